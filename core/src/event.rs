@@ -1,0 +1,281 @@
+//! What the worker tells its operator.
+
+use std::time::Duration;
+
+/// Something worth telling. [`crate::log::line`] makes a line of it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// Rows of a vectorizer stand true now.
+    Committed {
+        /// The vectorizer's id.
+        vectorizer: i64,
+        /// Rows finished.
+        rows: u64,
+        /// Chunks whose vectors came from the provider.
+        embedded: u64,
+        /// Chunks that were left alone or moved.
+        reused: u64,
+    },
+    /// A statement failed and will be asked again.
+    DatabaseTrouble {
+        /// PostgreSQL's message.
+        reason: String,
+        /// When it is asked again.
+        retry_in: Duration,
+    },
+    /// A vectorizer's queue has nothing due any more.
+    Finished {
+        /// The vectorizer's id.
+        vectorizer: i64,
+        /// Rows done since it began to run.
+        items: u64,
+        /// Rows that failed since then.
+        failed: u64,
+    },
+    /// `--vectorizer-id` names what is not there.
+    InvalidVectorizers {
+        /// The ids asked for.
+        wanted: Vec<i64>,
+        /// Those that exist.
+        got: Vec<i64>,
+    },
+    /// The database has no vectorizers.
+    NoVectorizers,
+    /// The database lacks our schema, or has one that this worker does not know.
+    NotInstalled {
+        /// What is there, and the command that mends it.
+        reason: String,
+    },
+    /// A provider is not asked for a while, for a reason that is not one row's own.
+    Paused {
+        /// The provider and where it is.
+        provider: String,
+        /// What it said.
+        reason: String,
+        /// When it is asked again.
+        retry_in: Duration,
+    },
+    /// How far the worker is; only where [`Settings::progress`](crate::Settings::progress) is set.
+    Progress {
+        /// Rows finished since the start.
+        done: u64,
+        /// Rows that wait or are in work.
+        waiting: u64,
+        /// Chunks written since the start.
+        chunks: u64,
+    },
+    /// A provider that was paused answers again.
+    Resumed {
+        /// The provider and where it is.
+        provider: String,
+    },
+    /// A row failed.
+    RowFailed {
+        /// The vectorizer's id.
+        vectorizer: i64,
+        /// The row's key.
+        key: String,
+        /// What was done with it.
+        step: &'static str,
+        /// What went wrong.
+        reason: String,
+        /// When it is tried again; `None` if it went to the failed table.
+        retry_in: Option<Duration>,
+    },
+    /// A vectorizer's queue has something to do.
+    Running {
+        /// The vectorizer's id.
+        vectorizer: i64,
+        /// Its name.
+        name: String,
+    },
+    /// The worker begins.
+    Started {
+        /// The worker's version.
+        version: String,
+    },
+    /// The worker ends.
+    Stopped {
+        /// Rows finished.
+        rows: u64,
+        /// Rows that failed.
+        failed: u64,
+        /// Rows that wait for a later attempt, if `--once` counted them.
+        waiting: Option<u64>,
+    },
+    /// The worker was asked to stop.
+    Stopping {
+        /// Batches in flight, which get the grace period.
+        batches: usize,
+    },
+    /// A vectorizer cannot run until its config or its tables are mended.
+    VectorizerBroken {
+        /// The vectorizer's id.
+        vectorizer: i64,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+/// How much an event matters.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Level {
+    /// For those who look for a fault.
+    Debug,
+    /// The normal course of things.
+    Info,
+    /// The worker goes on by itself, but somebody may want to know.
+    Warning,
+    /// Somebody has to do something.
+    Error,
+}
+
+impl Event {
+    /// How much it matters.
+    #[must_use]
+    pub const fn level(&self) -> Level {
+        match self {
+            Self::Committed { .. } | Self::Progress { .. } => Level::Debug,
+            Self::Finished { .. }
+            | Self::Resumed { .. }
+            | Self::Running { .. }
+            | Self::Started { .. }
+            | Self::Stopped { .. }
+            | Self::Stopping { .. } => Level::Info,
+            Self::DatabaseTrouble { .. } | Self::NoVectorizers => Level::Warning,
+            Self::RowFailed { retry_in, .. } => {
+                if retry_in.is_some() {
+                    Level::Warning
+                } else {
+                    Level::Error
+                }
+            }
+            Self::InvalidVectorizers { .. }
+            | Self::NotInstalled { .. }
+            | Self::Paused { .. }
+            | Self::VectorizerBroken { .. } => Level::Error,
+        }
+    }
+
+    /// What happened, in the words that scripts of pgai's users look for.
+    #[must_use]
+    pub fn message(&self) -> String {
+        match self {
+            Self::Committed { .. } => "rows embedded".to_owned(),
+            Self::DatabaseTrouble { .. } => "the database does not do as asked".to_owned(),
+            Self::Finished { .. } => "finished processing vectorizer".to_owned(),
+            Self::InvalidVectorizers { wanted, got } => {
+                format!("invalid vectorizers, wanted: {wanted:?}, got: {got:?}")
+            }
+            Self::NoVectorizers => "no vectorizers found".to_owned(),
+            Self::NotInstalled { reason } => reason.clone(),
+            Self::Paused { .. } => "embedding provider paused".to_owned(),
+            Self::Progress { .. } => "progress".to_owned(),
+            Self::Resumed { .. } => "embedding provider answers again".to_owned(),
+            Self::RowFailed {
+                retry_in: Some(_), ..
+            } => "row failed, will be tried again".to_owned(),
+            Self::RowFailed { retry_in: None, .. } => "row failed for good".to_owned(),
+            Self::Running { .. } => "running vectorizer".to_owned(),
+            Self::Started { .. } => "worker started".to_owned(),
+            Self::Stopped { .. } => "worker stopped".to_owned(),
+            Self::Stopping { .. } => "stopping".to_owned(),
+            Self::VectorizerBroken { .. } => "vectorizer cannot run".to_owned(),
+        }
+    }
+
+    /// The particulars, as names and values.
+    #[must_use]
+    pub fn fields(&self) -> Vec<(&'static str, String)> {
+        match self {
+            Self::Committed {
+                vectorizer,
+                rows,
+                embedded,
+                reused,
+            } => vec![
+                ("vectorizer_id", vectorizer.to_string()),
+                ("rows", rows.to_string()),
+                ("chunks_embedded", embedded.to_string()),
+                ("chunks_reused", reused.to_string()),
+            ],
+            Self::DatabaseTrouble { reason, retry_in } => {
+                vec![("reason", reason.clone()), ("retry_in", seconds(*retry_in))]
+            }
+            Self::Finished {
+                vectorizer,
+                items,
+                failed,
+            } => vec![
+                ("items", items.to_string()),
+                ("failed", failed.to_string()),
+                ("vectorizer_id", vectorizer.to_string()),
+            ],
+            Self::InvalidVectorizers { .. } | Self::NoVectorizers | Self::NotInstalled { .. } => {
+                vec![]
+            }
+            Self::Paused {
+                provider,
+                reason,
+                retry_in,
+            } => vec![
+                ("provider", provider.clone()),
+                ("reason", reason.clone()),
+                ("retry_in", seconds(*retry_in)),
+            ],
+            Self::Progress {
+                done,
+                waiting,
+                chunks,
+            } => vec![
+                ("done", done.to_string()),
+                ("waiting", waiting.to_string()),
+                ("chunks", chunks.to_string()),
+            ],
+            Self::Resumed { provider } => vec![("provider", provider.clone())],
+            Self::RowFailed {
+                vectorizer,
+                key,
+                step,
+                reason,
+                retry_in,
+            } => {
+                let mut fields = vec![
+                    ("vectorizer_id", vectorizer.to_string()),
+                    ("key", key.clone()),
+                    ("step", (*step).to_owned()),
+                    ("reason", reason.clone()),
+                ];
+                fields.extend(retry_in.map(|retry_in| ("retry_in", seconds(retry_in))));
+                fields
+            }
+            Self::Running { vectorizer, name } => {
+                vec![
+                    ("vectorizer_id", vectorizer.to_string()),
+                    ("name", name.clone()),
+                ]
+            }
+            Self::Started { version } => vec![("version", version.clone())],
+            Self::Stopped {
+                rows,
+                failed,
+                waiting,
+            } => {
+                let mut fields = vec![("rows", rows.to_string()), ("failed", failed.to_string())];
+                fields.extend(waiting.map(|waiting| ("waiting", waiting.to_string())));
+                fields
+            }
+            Self::Stopping { batches } => vec![("batches", batches.to_string())],
+            Self::VectorizerBroken { vectorizer, reason } => {
+                vec![
+                    ("vectorizer_id", vectorizer.to_string()),
+                    ("reason", reason.clone()),
+                ]
+            }
+        }
+    }
+}
+
+fn seconds(duration: Duration) -> String {
+    format!("{:.1}s", duration.as_secs_f64())
+}

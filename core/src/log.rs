@@ -1,0 +1,138 @@
+//! Log lines: for people, or as JSON.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use crate::event::{Event, Level};
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Format {
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    #[default]
+    Text,
+}
+
+/// One line for an event, without the line's end. `wall` is the time since 1970.
+#[must_use]
+pub fn line(event: &Event, wall: Duration, format: Format) -> String {
+    write(
+        event.level(),
+        &event.message(),
+        &event.fields(),
+        wall,
+        format,
+    )
+}
+
+/// One line for what a shell itself has to tell.
+#[must_use]
+pub fn note(level: Level, message: &str, wall: Duration, format: Format) -> String {
+    write(level, message, &[], wall, format)
+}
+
+fn write(
+    level: Level,
+    message: &str,
+    fields: &[(&'static str, String)],
+    wall: Duration,
+    format: Format,
+) -> String {
+    let stamp = i64::try_from(wall.as_millis())
+        .ok()
+        .and_then(|millis| jiff::Timestamp::from_millisecond(millis).ok())
+        .unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+    match format {
+        Format::Json => {
+            let mut object = serde_json::Map::new();
+            object.insert("time".to_owned(), stamp.to_string().into());
+            object.insert("level".to_owned(), level.name().into());
+            object.insert("message".to_owned(), message.into());
+            for (name, value) in fields {
+                object.insert((*name).to_owned(), number_or_text(value));
+            }
+            serde_json::Value::Object(object).to_string()
+        }
+        Format::Text => {
+            let stamp = stamp.strftime("%Y-%m-%d %H:%M:%S");
+            let mut line = format!("{stamp} [{:<8}] {message:<30}", level.name());
+            for (name, value) in fields {
+                // A formatter that writes to a string cannot fail.
+                let _ = if value.is_empty() || value.contains([' ', '"', '\n', '=']) {
+                    write!(line, " {name}={value:?}")
+                } else {
+                    write!(line, " {name}={value}")
+                };
+            }
+            line.truncate(line.trim_end().len());
+            line
+        }
+    }
+}
+
+fn number_or_text(value: &str) -> serde_json::Value {
+    value
+        .parse::<i64>()
+        .map_or_else(|_| value.into(), Into::into)
+}
+
+impl Level {
+    /// The level's name in log lines.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Debug => "debug",
+            Self::Error => "error",
+            Self::Info => "info",
+            Self::Warning => "warning",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WALL: Duration = Duration::from_millis(1_700_000_000_250);
+
+    #[test]
+    fn a_line_for_people_reads_like_pgais() {
+        let event = Event::Running {
+            vectorizer: 1,
+            name: "blog".to_owned(),
+        };
+        assert_eq!(
+            line(&event, WALL, Format::Text),
+            "2023-11-14 22:13:20 [info    ] running vectorizer             vectorizer_id=1 name=blog"
+        );
+    }
+
+    #[test]
+    fn a_value_with_spaces_or_lines_is_quoted() {
+        let event = Event::VectorizerBroken {
+            vectorizer: 7,
+            reason: "no\nsuch \"x\"".to_owned(),
+        };
+        let line = line(&event, WALL, Format::Text);
+        assert!(
+            line.ends_with(r#"vectorizer_id=7 reason="no\nsuch \"x\"""#),
+            "{line}"
+        );
+    }
+
+    #[test]
+    fn a_json_line_is_one_object() {
+        let event = Event::Finished {
+            vectorizer: 1,
+            items: 3,
+            failed: 0,
+        };
+        let line = line(&event, WALL, Format::Json);
+        let object: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(object["items"], 3);
+        assert_eq!(object["level"], "info");
+        assert_eq!(object["time"], "2023-11-14T22:13:20.25Z");
+    }
+}

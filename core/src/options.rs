@@ -1,0 +1,485 @@
+//! The command line and the environment, the same for every worker. Nothing is read here: the
+//! shell hands in its arguments and its environment.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+
+use crate::event::Level;
+use crate::log::Format;
+use crate::settings::{Limits, Secrets, Settings};
+
+/// What a worker was asked to do.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Put the schema `ai` into the database, or bring it up to date.
+    Install(Box<Options>),
+    /// Keep the vectorizers' embeddings true.
+    Run(Box<Options>),
+}
+
+/// A command line that asks for help, for the version, or for what there is not.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Usage {
+    /// What to print.
+    pub text: String,
+    /// The exit code: 0 for help and version, 2 for wrong usage.
+    pub code: u8,
+}
+
+#[derive(Debug, Parser)]
+#[command(
+    disable_help_subcommand = true,
+    about = "Keeps vector embeddings in PostgreSQL true to their rows",
+    after_help = "Every option can be set in the environment: PGAI_VECTORIZER_WORKER_ and the \
+                  option's name in capitals, such as PGAI_VECTORIZER_WORKER_POLL_INTERVAL. \
+                  DB_URL is understood, too, and wins over PGAI_VECTORIZER_WORKER_DB_URL."
+)]
+struct CommandLine {
+    #[command(subcommand)]
+    action: Option<Action>,
+    #[command(flatten)]
+    options: Options,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Put the schema `ai` into the database, or bring it up to date
+    Install,
+}
+
+/// The options of a worker.
+#[derive(Args, Clone, Debug)]
+pub struct Options {
+    // The default is not shown: it may come from the environment and hold a password.
+    /// The database, as a URL: postgres://user:password@host:port/name
+    #[arg(
+        short,
+        long,
+        global = true,
+        hide_default_value = true,
+        default_value = "postgres://postgres@localhost:5432/postgres",
+        value_name = "URL"
+    )]
+    pub db_url: String,
+
+    /// Run only the vectorizer with this id (may be given again)
+    #[arg(
+        short = 'i',
+        long,
+        value_name = "ID",
+        conflicts_with = "vectorizer_ids"
+    )]
+    vectorizer_id: Vec<i64>,
+
+    /// Run only the vectorizers with these ids, separated by commas or spaces
+    #[arg(long, value_name = "IDS", value_parser = ids)]
+    vectorizer_ids: Option<Ids>,
+
+    /// The longest gap between two looks at the queue: seconds, or 500ms, 5m, 1h30m
+    #[arg(long, default_value = "60", value_name = "DURATION", value_parser = duration)]
+    poll_interval: Duration,
+
+    /// Stop as soon as nothing is due
+    #[arg(long)]
+    once: bool,
+
+    /// Batches in flight for each vectorizer
+    #[arg(short, long, value_name = "N", value_parser = at_least_one)]
+    concurrency: Option<usize>,
+
+    /// Stop at the first failure that is not one row's own [default: true with --once]
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL")]
+    exit_on_error: Option<bool>,
+
+    /// How long work outlives a worker that was killed, before another takes it over
+    #[arg(long, default_value = "180", value_name = "DURATION", value_parser = duration)]
+    lease: Duration,
+
+    /// Environment variables that vectorizers may use as secrets; a leading * stands for anything
+    #[arg(
+        long,
+        default_value = "*_API_KEY",
+        value_delimiter = ',',
+        value_name = "NAMES"
+    )]
+    secret_names: Vec<String>,
+
+    /// A host that may get such a secret, besides the provider's own and private ones
+    #[arg(long, value_delimiter = ',', value_name = "HOST")]
+    allow_host: Vec<String>,
+
+    /// The least level of the lines that are printed
+    #[arg(
+        long,
+        global = true,
+        default_value = "info",
+        ignore_case = true,
+        value_name = "LEVEL"
+    )]
+    log_level: LogLevel,
+
+    /// How lines are printed
+    #[arg(long, global = true, default_value = "text", value_name = "FORMAT")]
+    log_format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum LogLevel {
+    Debug,
+    Info,
+    #[value(alias = "warn")]
+    Warning,
+    #[value(alias = "fatal", alias = "critical")]
+    Error,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum LogFormat {
+    Json,
+    Text,
+}
+
+#[derive(Clone, Debug)]
+struct Ids(Vec<i64>);
+
+impl Command {
+    /// Reads a command line, the program's name first. An option that is not on it is looked for
+    /// in `environment`; one that is wins.
+    ///
+    /// # Errors
+    /// What to print, and with which exit code, if there is nothing to do.
+    pub fn parse(
+        arguments: impl IntoIterator<Item = String>,
+        environment: &BTreeMap<String, String>,
+        version: &'static str,
+    ) -> Result<Self, Usage> {
+        let mut command = CommandLine::command().version(version);
+        for (option, value) in from_environment(environment) {
+            command = command.mut_arg(option, |argument| argument.default_value(value));
+        }
+        let matches = command
+            .try_get_matches_from(arguments)
+            .map_err(Usage::from)?;
+        let line = CommandLine::from_arg_matches(&matches).map_err(Usage::from)?;
+        let options = Box::new(line.options);
+        Ok(match line.action {
+            Some(Action::Install) => Self::Install(options),
+            None => Self::Run(options),
+        })
+    }
+}
+
+/// The options that the environment sets, with their values.
+fn from_environment(environment: &BTreeMap<String, String>) -> Vec<(&'static str, String)> {
+    let names = [
+        ("db_url", "DB_URL"),
+        ("vectorizer_ids", "VECTORIZER_IDS"),
+        ("poll_interval", "POLL_INTERVAL"),
+        ("once", "ONCE"),
+        ("concurrency", "CONCURRENCY"),
+        ("exit_on_error", "EXIT_ON_ERROR"),
+        ("lease", "LEASE"),
+        ("secret_names", "SECRET_NAMES"),
+        ("allow_host", "ALLOW_HOST"),
+        ("log_level", "LOG_LEVEL"),
+        ("log_format", "LOG_FORMAT"),
+    ];
+    let value = |name: &str| {
+        environment
+            .get(name)
+            .filter(|value| !value.trim().is_empty())
+    };
+    names
+        .into_iter()
+        .filter_map(|(option, name)| {
+            let long = format!("PGAI_VECTORIZER_WORKER_{name}");
+            let short = (option == "db_url").then(|| value("DB_URL")).flatten();
+            let value = short.or_else(|| value(&long))?;
+            let value = match option {
+                "exit_on_error" | "once" => truth(value),
+                _ => value.clone(),
+            };
+            Some((option, value))
+        })
+        .collect()
+}
+
+/// What Python's click takes for yes and no, as clap takes them; anything else is left for clap to
+/// refuse.
+fn truth(value: &str) -> String {
+    match value.trim().to_ascii_lowercase().as_str() {
+        "1" | "on" | "t" | "true" | "y" | "yes" => "true".to_owned(),
+        "0" | "off" | "f" | "false" | "n" | "no" => "false".to_owned(),
+        other => other.to_owned(),
+    }
+}
+
+impl Options {
+    /// The least level of the lines to print.
+    #[must_use]
+    pub const fn log_level(&self) -> Level {
+        match self.log_level {
+            LogLevel::Debug => Level::Debug,
+            LogLevel::Error => Level::Error,
+            LogLevel::Info => Level::Info,
+            LogLevel::Warning => Level::Warning,
+        }
+    }
+
+    /// How to print lines.
+    #[must_use]
+    pub const fn log_format(&self) -> Format {
+        match self.log_format {
+            LogFormat::Json => Format::Json,
+            LogFormat::Text => Format::Text,
+        }
+    }
+
+    /// The number of batches asked for, if any.
+    #[must_use]
+    pub const fn concurrency(&self) -> Option<usize> {
+        self.concurrency
+    }
+
+    /// Whether to stop as soon as nothing is due.
+    #[must_use]
+    pub const fn once(&self) -> bool {
+        self.once
+    }
+
+    /// Whether a failure as a whole ends the process with 1.
+    #[must_use]
+    pub fn exit_on_error(&self) -> bool {
+        self.exit_on_error.unwrap_or(self.once)
+    }
+
+    /// The settings of a worker that was started with these options in this environment.
+    /// `wall_start` is the time since 1970.
+    #[must_use]
+    pub fn settings(
+        &self,
+        version: &str,
+        environment: &BTreeMap<String, String>,
+        limits: Limits,
+        wall_start: Duration,
+    ) -> Settings {
+        let value = |name: &str| {
+            environment
+                .get(name)
+                .filter(|value| !value.trim().is_empty())
+                .cloned()
+        };
+        let present = environment
+            .iter()
+            .filter(|(_, value)| !value.trim().is_empty());
+        // The environment can set the list only, so a flag of either kind wins over it.
+        let ids = match (&self.vectorizer_ids, self.vectorizer_id.as_slice()) {
+            (Some(ids), []) => ids.0.clone(),
+            (_, given) => given.to_vec(),
+        };
+        Settings {
+            vectorizer_ids: ids,
+            poll_interval: self.poll_interval,
+            once: self.once,
+            exit_on_error: self.exit_on_error(),
+            concurrency: self.concurrency,
+            lease: self.lease,
+            limits,
+            ollama_host: value("OLLAMA_HOST"),
+            openai_base_url: value("OPENAI_BASE_URL"),
+            secrets: Secrets {
+                present: present.map(|(name, _)| name.clone()).collect(),
+                names: self.secret_names.clone(),
+                hosts: self.allow_host.clone(),
+            },
+            wall_start,
+            ..Settings::new(version)
+        }
+    }
+}
+
+impl From<clap::Error> for Usage {
+    fn from(error: clap::Error) -> Self {
+        let code = u8::try_from(error.exit_code()).unwrap_or(2);
+        Self {
+            text: error.render().to_string(),
+            code,
+        }
+    }
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err(format!("{text} is not in the range x>=1")),
+        Ok(number) => Ok(number),
+        Err(_) => Err(format!("{text:?} is not a whole number")),
+    }
+}
+
+/// `1,2,3` or `1 2 3`.
+fn ids(text: &str) -> Result<Ids, String> {
+    text.split([',', ' ', '\t', '\n'])
+        .filter(|id| !id.is_empty())
+        .map(|id| {
+            id.parse()
+                .map_err(|_| format!("{id:?} is not the id of a vectorizer"))
+        })
+        .collect::<Result<_, _>>()
+        .map(Ids)
+}
+
+/// Seconds as a number, or a number with units: `500ms`, `5m`, `1h30m`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let refused = || format!("{text:?} is not a valid duration: give seconds, or 500ms, 5m, 1h30m");
+    let text = text.trim();
+    if text.starts_with('-') {
+        return Err("a duration can't be negative".to_owned());
+    }
+    let parsed = match text.parse::<f64>() {
+        Ok(seconds) => Duration::try_from_secs_f64(seconds).map_err(|_| refused())?,
+        Err(_) => {
+            let signed: jiff::SignedDuration = text.parse().map_err(|_| refused())?;
+            Duration::try_from(signed).map_err(|_| refused())?
+        }
+    };
+    if parsed < Duration::from_millis(1) {
+        return Err("a duration must be at least 1ms".to_owned());
+    }
+    Ok(parsed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Result<(Options, Settings), Usage> {
+        let environment: BTreeMap<String, String> = environment
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
+        let arguments = std::iter::once("worker")
+            .chain(arguments.iter().copied())
+            .map(str::to_owned);
+        match Command::parse(arguments, &environment, "1")? {
+            Command::Run(options) => {
+                let settings =
+                    options.settings("w", &environment, Limits::default(), Duration::ZERO);
+                Ok((*options, settings))
+            }
+            Command::Install(_) => panic!("not asked for"),
+        }
+    }
+
+    #[test]
+    fn the_short_name_of_the_database_wins_over_the_long_one_and_a_flag_over_both() {
+        let environment = [
+            ("DB_URL", "short"),
+            ("PGAI_VECTORIZER_WORKER_DB_URL", "long"),
+        ];
+        assert_eq!(parse(&[], &environment).unwrap().0.db_url, "short");
+        assert_eq!(parse(&[], &environment[1..]).unwrap().0.db_url, "long");
+        assert_eq!(
+            parse(&["--db-url", "flag"], &environment).unwrap().0.db_url,
+            "flag"
+        );
+    }
+
+    #[test]
+    fn durations_are_seconds_or_have_units() {
+        for (text, millis) in [
+            ("10", 10_000),
+            ("0.5", 500),
+            ("500ms", 500),
+            ("5m", 300_000),
+            ("1h30m", 5_400_000),
+        ] {
+            let (_, settings) = parse(&["--poll-interval", text], &[]).unwrap();
+            assert_eq!(
+                settings.poll_interval,
+                Duration::from_millis(millis),
+                "{text}"
+            );
+        }
+        for text in ["abc", "-5", "0", ""] {
+            assert_eq!(
+                parse(&[&format!("--poll-interval={text}")], &[])
+                    .unwrap_err()
+                    .code,
+                2,
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn ids_come_one_by_one_or_as_a_list() {
+        assert_eq!(
+            parse(&["-i", "1", "-i", "2"], &[])
+                .unwrap()
+                .1
+                .vectorizer_ids,
+            [1, 2]
+        );
+        assert_eq!(
+            parse(&["--vectorizer-ids", "1,2"], &[])
+                .unwrap()
+                .1
+                .vectorizer_ids,
+            [1, 2]
+        );
+        let environment = [("PGAI_VECTORIZER_WORKER_VECTORIZER_IDS", "3 4")];
+        assert_eq!(parse(&[], &environment).unwrap().1.vectorizer_ids, [3, 4]);
+        assert_eq!(
+            parse(&["--vectorizer-ids", "5"], &environment)
+                .unwrap()
+                .1
+                .vectorizer_ids,
+            [5]
+        );
+        assert_eq!(
+            parse(&["-i", "5"], &environment).unwrap().1.vectorizer_ids,
+            [5]
+        );
+    }
+
+    #[test]
+    fn once_implies_exit_on_error_unless_told_otherwise() {
+        assert!(!parse(&[], &[]).unwrap().1.exit_on_error);
+        assert!(parse(&["--once"], &[]).unwrap().1.exit_on_error);
+        assert!(parse(&["--exit-on-error"], &[]).unwrap().1.exit_on_error);
+        assert!(
+            !parse(&["--once", "--exit-on-error=false"], &[])
+                .unwrap()
+                .1
+                .exit_on_error
+        );
+        let environment = [
+            ("PGAI_VECTORIZER_WORKER_ONCE", "1"),
+            ("PGAI_VECTORIZER_WORKER_EXIT_ON_ERROR", "no"),
+        ];
+        let (_, settings) = parse(&[], &environment).unwrap();
+        assert!(settings.once && !settings.exit_on_error);
+    }
+
+    #[test]
+    fn wrong_usage_ends_with_2_and_help_with_0() {
+        assert_eq!(parse(&["--concurrency", "0"], &[]).unwrap_err().code, 2);
+        assert_eq!(parse(&["--nonsense"], &[]).unwrap_err().code, 2);
+        let environment = [("PGAI_VECTORIZER_WORKER_POLL_INTERVAL", "abc")];
+        assert_eq!(parse(&[], &environment).unwrap_err().code, 2);
+        assert_eq!(parse(&["--help"], &[]).unwrap_err().code, 0);
+        assert_eq!(parse(&["--version"], &[]).unwrap_err().code, 0);
+    }
+
+    #[test]
+    fn levels_of_the_python_worker_are_understood() {
+        for level in ["DEBUG", "info", "WARN", "ERROR", "FATAL", "CRITICAL"] {
+            parse(&["--log-level", level], &[]).unwrap();
+        }
+    }
+}

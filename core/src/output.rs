@@ -1,0 +1,36 @@
+//! What the core wants done next.
+
+use crate::event::Event;
+use crate::query::{Query, QueryTicket};
+use crate::request::{Request, RequestTicket};
+use crate::time::Time;
+
+/// The next thing to do, from [`Worker::poll`](crate::Worker::poll).
+#[derive(Debug)]
+#[must_use = "a dropped query or request is never answered, and the worker waits for it for ever"]
+pub enum Output {
+    /// Tell the operator.
+    Event(Event),
+    /// Run this statement, in a transaction of its own, and hand its rows or its error to
+    /// [`Worker::handle_rows`](crate::Worker::handle_rows).
+    Query(QueryTicket, Query),
+    /// Send this request, and hand its answer to
+    /// [`Worker::handle_response`](crate::Worker::handle_response).
+    Request(RequestTicket, Request),
+    /// It is over: nothing is asked any more and no claim is held.
+    Stopped(Summary),
+    /// Nothing to do until this moment (`None`: for ever), or until an answer or a notification
+    /// comes. A shell rounds it up, never down.
+    Wait(Option<Time>),
+}
+
+/// How the worker ended.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Summary {
+    /// Rows that now stand true.
+    pub rows: u64,
+    /// Rows that failed.
+    pub failed: u64,
+    /// What failed as a whole: with `--exit-on-error` the process ends with 1.
+    pub failure: Option<String>,
+}

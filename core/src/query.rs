@@ -1,0 +1,459 @@
+//! What the core asks of PostgreSQL, and what it gets back.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::sql::{self, Plan};
+
+/// The handle that the answer to a [`Query`] must carry back. It cannot be copied, so a query is
+/// answered at most once.
+#[derive(Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct QueryTicket(pub(crate) u64);
+
+/// The name of one claim: random, chosen by the worker, so that a claim whose answer was lost can
+/// be asked again and so that no two claims ever share a name, even after a crash of PostgreSQL.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct ClaimId(pub i64);
+
+/// The key of one source row: the text of each key column, in the order of the primary key.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Key(pub Vec<String>);
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join(", "))
+    }
+}
+
+/// One statement, to be run in a transaction of its own. [`Query::sql`] and [`Query::params`] are
+/// all that a shell needs; the variants are for a simulated database.
+#[derive(Clone, Debug)]
+pub enum Query {
+    /// Tells writers until when the worker will look at the queue by itself.
+    Bell {
+        /// The vectorizer.
+        plan: Arc<Plan>,
+        /// For how long, from the database's now.
+        promise: Duration,
+    },
+    /// Which schema is installed: one row with pgai's version and ours.
+    CheckSchema,
+    /// Leases waiting items to this worker.
+    Claim {
+        /// The vectorizer.
+        plan: Arc<Plan>,
+        /// The claim's name.
+        claim: ClaimId,
+        /// For how long the items are leased, from the database's now.
+        lease: Duration,
+        /// Items queued before this moment are passed over: the low-water mark.
+        since: Option<String>,
+        /// As in `Bell`, if the claim gets nothing; `None` leaves the bell alone.
+        promise: Option<Duration>,
+    },
+    /// Writes finished rows and takes their items off the queue.
+    Commit {
+        /// The vectorizer.
+        plan: Arc<Plan>,
+        /// The claim that holds the rows.
+        claim: ClaimId,
+        /// What becomes of each row.
+        rows: Vec<CommitRow>,
+    },
+    /// Holds the leases of a claim for longer.
+    Extend {
+        /// The vectorizer.
+        plan: Arc<Plan>,
+        /// The claim.
+        claim: ClaimId,
+        /// The keys that are still in work.
+        keys: Vec<Key>,
+        /// For how long, from the database's now.
+        lease: Duration,
+    },
+    /// Counts a failure against each row, and puts it off or gives it up.
+    Fail {
+        /// The vectorizer.
+        plan: Arc<Plan>,
+        /// The claim that holds the rows.
+        claim: ClaimId,
+        /// The rows and their failures.
+        rows: Vec<FailedRow>,
+    },
+    /// Says that the worker lives, and what it has done since it last said so.
+    Heartbeat(Heartbeat),
+    /// The vectorizers of the database: all, or those with the given ids.
+    LoadVectorizers {
+        /// The wanted ids; empty means all.
+        ids: Vec<i64>,
+    },
+    /// The source rows of claimed keys and the hashes of what is stored for them.
+    Read {
+        /// The vectorizer.
+        plan: Arc<Plan>,
+        /// The keys.
+        keys: Vec<Key>,
+        /// Rows beyond this many bytes of text are left for another read; the first always comes.
+        bytes_max: usize,
+    },
+    /// Writes rows of the errors table.
+    RecordErrors(Vec<ErrorRecord>),
+    /// Gives leases back without counting an attempt.
+    Release {
+        /// The vectorizer.
+        plan: Arc<Plan>,
+        /// The claim.
+        claim: ClaimId,
+        /// The keys to give back.
+        keys: Vec<Key>,
+    },
+    /// Registers this worker; one row with its id.
+    StartWorker {
+        /// The worker's version.
+        version: String,
+        /// How often it promises a heartbeat.
+        interval: Duration,
+    },
+    /// Counts what waits in the queue of a vectorizer.
+    Waiting {
+        /// The vectorizer.
+        plan: Arc<Plan>,
+    },
+}
+
+/// A finished row: what its chunks shall be.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CommitRow {
+    /// The row's key.
+    pub key: Key,
+    /// The generation that was claimed: a newer one means that the row has changed since.
+    pub generation: i64,
+    /// Its chunks, in order; none at all clears the row's chunks.
+    pub chunks: Vec<CommitChunk>,
+}
+
+/// What becomes of one chunk of a row.
+#[derive(Clone, Debug, PartialEq)]
+pub enum CommitChunk {
+    /// The stored chunk at this place stays. Its hash is checked.
+    Keep(ChunkHash),
+    /// The text stood elsewhere in the row: its vector is taken over.
+    Move {
+        /// The chunk's text.
+        text: Arc<str>,
+        /// The `chunk_seq` where it stood.
+        from: i32,
+        /// The hash of the text.
+        hash: ChunkHash,
+    },
+    /// A new text with its vector.
+    Write {
+        /// The chunk's text.
+        text: Arc<str>,
+        /// Its embedding.
+        vector: Arc<[f32]>,
+    },
+}
+
+/// The sha256 of a chunk's text in UTF-8, as lower-case hexadecimal digits.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct ChunkHash(pub String);
+
+/// A row that failed, and what shall become of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FailedRow {
+    /// The row's key.
+    pub key: Key,
+    /// The generation that was claimed; if the row has changed since, it is given back instead.
+    pub generation: i64,
+    /// When to try again; `None` moves the row to the failed table.
+    pub retry_after: Option<Duration>,
+    /// The step that failed: `loading`, `chunking`, `formatting`, `embedding` or `worker`.
+    pub step: &'static str,
+    /// Why, for the failed table.
+    pub reason: String,
+    /// The row of the errors table: its message.
+    pub message: &'static str,
+    /// The row of the errors table: its details, a JSON object as text.
+    pub details: String,
+}
+
+/// What a worker reports of itself.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Heartbeat {
+    /// The worker's id, as the database gave it.
+    pub worker: String,
+    /// Rows finished since the last heartbeat.
+    pub successes: i64,
+    /// Failures since the last heartbeat.
+    pub errors: i64,
+    /// The last failure since the last heartbeat.
+    pub error_message: Option<String>,
+    /// The same for each vectorizer with something to tell.
+    pub progress: Vec<Progress>,
+}
+
+/// What a worker has done for one vectorizer since the last heartbeat.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Progress {
+    /// The vectorizer's id.
+    pub vectorizer: i64,
+    /// Rows finished.
+    pub successes: i64,
+    /// The last failure.
+    pub error_message: Option<String>,
+}
+
+/// One row for the errors table.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ErrorRecord {
+    /// The vectorizer's id.
+    pub vectorizer: i64,
+    /// What failed.
+    pub message: &'static str,
+    /// A JSON object as text.
+    pub details: String,
+}
+
+/// A parameter of a statement.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Param {
+    /// A `bigint`.
+    Int(i64),
+    /// A `bigint[]` whose elements may be null.
+    Ints(Vec<Option<i64>>),
+    /// A `text`.
+    Text(Option<String>),
+    /// A `text[]`.
+    Texts(Vec<Option<String>>),
+    /// A `real[]`: the vectors of a statement, one behind the other.
+    Floats(Vec<f32>),
+}
+
+/// The rows of an answer. Every column of every statement is `text`, so a shell needs no types.
+pub type Rows = Vec<Vec<Option<String>>>;
+
+/// Why a statement has no rows to show.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct DbError {
+    /// PostgreSQL's SQLSTATE. `None` means that there was no answer (the connection could not be
+    /// made, broke, or timed out): the statement may have run or not.
+    pub sqlstate: Option<String>,
+    /// The message, with PostgreSQL's detail and hint if there are any.
+    pub message: String,
+}
+
+impl fmt::Display for DbError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.sqlstate {
+            Some(code) => write!(f, "{} (SQLSTATE {code})", self.message),
+            None => f.write_str(&self.message),
+        }
+    }
+}
+
+impl std::error::Error for DbError {}
+
+/// What a shell runs first on every connection it makes, as one simple query.
+#[must_use]
+pub const fn session_settings() -> &'static str {
+    sql::SESSION
+}
+
+impl Query {
+    /// The statement. It is the same text for every query of its kind and vectorizer, so a shell
+    /// may keep it prepared.
+    #[must_use]
+    pub fn sql(&self) -> &str {
+        match self {
+            Self::Bell { plan, .. } => &plan.bell,
+            Self::CheckSchema => sql::CHECK_SCHEMA,
+            Self::Claim { plan, .. } => &plan.claim,
+            Self::Commit { plan, .. } => &plan.commit,
+            Self::Extend { plan, .. } => &plan.extend,
+            Self::Fail { plan, .. } => &plan.fail,
+            Self::Heartbeat(_) => sql::HEARTBEAT,
+            Self::LoadVectorizers { .. } => sql::LOAD_VECTORIZERS,
+            Self::Read { plan, .. } => &plan.read,
+            Self::RecordErrors(_) => sql::RECORD_ERRORS,
+            Self::Release { plan, .. } => &plan.release,
+            Self::StartWorker { .. } => sql::START_WORKER,
+            Self::Waiting { plan } => &plan.waiting,
+        }
+    }
+
+    /// The statement's parameters, in order.
+    #[must_use]
+    pub fn params(&self) -> Vec<Param> {
+        match self {
+            Self::Bell { promise, .. } => vec![millis(*promise)],
+            Self::CheckSchema | Self::Waiting { .. } => vec![],
+            Self::Claim {
+                claim,
+                lease,
+                since,
+                promise,
+                ..
+            } => vec![
+                Param::Int(claim.0),
+                millis(*lease),
+                Param::Text(since.clone()),
+                Param::Int(promise.map_or(0, |promise| millis_of(promise))),
+            ],
+            Self::Commit { plan, claim, rows } => commit_params(plan, *claim, rows),
+            Self::Extend {
+                plan,
+                claim,
+                keys,
+                lease,
+            } => {
+                let mut params = vec![Param::Int(claim.0), millis(*lease)];
+                params.extend(key_params(plan, keys.iter()));
+                params
+            }
+            Self::Fail { plan, claim, rows } => fail_params(plan, *claim, rows),
+            Self::Heartbeat(heartbeat) => heartbeat_params(heartbeat),
+            Self::LoadVectorizers { ids } => {
+                vec![Param::Ints(ids.iter().copied().map(Some).collect())]
+            }
+            Self::Read {
+                plan,
+                keys,
+                bytes_max,
+            } => {
+                let bytes_max = i64::try_from(*bytes_max).unwrap_or(i64::MAX);
+                let mut params = vec![Param::Int(bytes_max)];
+                params.extend(key_params(plan, keys.iter()));
+                params
+            }
+            Self::RecordErrors(errors) => vec![
+                Param::Ints(errors.iter().map(|error| Some(error.vectorizer)).collect()),
+                Param::Texts(
+                    errors
+                        .iter()
+                        .map(|error| Some(error.message.to_owned()))
+                        .collect(),
+                ),
+                Param::Texts(
+                    errors
+                        .iter()
+                        .map(|error| Some(error.details.clone()))
+                        .collect(),
+                ),
+            ],
+            Self::Release { plan, claim, keys } => {
+                let mut params = vec![Param::Int(claim.0)];
+                params.extend(key_params(plan, keys.iter()));
+                params
+            }
+            Self::StartWorker { version, interval } => {
+                vec![Param::Text(Some(version.clone())), millis(*interval)]
+            }
+        }
+    }
+}
+
+fn millis_of(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+fn millis(duration: Duration) -> Param {
+    Param::Int(millis_of(duration))
+}
+
+/// One `text[]` for each key column.
+fn key_params<'a>(plan: &Plan, keys: impl Iterator<Item = &'a Key> + Clone) -> Vec<Param> {
+    (0..plan.key_columns)
+        .map(|column| Param::Texts(keys.clone().map(|key| key.0.get(column).cloned()).collect()))
+        .collect()
+}
+
+fn commit_params(plan: &Plan, claim: ClaimId, rows: &[CommitRow]) -> Vec<Param> {
+    let mut params = vec![Param::Int(claim.0)];
+    params.extend(key_params(plan, rows.iter().map(|row| &row.key)));
+    let count = |row: &CommitRow| i64::try_from(row.chunks.len()).ok();
+    params.push(Param::Ints(
+        rows.iter().map(|row| Some(row.generation)).collect(),
+    ));
+    params.push(Param::Ints(rows.iter().map(count).collect()));
+
+    let (mut row_numbers, mut places, mut texts) = (vec![], vec![], vec![]);
+    let (mut origins, mut hashes, mut vector_numbers) = (vec![], vec![], vec![]);
+    let mut floats = vec![];
+    let mut vectors: i64 = 0;
+    for (row, number) in rows.iter().zip(1_i64..) {
+        for (chunk, place) in row.chunks.iter().zip(0_i64..) {
+            let (text, origin, hash, vector) = match chunk {
+                CommitChunk::Keep(hash) => (None, Some(place), Some(hash), None),
+                CommitChunk::Move { text, from, hash } => {
+                    (Some(text), Some(i64::from(*from)), Some(hash), None)
+                }
+                CommitChunk::Write { text, vector } => (Some(text), None, None, Some(vector)),
+            };
+            row_numbers.push(Some(number));
+            places.push(Some(place));
+            texts.push(text.map(|text| text.to_string()));
+            origins.push(origin);
+            hashes.push(hash.map(|hash| hash.0.clone()));
+            vector_numbers.push(vector.map(|vector| {
+                floats.extend_from_slice(vector);
+                vectors += 1;
+                vectors - 1
+            }));
+        }
+    }
+    params.extend([
+        Param::Ints(row_numbers),
+        Param::Ints(places),
+        Param::Texts(texts),
+        Param::Ints(origins),
+        Param::Texts(hashes),
+        Param::Ints(vector_numbers),
+        Param::Floats(floats),
+    ]);
+    params
+}
+
+fn fail_params(plan: &Plan, claim: ClaimId, rows: &[FailedRow]) -> Vec<Param> {
+    let mut params = vec![Param::Int(claim.0)];
+    params.extend(key_params(plan, rows.iter().map(|row| &row.key)));
+    let text =
+        |of: fn(&FailedRow) -> String| Param::Texts(rows.iter().map(|row| Some(of(row))).collect());
+    params.extend([
+        Param::Ints(rows.iter().map(|row| Some(row.generation)).collect()),
+        Param::Ints(
+            rows.iter()
+                .map(|row| row.retry_after.map(millis_of))
+                .collect(),
+        ),
+        text(|row| row.step.to_owned()),
+        text(|row| row.reason.clone()),
+        text(|row| row.message.to_owned()),
+        text(|row| row.details.clone()),
+    ]);
+    params
+}
+
+fn heartbeat_params(heartbeat: &Heartbeat) -> Vec<Param> {
+    let progress = &heartbeat.progress;
+    vec![
+        Param::Text(Some(heartbeat.worker.clone())),
+        Param::Int(heartbeat.successes),
+        Param::Int(heartbeat.errors),
+        Param::Text(heartbeat.error_message.clone()),
+        Param::Ints(
+            progress
+                .iter()
+                .map(|entry| Some(entry.vectorizer))
+                .collect(),
+        ),
+        Param::Ints(progress.iter().map(|entry| Some(entry.successes)).collect()),
+        Param::Texts(
+            progress
+                .iter()
+                .map(|entry| entry.error_message.clone())
+                .collect(),
+        ),
+    ]
+}
