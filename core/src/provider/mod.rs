@@ -1,0 +1,303 @@
+//! Embedding providers: how each is asked, what it may be asked at once, and what its answers mean.
+
+mod answer;
+mod ollama;
+mod openai;
+mod refusal;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::request::{Request, Response};
+use crate::settings::Settings;
+
+pub(crate) use answer::BadAnswer;
+pub(crate) use refusal::{Refusal, brief};
+
+/// The provider of a vectorizer, from the `embedding` part of its config.
+#[derive(Clone, Debug)]
+pub(crate) enum Provider {
+    Ollama(ollama::Ollama),
+    OpenAi(openai::OpenAi),
+}
+
+/// What shares a throttle: one provider at one place, with one key.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(crate) struct Account {
+    pub(crate) provider: &'static str,
+    pub(crate) base_url: String,
+    pub(crate) secret: Option<String>,
+}
+
+impl fmt::Display for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at {}", self.provider, self.base_url)
+    }
+}
+
+/// What one request may hold.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct RequestLimits {
+    pub(crate) inputs: usize,
+    pub(crate) bytes: usize,
+}
+
+/// What an answer turned out to be.
+#[derive(Debug)]
+pub(crate) enum Verdict {
+    /// The vectors, one for each input, in order.
+    Vectors(Vec<Arc<[f32]>>),
+    /// An answer that must not be used.
+    Bad(BadAnswer),
+    /// No.
+    Refused(Refusal),
+}
+
+#[derive(Deserialize)]
+struct Common {
+    implementation: String,
+    model: Option<String>,
+    dimensions: Option<usize>,
+}
+
+impl Provider {
+    /// Reads the `embedding` object of a config, and checks that its secret may be used.
+    pub(crate) fn from_config(config: &Value, settings: &Settings) -> Result<Self, String> {
+        let common: Common = serde_json::from_value(config.clone())
+            .map_err(|error| format!("embedding config: {error}"))?;
+        let model = common
+            .model
+            .ok_or("embedding config: the model is missing")?;
+        let dimensions = common
+            .dimensions
+            .filter(|dimensions| (1..=16_000).contains(dimensions))
+            .ok_or("embedding config: dimensions must be between 1 and 16000")?;
+        match common.implementation.as_str() {
+            "ollama" => {
+                ollama::Ollama::from_config(config, model, dimensions, settings).map(Self::Ollama)
+            }
+            "openai" => {
+                openai::OpenAi::from_config(config, model, dimensions, settings).map(Self::OpenAi)
+            }
+            other => Err(format!(
+                "this worker does not know the embedding implementation {other:?}: it knows ollama and openai"
+            )),
+        }
+    }
+
+    pub(crate) const fn dimensions(&self) -> usize {
+        match self {
+            Self::Ollama(ollama) => ollama.dimensions,
+            Self::OpenAi(openai) => openai.dimensions,
+        }
+    }
+
+    pub(crate) fn model(&self) -> &str {
+        match self {
+            Self::Ollama(ollama) => &ollama.model,
+            Self::OpenAi(openai) => &openai.model,
+        }
+    }
+
+    pub(crate) fn account(&self) -> Account {
+        match self {
+            Self::Ollama(ollama) => ollama.account(),
+            Self::OpenAi(openai) => openai.account(),
+        }
+    }
+
+    pub(crate) const fn limits(&self) -> RequestLimits {
+        match self {
+            Self::Ollama(_) => ollama::LIMITS,
+            Self::OpenAi(_) => openai::LIMITS,
+        }
+    }
+
+    /// The request that embeds these texts.
+    pub(crate) fn request(&self, texts: &[Arc<str>], timeout: Duration) -> Request {
+        match self {
+            Self::Ollama(ollama) => ollama.request(texts, timeout),
+            Self::OpenAi(openai) => openai.request(texts, timeout),
+        }
+    }
+
+    /// The request that makes the provider fetch its model, where it can.
+    pub(crate) fn pull(&self, timeout: Duration) -> Option<Request> {
+        match self {
+            Self::Ollama(ollama) => Some(ollama.pull(timeout)),
+            Self::OpenAi(_) => None,
+        }
+    }
+
+    /// What an answer to a request for `count` texts means.
+    pub(crate) fn judge(&self, response: &Response, count: usize) -> Verdict {
+        if !response.status().is_success() {
+            return Verdict::Refused(Refusal::from_response(response));
+        }
+        let vectors = match self {
+            Self::Ollama(_) => ollama::vectors(response.body()),
+            Self::OpenAi(_) => openai::vectors(response.body()),
+        };
+        match vectors.and_then(|vectors| answer::check(vectors, count, self.dimensions())) {
+            Ok(vectors) => Verdict::Vectors(vectors),
+            Err(bad) => Verdict::Bad(bad),
+        }
+    }
+}
+
+/// A POST with a JSON body. The URL was checked when the provider was made.
+fn post(url: &http::Uri, body: &Value, secret: Option<String>, timeout: Duration) -> Request {
+    let mut http = http::Request::new(body.to_string().into_bytes());
+    *http.method_mut() = http::Method::POST;
+    *http.uri_mut() = url.clone();
+    let json = http::HeaderValue::from_static("application/json");
+    http.headers_mut().insert(http::header::CONTENT_TYPE, json);
+    Request {
+        http,
+        secret,
+        timeout,
+    }
+}
+
+/// The address of `path` below a base URL.
+fn endpoint(base_url: &str, path: &str) -> Result<http::Uri, String> {
+    let url = format!("{}/{path}", base_url.trim_end_matches('/'));
+    let refused = |reason: &str| format!("embedding config: base_url {base_url:?}: {reason}");
+    let uri: http::Uri = url.parse().map_err(|_| refused("this is no URL"))?;
+    match (uri.scheme_str(), uri.host()) {
+        (Some("http" | "https"), Some(host)) if !host.is_empty() => Ok(uri),
+        _ => Err(refused(
+            "a URL begins with http:// or https:// and names a host",
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn settings() -> Settings {
+        let mut settings = Settings::new("test");
+        settings.secrets.names = vec!["*_API_KEY".to_owned()];
+        settings.secrets.present.insert("OPENAI_API_KEY".to_owned());
+        settings
+    }
+
+    fn texts(texts: &[&str]) -> Vec<Arc<str>> {
+        texts.iter().map(|text| Arc::from(*text)).collect()
+    }
+
+    fn response(status: u16, body: &str) -> Response {
+        let mut response = Response::new(body.as_bytes().to_vec());
+        *response.status_mut() = http::StatusCode::from_u16(status).unwrap();
+        response
+    }
+
+    #[test]
+    fn ollama_is_asked_at_the_address_of_the_environment_first() {
+        let config = json!({"implementation": "ollama", "model": "m", "dimensions": 2,
+            "base_url": "http://config:1", "keep_alive": "5m", "options": {"num_ctx": 64}});
+        for (host, url) in [
+            (None, "http://config:1/api/embed"),
+            (Some("http://env:2/"), "http://env:2/api/embed"),
+            (Some("env"), "http://env:11434/api/embed"),
+            (Some("env:3"), "http://env:3/api/embed"),
+            (Some("https://env"), "https://env/api/embed"),
+        ] {
+            let settings = Settings {
+                ollama_host: host.map(str::to_owned),
+                ..settings()
+            };
+            let provider = Provider::from_config(&config, &settings).unwrap();
+            let request = provider.request(&texts(&["a", "b"]), Duration::from_secs(1));
+            assert_eq!(request.http.uri().to_string(), url);
+            let body: Value = serde_json::from_slice(request.http.body()).unwrap();
+            assert_eq!(
+                body,
+                json!({"model": "m", "input": ["a", "b"], "keep_alive": "5m", "options": {"num_ctx": 64}})
+            );
+        }
+    }
+
+    #[test]
+    fn openai_is_asked_for_base64_and_takes_both_forms() {
+        let config = json!({"implementation": "openai", "model": "text-embedding-3-small", "dimensions": 2,
+            "api_key_name": "OPENAI_API_KEY", "user": "u"});
+        let provider = Provider::from_config(&config, &settings()).unwrap();
+        let request = provider.request(&texts(&["a"]), Duration::from_secs(1));
+        assert_eq!(request.http.uri(), "https://api.openai.com/v1/embeddings");
+        assert_eq!(request.secret.as_deref(), Some("OPENAI_API_KEY"));
+        let body: Value = serde_json::from_slice(request.http.body()).unwrap();
+        assert_eq!(
+            body,
+            json!({"model": "text-embedding-3-small", "input": ["a"], "dimensions": 2, "user": "u",
+                "encoding_format": "base64"})
+        );
+        for embedding in ["[1.5, -2]", "\"AADAPwAAAMA=\""] {
+            let body = format!(r#"{{"data": [{{"index": 0, "embedding": {embedding}}}]}}"#);
+            match provider.judge(&response(200, &body), 1) {
+                Verdict::Vectors(vectors) => assert_eq!(*vectors[0], [1.5, -2.0]),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn vectors_come_in_the_order_of_their_index() {
+        let config = json!({"implementation": "openai", "model": "m", "dimensions": 1});
+        let provider = Provider::from_config(&config, &settings()).unwrap();
+        let body =
+            r#"{"data": [{"index": 1, "embedding": [1]}, {"index": 0, "embedding": [0.5]}]}"#;
+        match provider.judge(&response(200, body), 2) {
+            Verdict::Vectors(vectors) => assert_eq!((vectors[0][0], vectors[1][0]), (0.5, 1.0)),
+            other => panic!("{other:?}"),
+        }
+        let twice =
+            r#"{"data": [{"index": 1, "embedding": [1]}, {"index": 1, "embedding": [0.5]}]}"#;
+        assert!(matches!(
+            provider.judge(&response(200, twice), 2),
+            Verdict::Bad(_)
+        ));
+    }
+
+    #[test]
+    fn an_answer_that_does_not_fit_is_not_used() {
+        let config = json!({"implementation": "ollama", "model": "m", "dimensions": 2});
+        let provider = Provider::from_config(&config, &settings()).unwrap();
+        for (body, dimensions) in [
+            (r#"{"embeddings": [[1, 2]]}"#, false),
+            (r#"{"embeddings": [[1, 2], [1, 2], [1, 2]]}"#, false),
+            (r#"{"embeddings": [[1, 2], [1, 2, 3]]}"#, true),
+            (r#"{"embeddings": [[1, 2], [1, null]]}"#, false),
+            (r#"{"embeddings": [[1, 2], [1, 1e60]]}"#, false),
+            (r#"{"embeddings": [[1, 2], [1, "#, false),
+            ("", false),
+        ] {
+            match provider.judge(&response(200, body), 2) {
+                Verdict::Bad(bad) => {
+                    assert_eq!(
+                        matches!(bad, BadAnswer::Dimensions { .. }),
+                        dimensions,
+                        "{body}"
+                    );
+                }
+                other => panic!("{body}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_bad_address_is_refused_before_anything_is_sent() {
+        for base_url in ["ftp://x", "nonsense", "http://", ""] {
+            let config = json!({"implementation": "openai", "model": "m", "dimensions": 2, "base_url": base_url});
+            let error = Provider::from_config(&config, &settings()).unwrap_err();
+            assert!(error.contains("base_url"), "{error}");
+        }
+    }
+}

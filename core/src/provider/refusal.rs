@@ -1,0 +1,218 @@
+//! What a provider's refusal means, from its status, headers and body.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use serde_json::Value;
+
+use crate::request::Response;
+
+/// Why a provider did not embed.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum Refusal {
+    /// Something in this request: found by splitting it.
+    Inputs(String),
+    /// The model is not there.
+    ModelMissing(String),
+    /// The account as a whole, until somebody mends it: a wrong key, no quota.
+    Pause(String),
+    /// The provider as a whole, for a while.
+    Retry {
+        reason: String,
+        after: Option<Duration>,
+    },
+}
+
+/// 500s of these kinds are about the input (llama.cpp#25293, pgai#921): asking again is no use.
+const PERMANENT: &[&str] = &[
+    "too large to process",
+    "unsupported value: NaN",
+    "exceeds the context length",
+];
+
+impl Refusal {
+    pub(super) fn from_response(response: &Response) -> Self {
+        let status = response.status();
+        let said = message(response.body());
+        let reason = if said.is_empty() {
+            status.to_string()
+        } else {
+            format!("{status}: {said}")
+        };
+        let retry = |reason| Self::Retry {
+            reason,
+            after: retry_after(response),
+        };
+        match status {
+            StatusCode::UNAUTHORIZED | StatusCode::PAYMENT_REQUIRED | StatusCode::FORBIDDEN => {
+                Self::Pause(reason)
+            }
+            StatusCode::NOT_FOUND => Self::ModelMissing(reason),
+            StatusCode::TOO_MANY_REQUESTS if code(response.body()) == "insufficient_quota" => {
+                Self::Pause(reason)
+            }
+            StatusCode::REQUEST_TIMEOUT | StatusCode::CONFLICT | StatusCode::TOO_MANY_REQUESTS => {
+                retry(reason)
+            }
+            status if status.is_server_error() => {
+                if PERMANENT.iter().any(|sign| said.contains(sign)) {
+                    Self::Inputs(reason)
+                } else {
+                    retry(reason)
+                }
+            }
+            status if status.is_client_error() => Self::Inputs(reason),
+            // A redirect, which is never followed, or nothing that HTTP knows.
+            _ => Self::Pause(reason),
+        }
+    }
+}
+
+/// `retry-after-ms`, or `retry-after` in seconds. (Dates are left to the backoff.)
+fn retry_after(response: &Response) -> Option<Duration> {
+    let header = |name: &str| {
+        response
+            .headers()
+            .get(name)?
+            .to_str()
+            .ok()?
+            .trim()
+            .parse::<f64>()
+            .ok()
+    };
+    let millis = header("retry-after-ms").map(|millis| millis / 1000.0);
+    Duration::try_from_secs_f64(millis.or_else(|| header("retry-after"))?).ok()
+}
+
+fn parsed(body: &[u8]) -> Value {
+    serde_json::from_slice(body).unwrap_or(Value::Null)
+}
+
+fn code(body: &[u8]) -> String {
+    let body = parsed(body);
+    let error = &body["error"];
+    let code = error["code"].as_str().or_else(|| error["type"].as_str());
+    code.unwrap_or_default().to_owned()
+}
+
+/// What a body says went wrong: providers put it in one of these places.
+fn message(body: &[u8]) -> String {
+    let value = parsed(body);
+    let said = value["error"]["message"]
+        .as_str()
+        .or_else(|| value["error"].as_str())
+        .or_else(|| value["detail"].as_str())
+        .or_else(|| value["message"].as_str());
+    match said {
+        Some(said) => brief(said),
+        None => brief(&String::from_utf8_lossy(body)),
+    }
+}
+
+/// A provider's words as they may stand in logs and tables: cut, on one line, and without anything
+/// that looks like a key.
+pub(crate) fn brief(text: &str) -> String {
+    let words = text.split_whitespace().map(|word| {
+        let bare = word.trim_matches(|c: char| !c.is_ascii_alphanumeric());
+        let key = ["sk-", "pa-", "hf_", "AIza"]
+            .iter()
+            .any(|start| bare.starts_with(start));
+        if key && bare.len() > 8 {
+            "[redacted]"
+        } else {
+            word
+        }
+    });
+    let mut brief = String::new();
+    for word in words {
+        if !brief.is_empty() {
+            brief.push(' ');
+        }
+        brief.push_str(word);
+        if brief.len() > 400 {
+            let end = brief
+                .char_indices()
+                .map(|(at, _)| at)
+                .take_while(|at| *at <= 400)
+                .last();
+            brief.truncate(end.unwrap_or(0));
+            brief.push('…');
+            break;
+        }
+    }
+    brief
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(status: u16, headers: &[(&'static str, &str)], body: &str) -> Refusal {
+        let mut response = Response::new(body.as_bytes().to_vec());
+        *response.status_mut() = StatusCode::from_u16(status).unwrap();
+        for (name, value) in headers {
+            response.headers_mut().insert(*name, value.parse().unwrap());
+        }
+        Refusal::from_response(&response)
+    }
+
+    #[test]
+    fn each_status_has_its_meaning() {
+        let inputs = |status, body| matches!(refusal(status, &[], body), Refusal::Inputs(_));
+        let pause = |status, body| matches!(refusal(status, &[], body), Refusal::Pause(_));
+        let retry = |status, body| matches!(refusal(status, &[], body), Refusal::Retry { .. });
+        for status in [400, 413, 422] {
+            assert!(inputs(status, "{}"), "{status}");
+        }
+        for status in [401, 403, 302] {
+            assert!(pause(status, ""), "{status}");
+        }
+        for status in [408, 409, 429, 500, 502, 503] {
+            assert!(
+                retry(status, r#"{"error": {"message": "later"}}"#),
+                "{status}"
+            );
+        }
+        assert!(pause(429, r#"{"error": {"code": "insufficient_quota"}}"#));
+        assert!(inputs(
+            500,
+            r#"{"error": {"message": "input (900 tokens) is too large to process"}}"#
+        ));
+        assert!(matches!(
+            refusal(404, &[], r#"{"error": "model 'm' not found"}"#),
+            Refusal::ModelMissing(_)
+        ));
+    }
+
+    #[test]
+    fn the_time_to_wait_is_read_in_seconds_and_milliseconds() {
+        for (headers, millis) in [
+            (&[("retry-after", "2")][..], Some(2000)),
+            (&[("retry-after", "0.25")], Some(250)),
+            (&[("retry-after", "9"), ("retry-after-ms", "40")], Some(40)),
+            (&[("retry-after", "-1")], None),
+            (&[], None),
+        ] {
+            let Refusal::Retry { after, .. } = refusal(429, headers, "") else {
+                panic!()
+            };
+            assert_eq!(after, millis.map(Duration::from_millis), "{headers:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_provider_says_is_cut_and_has_no_keys() {
+        let Refusal::Pause(reason) = refusal(
+            401,
+            &[],
+            r#"{"error": {"message": "Incorrect API key provided: sk-proj-abcdefgh."}}"#,
+        ) else {
+            panic!()
+        };
+        assert_eq!(
+            reason,
+            "401 Unauthorized: Incorrect API key provided: [redacted]"
+        );
+        assert!(brief(&"é ".repeat(5000)).len() < 410);
+    }
+}

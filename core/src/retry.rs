@@ -1,0 +1,67 @@
+//! When to try again: exponential backoff with jitter.
+
+use std::time::Duration;
+
+use crate::random::Random;
+
+/// A schedule of waits that double up to a longest one.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Backoff {
+    pub(crate) first: Duration,
+    pub(crate) longest: Duration,
+}
+
+/// Between attempts at a row.
+pub(crate) const ITEM: Backoff = Backoff {
+    first: Duration::from_secs(5),
+    longest: Duration::from_secs(600),
+};
+/// Between attempts to reach the database.
+pub(crate) const DATABASE: Backoff = Backoff {
+    first: Duration::from_millis(250),
+    longest: Duration::from_secs(30),
+};
+/// Between attempts at a statement that met a lock.
+pub(crate) const LOCKED: Backoff = Backoff {
+    first: Duration::from_millis(20),
+    longest: Duration::from_secs(1),
+};
+/// Between attempts at a provider that is busy or down.
+pub(crate) const PROVIDER: Backoff = Backoff {
+    first: Duration::from_millis(500),
+    longest: Duration::from_secs(60),
+};
+/// Between attempts at what somebody has to mend: a key, a quota, a vectorizer's config.
+pub(crate) const PAUSE: Backoff = Backoff {
+    first: Duration::from_secs(30),
+    longest: Duration::from_secs(600),
+};
+
+impl Backoff {
+    /// The wait after this many failures in a row (at least one): doubled each time, and cut by up
+    /// to a quarter at random, so that many workers do not come back together.
+    pub(crate) fn wait(self, failures: u32, random: &mut Random) -> Duration {
+        let doubled = self
+            .first
+            .saturating_mul(1 << failures.saturating_sub(1).min(20));
+        let full = doubled.min(self.longest);
+        full - full.mul_f64(random.fraction() / 4.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_double_up_to_the_longest_and_lose_at_most_a_quarter() {
+        let mut random = Random::new(1);
+        for (failures, seconds) in [(1, 5), (2, 10), (3, 20), (7, 320), (8, 600), (99, 600)] {
+            for _ in 0..100 {
+                let wait = ITEM.wait(failures, &mut random).as_secs_f64();
+                let full = f64::from(seconds);
+                assert!(wait <= full && wait >= full * 0.75, "{failures}: {wait}");
+            }
+        }
+    }
+}

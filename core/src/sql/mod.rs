@@ -1,0 +1,115 @@
+//! The statements: static ones here, those of a vectorizer planned in [`plan`].
+//!
+//! Every statement is one transaction, every value a parameter, every column of an answer `text`.
+
+mod plan;
+mod protocol;
+
+pub use plan::Plan;
+pub(crate) use plan::{KeyColumn, PlanInput, TemplateColumn};
+
+/// What every session of a worker pins, so that keys and values always read the same and no
+/// statement waits for long. Queue and store commit together, so `synchronous_commit = off` loses
+/// both or neither in a crash. `lock_timeout` is half of `deadlock_timeout`: should a table lock
+/// ever stand in a circle with an application's, the worker gives way before anybody is cancelled.
+pub(crate) const SESSION: &str = "\
+set synchronous_commit = off;
+set default_transaction_isolation = 'read committed';
+set default_transaction_read_only = off;
+set row_security = off;
+set statement_timeout = '60s';
+set idle_in_transaction_session_timeout = '60s';
+set search_path = pg_catalog, pg_temp;
+set client_encoding = 'UTF8';
+set datestyle = 'ISO, YMD';
+set intervalstyle = 'postgres';
+set bytea_output = 'hex';
+set extra_float_digits = 1;
+set plan_cache_mode = force_custom_plan;
+set jit = off;
+select set_config('lock_timeout', (setting::bigint / 2)::text, false)
+from pg_settings where name = 'deadlock_timeout'";
+
+/// Returns pgai's version and the version of our schema; fails with 3F000 or 42P01 where nothing is
+/// installed.
+pub(crate) const CHECK_SCHEMA: &str = "\
+select max(version) filter (where name = 'ai'), max(version) filter (where name = 'setup.sql')
+from ai.pgai_lib_version";
+
+pub(crate) const START_WORKER: &str = "\
+select ai._worker_start($1::text, $2::bigint * interval '1 millisecond')::text";
+
+/// Progress of vectorizers that were dropped meanwhile is left out.
+pub(crate) const HEARTBEAT: &str = "\
+select
+  ai._worker_heartbeat($1::text::uuid, $2::bigint::int, $3::bigint::int, $4::text)::text,
+  (select count(ai._worker_progress($1::text::uuid, p.id::int, p.successes::int, p.message))
+   from unnest($5::bigint[], $6::bigint[], $7::text[]) as p(id, successes, message)
+   where exists (select from ai.vectorizer v where v.id = p.id))::text";
+
+pub(crate) const RECORD_ERRORS: &str = "\
+with recorded as (
+  insert into ai._vectorizer_errors (id, message, details)
+  select e.id::int, e.message, e.details::jsonb
+  from unnest($1::bigint[], $2::text[], $3::text[]) as e(id, message, details)
+  where exists (select from ai.vectorizer v where v.id = e.id)
+  returning 1
+)
+select count(*)::text from recorded";
+
+/// Returns an id and a JSON object for each vectorizer. Types and equality operators of the key
+/// come from the catalog as it is now, not from the vectorizer's row: a role that may write that
+/// row shall not write our SQL, and `=` alone would be another operator for types of extensions.
+pub(crate) const LOAD_VECTORIZERS: &str = "\
+select
+  v.id::text,
+  json_build_object(
+    'id', v.id,
+    'name', v.name,
+    'disabled', v.disabled,
+    'source_schema', v.source_schema,
+    'source_table', v.source_table,
+    'source_pk', v.source_pk,
+    'queue_schema', v.queue_schema,
+    'queue_table', v.queue_table,
+    'queue_failed_table', v.queue_failed_table,
+    'config', v.config,
+    'vector_schema', (
+      select n.nspname from pg_extension e join pg_namespace n on n.oid = e.extnamespace
+      where e.extname = 'vector'
+    ),
+    'lease_found', to_regclass(
+      format('%I.%I', v.queue_schema, '_vectorizer_lease_' || v.id)) is not null,
+    'queue_found', to_regclass(format('%I.%I', v.queue_schema, v.queue_table)) is not null,
+    'columns', (
+      select json_agg(
+        json_build_object(
+          'name', a.attname,
+          'type', format_type(a.atttypid, a.atttypmod),
+          'base', format_type(
+            case when t.typtype = 'd' then t.typbasetype else t.oid end, null),
+          'equals', k.equals
+        ) order by a.attnum)
+      from pg_attribute a
+      join pg_type t on t.oid = a.atttypid
+      left join lateral (
+        select format('operator(%I.%s)', n.nspname, o.oprname) as equals
+        from pg_index x
+        cross join generate_series(0, x.indnkeyatts - 1) as place
+        join pg_opclass c on c.oid = x.indclass[place]
+        join pg_amop m on m.amopfamily = c.opcfamily and m.amopstrategy = 3
+          and m.amoplefttype = c.opcintype and m.amoprighttype = c.opcintype
+        join pg_operator o on o.oid = m.amopopr
+        join pg_namespace n on n.oid = o.oprnamespace
+        where x.indrelid = s.oid and x.indisprimary and x.indkey[place] = a.attnum
+      ) k on true
+      where a.attrelid = s.oid and a.attnum > 0 and not a.attisdropped
+    )
+  )::text
+from ai.vectorizer v
+left join lateral (
+  select c.oid from pg_class c join pg_namespace n on n.oid = c.relnamespace
+  where n.nspname = v.source_schema and c.relname = v.source_table
+) s on true
+where cardinality($1::bigint[]) = 0 or v.id = any ($1::bigint[])
+order by v.id";

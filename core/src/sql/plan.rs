@@ -1,0 +1,319 @@
+//! Plans the statements of one vectorizer: identifiers quoted, values only as parameters.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use super::protocol;
+
+/// The planned statements of one vectorizer.
+#[derive(Debug, Eq, PartialEq)]
+pub struct Plan {
+    /// The vectorizer's id.
+    pub vectorizer: i64,
+    /// How many columns its key has.
+    pub key_columns: usize,
+    /// How many components its vectors have.
+    pub dimensions: usize,
+    pub(crate) bell: String,
+    pub(crate) claim: String,
+    pub(crate) commit: String,
+    pub(crate) extend: String,
+    pub(crate) fail: String,
+    pub(crate) read: String,
+    pub(crate) release: String,
+    pub(crate) waiting: String,
+}
+
+/// One column of a source table's primary key.
+#[derive(Clone, Debug)]
+pub(crate) struct KeyColumn {
+    pub(crate) name: String,
+    /// The type as `format_type` writes it: legal in a cast.
+    pub(crate) type_name: String,
+    /// The equality of the primary key's index: `operator(pg_catalog.=)`.
+    pub(crate) equals: String,
+}
+
+/// A source column whose value the template or the loading needs.
+#[derive(Clone, Debug)]
+pub(crate) struct TemplateColumn {
+    pub(crate) name: String,
+    /// The type without its modifier, domains resolved.
+    pub(crate) base_type: String,
+}
+
+/// What a plan is made from.
+#[derive(Clone, Debug)]
+pub(crate) struct PlanInput<'a> {
+    pub(crate) vectorizer: i64,
+    pub(crate) source: (&'a str, &'a str),
+    pub(crate) store: (&'a str, &'a str),
+    pub(crate) queue_schema: &'a str,
+    pub(crate) queue_table: &'a str,
+    pub(crate) failed_table: &'a str,
+    pub(crate) vector_schema: &'a str,
+    pub(crate) key: &'a [KeyColumn],
+    pub(crate) loading: &'a TemplateColumn,
+    pub(crate) columns: &'a [TemplateColumn],
+    pub(crate) dimensions: usize,
+    /// Items in one claim.
+    pub(crate) rows: usize,
+    /// The longest backoff, in seconds.
+    pub(crate) backoff_max: u64,
+}
+
+impl Plan {
+    pub(crate) fn new(input: &PlanInput<'_>) -> Self {
+        let values = values(input);
+        let fill = |template: &str| fill(template, &values);
+        Self {
+            vectorizer: input.vectorizer,
+            key_columns: input.key.len(),
+            dimensions: input.dimensions,
+            bell: fill(protocol::BELL),
+            claim: fill(protocol::CLAIM),
+            commit: fill(protocol::COMMIT),
+            extend: fill(protocol::EXTEND),
+            fail: fill(protocol::FAIL),
+            read: fill(protocol::READ),
+            release: fill(protocol::RELEASE),
+            waiting: fill(protocol::WAITING),
+        }
+    }
+}
+
+/// What stands for each `{name}` of the protocol's statements.
+fn values(input: &PlanInput<'_>) -> BTreeMap<String, String> {
+    let key = input.key;
+    let mut values = BTreeMap::new();
+    let mut set = |name: &str, value: String| {
+        values.insert(name.to_owned(), value);
+    };
+    let queue = |table: &str| qualified(input.queue_schema, table);
+
+    set("id", input.vectorizer.to_string());
+    set("source", qualified(input.source.0, input.source.1));
+    set("store", qualified(input.store.0, input.store.1));
+    set("queue", queue(input.queue_table));
+    set("failed", queue(input.failed_table));
+    set(
+        "lease",
+        queue(&format!("_vectorizer_lease_{}", input.vectorizer)),
+    );
+    let bell = queue(&format!("_vectorizer_bell_{}", input.vectorizer));
+    set("bell", bell.replace('\'', "''"));
+    set(
+        "now_ms",
+        "(extract(epoch from clock_timestamp()) * 1000)::bigint".to_owned(),
+    );
+    set("vector", qualified(input.vector_schema, "vector"));
+    set("dimensions", input.dimensions.to_string());
+    set("rows", input.rows.to_string());
+    set("backoff_max", input.backoff_max.to_string());
+
+    // The key, in its several clothes. `input` and what comes from it calls its columns k1, k2 …;
+    // so names of columns never meet names of ours.
+    let each = |of: &dyn Fn(usize, &KeyColumn) -> String| {
+        key.iter()
+            .enumerate()
+            .map(|(at, column)| of(at + 1, column))
+            .collect::<Vec<_>>()
+    };
+    set("keys", each(&|_, column| quoted(&column.name)).join(", "));
+    for alias in ["q", "c", "l"] {
+        let name = format!("{alias}.keys");
+        set(
+            &name,
+            each(&|_, column| format!("{alias}.{}", quoted(&column.name))).join(", "),
+        );
+    }
+    set("i.keys", each(&|at, _| format!("i.k{at}")).join(", "));
+    set(
+        "t.keys as text",
+        each(&|_, column| format!("t.{}::text", quoted(&column.name))).join(", "),
+    );
+    set(
+        "l.keys aliased",
+        each(&|at, column| format!("l.{} as k{at}", quoted(&column.name))).join(", "),
+    );
+    set(
+        "i.keys typed",
+        each(&|at, column| format!("i.k{at}::{} as k{at}", column.type_name)).join(", "),
+    );
+    set("input keys", each(&|at, _| format!("k{at}")).join(", "));
+    for first in [2, 3] {
+        let name = format!("key params {first}");
+        set(
+            &name,
+            each(&|at, _| format!("${}::text[]", at + first - 1)).join(", "),
+        );
+    }
+    for (left, right) in [("l", "q"), ("l", "d"), ("t", "c"), ("q", "l")] {
+        set(
+            &format!("{left}={right}"),
+            equality(key, left, right, false),
+        );
+    }
+    for (left, right) in [
+        ("s", "i"),
+        ("s", "z"),
+        ("q", "i"),
+        ("l", "i"),
+        ("t", "i"),
+        ("t", "z"),
+        ("f", "i"),
+    ] {
+        set(&format!("{left}={right}"), equality(key, left, right, true));
+    }
+
+    let first = key
+        .first()
+        .map_or_else(String::new, |column| quoted(&column.name));
+    set("s.first", format!("s.{first}"));
+    set("s.loading", format!("s.{}", quoted(&input.loading.name)));
+    set("s.loading as text", as_text(input.loading));
+    let mut columns = String::new();
+    for column in input.columns {
+        let _ = write!(columns, ", {}", as_text(column));
+    }
+    set("s.columns as text", columns);
+
+    // Parameters that follow the key's.
+    let next = key.len() + 2;
+    let after = [
+        "generations",
+        "chunks",
+        "c.row",
+        "c.place",
+        "c.text",
+        "c.origin",
+        "c.hash",
+    ];
+    for (name, at) in after.into_iter().chain(["c.vector", "vectors"]).zip(next..) {
+        set(name, at.to_string());
+    }
+    let after = ["f.retry", "f.step", "f.reason", "f.message", "f.details"];
+    for (name, at) in after.into_iter().zip(next + 1..) {
+        set(name, at.to_string());
+    }
+    values
+}
+
+/// `left."a" = right."a" and …`, or `… = right.k1 and …` if the right side comes from `input`.
+fn equality(key: &[KeyColumn], left: &str, right: &str, from_input: bool) -> String {
+    let terms: Vec<_> = key
+        .iter()
+        .enumerate()
+        .map(|(at, column)| {
+            let name = quoted(&column.name);
+            let other = if from_input {
+                format!("k{}", at + 1)
+            } else {
+                name.clone()
+            };
+            format!("{left}.{name} {} {right}.{other}", column.equals)
+        })
+        .collect();
+    format!("({})", terms.join(" and "))
+}
+
+/// A column's value as its type's output function writes it: what drivers see. (A cast to text
+/// strips the padding of `char(n)` and adds a mask to `inet`.)
+fn as_text(column: &TemplateColumn) -> String {
+    let name = quoted(&column.name);
+    match column.base_type.as_str() {
+        "text" | "character varying" => format!("s.{name}::text"),
+        _ => format!("case when s.{name} is not null then concat(s.{name}) end"),
+    }
+}
+
+/// An identifier as SQL reads it back, whatever is in it.
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+fn qualified(schema: &str, name: &str) -> String {
+    format!("{}.{}", quoted(schema), quoted(name))
+}
+
+/// Replaces each `{name}` in one pass, so that a value is never searched for names.
+fn fill(template: &str, values: &BTreeMap<String, String>) -> String {
+    let mut filled = String::with_capacity(template.len() * 2);
+    let mut rest = template;
+    while let Some(start) = rest.find('{') {
+        filled.push_str(&rest[..start]);
+        rest = &rest[start + 1..];
+        let end = rest.find('}').unwrap_or(rest.len());
+        let name = &rest[..end];
+        // A name without a value is a mistake in this crate; PostgreSQL would refuse the statement,
+        // and the unit test below finds it first.
+        match values.get(name) {
+            Some(value) => filled.push_str(value),
+            None => {
+                let _ = write!(filled, "{{{name}}}");
+            }
+        }
+        rest = rest.get(end + 1..).unwrap_or("");
+    }
+    filled.push_str(rest);
+    filled
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(name: &str) -> Plan {
+        let column = TemplateColumn {
+            name: name.to_owned(),
+            base_type: "text".to_owned(),
+        };
+        let key = KeyColumn {
+            name: name.to_owned(),
+            type_name: "bigint".to_owned(),
+            equals: "operator(pg_catalog.=)".to_owned(),
+        };
+        Plan::new(&PlanInput {
+            vectorizer: 7,
+            source: ("public", name),
+            store: ("public", "s"),
+            queue_schema: "ai",
+            queue_table: "_vectorizer_q_7",
+            failed_table: "_vectorizer_q_failed_7",
+            vector_schema: "public",
+            key: &[key.clone(), key],
+            loading: &column,
+            columns: std::slice::from_ref(&column),
+            dimensions: 3,
+            rows: 50,
+            backoff_max: 600,
+        })
+    }
+
+    #[test]
+    fn every_name_in_every_statement_is_filled_in() {
+        let plan = plan("id");
+        for sql in [
+            &plan.bell,
+            &plan.claim,
+            &plan.commit,
+            &plan.extend,
+            &plan.fail,
+            &plan.read,
+            &plan.release,
+            &plan.waiting,
+        ] {
+            assert!(!sql.contains('{') && !sql.contains('}'), "{sql}");
+        }
+    }
+
+    #[test]
+    fn a_hostile_name_stays_a_name() {
+        let plan = plan("x\" {store} '; drop table y --");
+        assert!(
+            plan.read.contains("\"x\"\" {store} '; drop table y --\""),
+            "{}",
+            plan.read
+        );
+    }
+}

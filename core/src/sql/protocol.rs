@@ -1,0 +1,238 @@
+//! The queue protocol's statements, with `{names}` that [`Plan`](super::Plan) fills in.
+//!
+//! Order of locks, in every statement: source, queue item, lease, store. No statement waits for a
+//! row of an application's: items and leases are skip-locked. Table locks are taken in the order in
+//! which a statement's text names the tables, so the source is named first where it is used.
+//!
+//! In a statement with `for update`, a row that changed after the snapshot is seen in its newest
+//! version, but plain scans stay on the snapshot. That is why a claim does not read the source.
+
+/// Parameters: claim, lease in ms, low-water mark, promise in ms (0: leave the bell alone).
+///
+/// An item whose lease ran out twice may have killed its workers: it is claimed alone. A claim
+/// that is asked again (its answer was lost) gets its own items again and counts no attempt. A
+/// retry time further away than any backoff means that the clock stepped back: it counts as due.
+/// There is always a row, because the bell is rung in any case; its keys are null if it is alone.
+pub(super) const CLAIM: &str = "\
+with due as materialized (
+  select {q.keys}, q._generation, q.queued_at, q.loading_retries
+  from {queue} q
+  where (q.loading_retry_after is null or q.loading_retry_after <= now()
+      or q.loading_retry_after > now() + interval '{backoff_max} seconds')
+    and ($3::text is null or q.queued_at >= $3::text::timestamptz)
+    and not exists (
+      select from {lease} l where {l=q} and l._until > now() and l._claim <> $1::bigint)
+  order by q.queued_at
+  limit {rows}
+  for update of q skip locked
+), judged as (
+  select d.*, row_number() over (order by d.queued_at) as place,
+    exists (
+      select from {lease} l where {l=d} and l._claim <> $1::bigint and l._attempts >= 2) as suspect
+  from due d
+), chosen as materialized (
+  select j.* from judged j
+  where j.place = 1
+    or not j.suspect and not (select f.suspect from judged f where f.place = 1)
+), taken as (
+  insert into {lease} as l ({keys}, _claim, _until, _attempts)
+  select {c.keys}, $1::bigint, now() + $2::bigint * interval '1 millisecond', 1 from chosen c
+  on conflict ({keys}) do update
+  set _claim = excluded._claim, _until = excluded._until,
+    _attempts = l._attempts + case when l._claim = excluded._claim then 0 else 1 end
+  where l._until <= now() or l._claim = excluded._claim
+  returning {l.keys}, l._attempts
+)
+select {t.keys as text}, c._generation::text, (c.loading_retries + t._attempts)::text,
+  t._attempts::text, c.queued_at::text, rung.until::text
+from (
+  select case when $4::bigint > 0 then setval('{bell}', {now_ms} + $4::bigint) end as until
+) rung
+left join (chosen c join taken t on {t=c}) on true
+order by c.queued_at";
+
+/// Parameters: bytes, keys. Rows come in the order of the keys until the bytes are used up; the
+/// others stay away. A key without a source row comes without a text, to be cleared.
+pub(super) const READ: &str = "\
+with input as materialized (
+  select i.n, {i.keys typed}
+  from unnest({key params 2}) with ordinality as i({input keys}, n)
+), sized as materialized (
+  select i.*, {s.first} is not null as found,
+    sum(coalesce(octet_length({s.loading}), 0)) over (order by i.n)
+      - coalesce(octet_length({s.loading}), 0) as bytes_before
+  from input i left join {source} s on {s=i}
+)
+select z.n::text, z.found::text, {s.loading as text}{s.columns as text},
+  (select string_agg(
+      t.chunk_seq || ':' || encode(sha256(convert_to(t.chunk, 'UTF8')), 'hex'), ','
+      order by t.chunk_seq)
+    from {store} t where {t=z})
+from sized z left join {source} s on {s=z}
+where z.bytes_before < $1::bigint
+order by z.n";
+
+/// Parameters: claim, keys, generations, chunk counts, and for each chunk: the row's number, its
+/// place, its text (null: keep what stands there), the place of its vector (null: a new one), the
+/// hash of the text there, the number of its vector; all vectors one behind the other.
+///
+/// Each row comes back as `done`; `changed` (written if the source row is still there, the item
+/// kept as it was: whoever changed the row put it there); `edited` (somebody wrote to the store:
+/// nothing is written, the lease is given back); `busy` (a transaction holds the item: ask again);
+/// or `lost` (no lease of this claim).
+pub(super) const COMMIT: &str = "\
+with input as materialized (
+  select i.n, {i.keys typed}, i.generation, i.chunks
+  from unnest({key params 2}, ${generations}::bigint[], ${chunks}::bigint[])
+    with ordinality as i({input keys}, generation, chunks, n)
+), present as materialized (
+  select i.n from {source} s join input i on {s=i}
+), item as materialized (
+  select i.n, q._generation = i.generation as same
+  from {queue} q join input i on {q=i}
+  for update of q skip locked
+), held as materialized (
+  select i.n, m.same
+  from item m join input i on i.n = m.n join {lease} l on {l=i}
+  where l._claim = $1::bigint
+  for update of l skip locked
+), piece as materialized (
+  select *
+  from unnest(${c.row}::bigint[], ${c.place}::bigint[], ${c.text}::text[], ${c.origin}::bigint[],
+    ${c.hash}::text[], ${c.vector}::bigint[]) as p(n, place, text, origin, hash, vector)
+), origin as materialized (
+  select p.n, p.place, t.embedding
+  from piece p join held h on h.n = p.n join input i on i.n = p.n
+  join {store} t on {t=i} and t.chunk_seq = p.origin
+  where encode(sha256(convert_to(t.chunk, 'UTF8')), 'hex') = p.hash
+), edited as materialized (
+  select distinct p.n from piece p
+  where p.origin is not null
+    and not exists (select from origin o where o.n = p.n and o.place = p.place)
+), good as materialized (
+  select h.n, h.same from held h
+  where not exists (select from edited e where e.n = h.n)
+    and (h.same or exists (select from present r where r.n = h.n))
+), written as (
+  insert into {store} ({keys}, chunk_seq, chunk, embedding)
+  select {i.keys}, p.place, p.text,
+    coalesce(o.embedding, (${vectors}::real[])[
+      p.vector * {dimensions} + 1:(p.vector + 1) * {dimensions}]::{vector}({dimensions}))
+  from piece p join good g on g.n = p.n join input i on i.n = p.n
+  left join origin o on o.n = p.n and o.place = p.place
+  where p.text is not null
+  order by p.n, p.place
+  on conflict ({keys}, chunk_seq) do update
+  set chunk = excluded.chunk, embedding = excluded.embedding
+), trimmed as (
+  delete from {store} t using good g join input i on i.n = g.n
+  where {t=i} and t.chunk_seq >= i.chunks
+), finished as (
+  delete from {queue} q using good g join input i on i.n = g.n
+  where g.same and {q=i}
+), mended as (
+  delete from {failed} f using good g join input i on i.n = g.n
+  where g.same and {f=i}
+), freed as (
+  delete from {lease} l using held h join input i on i.n = h.n
+  where {l=i}
+)
+select i.n::text, case
+    when h.n is null then case when exists (
+        select from {lease} l join {queue} q on {q=l} where {l=i} and l._claim = $1::bigint)
+      then 'busy' else 'lost' end
+    when e.n is not null then 'edited'
+    when h.same then 'done'
+    else 'changed'
+  end
+from input i left join held h on h.n = i.n left join edited e on e.n = i.n
+order by i.n";
+
+/// Parameters: claim, keys, generations, and for each row: ms until the next attempt (null: none,
+/// the key goes to the failed table), step, reason, and the message and details of the error.
+/// A row that changed meanwhile is only given back. Rows come back as from a commit.
+pub(super) const FAIL: &str = "\
+with input as materialized (
+  select i.n, {i.keys typed}, i.generation, i.retry, i.step, i.reason, i.message, i.details
+  from unnest({key params 2}, ${generations}::bigint[], ${f.retry}::bigint[], ${f.step}::text[],
+      ${f.reason}::text[], ${f.message}::text[], ${f.details}::text[])
+    with ordinality as i({input keys}, generation, retry, step, reason, message, details, n)
+), item as materialized (
+  select i.n, q._generation = i.generation as same
+  from {queue} q join input i on {q=i}
+  for update of q skip locked
+), held as materialized (
+  select i.n, m.same, l._attempts
+  from item m join input i on i.n = m.n join {lease} l on {l=i}
+  where l._claim = $1::bigint
+  for update of l skip locked
+), replaced as (
+  delete from {failed} f using held h join input i on i.n = h.n
+  where h.same and i.retry is null and {f=i}
+), given_up as (
+  insert into {failed} ({keys}, failure_step, failure_reason)
+  select {i.keys}, i.step, i.reason from held h join input i on i.n = h.n
+  where h.same and i.retry is null
+), gone as (
+  delete from {queue} q using held h join input i on i.n = h.n
+  where h.same and i.retry is null and {q=i}
+), put_off as (
+  update {queue} q
+  set loading_retries = q.loading_retries + h._attempts,
+    loading_retry_after = now() + i.retry * interval '1 millisecond',
+    queued_at = now() + i.retry * interval '1 millisecond'
+  from held h join input i on i.n = h.n
+  where h.same and i.retry is not null and {q=i}
+), freed as (
+  delete from {lease} l using held h join input i on i.n = h.n
+  where {l=i}
+), noted as (
+  insert into ai._vectorizer_errors (id, message, details)
+  select {id}, i.message, i.details::jsonb from held h join input i on i.n = h.n
+  where h.same
+)
+select i.n::text, case
+    when h.n is null then case when exists (
+        select from {lease} l join {queue} q on {q=l} where {l=i} and l._claim = $1::bigint)
+      then 'busy' else 'lost' end
+    when h.same then 'done'
+    else 'changed'
+  end
+from input i left join held h on h.n = i.n
+order by i.n";
+
+/// Parameters: claim, keys. The attempt that the claim counted is taken back.
+pub(super) const RELEASE: &str = "\
+with input as materialized (
+  select {i.keys typed} from unnest({key params 2}) as i({input keys})
+), mine as materialized (
+  select {l.keys aliased}, l._attempts
+  from {lease} l join input i on {l=i}
+  where l._claim = $1::bigint
+  for update of l skip locked
+), kept as (
+  update {lease} l set _claim = 0, _until = now(), _attempts = l._attempts - 1
+  from mine i where {l=i} and i._attempts > 1
+), gone as (
+  delete from {lease} l using mine i where {l=i} and i._attempts <= 1
+)
+select count(*)::text from mine";
+
+/// Parameters: claim, lease in ms, keys. Returns the numbers of the keys that are still held.
+pub(super) const EXTEND: &str = "\
+with input as materialized (
+  select i.n, {i.keys typed} from unnest({key params 3}) with ordinality as i({input keys}, n)
+), mine as materialized (
+  select i.*
+  from {lease} l join input i on {l=i}
+  where l._claim = $1::bigint
+  for update of l skip locked
+)
+update {lease} l set _until = now() + $2::bigint * interval '1 millisecond'
+from mine i where {l=i}
+returning i.n::text";
+
+/// Parameter: promise in ms.
+pub(super) const BELL: &str = "select setval('{bell}', {now_ms} + $1::bigint)::text";
+
+pub(super) const WAITING: &str = "select count(*)::text from {queue}";

@@ -1,0 +1,208 @@
+//! Cuts texts into chunks, exactly as langchain-text-splitters 0.3.11 does with Python pgai's
+//! settings.
+//!
+//! Sizes count code points. A text is cut into pieces at its separators, and neighbouring pieces
+//! are merged as long as they fit. What a user may wonder about is LangChain's behaviour and kept,
+//! because stored chunks depend on it: a piece that cannot be cut is kept whole, however long; the
+//! recursive splitter does not strip such a piece; the character splitter puts the source text of
+//! a regex between the pieces that it merges, unless it begins as a lookaround does.
+
+mod character;
+mod merge;
+mod piece;
+mod recursive;
+
+use serde_json::{Map, Value};
+use thiserror::Error;
+
+use super::regex::{MatchError, Pattern, PatternError};
+pub use character::CharacterSplitter;
+pub use recursive::RecursiveSplitter;
+
+/// How a vectorizer cuts a text: the `chunking` part of its config.
+#[derive(Clone, Debug)]
+pub enum Chunker {
+    /// At one separator, as `ai.chunking_character_text_splitter` asks.
+    Character(Box<CharacterSplitter>),
+    /// Not at all: the whole text is one chunk, as `ai.chunking_none` asks.
+    None,
+    /// At the first separator that there is, and pieces that are too long at the next ones, as
+    /// `ai.chunking_recursive_character_text_splitter` asks.
+    Recursive(Box<RecursiveSplitter>),
+}
+
+impl Chunker {
+    /// Reads the `chunking` object of a vectorizer's config.
+    pub fn parse(config: &Value) -> Result<Self, ChunkingError> {
+        let Value::Object(config) = config else {
+            return Err(ChunkingError::Setting {
+                name: "chunking",
+                expected: "an object",
+            });
+        };
+        match config.get("implementation").and_then(Value::as_str) {
+            Some("character_text_splitter") => {
+                let separator = text(config, "separator")?;
+                let is_regex = flag(config, "is_separator_regex")?;
+                let splitter = CharacterSplitter::new(sizes(config)?, separator, is_regex)?;
+                Ok(Self::Character(Box::new(splitter)))
+            }
+            Some("none") => Ok(Self::None),
+            Some("recursive_character_text_splitter") => {
+                let separators = texts(config, "separators")?;
+                let is_regex = flag(config, "is_separator_regex")?;
+                let splitter = RecursiveSplitter::new(sizes(config)?, &separators, is_regex)?;
+                Ok(Self::Recursive(Box::new(splitter)))
+            }
+            other => Err(ChunkingError::Implementation(
+                other.unwrap_or_default().to_owned(),
+            )),
+        }
+    }
+
+    /// Cuts a text. An error concerns this text alone; it can only come from a regex separator.
+    pub fn chunk(&self, text: &str) -> Result<Vec<String>, ChunkError> {
+        match self {
+            Self::Character(splitter) => splitter.chunk(text),
+            Self::None => Ok(vec![text.to_owned()]),
+            Self::Recursive(splitter) => splitter.chunk(text),
+        }
+    }
+}
+
+/// Why a text cannot be cut; the chunker may well cut others.
+#[derive(Clone, Debug, Eq, Error, PartialEq)]
+pub enum ChunkError {
+    /// LangChain fails in the same places, and where it does not it repeats what a group matched.
+    #[error(
+        "a capture group in the separator {0:?} cannot be kept with this text: write (?:…) \
+         instead of (…)"
+    )]
+    CaptureGroup(String),
+    /// The regex backtracks too much on this text.
+    #[error("the separator {0:?} took too many steps on this text")]
+    TooManySteps(String),
+}
+
+/// Why the `chunking` part of a config cannot be used.
+#[derive(Clone, Debug, Eq, Error, PartialEq)]
+pub enum ChunkingError {
+    /// The config asks for a chunker that there is not.
+    #[error("there is no chunking implementation {0:?}")]
+    Implementation(String),
+    /// A chunk would consist of overlap and never advance.
+    #[error("chunk_overlap ({overlap}) must not be larger than chunk_size ({size})")]
+    Overlap {
+        /// The overlap asked for.
+        overlap: i64,
+        /// The size asked for.
+        size: i64,
+    },
+    /// The overlap is negative.
+    #[error("chunk_overlap must be >= 0, got {0}")]
+    OverlapNegative(i64),
+    /// A separator is not a regex, or one with parts that are not supported.
+    #[error("the separator {pattern:?} cannot be used as a regex: {reason} at position {position}")]
+    Regex {
+        /// The separator.
+        pattern: String,
+        /// What is wrong with it.
+        reason: &'static str,
+        /// Where, in code points from 0.
+        position: usize,
+    },
+    /// A setting is missing or of a wrong type.
+    #[error("{name} must be {expected}")]
+    Setting {
+        /// The key in the config.
+        name: &'static str,
+        /// What it should be.
+        expected: &'static str,
+    },
+    /// The size is zero or negative.
+    #[error("chunk_size must be > 0, got {0}")]
+    Size(i64),
+    /// There are more separators than a text could be cut at one after the other.
+    #[error("there are {0} separators, at most {SEPARATORS_MAX} can be used")]
+    TooManySeparators(usize),
+}
+
+/// How many separators a recursive splitter may have: each may take a level of recursion.
+const SEPARATORS_MAX: usize = 1000;
+
+/// How long chunks may be and how much of one may be repeated in the next, in code points.
+#[derive(Clone, Copy, Debug)]
+struct Sizes {
+    size: usize,
+    overlap: usize,
+}
+
+fn sizes(config: &Map<String, Value>) -> Result<Sizes, ChunkingError> {
+    let size = number(config, "chunk_size")?;
+    let overlap = number(config, "chunk_overlap")?;
+    if overlap > size {
+        return Err(ChunkingError::Overlap { overlap, size });
+    }
+    let Some(size) = usize::try_from(size).ok().filter(|&size| size > 0) else {
+        return Err(ChunkingError::Size(size));
+    };
+    let Ok(overlap) = usize::try_from(overlap) else {
+        return Err(ChunkingError::OverlapNegative(overlap));
+    };
+    Ok(Sizes { size, overlap })
+}
+
+fn number(config: &Map<String, Value>, name: &'static str) -> Result<i64, ChunkingError> {
+    let value = config.get(name).and_then(Value::as_i64);
+    value.ok_or(ChunkingError::Setting {
+        name,
+        expected: "an integer",
+    })
+}
+
+fn flag(config: &Map<String, Value>, name: &'static str) -> Result<bool, ChunkingError> {
+    let value = config.get(name).and_then(Value::as_bool);
+    value.ok_or(ChunkingError::Setting {
+        name,
+        expected: "true or false",
+    })
+}
+
+fn text<'a>(config: &'a Map<String, Value>, name: &'static str) -> Result<&'a str, ChunkingError> {
+    let value = config.get(name).and_then(Value::as_str);
+    value.ok_or(ChunkingError::Setting {
+        name,
+        expected: "a text",
+    })
+}
+
+fn texts<'a>(
+    config: &'a Map<String, Value>,
+    name: &'static str,
+) -> Result<Vec<&'a str>, ChunkingError> {
+    let values = config.get(name).and_then(Value::as_array);
+    let texts = values.and_then(|values| values.iter().map(Value::as_str).collect());
+    texts.ok_or(ChunkingError::Setting {
+        name,
+        expected: "an array of texts",
+    })
+}
+
+/// Compiles a separator that is a regex. `kept` puts it into a group, as LangChain does to keep
+/// what it matched.
+fn pattern(source: &str, kept: bool) -> Result<Pattern, ChunkingError> {
+    let compile = |kept| Pattern::parse(source, kept);
+    // Kept or not, LangChain also searches with the bare regex, so that one must be right, too.
+    let compiled = compile(false).and_then(|bare| if kept { compile(true) } else { Ok(bare) });
+    compiled.map_err(|PatternError { reason, position }| ChunkingError::Regex {
+        pattern: source.to_owned(),
+        reason,
+        position,
+    })
+}
+
+impl From<MatchError> for ChunkError {
+    fn from(error: MatchError) -> Self {
+        Self::TooManySteps(error.pattern)
+    }
+}

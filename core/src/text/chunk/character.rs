@@ -1,0 +1,54 @@
+//! Cuts at one separator.
+
+use super::super::regex::Steps;
+use super::merge::Merger;
+use super::piece::Separator;
+use super::{ChunkError, ChunkingError, Sizes, pattern};
+
+/// Cuts at one separator, which is lost, and merges the pieces with the separator's source text
+/// between them.
+#[derive(Clone, Debug)]
+pub struct CharacterSplitter {
+    sizes: Sizes,
+    separator: Separator,
+    /// What is put between two pieces of a chunk.
+    between: String,
+}
+
+impl CharacterSplitter {
+    pub(super) fn new(sizes: Sizes, source: &str, is_regex: bool) -> Result<Self, ChunkingError> {
+        let separator = if is_regex && !source.is_empty() {
+            Separator::Pattern(pattern(source, false)?)
+        } else {
+            Separator::literal(source)
+        };
+        // LangChain puts a regex between the pieces, too, as it is written. Stored chunks depend
+        // on that, so it stays; only what begins as a lookaround does is left out.
+        let is_lookaround = is_regex
+            && ["(?=", "(?!", "(?<=", "(?<!"]
+                .iter()
+                .any(|s| source.starts_with(s));
+        let between = if is_lookaround {
+            String::new()
+        } else {
+            source.to_owned()
+        };
+        Ok(Self {
+            sizes,
+            separator,
+            between,
+        })
+    }
+
+    pub(super) fn chunk(&self, text: &str) -> Result<Vec<String>, ChunkError> {
+        let mut chunks = Vec::new();
+        let mut merger = Merger::new(text, self.sizes, &self.between);
+        self.separator
+            .cut(text, &mut Steps::for_text(text), |piece, _| {
+                merger.push(piece, &mut chunks);
+                Ok(())
+            })?;
+        merger.finish(&mut chunks);
+        Ok(chunks)
+    }
+}

@@ -1,0 +1,102 @@
+//! Merges neighbouring pieces into chunks.
+
+use std::collections::VecDeque;
+
+use super::super::strip::strip;
+use super::Sizes;
+use super::piece::Piece;
+
+/// Collects pieces until the next one would not fit, and then begins anew with as many of the last
+/// ones as the overlap allows.
+#[derive(Debug)]
+pub(super) struct Merger<'a> {
+    text: &'a str,
+    sizes: Sizes,
+    /// What is put between two pieces.
+    separator: &'a str,
+    separator_size: usize,
+    /// The pieces of the chunk to come, and their size with the separators between them.
+    held: VecDeque<Piece>,
+    held_size: usize,
+}
+
+impl<'a> Merger<'a> {
+    pub(super) fn new(text: &'a str, sizes: Sizes, separator: &'a str) -> Self {
+        let separator_size = separator.chars().count();
+        Self {
+            text,
+            sizes,
+            separator,
+            separator_size,
+            held: VecDeque::new(),
+            held_size: 0,
+        }
+    }
+
+    pub(super) fn push(&mut self, piece: Piece, chunks: &mut Vec<String>) {
+        if self.size_with(&piece) > self.sizes.size && !self.held.is_empty() {
+            chunks.extend(self.joined());
+            while self.held_size > self.sizes.overlap
+                || (self.held_size > 0 && self.size_with(&piece) > self.sizes.size)
+            {
+                self.drop_first();
+            }
+        }
+        self.held_size = self.size_with(&piece);
+        self.held.push_back(piece);
+    }
+
+    /// Ends the last chunk; the merger is then as new.
+    pub(super) fn finish(&mut self, chunks: &mut Vec<String>) {
+        chunks.extend(self.joined());
+        self.held.clear();
+        self.held_size = 0;
+    }
+
+    fn size_with(&self, piece: &Piece) -> usize {
+        let separator_size = if self.held.is_empty() {
+            0
+        } else {
+            self.separator_size
+        };
+        self.held_size + piece.size + separator_size
+    }
+
+    fn drop_first(&mut self) {
+        if let Some(piece) = self.held.pop_front() {
+            let separator_size = if self.held.is_empty() {
+                0
+            } else {
+                self.separator_size
+            };
+            self.held_size -= piece.size + separator_size;
+        }
+    }
+
+    /// The chunk, unless it is nothing but white space.
+    fn joined(&self) -> Option<String> {
+        let (first, last) = (self.held.front()?, self.held.back()?);
+        let chunk = if self.is_contiguous() {
+            strip(&self.text[first.at.start..last.at.end]).to_owned()
+        } else {
+            let pieces: Vec<_> = self
+                .held
+                .iter()
+                .map(|piece| piece.text(self.text))
+                .collect();
+            strip(&pieces.join(self.separator)).to_owned()
+        };
+        (!chunk.is_empty()).then_some(chunk)
+    }
+
+    /// Tells whether the chunk stands in the text as it is, so that it need not be put together.
+    fn is_contiguous(&self) -> bool {
+        let pairs = self.held.iter().zip(self.held.iter().skip(1));
+        self.held.iter().all(|piece| piece.more.is_empty())
+            && (self.held.len() == 1
+                || self.separator.is_empty() && {
+                    let mut pairs = pairs;
+                    pairs.all(|(left, right)| left.at.end == right.at.start)
+                })
+    }
+}

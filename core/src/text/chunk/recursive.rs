@@ -1,0 +1,113 @@
+//! Cuts at several separators, coarse ones first.
+
+use super::super::regex::Steps;
+use super::super::strip::strip;
+use super::merge::Merger;
+use super::piece::Separator;
+use super::{ChunkError, ChunkingError, SEPARATORS_MAX, Sizes, pattern};
+
+/// Cuts at the first of several separators that occurs, and pieces that are too long at those
+/// after it. A separator stays at the beginning of the piece that it precedes.
+#[derive(Clone, Debug)]
+pub struct RecursiveSplitter {
+    sizes: Sizes,
+    /// Never empty.
+    separators: Vec<Separator>,
+}
+
+/// What LangChain takes where there are no separators; it differs from the default in SQL.
+const SEPARATORS_DEFAULT: [&str; 4] = ["\n\n", "\n", " ", ""];
+
+impl RecursiveSplitter {
+    pub(super) fn new(
+        sizes: Sizes,
+        sources: &[&str],
+        is_regex: bool,
+    ) -> Result<Self, ChunkingError> {
+        if sources.len() > SEPARATORS_MAX {
+            return Err(ChunkingError::TooManySeparators(sources.len()));
+        }
+        let sources = if sources.is_empty() {
+            &SEPARATORS_DEFAULT
+        } else {
+            sources
+        };
+        let mut separators = Vec::with_capacity(sources.len());
+        for source in sources {
+            let separator = if is_regex && !source.is_empty() {
+                Separator::Pattern(pattern(source, true)?)
+            } else {
+                Separator::literal(source)
+            };
+            separators.push(separator);
+        }
+        Ok(Self { sizes, separators })
+    }
+
+    pub(super) fn chunk(&self, text: &str) -> Result<Vec<String>, ChunkError> {
+        let mut chunks = Vec::new();
+        self.split(
+            text,
+            &self.separators,
+            &mut Steps::for_text(text),
+            &mut chunks,
+        )?;
+        Ok(chunks)
+    }
+
+    /// Recurses once per separator at most, of which there are at most [`SEPARATORS_MAX`].
+    fn split(
+        &self,
+        text: &str,
+        separators: &[Separator],
+        steps: &mut Steps,
+        chunks: &mut Vec<String>,
+    ) -> Result<(), ChunkError> {
+        let (separator, finer) = choose(text, separators, steps)?;
+        let Some(separator) = separator else {
+            // The whole text is one piece. LangChain strips what it merges, but not what it could
+            // not cut.
+            let fits = text.chars().count() < self.sizes.size;
+            let chunk = if fits { strip(text) } else { text };
+            if !chunk.is_empty() {
+                chunks.push(chunk.to_owned());
+            }
+            return Ok(());
+        };
+        let mut merger = Merger::new(text, self.sizes, "");
+        separator.cut_keeping(text, steps, |piece, steps| {
+            if piece.size < self.sizes.size {
+                merger.push(piece, chunks);
+                return Ok(());
+            }
+            merger.finish(chunks);
+            let piece = piece.text(text);
+            if finer.is_empty() {
+                chunks.push(piece.into_owned());
+                Ok(())
+            } else {
+                self.split(&piece, finer, steps, chunks)
+            }
+        })?;
+        merger.finish(chunks);
+        Ok(())
+    }
+}
+
+/// Returns the first separator that is in the text, if any, and the ones left for its pieces. The
+/// empty separator is in every text, and nothing after it is ever used.
+fn choose<'a>(
+    text: &str,
+    separators: &'a [Separator],
+    steps: &mut Steps,
+) -> Result<(Option<&'a Separator>, &'a [Separator]), ChunkError> {
+    for (index, separator) in separators.iter().enumerate() {
+        if matches!(separator, Separator::Everywhere) {
+            return Ok((Some(separator), &[]));
+        }
+        if separator.is_in(text, steps)? {
+            return Ok((Some(separator), &separators[index + 1..]));
+        }
+    }
+    Ok((None, &[]))
+}

@@ -1,0 +1,151 @@
+//! Python's `string.Template`, with `substitute`.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+
+use thiserror::Error;
+
+use super::strip::ends_line;
+
+/// A text with placeholders: `$name` or `${name}`, and `$$` for a dollar sign.
+///
+/// Names are ASCII letters, digits and underscores, and case counts. What is put in for a
+/// placeholder is not looked at again.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Template {
+    parts: Vec<Part>,
+    names: BTreeSet<String>,
+}
+
+/// Why a template cannot be read or filled.
+#[derive(Clone, Debug, Eq, Error, PartialEq)]
+pub enum TemplateError {
+    /// A dollar sign is followed by neither a name nor another dollar sign.
+    #[error("Invalid placeholder in string: line {line}, col {column}")]
+    Invalid {
+        /// The line of the dollar sign, from 1.
+        line: usize,
+        /// Its place in the line in code points, from 1.
+        column: usize,
+    },
+    /// There is no value for a placeholder.
+    #[error("the template names {0:?}, which the row does not have")]
+    Missing(String),
+}
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+enum Part {
+    Literal(String),
+    Name(String),
+}
+
+impl Template {
+    /// Reads a template.
+    pub fn parse(source: &str) -> Result<Self, TemplateError> {
+        let mut parts = Vec::new();
+        let mut literal = String::new();
+        let mut rest = source;
+        while let Some(at) = rest.find('$') {
+            literal.push_str(&rest[..at]);
+            let after = &rest[at + 1..];
+            if let Some(after_escape) = after.strip_prefix('$') {
+                literal.push('$');
+                rest = after_escape;
+                continue;
+            }
+            let Some((name, length)) = placeholder(after) else {
+                return Err(invalid(&source[..source.len() - after.len()]));
+            };
+            if !literal.is_empty() {
+                parts.push(Part::Literal(std::mem::take(&mut literal)));
+            }
+            parts.push(Part::Name(name.to_owned()));
+            rest = &after[length..];
+        }
+        literal.push_str(rest);
+        if !literal.is_empty() {
+            parts.push(Part::Literal(literal));
+        }
+        let names = parts.iter().filter_map(|part| match part {
+            Part::Literal(_) => None,
+            Part::Name(name) => Some(name.clone()),
+        });
+        let names = names.collect();
+        Ok(Self { parts, names })
+    }
+
+    /// Returns what the placeholders name, each once, in alphabetical order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.names.iter().map(String::as_str)
+    }
+
+    /// Puts values in for all placeholders.
+    pub fn substitute<'v>(
+        &self,
+        value: impl Fn(&str) -> Option<Cow<'v, str>>,
+    ) -> Result<String, TemplateError> {
+        let mut text = String::new();
+        for part in &self.parts {
+            match part {
+                Part::Literal(literal) => text.push_str(literal),
+                Part::Name(name) => {
+                    let value = value(name);
+                    text.push_str(&value.ok_or_else(|| TemplateError::Missing(name.clone()))?);
+                }
+            }
+        }
+        Ok(text)
+    }
+}
+
+/// Returns the name at the start of a text and how many bytes it takes, with braces if there are.
+fn placeholder(text: &str) -> Option<(&str, usize)> {
+    match text.strip_prefix('{') {
+        None => name(text).map(|name| (name, name.len())),
+        Some(braced) => {
+            let name = name(braced)?;
+            braced[name.len()..]
+                .starts_with('}')
+                .then_some((name, name.len() + 2))
+        }
+    }
+}
+
+fn name(text: &str) -> Option<&str> {
+    let end = text
+        .find(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+        .unwrap_or(text.len());
+    let name = &text[..end];
+    let starts_with_digit = name.starts_with(|c: char| c.is_ascii_digit());
+    (!name.is_empty() && !starts_with_digit).then_some(name)
+}
+
+/// `before` ends with the dollar sign at fault.
+fn invalid(before: &str) -> TemplateError {
+    let (mut line, mut column) = (1, 0);
+    let mut characters = before.chars().peekable();
+    while let Some(character) = characters.next() {
+        column += 1;
+        let is_half = character == '\r' && characters.peek() == Some(&'\n');
+        if ends_line(character) && !is_half {
+            (line, column) = (line + 1, 0);
+        }
+    }
+    TemplateError::Invalid { line, column }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_is_put_in_once() {
+        let template = Template::parse("$title: ${chunk}s cost $$5, $chunk").unwrap();
+        assert_eq!(template.names().collect::<Vec<_>>(), ["chunk", "title"]);
+        let text = template.substitute(|name| Some(Cow::Owned(format!("<{name} $id>"))));
+        assert_eq!(
+            text.unwrap(),
+            "<title $id>: <chunk $id>s cost $5, <chunk $id>"
+        );
+    }
+}

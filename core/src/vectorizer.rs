@@ -1,0 +1,321 @@
+//! A vectorizer as the worker sees it: its definition from the database, read and checked once.
+
+use std::sync::Arc;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::provider::Provider;
+use crate::retry;
+use crate::settings::Settings;
+use crate::sql::{KeyColumn, Plan, PlanInput, TemplateColumn};
+use crate::text::{Chunker, Template};
+
+/// Everything that is fixed about a vectorizer while its definition stands.
+#[derive(Debug)]
+pub(crate) struct Profile {
+    pub(crate) id: i64,
+    pub(crate) name: String,
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) chunker: Chunker,
+    pub(crate) format: Format,
+    pub(crate) provider: Provider,
+    /// Rows in one claim.
+    pub(crate) rows: usize,
+    /// What the vectorizer's own config says about batches in flight.
+    pub(crate) concurrency: Option<usize>,
+    /// After this many failed attempts a row goes to the failed table.
+    pub(crate) attempts_max: u32,
+}
+
+/// How a chunk becomes the text that is embedded and stored.
+#[derive(Debug)]
+pub(crate) enum Format {
+    ChunkValue,
+    Template {
+        template: Template,
+        columns: Vec<TemplateColumn>,
+    },
+}
+
+/// A row of `ai.vectorizer` with what the catalog says about its tables.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Definition {
+    id: i64,
+    name: String,
+    pub(crate) disabled: bool,
+    source_schema: String,
+    source_table: String,
+    source_pk: Vec<SourceKey>,
+    queue_schema: Option<String>,
+    queue_table: Option<String>,
+    queue_failed_table: Option<String>,
+    config: Config,
+    vector_schema: Option<String>,
+    lease_found: bool,
+    queue_found: bool,
+    columns: Option<Vec<Column>>,
+}
+
+#[derive(Debug, Deserialize)]
+struct SourceKey {
+    attname: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Column {
+    name: String,
+    #[serde(rename = "type")]
+    type_name: String,
+    base: String,
+    equals: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Config {
+    loading: Loading,
+    parsing: Option<Implementation>,
+    embedding: Value,
+    chunking: Value,
+    formatting: Formatting,
+    processing: Option<Processing>,
+    destination: Destination,
+}
+
+#[derive(Debug, Deserialize)]
+struct Implementation {
+    implementation: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Loading {
+    implementation: String,
+    column_name: String,
+    retries: Option<u32>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Formatting {
+    implementation: String,
+    template: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Processing {
+    batch_size: Option<usize>,
+    concurrency: Option<usize>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Destination {
+    implementation: String,
+    target_schema: Option<String>,
+    target_table: Option<String>,
+}
+
+/// pgai's bound on `batch_size`.
+const ROWS_MAX: usize = 2048;
+/// pgai's default for `retries` in the loading config.
+const RETRIES: u32 = 6;
+
+impl Profile {
+    /// Reads a definition. The error says what is wrong and what to do.
+    pub(crate) fn new(definition: &Definition, settings: &Settings) -> Result<Self, String> {
+        let config = &definition.config;
+        let source = format!("{}.{}", definition.source_schema, definition.source_table);
+        let columns = definition.columns.as_deref().ok_or_else(|| {
+            format!(
+                "the source table {source} is gone: drop the vectorizer with ai.drop_vectorizer"
+            )
+        })?;
+        let key = key_columns(definition, columns, &source)?;
+        let loading = loading(config, columns, &source)?;
+        let chunker = Chunker::parse(&config.chunking).map_err(|error| error.to_string())?;
+        let format = format(&config.formatting, columns, &source)?;
+        let provider = Provider::from_config(&config.embedding, settings)?;
+        let (store_schema, store_table) = store(&config.destination)?;
+        let (queue_schema, queue_table, failed_table) = queue(definition)?;
+        let vector_schema = definition
+            .vector_schema
+            .as_deref()
+            .ok_or("the extension vector is not installed: run create extension vector")?;
+
+        let processing = config.processing.as_ref();
+        let rows = processing
+            .and_then(|processing| processing.batch_size)
+            .unwrap_or(settings.limits.rows)
+            .clamp(1, ROWS_MAX);
+        let plan = Plan::new(&PlanInput {
+            vectorizer: definition.id,
+            source: (&definition.source_schema, &definition.source_table),
+            store: (store_schema, store_table),
+            queue_schema,
+            queue_table,
+            failed_table,
+            vector_schema,
+            key: &key,
+            loading: &loading,
+            columns: format.columns(),
+            dimensions: provider.dimensions(),
+            rows,
+            backoff_max: retry::ITEM.longest.as_secs(),
+        });
+        Ok(Self {
+            id: definition.id,
+            name: definition.name.clone(),
+            plan: Arc::new(plan),
+            chunker,
+            format,
+            provider,
+            rows,
+            concurrency: processing.and_then(|processing| processing.concurrency),
+            attempts_max: config.loading.retries.unwrap_or(RETRIES) + 1,
+        })
+    }
+}
+
+impl Format {
+    /// The source columns that the template names, in the order in which a read brings them.
+    pub(crate) fn columns(&self) -> &[TemplateColumn] {
+        match self {
+            Self::ChunkValue => &[],
+            Self::Template { columns, .. } => columns,
+        }
+    }
+}
+
+fn key_columns(
+    definition: &Definition,
+    columns: &[Column],
+    source: &str,
+) -> Result<Vec<KeyColumn>, String> {
+    let mut key = vec![];
+    for part in &definition.source_pk {
+        let name = &part.attname;
+        let column = columns
+            .iter()
+            .find(|column| column.name == *name)
+            .ok_or_else(|| {
+                format!(
+                    "the key column {name:?} of {source} was renamed or dropped: \
+                 rename it back, or drop the vectorizer and create it anew"
+                )
+            })?;
+        let equals = column.equals.clone().ok_or_else(|| {
+            format!(
+                "{name:?} is no longer a column of the primary key of {source}: \
+                     restore the key, or drop the vectorizer and create it anew"
+            )
+        })?;
+        key.push(KeyColumn {
+            name: name.clone(),
+            type_name: column.type_name.clone(),
+            equals,
+        });
+    }
+    if key.is_empty() {
+        Err("the vectorizer names no key columns".to_owned())
+    } else {
+        Ok(key)
+    }
+}
+
+fn loading(config: &Config, columns: &[Column], source: &str) -> Result<TemplateColumn, String> {
+    let loading = &config.loading;
+    if loading.implementation != "column" {
+        return Err(format!(
+            "this worker does not know the loading implementation {:?}: it knows column",
+            loading.implementation
+        ));
+    }
+    let name = &loading.column_name;
+    let column = columns
+        .iter()
+        .find(|column| column.name == *name)
+        .ok_or_else(|| {
+            format!(
+                "the column {name:?} of {source} was renamed or dropped: rename it back, \
+             or drop the vectorizer and create it anew"
+            )
+        })?;
+    let parsing = config
+        .parsing
+        .as_ref()
+        .map_or("auto", |parsing| &parsing.implementation);
+    if column.base == "bytea" || !matches!(parsing, "auto" | "none") {
+        return Err(format!(
+            "this worker does not parse documents: the column {name:?} is {}, parsing is {parsing}; \
+             it takes text columns with ai.parsing_auto() or ai.parsing_none()",
+            column.base
+        ));
+    }
+    Ok(TemplateColumn {
+        name: name.clone(),
+        base_type: column.base.clone(),
+    })
+}
+
+fn format(formatting: &Formatting, columns: &[Column], source: &str) -> Result<Format, String> {
+    match formatting.implementation.as_str() {
+        "chunk_value" => Ok(Format::ChunkValue),
+        "python_template" => {
+            let text = formatting.template.as_deref().unwrap_or("$chunk");
+            let template = Template::parse(text).map_err(|error| error.to_string())?;
+            let mut named: Vec<TemplateColumn> = vec![];
+            for name in template.names().filter(|name| *name != "chunk") {
+                let column = columns
+                    .iter()
+                    .find(|column| column.name == name)
+                    .ok_or_else(|| {
+                        format!("the template names {name:?}, which is no column of {source}")
+                    })?;
+                if !named.iter().any(|known| known.name == name) {
+                    let base_type = column.base.clone();
+                    named.push(TemplateColumn {
+                        name: name.to_owned(),
+                        base_type,
+                    });
+                }
+            }
+            Ok(Format::Template {
+                template,
+                columns: named,
+            })
+        }
+        other => Err(format!(
+            "this worker does not know the formatting implementation {other:?}"
+        )),
+    }
+}
+
+fn store(destination: &Destination) -> Result<(&str, &str), String> {
+    match (
+        destination.implementation.as_str(),
+        &destination.target_schema,
+        &destination.target_table,
+    ) {
+        ("table", Some(schema), Some(table)) => Ok((schema, table)),
+        (other, ..) => Err(format!(
+            "this worker does not know the destination {other:?}: it knows ai.destination_table()"
+        )),
+    }
+}
+
+fn queue(definition: &Definition) -> Result<(&str, &str, &str), String> {
+    match (
+        &definition.queue_schema,
+        &definition.queue_table,
+        &definition.queue_failed_table,
+    ) {
+        (Some(schema), Some(queue), Some(failed))
+            if definition.queue_found && definition.lease_found =>
+        {
+            Ok((schema, queue, failed))
+        }
+        _ => Err(
+            "its queue or lease table is gone: drop the vectorizer and create it anew, \
+                  or run `worker install` if an older version made it"
+                .to_owned(),
+        ),
+    }
+}

@@ -1,0 +1,270 @@
+//! Claims: which vectorizer may take work now, and what it gets.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::batch::{Batch, Claimed};
+use super::statements::{Asked, HOUSEKEEPING};
+use super::trouble::Trouble;
+use super::vectorizers::Vectorizer;
+use super::{Worker, failure};
+use crate::query::{ClaimId, DbError, Key, Query, Rows};
+use crate::retry;
+use crate::time::Time;
+
+/// Claims in flight at a time: the other connections are for commits.
+const CLAIMS_OUT_MAX: usize = 2;
+/// Claims start at the head of the queue at least this often: older items may have come free.
+const HEAD_EVERY: Duration = Duration::from_secs(60);
+
+impl Worker {
+    /// A claim for the next vectorizer that may have one, in turn.
+    pub(super) fn claim_query(&mut self) -> Option<(Asked, Query)> {
+        let out = self
+            .vectorizers
+            .values()
+            .filter(|vectorizer| vectorizer.claim_out)
+            .count();
+        if !self.life.is_running() || out >= CLAIMS_OUT_MAX.min(self.settings.limits.batches) {
+            return None;
+        }
+        let after = self
+            .vectorizers
+            .range(self.last_claimed.saturating_add(1)..);
+        let turns = after.chain(self.vectorizers.range(..=self.last_claimed));
+        let id = turns
+            .filter(|(id, vectorizer)| {
+                vectorizer.pace.next() <= self.now && self.may_claim(**id, vectorizer)
+            })
+            .map(|(id, _)| *id)
+            .next();
+        match id {
+            Some(id) => self.claim(id),
+            None => self.ring_bells(),
+        }
+    }
+
+    /// Whether a vectorizer could do with more work.
+    fn may_claim(&self, id: i64, vectorizer: &Vectorizer) -> bool {
+        let Some(profile) = &vectorizer.profile else {
+            return false;
+        };
+        let limits = self.settings.limits;
+        let batches = if limits.batches == 1 {
+            // One at a time in the whole worker: while it waits for one batch's request, it could
+            // not keep another batch's lease.
+            self.batches.len()
+        } else {
+            self.batches
+                .values()
+                .filter(|batch| batch.profile.id == id)
+                .count()
+        };
+        let wanted = self.settings.concurrency.or(profile.concurrency);
+        let batches_max = if limits.batches == 1 {
+            1
+        } else {
+            wanted.unwrap_or(limits.batches)
+        };
+        let throttle = self.throttles.get(&profile.provider.account());
+        let open = throttle.is_none_or(|throttle| throttle.opens() <= self.now);
+        !vectorizer.claim_out && !vectorizer.is_paused() && batches < batches_max && open
+    }
+
+    fn claim(&mut self, id: i64) -> Option<(Asked, Query)> {
+        let vectorizer = self.vectorizers.get_mut(&id)?;
+        let plan = Arc::clone(&vectorizer.profile.as_ref()?.plan);
+        if self.now >= vectorizer.head_at {
+            vectorizer.since = None;
+            vectorizer.head_at = self.now + HEAD_EVERY;
+        }
+        let claim = vectorizer.claim_again.take();
+        let claim = claim.unwrap_or_else(|| ClaimId(self.random.positive()));
+        vectorizer.claim_out = true;
+        self.last_claimed = id;
+        let since = vectorizer.since.clone();
+        let from_head = since.is_none();
+        let promise = vectorizer.pace.promise(self.now);
+        if let Some(promise) = promise {
+            vectorizer.bell_at = self.now + promise;
+        }
+        let asked = Asked::Claim {
+            vectorizer: id,
+            claim,
+            asked: self.now,
+            from_head,
+        };
+        let lease = self.settings.lease;
+        self.announce_first(id);
+        Some((
+            asked,
+            Query::Claim {
+                plan,
+                claim,
+                lease,
+                since,
+                promise,
+            },
+        ))
+    }
+
+    /// While a vectorizer has as many batches as it may, it will claim again by itself: its writers
+    /// need not notify anybody.
+    fn ring_bells(&mut self) -> Option<(Asked, Query)> {
+        let now = self.now;
+        let batches = &self.batches;
+        let busy = |id: i64| {
+            batches
+                .values()
+                .any(|batch| batch.profile.id == id && !batch.draining)
+        };
+        let (_, vectorizer) = self.vectorizers.iter_mut().find(|(id, vectorizer)| {
+            let runs = vectorizer.profile.is_some() && !vectorizer.is_paused();
+            runs && !vectorizer.claim_out && vectorizer.bell_at <= now && busy(**id)
+        })?;
+        vectorizer.bell_at = now + HOUSEKEEPING;
+        let plan = Arc::clone(&vectorizer.profile.as_ref()?.plan);
+        Some((
+            Asked::Bell,
+            Query::Bell {
+                plan,
+                promise: HOUSEKEEPING,
+            },
+        ))
+    }
+
+    pub(super) fn claim_wakes(&self) -> impl Iterator<Item = Time> {
+        let pauses = self.vectorizers.values().filter_map(Vectorizer::pause_ends);
+        let claims = self
+            .vectorizers
+            .iter()
+            .filter(|(id, vectorizer)| self.life.is_running() && self.may_claim(**id, vectorizer))
+            .map(|(_, vectorizer)| vectorizer.pace.next());
+        let bells = self
+            .batches
+            .values()
+            .filter(|batch| !batch.draining)
+            .filter_map(|batch| Some(self.vectorizers.get(&batch.profile.id)?.bell_at));
+        pauses.chain(claims).chain(bells)
+    }
+
+    pub(super) fn claimed(
+        &mut self,
+        id: i64,
+        claim: ClaimId,
+        asked: Time,
+        from_head: bool,
+        rows: Rows,
+    ) {
+        let now = self.now;
+        let Some(vectorizer) = self.vectorizers.get_mut(&id) else {
+            return;
+        };
+        vectorizer.claim_out = false;
+        let Some(profile) = vectorizer.profile.clone() else {
+            return;
+        };
+        let key_columns = profile.plan.key_columns;
+        let last = rows
+            .last()
+            .and_then(|row| row.get(key_columns + 3).cloned().flatten());
+        let items: Vec<_> = rows
+            .into_iter()
+            .filter_map(|row| claimed_item(row, key_columns))
+            .collect();
+
+        // Fewer than asked for: the next claim looks at the head again.
+        let is_full = items.len() >= profile.rows;
+        vectorizer.since = if is_full { last } else { None };
+        vectorizer.exhausted = items.is_empty() && from_head;
+        if items.is_empty() {
+            if from_head {
+                vectorizer.pace.empty(now, now.since(asked));
+            } else {
+                vectorizer.pace.again(now);
+            }
+            return;
+        }
+        vectorizer.pace.found(now);
+        self.announce(id);
+        let number = self.number();
+        let held_until = asked + self.settings.lease;
+        self.batches
+            .insert(number, Batch::new(profile, claim, held_until, items));
+    }
+
+    pub(super) fn claim_refused(
+        &mut self,
+        id: i64,
+        claim: ClaimId,
+        trouble: Trouble,
+        error: &DbError,
+    ) {
+        let wait = retry::LOCKED.wait(1, &mut self.random);
+        let Some(vectorizer) = self.vectorizers.get_mut(&id) else {
+            return;
+        };
+        vectorizer.claim_out = false;
+        match trouble {
+            // It may have been granted: ask again under the same name.
+            Trouble::Outage => vectorizer.claim_again = Some(claim),
+            Trouble::Again => {
+                let at = self.now + wait;
+                vectorizer.pace.again(at);
+            }
+            Trouble::Data | Trouble::Schema => {
+                self.pause_vectorizer(id, failure::UNEXPECTED, &error.to_string());
+                self.session.reload_at(self.now + HOUSEKEEPING);
+            }
+        }
+    }
+
+    /// Notifications: look at these queues at once. One that names no vectorizer says that their
+    /// list has changed, or that some may have been missed.
+    pub(super) fn take_wakes(&mut self) {
+        let wakes = std::mem::take(&mut self.wakes);
+        if wakes.everything {
+            self.session.reload_at(self.now);
+        }
+        for (id, vectorizer) in &mut self.vectorizers {
+            if wakes.everything || wakes.vectorizers.contains(id) {
+                vectorizer.pace.woken(self.now);
+                vectorizer.exhausted = false;
+            }
+        }
+        if wakes
+            .vectorizers
+            .iter()
+            .any(|id| !self.vectorizers.contains_key(id))
+        {
+            self.session.reload_at(self.now);
+        }
+    }
+
+    /// Forgets batches that are over; their vectorizers look at the queue again.
+    pub(super) fn drop_batches(&mut self) {
+        let now = self.now;
+        let vectorizers = &mut self.vectorizers;
+        self.batches.retain(|_, batch| {
+            let keep = !batch.is_over();
+            if !keep && let Some(vectorizer) = vectorizers.get_mut(&batch.profile.id) {
+                vectorizer.pace.found(now);
+                vectorizer.exhausted = false;
+            }
+            keep
+        });
+    }
+}
+
+/// One line of a claim's answer; `None` for the line that comes when the claim got nothing.
+fn claimed_item(row: Vec<Option<String>>, key_columns: usize) -> Option<Claimed> {
+    let mut fields = row.into_iter();
+    let key: Option<Vec<_>> = fields.by_ref().take(key_columns).collect();
+    let mut number = || fields.next().flatten();
+    Some(Claimed {
+        key: Key(key?),
+        generation: number()?.parse().ok()?,
+        attempts: number()?.parse().ok()?,
+        silent: number()?.parse().ok()?,
+    })
+}

@@ -1,0 +1,142 @@
+//! From the start to the end of a worker.
+
+use super::Worker;
+use super::statements::Asked;
+use crate::event::Event;
+use crate::query::Query;
+use crate::time::Time;
+
+#[derive(Debug)]
+pub(super) enum Life {
+    Running,
+    /// Asked to stop, and not yet seen by a poll.
+    Asked,
+    /// The database is gone, or something else makes it pointless to finish anything.
+    Ending,
+    Stopping {
+        deadline: Time,
+    },
+    Stopped,
+}
+
+impl Life {
+    pub(super) const fn ask_to_stop(&mut self) {
+        if matches!(self, Self::Running) {
+            *self = Self::Asked;
+        }
+    }
+
+    /// Stop without finishing anything.
+    pub(super) const fn ask_to_end(&mut self) {
+        if !matches!(self, Self::Stopped) {
+            *self = Self::Ending;
+        }
+    }
+
+    pub(super) const fn is_running(&self) -> bool {
+        matches!(self, Self::Running)
+    }
+
+    pub(super) const fn wakes(&self) -> Option<Time> {
+        match self {
+            Self::Stopping { deadline } => Some(*deadline),
+            Self::Asked | Self::Ending | Self::Running | Self::Stopped => None,
+        }
+    }
+}
+
+impl Worker {
+    /// Brings the state up to date with the time and with what was recorded since the last poll.
+    pub(super) fn settle(&mut self) {
+        self.take_wakes();
+        self.end_pauses();
+        for batch in self.batches.values_mut() {
+            batch.expire(self.now);
+        }
+        self.drop_batches();
+        match self.life {
+            Life::Running => {
+                self.finish_vectorizers();
+                if self.settings.once && self.nothing_is_due() {
+                    self.session.recount();
+                    self.life = Life::Stopping {
+                        deadline: self.now + self.settings.grace,
+                    };
+                }
+            }
+            Life::Asked => {
+                self.events.push_back(Event::Stopping {
+                    batches: self.batches.len(),
+                });
+                for batch in self.batches.values_mut() {
+                    batch.draining = true;
+                    batch.spans.clear();
+                }
+                self.life = Life::Stopping {
+                    deadline: self.now + self.settings.grace,
+                };
+            }
+            Life::Ending => self.end(),
+            Life::Stopping { deadline } => {
+                if self.now >= deadline {
+                    for batch in self.batches.values_mut() {
+                        batch.leaving = true;
+                    }
+                    // A database that does not answer is not waited for.
+                    if self.database.failures > 0 {
+                        self.end();
+                    }
+                }
+                if self.session.goodbye_said && self.asked.is_empty() && self.batches.is_empty() {
+                    self.end();
+                }
+            }
+            Life::Stopped => {}
+        }
+    }
+
+    fn end(&mut self) {
+        self.batches.clear();
+        self.life = Life::Stopped;
+        let waiting = self
+            .settings
+            .once
+            .then(|| self.session.waiting_known())
+            .flatten();
+        self.events.push_back(Event::Stopped {
+            rows: self.summary.rows,
+            failed: self.summary.failed,
+            waiting,
+        });
+    }
+
+    /// Something failed that is not one row's own.
+    pub(super) fn failed_as_a_whole(&mut self, reason: &str) {
+        self.summary
+            .failure
+            .get_or_insert_with(|| reason.to_owned());
+        if self.settings.exit_on_error && !self.settings.once {
+            self.life.ask_to_stop();
+        }
+    }
+
+    /// The last words: what still waits is counted, and the last heartbeat is sent.
+    pub(super) fn goodbye_query(&mut self) -> Option<(Asked, Query)> {
+        let quiet = self.asked.is_empty() && self.batches.is_empty() && self.records.is_empty();
+        if !matches!(self.life, Life::Stopping { .. }) || !quiet || self.session.goodbye_said {
+            return None;
+        }
+        if self.settings.once
+            && let Some(query) = self.count_waiting_query()
+        {
+            return Some(query);
+        }
+        self.session.goodbye_said = true;
+        self.session.take_heartbeat().map(|heartbeat| {
+            (
+                Asked::Heartbeat(heartbeat.clone()),
+                Query::Heartbeat(heartbeat),
+            )
+        })
+    }
+}

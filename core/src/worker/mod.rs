@@ -1,0 +1,226 @@
+//! The worker: all vectorizers, all batches, all throttles; the one mutable state.
+//!
+//! Inputs are recorded by the `handle_…` functions; [`Worker::poll`] decides what to do next.
+
+mod batch;
+mod claims;
+mod failure;
+mod life;
+mod pace;
+mod requests;
+mod session;
+mod statements;
+mod throttle;
+mod trouble;
+mod vectorizers;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt;
+
+use crate::event::Event;
+use crate::output::{Output, Summary};
+use crate::provider::Account;
+use crate::query::{DbError, ErrorRecord, Query, QueryTicket, Rows};
+use crate::random::Random;
+use crate::request::{Request, RequestError, RequestTicket, Response};
+use crate::settings::{Settings, SettingsError};
+use crate::time::Time;
+
+use batch::Batch;
+use life::Life;
+use requests::Sent;
+use session::Session;
+use statements::{Asked, Database};
+use throttle::Throttle;
+use vectorizers::Vectorizer;
+
+/// Keeps the vectorizers of one database true, if a shell does what it says. See the crate's
+/// documentation for the contract between the two.
+pub struct Worker {
+    settings: Settings,
+    random: Random,
+    /// The latest moment that a shell named: time never goes back.
+    now: Time,
+    life: Life,
+    session: Session,
+    database: Database,
+    vectorizers: BTreeMap<i64, Vectorizer>,
+    /// The vectorizer that claimed last: the next one has its turn.
+    last_claimed: i64,
+    batches: BTreeMap<u64, Batch>,
+    throttles: BTreeMap<Account, Throttle>,
+    asked: BTreeMap<u64, Asked>,
+    sent: BTreeMap<u64, Sent>,
+    numbers: u64,
+    events: VecDeque<Event>,
+    /// For the errors table.
+    records: Vec<ErrorRecord>,
+    wakes: Wakes,
+    summary: Summary,
+}
+
+/// Notifications that came since the last poll.
+#[derive(Debug, Default)]
+struct Wakes {
+    everything: bool,
+    vectorizers: BTreeSet<i64>,
+}
+
+impl Worker {
+    /// Makes a worker that has done nothing yet. `seed` is its only randomness: workers on one
+    /// database need different ones, because names of claims come from it.
+    ///
+    /// # Errors
+    /// If a setting is out of its bounds.
+    pub fn new(settings: Settings, seed: u64) -> Result<Self, SettingsError> {
+        settings.check()?;
+        let started = Event::Started {
+            version: settings.version.clone(),
+        };
+        Ok(Self {
+            settings,
+            random: Random::new(seed),
+            now: Time::ZERO,
+            life: Life::Running,
+            session: Session::default(),
+            database: Database::default(),
+            vectorizers: BTreeMap::new(),
+            last_claimed: i64::MIN,
+            batches: BTreeMap::new(),
+            throttles: BTreeMap::new(),
+            asked: BTreeMap::new(),
+            sent: BTreeMap::new(),
+            numbers: 0,
+            events: VecDeque::from([started]),
+            records: vec![],
+            wakes: Wakes::default(),
+            summary: Summary::default(),
+        })
+    }
+
+    /// Returns the next thing to do. Call it until it returns [`Output::Wait`] or
+    /// [`Output::Stopped`]; extra calls do no harm.
+    pub fn poll(&mut self, now: Time) -> Output {
+        self.now = self.now.max(now);
+        self.settle();
+        if let Some(event) = self.events.pop_front() {
+            return Output::Event(event);
+        }
+        if matches!(self.life, Life::Stopped) {
+            return Output::Stopped(self.summary.clone());
+        }
+        if let Some((asked, query)) = self.next_query() {
+            let number = self.number();
+            self.asked.insert(number, asked);
+            return Output::Query(QueryTicket(number), query);
+        }
+        if let Some((sent, request)) = self.next_request() {
+            let number = self.number();
+            self.sent.insert(number, sent);
+            return Output::Request(RequestTicket(number), request);
+        }
+        Output::Wait(self.next_wake())
+    }
+
+    /// Takes the answer to a query.
+    // The ticket is taken by value so that it cannot be used twice.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "a ticket is consumed by its answer"
+    )]
+    pub fn handle_rows(&mut self, now: Time, ticket: QueryTicket, rows: Result<Rows, DbError>) {
+        self.now = self.now.max(now);
+        if let Some(asked) = self.asked.remove(&ticket.0) {
+            self.answered(asked, rows);
+        }
+    }
+
+    /// Takes the answer to a request.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "a ticket is consumed by its answer"
+    )]
+    pub fn handle_response(
+        &mut self,
+        now: Time,
+        ticket: RequestTicket,
+        answer: Result<Response, RequestError>,
+    ) {
+        self.now = self.now.max(now);
+        if let Some(sent) = self.sent.remove(&ticket.0) {
+            self.responded(sent, answer);
+        }
+    }
+
+    /// A notification arrived on the channel [`CHANNEL`], with this payload. `None` says that some
+    /// may have been missed, as after a new connection.
+    pub fn wake(&mut self, payload: Option<&str>) {
+        match payload.and_then(|payload| payload.parse().ok()) {
+            Some(vectorizer) => {
+                self.wakes.vectorizers.insert(vectorizer);
+            }
+            None => self.wakes.everything = true,
+        }
+    }
+
+    /// Claims nothing more; what is in flight gets the grace period, the rest is given back.
+    pub fn stop(&mut self) {
+        self.life.ask_to_stop();
+    }
+
+    fn number(&mut self) -> u64 {
+        self.numbers += 1;
+        self.numbers
+    }
+
+    /// What the next statement is: first what is held already, then what is new.
+    fn next_query(&mut self) -> Option<(Asked, Query)> {
+        if !self.database.is_open(self.now) {
+            return None;
+        }
+        self.session_query()
+            .or_else(|| self.batch_query())
+            .or_else(|| self.claim_query())
+            .or_else(|| self.housekeeping_query())
+            .or_else(|| self.goodbye_query())
+    }
+
+    fn next_request(&mut self) -> Option<(Sent, Request)> {
+        self.embed_request()
+            .or_else(|| self.probe_request())
+            .or_else(|| self.pull_request())
+    }
+
+    /// The earliest moment at which something becomes due that is not due now.
+    fn next_wake(&self) -> Option<Time> {
+        let session = self.session_wakes();
+        let batches = self.batch_wakes();
+        let claims = self.claim_wakes();
+        let others = [self.life.wakes(), self.database.wakes()]
+            .into_iter()
+            .flatten();
+        session
+            .chain(batches)
+            .chain(claims)
+            .chain(self.throttles.values().map(Throttle::opens))
+            .chain(others)
+            .filter(|at| *at > self.now)
+            .min()
+    }
+}
+
+/// The channel on which triggers notify workers.
+pub const CHANNEL: &str = "ai_vectorizer";
+
+impl fmt::Debug for Worker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Worker")
+            .field("now", &self.now)
+            .field("life", &self.life)
+            .field("vectorizers", &self.vectorizers.keys())
+            .field("batches", &self.batches.keys())
+            .field("asked", &self.asked)
+            .field("sent", &self.sent)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,470 @@
+//! Requests: which may be sent now, and what their answers do.
+
+use std::sync::Arc;
+
+use super::batch::Span;
+use super::vectorizers::{Probe, Pull};
+use super::{Worker, failure};
+use crate::event::Event;
+use crate::provider::{Account, BadAnswer, Refusal, Verdict, brief};
+use crate::request::{Request, RequestError, Response};
+use crate::vectorizer::Profile;
+
+/// What a request in flight was sent for.
+#[derive(Debug)]
+pub(super) enum Sent {
+    Embed {
+        batch: u64,
+        span: Span,
+        profile: Arc<Profile>,
+    },
+    Probe(Arc<Profile>),
+    Pull(Arc<Profile>),
+}
+
+/// A text that every model takes.
+const PROBE: &str = "probe";
+/// A useless answer is asked for again this often before the request is split.
+const BAD_ANSWERS_MAX: u32 = 3;
+/// After this many refusals in a row it is checked whether the provider takes anything at all.
+const REFUSALS_UNPROVEN: u32 = 3;
+/// With `--once`, a provider that failed this often in a row is given up.
+const FAILURES_MAX: u32 = 5;
+/// Fetching a model may take long.
+const PULL_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(3600);
+
+impl Worker {
+    fn is_open(&self, account: &Account) -> bool {
+        let max = self.settings.limits.requests;
+        self.throttles
+            .get(account)
+            .is_none_or(|throttle| throttle.is_open(self.now, max))
+    }
+
+    /// Whether requests with rows of this vectorizer may be sent.
+    fn is_trusted(&self, id: i64) -> bool {
+        self.vectorizers.get(&id).is_none_or(|vectorizer| {
+            vectorizer.proof.probe == Probe::None
+                && matches!(vectorizer.proof.pull, Pull::None | Pull::Tried)
+        })
+    }
+
+    /// The next request of a batch: of the vectorizer that has the fewest in flight.
+    pub(super) fn embed_request(&mut self) -> Option<(Sent, Request)> {
+        let timeout = self.settings.request_timeout();
+        let out = |id: i64| -> usize {
+            let same = self.batches.values().filter(|batch| batch.profile.id == id);
+            same.map(|batch| batch.requests_out).sum()
+        };
+        let number = self
+            .batches
+            .iter()
+            .filter(|(_, batch)| {
+                !batch.spans.is_empty()
+                    && !batch.draining
+                    && !batch.leaving
+                    // No request outlives its lease.
+                    && self.now < batch.extend_at(timeout)
+                    && self.is_trusted(batch.profile.id)
+                    && self.is_open(&batch.profile.provider.account())
+            })
+            .min_by_key(|(number, batch)| (out(batch.profile.id), **number))
+            .map(|(number, _)| *number)?;
+        let batch = self.batches.get_mut(&number)?;
+        let span = batch.spans.pop_front()?;
+        batch.requests_out += 1;
+        let profile = Arc::clone(&batch.profile);
+        let request = profile.provider.request(&batch.texts(&span), timeout);
+        self.throttles
+            .entry(profile.provider.account())
+            .or_default()
+            .in_flight += 1;
+        Some((
+            Sent::Embed {
+                batch: number,
+                span,
+                profile,
+            },
+            request,
+        ))
+    }
+
+    pub(super) fn probe_request(&mut self) -> Option<(Sent, Request)> {
+        let profile = self.wanting(|vectorizer| vectorizer.proof.probe == Probe::Wanted)?;
+        self.vectorizers.get_mut(&profile.id)?.proof.probe = Probe::Out;
+        self.throttles
+            .entry(profile.provider.account())
+            .or_default()
+            .in_flight += 1;
+        let request = profile
+            .provider
+            .request(&[PROBE.into()], self.settings.request_timeout());
+        Some((Sent::Probe(profile), request))
+    }
+
+    pub(super) fn pull_request(&mut self) -> Option<(Sent, Request)> {
+        let profile =
+            self.wanting(|vectorizer| matches!(vectorizer.proof.pull, Pull::Wanted(_)))?;
+        let request = profile.provider.pull(PULL_TIMEOUT)?;
+        let pull = &mut self.vectorizers.get_mut(&profile.id)?.proof.pull;
+        if let Pull::Wanted(reason) = std::mem::take(pull) {
+            *pull = Pull::Out(reason);
+        }
+        self.throttles
+            .entry(profile.provider.account())
+            .or_default()
+            .in_flight += 1;
+        Some((Sent::Pull(profile), request))
+    }
+
+    fn wanting(&self, wants: impl Fn(&super::Vectorizer) -> bool) -> Option<Arc<Profile>> {
+        if !self.life.is_running() {
+            return None;
+        }
+        let profiles = self
+            .vectorizers
+            .values()
+            .filter(|vectorizer| wants(vectorizer));
+        profiles
+            .filter_map(|vectorizer| vectorizer.profile.as_ref())
+            .find(|profile| self.is_open(&profile.provider.account()))
+            .map(Arc::clone)
+    }
+
+    pub(super) fn responded(&mut self, sent: Sent, answer: Result<Response, RequestError>) {
+        let (profile, count) = match &sent {
+            Sent::Embed { profile, span, .. } => (Arc::clone(profile), span.inputs.len()),
+            Sent::Probe(profile) | Sent::Pull(profile) => (Arc::clone(profile), 1),
+        };
+        let account = profile.provider.account();
+        let throttle = self.throttles.entry(account).or_default();
+        throttle.in_flight = throttle.in_flight.saturating_sub(1);
+        if let Sent::Embed { batch, .. } = &sent
+            && let Some(batch) = self.batches.get_mut(batch)
+        {
+            batch.requests_out = batch.requests_out.saturating_sub(1);
+        }
+        match sent {
+            Sent::Pull(profile) => self.pulled(&profile, answer),
+            Sent::Probe(profile) => {
+                let verdict = answer.map(|response| profile.provider.judge(&response, count));
+                self.probed(&profile, verdict);
+            }
+            Sent::Embed {
+                batch,
+                span,
+                profile,
+            } => {
+                let verdict = answer.map(|response| profile.provider.judge(&response, count));
+                self.embedded(batch, span, &profile, verdict);
+            }
+        }
+    }
+
+    fn embedded(
+        &mut self,
+        number: u64,
+        mut span: Span,
+        profile: &Arc<Profile>,
+        verdict: Result<Verdict, RequestError>,
+    ) {
+        match verdict {
+            Ok(Verdict::Vectors(vectors)) => {
+                self.provider_answered(profile);
+                if let Some(vectorizer) = self.vectorizers.get_mut(&profile.id) {
+                    vectorizer.succeeded();
+                }
+                if let Some(batch) = self.batches.get_mut(&number) {
+                    batch.fill(&span, vectors);
+                }
+            }
+            Ok(Verdict::Bad(bad @ BadAnswer::Dimensions { .. })) => {
+                self.pause_vectorizer(profile.id, failure::EMBEDDING, &bad.to_string());
+            }
+            Ok(Verdict::Bad(bad)) => {
+                span.bad_answers += 1;
+                if span.bad_answers < BAD_ANSWERS_MAX {
+                    self.put_back(number, span);
+                    self.provider_failed(profile, None, &bad.to_string());
+                } else {
+                    self.inputs_refused(number, span, profile, &bad.to_string());
+                }
+            }
+            Ok(Verdict::Refused(Refusal::Inputs(reason))) => {
+                self.provider_answered(profile);
+                self.inputs_refused(number, span, profile, &reason);
+            }
+            Ok(Verdict::Refused(Refusal::ModelMissing(reason))) => {
+                self.model_missing(profile, &reason)
+            }
+            Ok(Verdict::Refused(Refusal::Pause(reason))) => self.account_refused(profile, &reason),
+            Ok(Verdict::Refused(Refusal::Retry { reason, after })) => {
+                self.put_back(number, span);
+                self.provider_failed(profile, after, &reason);
+            }
+            Err(RequestError::Secret(reason)) => self.account_refused(profile, &reason),
+            Err(RequestError::Timeout) => {
+                // Perhaps it was too much at once.
+                if span.inputs.len() > 1 {
+                    for half in span.halves() {
+                        self.put_back(number, half);
+                    }
+                } else {
+                    self.put_back(number, span);
+                }
+                self.provider_failed(profile, None, &RequestError::Timeout.to_string());
+            }
+            Err(error @ (RequestError::Broken(_) | RequestError::Connect(_))) => {
+                self.put_back(number, span);
+                self.provider_failed(profile, None, &brief(&error.to_string()));
+            }
+        }
+    }
+
+    fn put_back(&mut self, number: u64, span: Span) {
+        if let Some(batch) = self.batches.get_mut(&number)
+            && !batch.draining
+        {
+            batch.spans.push_front(span);
+        }
+    }
+
+    /// Something in this request is not taken. Whose fault is that? If the provider takes other
+    /// things of this vectorizer, it is one input's, found by halving; if it takes nothing, it is
+    /// the vectorizer's, and no row is blamed. A probe decides where that is not known.
+    fn inputs_refused(
+        &mut self,
+        number: u64,
+        mut span: Span,
+        profile: &Arc<Profile>,
+        reason: &str,
+    ) {
+        let Some(vectorizer) = self.vectorizers.get_mut(&profile.id) else {
+            return;
+        };
+        let proof = &mut vectorizer.proof;
+        proof.refusals_since_success += 1;
+        let alone = span.inputs.len() == 1;
+        let unproven = !proof.has_succeeded
+            || proof.refusals_since_success >= REFUSALS_UNPROVEN
+            || (alone && proof.refusals_since_success > 1);
+        if unproven {
+            proof.probe = Probe::Wanted;
+            span.refused = Some(reason.to_owned());
+            self.put_back(number, span);
+        } else {
+            self.split_or_blame(number, span, reason);
+        }
+    }
+
+    fn split_or_blame(&mut self, number: u64, span: Span, reason: &str) {
+        if span.inputs.len() > 1 {
+            for half in span.halves() {
+                self.put_back(number, half);
+            }
+        } else if let Some(batch) = self.batches.get_mut(&number) {
+            batch.blame(&span, reason);
+        }
+    }
+
+    fn probed(&mut self, profile: &Arc<Profile>, verdict: Result<Verdict, RequestError>) {
+        let reason = match verdict {
+            Ok(Verdict::Vectors(_)) => {
+                self.provider_answered(profile);
+                if let Some(vectorizer) = self.vectorizers.get_mut(&profile.id) {
+                    vectorizer.succeeded();
+                }
+                self.resolve_refused(profile.id);
+                return;
+            }
+            Ok(Verdict::Bad(bad)) => bad.to_string(),
+            Ok(Verdict::Refused(Refusal::Inputs(reason))) => reason,
+            Ok(Verdict::Refused(Refusal::ModelMissing(reason))) => {
+                self.unprobe(profile.id);
+                return self.model_missing(profile, &reason);
+            }
+            Ok(Verdict::Refused(Refusal::Pause(reason))) | Err(RequestError::Secret(reason)) => {
+                self.unprobe(profile.id);
+                return self.account_refused(profile, &reason);
+            }
+            Ok(Verdict::Refused(Refusal::Retry { reason, after })) => {
+                return self.probe_again(profile, after, &reason);
+            }
+            Err(
+                error
+                @ (RequestError::Broken(_) | RequestError::Connect(_) | RequestError::Timeout),
+            ) => {
+                return self.probe_again(profile, None, &brief(&error.to_string()));
+            }
+        };
+        self.pause_vectorizer(profile.id, failure::EMBEDDING, &reason);
+    }
+
+    fn unprobe(&mut self, id: i64) {
+        if let Some(vectorizer) = self.vectorizers.get_mut(&id) {
+            vectorizer.proof.probe = Probe::None;
+        }
+    }
+
+    fn probe_again(
+        &mut self,
+        profile: &Arc<Profile>,
+        after: Option<std::time::Duration>,
+        reason: &str,
+    ) {
+        if let Some(vectorizer) = self.vectorizers.get_mut(&profile.id) {
+            vectorizer.proof.probe = Probe::Wanted;
+        }
+        self.provider_failed(profile, after, reason);
+    }
+
+    /// The provider does take something of this vectorizer: what it refused is at fault itself.
+    fn resolve_refused(&mut self, id: i64) {
+        let mut refused = vec![];
+        for (number, batch) in self
+            .batches
+            .iter_mut()
+            .filter(|(_, batch)| batch.profile.id == id)
+        {
+            for mut span in std::mem::take(&mut batch.spans) {
+                match span.refused.take() {
+                    Some(reason) => refused.push((*number, span, reason)),
+                    None => batch.spans.push_back(span),
+                }
+            }
+        }
+        for (number, span, reason) in refused {
+            self.split_or_blame(number, span, &reason);
+        }
+    }
+
+    /// The model is not there: Ollama is asked to fetch it, once; else somebody has to.
+    fn model_missing(&mut self, profile: &Arc<Profile>, reason: &str) {
+        let can_pull = profile.provider.pull(PULL_TIMEOUT).is_some();
+        let Some(vectorizer) = self.vectorizers.get_mut(&profile.id) else {
+            return;
+        };
+        match &vectorizer.proof.pull {
+            Pull::None if can_pull => {
+                vectorizer.proof.pull = Pull::Wanted(reason.to_owned());
+                // Meanwhile others may have the rows.
+                for batch in self
+                    .batches
+                    .values_mut()
+                    .filter(|batch| batch.profile.id == profile.id)
+                {
+                    batch.draining = true;
+                    batch.spans.clear();
+                }
+            }
+            Pull::Out(_) | Pull::Wanted(_) => {}
+            Pull::None | Pull::Tried => {
+                let reason = format!(
+                    "{reason}: the model {:?} is missing",
+                    profile.provider.model()
+                );
+                self.pause_vectorizer(profile.id, failure::EMBEDDING, &reason);
+            }
+        }
+    }
+
+    fn pulled(&mut self, profile: &Arc<Profile>, answer: Result<Response, RequestError>) {
+        let Some(vectorizer) = self.vectorizers.get_mut(&profile.id) else {
+            return;
+        };
+        let Pull::Out(missing) = std::mem::take(&mut vectorizer.proof.pull) else {
+            return;
+        };
+        vectorizer.proof.pull = Pull::Tried;
+        vectorizer.pace.again(self.now);
+        let said = match answer {
+            Ok(response) if response.status().is_success() => return,
+            Ok(response) => brief(&String::from_utf8_lossy(response.body())),
+            Err(error) => error.to_string(),
+        };
+        let reason = format!("{missing}; fetching it failed, too: {said}");
+        self.pause_vectorizer(profile.id, failure::EMBEDDING, &reason);
+    }
+
+    fn provider_answered(&mut self, profile: &Arc<Profile>) {
+        let account = profile.provider.account();
+        if self
+            .throttles
+            .get_mut(&account)
+            .is_some_and(super::Throttle::succeeded)
+        {
+            self.events.push_back(Event::Resumed {
+                provider: account.to_string(),
+            });
+        }
+    }
+
+    /// The provider as a whole is busy or down.
+    fn provider_failed(
+        &mut self,
+        profile: &Arc<Profile>,
+        after: Option<std::time::Duration>,
+        reason: &str,
+    ) {
+        let account = profile.provider.account();
+        let throttle = self.throttles.entry(account.clone()).or_default();
+        let tell = throttle.failed(self.now, after, &mut self.random);
+        let failures = throttle.failures;
+        if let Some(retry_in) = tell {
+            self.record(profile.id, failure::EMBEDDING, reason);
+            let provider = account.to_string();
+            self.events.push_back(Event::Paused {
+                provider,
+                reason: reason.to_owned(),
+                retry_in,
+            });
+        }
+        if failures >= FAILURES_MAX && self.settings.once {
+            self.give_up(&account, reason);
+        } else if failures >= FAILURES_MAX {
+            self.failed_as_a_whole(reason);
+        }
+    }
+
+    /// Somebody has to do something about the account: nothing is sent for a while, and the rows
+    /// go back to the queue as they were.
+    fn account_refused(&mut self, profile: &Arc<Profile>, reason: &str) {
+        let account = profile.provider.account();
+        let throttle = self.throttles.entry(account.clone()).or_default();
+        if let Some(retry_in) = throttle.paused(self.now, &mut self.random) {
+            self.record(profile.id, failure::EMBEDDING, reason);
+            let provider = account.to_string();
+            self.events.push_back(Event::Paused {
+                provider,
+                reason: reason.to_owned(),
+                retry_in,
+            });
+        }
+        for batch in self.batches.values_mut() {
+            if batch.profile.provider.account() == account {
+                batch.draining = true;
+                batch.spans.clear();
+            }
+        }
+        self.failed_as_a_whole(reason);
+        if self.settings.once {
+            self.give_up(&account, reason);
+        }
+    }
+
+    /// With `--once`: the vectorizers of this account cannot be served in this run.
+    fn give_up(&mut self, account: &Account, reason: &str) {
+        let ids: Vec<_> = self
+            .vectorizers
+            .iter()
+            .filter(|(_, vectorizer)| {
+                let profile = vectorizer.profile.as_ref();
+                profile.is_some_and(|profile| profile.provider.account() == *account)
+            })
+            .map(|(id, _)| *id)
+            .collect();
+        for id in ids {
+            self.pause_vectorizer(id, failure::EMBEDDING, reason);
+        }
+    }
+}

@@ -1,0 +1,385 @@
+//! The worker's standing with the database: the schema check, the list of vectorizers, heartbeats,
+//! error records and counts.
+
+use std::collections::BTreeMap;
+
+use super::Worker;
+use super::statements::{Asked, HOUSEKEEPING};
+use super::trouble::Trouble;
+use crate::event::Event;
+use crate::query::{DbError, ErrorRecord, Heartbeat, Progress, Query, Rows};
+use crate::time::Time;
+
+/// The versions of our schema that this worker works with.
+const SCHEMAS: &[&str] = &["1"];
+/// Errors that could not be recorded are kept up to this many.
+const RECORDS_MAX: usize = 100;
+/// A heartbeat comes at least this often.
+const HEARTBEAT_MAX: std::time::Duration = std::time::Duration::from_secs(60);
+
+#[derive(Debug, Default)]
+pub(super) struct Session {
+    schema: Schema,
+    check_at: Time,
+    worker: Option<String>,
+    start_asked: bool,
+    list_out: bool,
+    list_at: Time,
+    /// Whether the list came at least once.
+    pub(super) listed: bool,
+    heartbeat_at: Time,
+    heartbeat_out: bool,
+    heartbeat: Heartbeat,
+    progress: BTreeMap<i64, Progress>,
+    pub(super) records_out: bool,
+    records_at: Time,
+    waiting: BTreeMap<i64, Waiting>,
+    waiting_out: bool,
+    waiting_at: Time,
+    chunks: u64,
+    pub(super) goodbye_said: bool,
+}
+
+/// How many items wait for a vectorizer: as last counted, less what was done since.
+#[derive(Debug)]
+struct Waiting {
+    rows: u64,
+    is_fresh: bool,
+}
+
+#[derive(Debug, Default, Eq, PartialEq)]
+enum Schema {
+    Asked,
+    Known,
+    #[default]
+    Unknown,
+}
+
+impl Session {
+    pub(super) fn is_checked(&self) -> bool {
+        self.schema == Schema::Known
+    }
+
+    pub(super) fn count(&mut self, vectorizer: i64, rows: u64) {
+        let rows = i64::try_from(rows).unwrap_or(i64::MAX);
+        self.heartbeat.successes += rows;
+        if rows > 0 {
+            self.progress_of(vectorizer).successes += rows;
+        }
+    }
+
+    pub(super) fn count_error(&mut self, vectorizer: i64, reason: &str) {
+        self.heartbeat.errors += 1;
+        self.heartbeat.error_message = Some(reason.to_owned());
+        self.progress_of(vectorizer).error_message = Some(reason.to_owned());
+    }
+
+    fn progress_of(&mut self, vectorizer: i64) -> &mut Progress {
+        self.progress.entry(vectorizer).or_insert_with(|| Progress {
+            vectorizer,
+            ..Progress::default()
+        })
+    }
+
+    /// What is to be told since the last heartbeat; `None` if this worker is not registered.
+    pub(super) fn take_heartbeat(&mut self) -> Option<Heartbeat> {
+        let worker = self.worker.clone()?;
+        let mut heartbeat = std::mem::take(&mut self.heartbeat);
+        heartbeat.worker = worker;
+        heartbeat.progress = std::mem::take(&mut self.progress).into_values().collect();
+        Some(heartbeat)
+    }
+
+    /// Puts back what was not told.
+    fn put_back(&mut self, heartbeat: Heartbeat) {
+        self.heartbeat.successes += heartbeat.successes;
+        self.heartbeat.errors += heartbeat.errors;
+        let newer = self.heartbeat.error_message.take();
+        self.heartbeat.error_message = newer.or(heartbeat.error_message);
+        for told in heartbeat.progress {
+            let progress = self.progress_of(told.vectorizer);
+            progress.successes += told.successes;
+            let newer = progress.error_message.take();
+            progress.error_message = newer.or(told.error_message);
+        }
+    }
+
+    pub(super) fn reload_at(&mut self, at: Time) {
+        self.list_at = self.list_at.min(at);
+    }
+
+    pub(super) fn waiting_known(&self) -> Option<u64> {
+        (!self.waiting.is_empty()).then(|| self.waiting.values().map(|waiting| waiting.rows).sum())
+    }
+
+    /// Wants all queues counted anew.
+    pub(super) fn recount(&mut self) {
+        for waiting in self.waiting.values_mut() {
+            waiting.is_fresh = false;
+        }
+    }
+}
+
+impl Worker {
+    /// The schema first, then registration and the list of vectorizers.
+    pub(super) fn session_query(&mut self) -> Option<(Asked, Query)> {
+        if !self.life.is_running() {
+            return None;
+        }
+        let session = &mut self.session;
+        match session.schema {
+            Schema::Asked => return None,
+            Schema::Unknown => {
+                if self.now < session.check_at {
+                    return None;
+                }
+                session.schema = Schema::Asked;
+                return Some((Asked::CheckSchema, Query::CheckSchema));
+            }
+            Schema::Known => {}
+        }
+        if !session.start_asked {
+            session.start_asked = true;
+            let version = self.settings.version.clone();
+            let interval = self.settings.poll_interval.min(HEARTBEAT_MAX);
+            return Some((Asked::StartWorker, Query::StartWorker { version, interval }));
+        }
+        if !session.list_out && self.now >= session.list_at {
+            session.list_out = true;
+            let ids = self.settings.vectorizer_ids.clone();
+            return Some((Asked::LoadVectorizers, Query::LoadVectorizers { ids }));
+        }
+        None
+    }
+
+    /// What can wait: error records, heartbeats, counts.
+    pub(super) fn housekeeping_query(&mut self) -> Option<(Asked, Query)> {
+        if !self.session.is_checked() {
+            return None;
+        }
+        if !self.records.is_empty()
+            && !self.session.records_out
+            && self.now >= self.session.records_at
+        {
+            self.session.records_out = true;
+            let records = std::mem::take(&mut self.records);
+            return Some((
+                Asked::Records(records.clone()),
+                Query::RecordErrors(records),
+            ));
+        }
+        if !self.life.is_running() {
+            return None;
+        }
+        if self.now >= self.session.heartbeat_at
+            && !self.session.heartbeat_out
+            && let Some(heartbeat) = self.session.take_heartbeat()
+        {
+            self.session.heartbeat_out = true;
+            return Some((
+                Asked::Heartbeat(heartbeat.clone()),
+                Query::Heartbeat(heartbeat),
+            ));
+        }
+        if self.settings.progress {
+            if self.now >= self.session.waiting_at {
+                self.session.waiting_at = self.now + HOUSEKEEPING * 10;
+                self.session.recount();
+            }
+            return self.count_waiting_query();
+        }
+        None
+    }
+
+    /// Counts the next queue whose count is not fresh.
+    pub(super) fn count_waiting_query(&mut self) -> Option<(Asked, Query)> {
+        if self.session.waiting_out {
+            return None;
+        }
+        let counted = &self.session.waiting;
+        let (id, state) = self.vectorizers.iter().find(|(id, state)| {
+            state.profile.is_some() && !counted.get(id).is_some_and(|waiting| waiting.is_fresh)
+        })?;
+        let plan = std::sync::Arc::clone(&state.profile.as_ref()?.plan);
+        self.session.waiting_out = true;
+        Some((Asked::Waiting(*id), Query::Waiting { plan }))
+    }
+
+    pub(super) fn session_wakes(&self) -> impl Iterator<Item = Time> {
+        let session = &self.session;
+        let running = self.life.is_running();
+        let heartbeat = (session.worker.is_some() && running).then_some(session.heartbeat_at);
+        let list = (session.is_checked() && running).then_some(session.list_at);
+        let check = (session.schema == Schema::Unknown && running).then_some(session.check_at);
+        let records = (!self.records.is_empty()).then_some(session.records_at);
+        let waiting = (self.settings.progress && running).then_some(session.waiting_at);
+        [heartbeat, list, check, records, waiting]
+            .into_iter()
+            .flatten()
+    }
+
+    pub(super) fn schema_checked(&mut self, rows: &Rows) {
+        let versions = rows.first();
+        let version = |at: usize| versions.and_then(|row| row.get(at)?.as_deref());
+        let found = version(1);
+        if found.is_some_and(|found| SCHEMAS.contains(&found)) {
+            self.session.schema = Schema::Known;
+            return;
+        }
+        self.not_installed(match (found, version(0)) {
+            (Some(found), _) => format!(
+                "this worker does not know version {found} of the schema ai: it knows {}; \
+                 run `worker install` of the newer of the two",
+                SCHEMAS.join(", ")
+            ),
+            (None, Some(pgai)) => format!(
+                "the schema ai is that of Python pgai {pgai}: run `worker install`, \
+                 or execute sql/setup.sql, to bring it up to date"
+            ),
+            (None, None) => NOT_INSTALLED.to_owned(),
+        });
+    }
+
+    pub(super) fn schema_missing(&mut self, trouble: Trouble, error: &DbError) {
+        match trouble {
+            Trouble::Outage | Trouble::Again => self.session.schema = Schema::Unknown,
+            Trouble::Data | Trouble::Schema => match error.sqlstate.as_deref() {
+                Some("3F000" | "42P01") => self.not_installed(NOT_INSTALLED.to_owned()),
+                _ => self.not_installed(format!(
+                    "the schema ai cannot be read: {error}; a worker's role needs the rights that \
+                     the documentation lists"
+                )),
+            },
+        }
+    }
+
+    fn not_installed(&mut self, reason: String) {
+        self.session.schema = Schema::Unknown;
+        self.session.check_at = self.now + self.settings.poll_interval;
+        if self.settings.exit_on_error {
+            self.summary.failure.get_or_insert_with(|| reason.clone());
+            self.life.ask_to_end();
+        }
+        self.events.push_back(Event::NotInstalled { reason });
+    }
+
+    pub(super) fn worker_started(&mut self, rows: Rows) {
+        self.session.worker = rows.into_iter().flatten().flatten().next();
+        self.session.heartbeat_at = self.now;
+    }
+
+    /// Without registration the worker works all the same.
+    pub(super) fn start_refused(&mut self, trouble: Trouble, error: &DbError) {
+        match trouble {
+            Trouble::Again | Trouble::Outage => self.session.start_asked = false,
+            Trouble::Data | Trouble::Schema => self.untold(error),
+        }
+    }
+
+    fn untold(&mut self, error: &DbError) {
+        let reason = format!("this worker cannot be tracked: {error}");
+        self.events.push_back(Event::DatabaseTrouble {
+            reason,
+            retry_in: HEARTBEAT_MAX,
+        });
+    }
+
+    pub(super) fn heartbeat_sent(&mut self) {
+        self.session.heartbeat_out = false;
+        self.session.heartbeat_at = self.now
+            + self
+                .settings
+                .poll_interval
+                .clamp(HOUSEKEEPING, HEARTBEAT_MAX);
+    }
+
+    pub(super) fn heartbeat_refused(
+        &mut self,
+        heartbeat: Heartbeat,
+        trouble: Trouble,
+        error: &DbError,
+    ) {
+        self.heartbeat_sent();
+        match trouble {
+            Trouble::Again | Trouble::Outage => {
+                self.session.heartbeat_at = self.now + HOUSEKEEPING;
+                self.session.put_back(heartbeat);
+            }
+            Trouble::Data | Trouble::Schema => self.untold(error),
+        }
+    }
+
+    pub(super) fn records_refused(
+        &mut self,
+        mut records: Vec<ErrorRecord>,
+        trouble: Trouble,
+        error: &DbError,
+    ) {
+        self.session.records_out = false;
+        self.session.records_at = self.now + HOUSEKEEPING;
+        match trouble {
+            Trouble::Again | Trouble::Outage => {
+                records.append(&mut self.records);
+                records.truncate(RECORDS_MAX);
+                self.records = records;
+            }
+            Trouble::Data | Trouble::Schema => self.untold(error),
+        }
+    }
+
+    pub(super) fn list_came(&mut self) {
+        self.session.list_out = false;
+        self.session.listed = true;
+        self.session.list_at = self.now + self.settings.poll_interval;
+    }
+
+    pub(super) fn load_refused(&mut self, trouble: Trouble, error: &DbError) {
+        self.session.list_out = false;
+        self.session.list_at = self.now + HOUSEKEEPING;
+        if matches!(trouble, Trouble::Data | Trouble::Schema) {
+            // The schema has gone, or never was what it said.
+            self.schema_missing(trouble, error);
+        }
+    }
+
+    pub(super) fn waiting_counted(&mut self, vectorizer: i64, rows: &Rows) {
+        let count = rows
+            .first()
+            .and_then(|row| row.first()?.as_deref()?.parse().ok());
+        self.counted(vectorizer, count.unwrap_or(0));
+        self.progressed(vectorizer, 0, 0);
+    }
+
+    pub(super) fn waiting_refused(&mut self, vectorizer: i64) {
+        self.counted(vectorizer, 0);
+    }
+
+    fn counted(&mut self, vectorizer: i64, rows: u64) {
+        self.session.waiting_out = false;
+        self.session.waiting.insert(
+            vectorizer,
+            Waiting {
+                rows,
+                is_fresh: true,
+            },
+        );
+    }
+
+    /// Counts what was written and, where somebody watches, tells how far the worker is.
+    pub(super) fn progressed(&mut self, vectorizer: i64, rows: u64, chunks: u64) {
+        self.session.chunks += chunks;
+        if let Some(waiting) = self.session.waiting.get_mut(&vectorizer) {
+            waiting.rows = waiting.rows.saturating_sub(rows);
+        }
+        if self.settings.progress && self.life.is_running() {
+            self.events.push_back(Event::Progress {
+                done: self.summary.rows,
+                waiting: self.session.waiting_known().unwrap_or(0),
+                chunks: self.session.chunks,
+            });
+        }
+    }
+}
+
+const NOT_INSTALLED: &str = "pgai is not installed in the database: run `worker install`, \
+    or execute sql/setup.sql";

@@ -1,0 +1,258 @@
+//! Statements that are in flight, and what their answers do.
+
+use std::time::Duration;
+
+use super::Worker;
+use super::batch::{Batch, Step};
+use super::failure;
+use super::trouble::Trouble;
+use crate::event::Event;
+use crate::query::{ClaimId, DbError, ErrorRecord, Heartbeat, Query, Rows};
+use crate::retry;
+use crate::time::Time;
+
+/// What a statement in flight was asked for.
+#[derive(Debug)]
+pub(super) enum Asked {
+    Batch {
+        number: u64,
+        step: Step,
+    },
+    Bell,
+    CheckSchema,
+    Claim {
+        vectorizer: i64,
+        claim: ClaimId,
+        asked: Time,
+        from_head: bool,
+    },
+    Heartbeat(Heartbeat),
+    LoadVectorizers,
+    Records(Vec<ErrorRecord>),
+    StartWorker,
+    Waiting(i64),
+}
+
+/// Whether the database answers at all.
+#[derive(Debug, Default)]
+pub(super) struct Database {
+    pub(super) failures: u32,
+    retry_at: Time,
+}
+
+/// With `--exit-on-error` the worker gives up after this many failures in a row; an outage at the
+/// very start is fatal at once.
+const OUTAGES_MAX: u32 = 5;
+
+impl Database {
+    pub(super) fn is_open(&self, now: Time) -> bool {
+        now >= self.retry_at
+    }
+
+    pub(super) fn wakes(&self) -> Option<Time> {
+        (self.failures > 0).then_some(self.retry_at)
+    }
+}
+
+impl Worker {
+    pub(super) fn answered(&mut self, asked: Asked, rows: Result<Rows, DbError>) {
+        match rows {
+            Ok(rows) => {
+                self.database = Database::default();
+                self.fulfilled(asked, rows);
+            }
+            Err(error) => {
+                let trouble = Trouble::of(&error);
+                if trouble == Trouble::Outage {
+                    self.outage(&error);
+                }
+                self.refused(asked, trouble, &error);
+            }
+        }
+    }
+
+    fn fulfilled(&mut self, asked: Asked, rows: Rows) {
+        match asked {
+            Asked::Batch { number, step } => self.batch_answered(number, step, rows),
+            Asked::Bell => {}
+            Asked::CheckSchema => self.schema_checked(&rows),
+            Asked::Claim {
+                vectorizer,
+                claim,
+                asked,
+                from_head,
+            } => {
+                self.claimed(vectorizer, claim, asked, from_head, rows);
+            }
+            Asked::Heartbeat(_) => self.heartbeat_sent(),
+            Asked::LoadVectorizers => self.vectorizers_loaded(rows),
+            Asked::Records(_) => self.session.records_out = false,
+            Asked::StartWorker => self.worker_started(rows),
+            Asked::Waiting(vectorizer) => self.waiting_counted(vectorizer, &rows),
+        }
+    }
+
+    fn refused(&mut self, asked: Asked, trouble: Trouble, error: &DbError) {
+        match asked {
+            Asked::Batch { number, step } => self.batch_refused(number, step, trouble, error),
+            Asked::Bell => {}
+            Asked::CheckSchema => self.schema_missing(trouble, error),
+            Asked::Claim {
+                vectorizer, claim, ..
+            } => {
+                self.claim_refused(vectorizer, claim, trouble, error);
+            }
+            Asked::Heartbeat(heartbeat) => self.heartbeat_refused(heartbeat, trouble, error),
+            Asked::LoadVectorizers => self.load_refused(trouble, error),
+            Asked::Records(records) => self.records_refused(records, trouble, error),
+            Asked::StartWorker => self.start_refused(trouble, error),
+            Asked::Waiting(vectorizer) => self.waiting_refused(vectorizer),
+        }
+    }
+
+    /// The database as a whole does not answer: everything waits.
+    fn outage(&mut self, error: &DbError) {
+        // Statements that were in flight together fail together: that is one failure.
+        if !self.database.is_open(self.now) {
+            return;
+        }
+        self.database.failures += 1;
+        let retry_in = retry::DATABASE.wait(self.database.failures, &mut self.random);
+        self.database.retry_at = self.now + retry_in;
+        let reason = format!("unable to connect to database: {error}");
+        self.events.push_back(Event::DatabaseTrouble {
+            reason: reason.clone(),
+            retry_in,
+        });
+        let at_start = !self.session.is_checked();
+        if self.settings.exit_on_error && (at_start || self.database.failures >= OUTAGES_MAX) {
+            self.summary.failure.get_or_insert(reason);
+            self.life.ask_to_end();
+        }
+    }
+
+    pub(super) fn batch_query(&mut self) -> Option<(Asked, Query)> {
+        let timeout = self.settings.request_timeout();
+        let (lease, limits) = (self.settings.lease, self.settings.limits);
+        for (number, batch) in &mut self.batches {
+            if let Some((step, query)) =
+                batch.next_query(self.now, lease, timeout, limits, &mut self.random)
+            {
+                return Some((
+                    Asked::Batch {
+                        number: *number,
+                        step,
+                    },
+                    query,
+                ));
+            }
+        }
+        None
+    }
+
+    pub(super) fn batch_wakes(&self) -> impl Iterator<Item = Time> {
+        let timeout = self.settings.request_timeout();
+        self.batches
+            .values()
+            .flat_map(move |batch| [batch.not_before, batch.extend_at(timeout), batch.held_until])
+    }
+
+    fn batch_answered(&mut self, number: u64, step: Step, rows: Rows) {
+        let Some(batch) = self.batches.get_mut(&number) else {
+            return;
+        };
+        batch.query_out = false;
+        batch.not_before = Time::ZERO;
+        if Batch::met_a_lock(&rows) {
+            batch.troubles += 1;
+            batch.not_before = self.now + retry::LOCKED.wait(batch.troubles, &mut self.random);
+        } else {
+            batch.troubles = 0;
+        }
+        match step {
+            Step::Read(asked) => batch.handle_read(&asked, rows, self.settings.limits),
+            Step::Commit(_) | Step::Extend { .. } | Step::Fail(_) | Step::Release => {
+                if let Step::Extend { asked, .. } = step {
+                    batch.held_until = asked + self.settings.lease;
+                }
+                let vectorizer = batch.profile.id;
+                let report = batch.handle_step(step, &rows);
+                self.tell(vectorizer, report);
+            }
+        }
+    }
+
+    fn batch_refused(&mut self, number: u64, step: Step, trouble: Trouble, error: &DbError) {
+        let Some(batch) = self.batches.get_mut(&number) else {
+            return;
+        };
+        batch.query_out = false;
+        match trouble {
+            Trouble::Outage => {}
+            Trouble::Again => {
+                batch.troubles += 1;
+                batch.not_before = self.now + retry::LOCKED.wait(batch.troubles, &mut self.random);
+            }
+            Trouble::Data => batch.handle_bad_data(&step, &error.to_string()),
+            Trouble::Schema => {
+                let vectorizer = batch.profile.id;
+                // Give back what can be given back, and look at the definition again.
+                if matches!(step, Step::Release) {
+                    batch.abandon();
+                }
+                batch.leaving = true;
+                self.vectorizer_broke(vectorizer, &error.to_string());
+            }
+        }
+    }
+
+    /// Counts and tells what a statement brought about.
+    fn tell(&mut self, vectorizer: i64, report: super::batch::Report) {
+        let failed = report.failed.len() as u64;
+        self.summary.rows += report.rows;
+        self.summary.failed += failed;
+        self.session.count(vectorizer, report.rows);
+        if let Some(state) = self.vectorizers.get_mut(&vectorizer) {
+            state.items += report.rows;
+            state.failed += failed;
+        }
+        for (key, failure, retry_in) in report.failed {
+            self.session.count_error(vectorizer, &failure.reason);
+            self.events.push_back(Event::RowFailed {
+                vectorizer,
+                key: key.to_string(),
+                step: failure.step,
+                reason: failure.reason,
+                retry_in,
+            });
+        }
+        if report.rows > 0 {
+            self.events.push_back(Event::Committed {
+                vectorizer,
+                rows: report.rows,
+                embedded: report.embedded,
+                reused: report.reused,
+            });
+            self.progressed(vectorizer, report.rows, report.embedded + report.reused);
+        }
+    }
+
+    /// Something is wrong with a vectorizer as a whole: it is paused, with one event and one record.
+    pub(super) fn record(&mut self, vectorizer: i64, message: &'static str, reason: &str) {
+        let mut details = serde_json::json!({ "error_reason": reason });
+        if message == failure::EMBEDDING
+            && let Some(provider) = self.provider_of(vectorizer)
+        {
+            details["provider"] = provider.into();
+        }
+        self.records.push(ErrorRecord {
+            vectorizer,
+            message,
+            details: details.to_string(),
+        });
+        self.session.count_error(vectorizer, reason);
+    }
+}
+
+/// The least time between two statements of the same housekeeping.
+pub(super) const HOUSEKEEPING: Duration = Duration::from_secs(1);

@@ -1,0 +1,73 @@
+//! What a database error means for the worker.
+
+use crate::query::DbError;
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Trouble {
+    /// Something of the moment: a lock, a serialization failure, a cancelled statement.
+    Again,
+    /// The statement's data: one row's fault.
+    Data,
+    /// The database as a whole: wait for it.
+    Outage,
+    /// A table, a column or a right that the statement needs is not there.
+    Schema,
+}
+
+impl Trouble {
+    /// By SQLSTATE class (PostgreSQL's documentation, appendix A); never by the text.
+    pub(super) fn of(error: &DbError) -> Self {
+        let Some(code) = error.sqlstate.as_deref() else {
+            return Self::Outage;
+        };
+        match code {
+            // query_canceled, lock_not_available, object_in_use
+            "57014" | "55P03" | "55006" => return Self::Again,
+            // read_only_sql_transaction: a standby, until it is promoted
+            "25006" => return Self::Outage,
+            // program_limit_exceeded and its like are about one value
+            "54000" => return Self::Data,
+            _ => {}
+        }
+        match code.get(..2).unwrap_or_default() {
+            "40" => Self::Again,
+            "22" | "23" => Self::Data,
+            "42" | "3F" | "3D" | "0A" | "P0" => Self::Schema,
+            // 08 connection, 25 transaction state, 28 authorization, 53 resources, 55 state,
+            // 57 operator, 58 system, XX internal, and whatever comes
+            _ => Self::Outage,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_class_has_its_meaning() {
+        for (code, meaning) in [
+            (None, Trouble::Outage),
+            (Some("08006"), Trouble::Outage),
+            (Some("22021"), Trouble::Data),
+            (Some("22000"), Trouble::Data),
+            (Some("25006"), Trouble::Outage),
+            (Some("3F000"), Trouble::Schema),
+            (Some("40001"), Trouble::Again),
+            (Some("40P01"), Trouble::Again),
+            (Some("42501"), Trouble::Schema),
+            (Some("42P01"), Trouble::Schema),
+            (Some("53100"), Trouble::Outage),
+            (Some("53300"), Trouble::Outage),
+            (Some("55P03"), Trouble::Again),
+            (Some("57014"), Trouble::Again),
+            (Some("57P01"), Trouble::Outage),
+        ] {
+            let error = DbError {
+                sqlstate: code.map(str::to_owned),
+                message: String::new(),
+            };
+            assert_eq!(Trouble::of(&error), meaning, "{code:?}");
+        }
+    }
+}

@@ -1,0 +1,318 @@
+//! The vectorizers that the worker knows: loading them, pausing them, telling of them.
+
+use std::sync::Arc;
+
+use super::pace::Pace;
+use super::{Worker, failure};
+use crate::event::Event;
+use crate::query::{ClaimId, Rows};
+use crate::retry;
+use crate::time::Time;
+use crate::vectorizer::{Definition, Profile};
+
+#[derive(Debug)]
+pub(super) struct Vectorizer {
+    /// As the database returned it, to see whether it has changed.
+    definition: String,
+    /// `None` while it is disabled, or when its definition cannot be used.
+    pub(super) profile: Option<Arc<Profile>>,
+    pub(super) pace: Pace,
+    pub(super) claim_out: bool,
+    /// A claim whose answer was lost: it is asked again under its name.
+    pub(super) claim_again: Option<ClaimId>,
+    /// The low-water mark: claims start there, not at the head of the queue.
+    pub(super) since: Option<String>,
+    /// When to start at the head again.
+    pub(super) head_at: Time,
+    /// The last claim from the head got nothing.
+    pub(super) exhausted: bool,
+    pub(super) bell_at: Time,
+    /// Whether the operator was told that it runs.
+    announced: Announced,
+    pub(super) items: u64,
+    pub(super) failed: u64,
+    pause: Pause,
+    pub(super) proof: Proof,
+}
+
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+enum Announced {
+    Finished,
+    #[default]
+    No,
+    Running,
+}
+
+/// A vectorizer at fault is left alone for a while.
+#[derive(Debug, Default)]
+struct Pause {
+    times: u32,
+    until: Option<Time>,
+}
+
+/// Whether the provider takes anything at all from this vectorizer: a refusal is a row's own fault
+/// only if it does.
+#[derive(Debug, Default)]
+pub(super) struct Proof {
+    pub(super) has_succeeded: bool,
+    pub(super) refusals_since_success: u32,
+    pub(super) probe: Probe,
+    pub(super) pull: Pull,
+}
+
+/// A request with a harmless text, to see whether rows or vectorizer are at fault.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) enum Probe {
+    #[default]
+    None,
+    Out,
+    Wanted,
+}
+
+/// A request that makes the provider fetch the model.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(super) enum Pull {
+    #[default]
+    None,
+    Out(String),
+    /// It was tried, and the model is missing still.
+    Tried,
+    /// With what the provider said of the missing model.
+    Wanted(String),
+}
+
+impl Vectorizer {
+    fn new(
+        definition: String,
+        profile: Option<Arc<Profile>>,
+        now: Time,
+        poll: std::time::Duration,
+    ) -> Self {
+        Self {
+            definition,
+            profile,
+            pace: Pace::new(now, poll),
+            claim_out: false,
+            claim_again: None,
+            since: None,
+            head_at: Time::ZERO,
+            exhausted: false,
+            bell_at: Time::ZERO,
+            announced: Announced::No,
+            items: 0,
+            failed: 0,
+            pause: Pause::default(),
+            proof: Proof::default(),
+        }
+    }
+
+    pub(super) fn is_paused(&self) -> bool {
+        self.pause.until.is_some()
+    }
+
+    pub(super) fn pause_ends(&self) -> Option<Time> {
+        self.pause.until
+    }
+
+    /// The provider embedded something for it.
+    pub(super) fn succeeded(&mut self) {
+        self.proof = Proof {
+            has_succeeded: true,
+            ..Proof::default()
+        };
+        self.pause = Pause::default();
+    }
+}
+
+impl Worker {
+    pub(super) fn vectorizers_loaded(&mut self, rows: Rows) {
+        let first = !self.session.listed;
+        self.list_came();
+        let mut seen = vec![];
+        for row in rows {
+            let mut fields = row.into_iter().flatten();
+            let id = fields.next().and_then(|id| id.parse::<i64>().ok());
+            let (Some(id), Some(definition)) = (id, fields.next()) else {
+                continue;
+            };
+            seen.push(id);
+            if self
+                .vectorizers
+                .get(&id)
+                .is_none_or(|known| known.definition != definition)
+            {
+                self.define(id, definition);
+            }
+        }
+        self.vectorizers.retain(|id, _| seen.contains(id));
+        for batch in self
+            .batches
+            .values_mut()
+            .filter(|batch| !seen.contains(&batch.profile.id))
+        {
+            batch.leaving = true;
+        }
+        if first {
+            self.greet(seen);
+        }
+    }
+
+    /// Takes a new or changed definition. Batches of the old one give their rows back.
+    fn define(&mut self, id: i64, text: String) {
+        for batch in self
+            .batches
+            .values_mut()
+            .filter(|batch| batch.profile.id == id)
+        {
+            batch.leaving = true;
+        }
+        let profile = serde_json::from_str::<Definition>(&text)
+            .map_err(|error| format!("its configuration cannot be read: {error}"))
+            .and_then(|definition| {
+                if definition.disabled {
+                    return Ok(None);
+                }
+                Profile::new(&definition, &self.settings).map(Some)
+            });
+        let (profile, broken) = match profile {
+            Ok(profile) => (profile.map(Arc::new), None),
+            Err(reason) => (None, Some(reason)),
+        };
+        let vectorizer = Vectorizer::new(text, profile, self.now, self.settings.poll_interval);
+        self.vectorizers.insert(id, vectorizer);
+        if let Some(reason) = broken {
+            self.record(id, failure::UNEXPECTED, &reason);
+            self.events.push_back(Event::VectorizerBroken {
+                vectorizer: id,
+                reason: reason.clone(),
+            });
+            self.failed_as_a_whole(&reason);
+        }
+    }
+
+    /// What pgai says at the start.
+    fn greet(&mut self, got: Vec<i64>) {
+        let mut wanted = self.settings.vectorizer_ids.clone();
+        wanted.sort_unstable();
+        wanted.dedup();
+        if wanted.iter().any(|id| !got.contains(id)) {
+            let event = Event::InvalidVectorizers { wanted, got };
+            self.failed_as_a_whole(&event.message());
+            self.events.push_back(event);
+        } else if got.is_empty() {
+            self.events.push_back(Event::NoVectorizers);
+        }
+    }
+
+    /// Leaves a vectorizer alone for a while: it is its config or its tables that must be mended,
+    /// not its rows. They go back to the queue as they were.
+    pub(super) fn pause_vectorizer(&mut self, id: i64, message: &'static str, reason: &str) {
+        for batch in self
+            .batches
+            .values_mut()
+            .filter(|batch| batch.profile.id == id)
+        {
+            batch.draining = true;
+            batch.spans.clear();
+        }
+        let Some(vectorizer) = self.vectorizers.get_mut(&id) else {
+            return;
+        };
+        if vectorizer.is_paused() {
+            return;
+        }
+        vectorizer.pause.times += 1;
+        let wait = retry::PAUSE.wait(vectorizer.pause.times, &mut self.random);
+        vectorizer.pause.until = Some(self.now + wait);
+        vectorizer.proof = Proof::default();
+        self.record(id, message, reason);
+        self.events.push_back(Event::VectorizerBroken {
+            vectorizer: id,
+            reason: reason.to_owned(),
+        });
+        self.failed_as_a_whole(reason);
+    }
+
+    /// A statement of a vectorizer met a missing table, column or right.
+    pub(super) fn vectorizer_broke(&mut self, id: i64, reason: &str) {
+        self.pause_vectorizer(id, failure::UNEXPECTED, reason);
+        self.session.reload_at(self.now);
+    }
+
+    pub(super) fn end_pauses(&mut self) {
+        if self.settings.once {
+            return;
+        }
+        for vectorizer in self.vectorizers.values_mut() {
+            if vectorizer
+                .pause
+                .until
+                .is_some_and(|until| until <= self.now)
+            {
+                vectorizer.pause.until = None;
+                vectorizer.pace.again(self.now);
+            }
+        }
+    }
+
+    pub(super) fn provider_of(&self, id: i64) -> Option<&'static str> {
+        let profile = self.vectorizers.get(&id)?.profile.as_ref()?;
+        Some(profile.provider.account().provider)
+    }
+
+    /// Tells that a vectorizer has something to do.
+    pub(super) fn announce(&mut self, id: i64) {
+        let Some(vectorizer) = self.vectorizers.get_mut(&id) else {
+            return;
+        };
+        let Some(profile) = &vectorizer.profile else {
+            return;
+        };
+        if vectorizer.announced != Announced::Running {
+            vectorizer.announced = Announced::Running;
+            (vectorizer.items, vectorizer.failed) = (0, 0);
+            let name = profile.name.clone();
+            self.events.push_back(Event::Running {
+                vectorizer: id,
+                name,
+            });
+        }
+    }
+
+    /// Whether a vectorizer has been shown at all: at the start each one is, even if idle.
+    pub(super) fn announce_first(&mut self, id: i64) {
+        if self
+            .vectorizers
+            .get(&id)
+            .is_some_and(|known| known.announced == Announced::No)
+        {
+            self.announce(id);
+        }
+    }
+
+    /// Tells of vectorizers that have nothing to do any more.
+    pub(super) fn finish_vectorizers(&mut self) {
+        for (id, vectorizer) in &mut self.vectorizers {
+            let idle = vectorizer.exhausted && !vectorizer.claim_out;
+            let in_work = self.batches.values().any(|batch| batch.profile.id == *id);
+            if vectorizer.announced == Announced::Running && idle && !in_work {
+                vectorizer.announced = Announced::Finished;
+                self.events.push_back(Event::Finished {
+                    vectorizer: *id,
+                    items: vectorizer.items,
+                    failed: vectorizer.failed,
+                });
+            }
+        }
+    }
+
+    /// With `--once`: whether everything that is due has been done, or cannot be.
+    pub(super) fn nothing_is_due(&self) -> bool {
+        let quiet = self.session.listed && self.batches.is_empty() && self.records.is_empty();
+        quiet
+            && self.vectorizers.values().all(|vectorizer| {
+                let runs = vectorizer.profile.is_some() && !vectorizer.is_paused();
+                !vectorizer.claim_out && (!runs || vectorizer.exhausted)
+            })
+    }
+}
