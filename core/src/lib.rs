@@ -1,4 +1,120 @@
-//! placeholder
+//! The sans-IO core of the worker that keeps vector embeddings in PostgreSQL true to their rows.
+//!
+//! A *vectorizer* says which column of which source table is cut into chunks, how they are formatted,
+//! which provider embeds them and where the vectors go. Triggers queue the keys of changed rows; a
+//! [`Worker`] claims them, reads the rows, asks the provider for what is new, and commits.
+//!
+//! **In scope**: what to ask of the database and of the providers, and when; what every answer
+//! means; retries, pauses, leases, fairness; the command line; log lines. **Out of scope**: doing
+//! it. There is no IO here, no clock, no randomness, no thread and no async: a *shell* does what
+//! [`Worker::poll`] says and hands the answers back. No shell knows what a status code or an
+//! SQLSTATE means, when to try again, or how a table is named.
+//!
+//! # Between core and shell
+//!
+//! ```text
+//!            poll(now) ──────────────▶ Event(event)               tell the operator
+//!                │                     Query(ticket, query) ────▶ PostgreSQL ─┐
+//!   ┌────────┐   │                     Request(ticket, request) ▶ provider ──┐│
+//!   │ Worker │◀──┼── handle_response(now, ticket, answer) ◀──────────────────┘│
+//!   │        │◀──┼── handle_rows(now, ticket, rows) ◀─────────────────────────┘
+//!   └────────┘◀──┼── wake(payload)                              ◀── NOTIFY, or a new connection
+//!            ◀───┼── stop()                                     ◀── SIGTERM, SIGINT
+//!                └──────────────────▶ Wait(until)                 until then, or until one of these
+//!                                     Stopped(summary)            the end
+//! ```
+//!
+//! The contract of a shell:
+//! * It calls `poll` until that returns `Wait` or `Stopped`, and again after every input and when
+//!   the time of `Wait` has come. Extra calls do no harm; there is no other rule of order.
+//! * Every ticket comes back exactly once, with an answer or an error, unless the worker has said
+//!   `Stopped`.
+//! * A statement is one transaction, on a connection where [`session_settings`] ran first. A
+//!   statement whose outcome is not known (the connection broke) is a [`DbError`] without SQLSTATE.
+//! * It honours a request's timeout, follows no redirects, and adds secrets with [`authorize`] only.
+//! * It rounds wake-ups up, never down; it never tries again by itself; it never interprets.
+//! * It listens on [`CHANNEL`], and says `wake(None)` when notifications may have been missed.
+//!
+//! `tests/src/shell_smol.rs` is such a shell in about a hundred lines.
+//!
+//! # One row, from the queue to the store
+//!
+//! ```
+//! # use std::time::Duration;
+//! # use pgai_core::{Output, Query, Settings, Time, Worker};
+//! let text = |text: &str| Some(text.to_owned());
+//! let mut worker = Worker::new(Settings { once: true, ..Settings::new("example 1") }, 42)?;
+//! let now = Time::ZERO;
+//! let mut embedded = vec![];
+//! let mut committed = vec![];
+//! let mut is_queued = true;
+//! let summary = loop {
+//!     match worker.poll(now) {
+//!         Output::Event(event) => println!("{}", event.message()),
+//!         Output::Query(ticket, query) => {
+//!             // A database with one vectorizer and one queued row, played by hand.
+//!             let rows = match &query {
+//!                 Query::CheckSchema => vec![vec![text("0.12.1"), text("1")]],
+//!                 Query::StartWorker { .. } => vec![vec![text("d9a6")]],
+//!                 Query::LoadVectorizers { .. } => vec![vec![text("1"), text(DEFINITION)]],
+//!                 Query::Claim { .. } if std::mem::take(&mut is_queued) => {
+//!                     // key, generation, attempts, claims without a word, queued at
+//!                     vec![vec![text("7"), text("100"), text("1"), text("1"), text("now")]]
+//!                 }
+//!                 Query::Claim { .. } => vec![],
+//!                 Query::Read { .. } => {
+//!                     // number, found, text, stored chunks
+//!                     vec![vec![text("1"), text("true"), text("hello"), None]]
+//!                 }
+//!                 Query::Commit { rows, .. } => {
+//!                     committed.extend(rows.clone());
+//!                     vec![vec![text("1"), text("done")]]
+//!                 }
+//!                 Query::Waiting { .. } => vec![vec![text("0")]],
+//!                 _ => vec![],
+//!             };
+//!             assert!(!query.sql().is_empty());
+//!             worker.handle_rows(now, ticket, Ok(rows));
+//!         }
+//!         Output::Request(ticket, request) => {
+//!             embedded.push(String::from_utf8(request.http.body().clone())?);
+//!             let answer = br#"{"embeddings": [[0.25, 0.5]]}"#.to_vec();
+//!             worker.handle_response(now, ticket, Ok(http::Response::new(answer)));
+//!         }
+//!         Output::Wait(_) => unreachable!("everything is answered at once"),
+//!         Output::Stopped(summary) => break summary,
+//!     }
+//! };
+//! assert_eq!(summary.rows, 1);
+//! assert_eq!(embedded, [r#"{"input":["hello"],"model":"m"}"#]);
+//! assert_eq!(committed[0].key.0, ["7"]);
+//! assert_eq!(committed[0].chunks.len(), 1);
+//! # const DEFINITION: &str = r#"{
+//! #   "id": 1, "name": "blog", "disabled": false, "source_schema": "public", "source_table": "blog",
+//! #   "source_pk": [{"attname": "id"}], "queue_schema": "ai", "queue_table": "_vectorizer_q_1",
+//! #   "queue_failed_table": "_vectorizer_q_failed_1", "vector_schema": "public",
+//! #   "lease_found": true, "queue_found": true,
+//! #   "columns": [
+//! #     {"name": "id", "type": "bigint", "base": "bigint", "equals": "operator(pg_catalog.=)"},
+//! #     {"name": "body", "type": "text", "base": "text", "equals": null}],
+//! #   "config": {
+//! #     "loading": {"implementation": "column", "column_name": "body"},
+//! #     "embedding": {"implementation": "ollama", "model": "m", "dimensions": 2},
+//! #     "chunking": {"implementation": "none"},
+//! #     "formatting": {"implementation": "python_template", "template": "$chunk"},
+//! #     "destination": {"implementation": "table", "target_schema": "public", "target_table": "s"}
+//! #   }}"#;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Where things are
+//!
+//! [`options`](Command) and [`Settings`] say what is wanted. `worker` holds the state machine:
+//! `claims` decides what to take, `batch` is what one claim goes through, `requests` talks to
+//! providers, `throttle` holds them back, `session` is the worker's standing with the database,
+//! `statements` takes answers in, `life` brings it to an end. Leaves are pure: [`text`] chunks and
+//! formats, `reuse` compares with what is stored, `provider` writes requests and judges answers,
+//! `sql` plans statements, `retry` computes waits.
 
 mod event;
 pub mod log;
@@ -20,8 +136,11 @@ mod worker;
 pub use event::{Event, Level};
 pub use options::{Command, Options, Usage};
 pub use output::{Output, Summary};
-pub use query::*;
-pub use request::*;
+pub use query::{
+    ChunkHash, ClaimId, CommitChunk, CommitRow, DbError, ErrorRecord, FailedRow, Heartbeat, Key,
+    Param, Progress, Query, QueryTicket, Rows, session_settings,
+};
+pub use request::{RESPONSE_BYTES_MAX, Request, RequestError, RequestTicket, Response, authorize};
 pub use settings::{Limits, Secrets, Settings, SettingsError};
 pub use sql::Plan;
 pub use time::Time;

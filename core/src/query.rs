@@ -299,7 +299,7 @@ impl Query {
                 Param::Int(claim.0),
                 millis(*lease),
                 Param::Text(since.clone()),
-                Param::Int(promise.map_or(0, |promise| millis_of(promise))),
+                Param::Int(promise.map_or(0, millis_of)),
             ],
             Self::Commit { plan, claim, rows } => commit_params(plan, *claim, rows),
             Self::Extend {

@@ -14,6 +14,8 @@ pub struct Plan {
     pub key_columns: usize,
     /// How many components its vectors have.
     pub dimensions: usize,
+    /// How many items one claim takes at most.
+    pub rows: usize,
     pub(crate) bell: String,
     pub(crate) claim: String,
     pub(crate) commit: String,
@@ -70,6 +72,7 @@ impl Plan {
             vectorizer: input.vectorizer,
             key_columns: input.key.len(),
             dimensions: input.dimensions,
+            rows: input.rows,
             bell: fill(protocol::BELL),
             claim: fill(protocol::CLAIM),
             commit: fill(protocol::COMMIT),

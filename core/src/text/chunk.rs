@@ -206,3 +206,6 @@ impl From<MatchError> for ChunkError {
         Self::TooManySteps(error.pattern)
     }
 }
+
+#[cfg(test)]
+mod tests;

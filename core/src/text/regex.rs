@@ -60,7 +60,7 @@ pub(crate) struct Steps {
 
 /// Steps for any text, and per byte; a plain pattern takes about two per byte.
 const STEPS: u64 = 50_000_000;
-const STEPS_PER_BYTE: u64 = 200;
+const STEPS_PER_BYTE: u64 = 40;
 
 impl Steps {
     /// The bound is generous for patterns that take about as long as the text is, and stops those

@@ -148,4 +148,28 @@ mod tests {
             "<title $id>: <chunk $id>s cost $5, <chunk $id>"
         );
     }
+
+    #[test]
+    fn templates_are_those_of_python() {
+        const GOLDEN: &str = include_str!(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../tests/golden/text/templates.json"
+        ));
+        let golden: serde_json::Value = serde_json::from_str(GOLDEN).unwrap();
+        let values = &golden["values"][0];
+        for case in golden["cases"].as_array().unwrap() {
+            let filled = Template::parse(case["template"].as_str().unwrap()).and_then(|template| {
+                template.substitute(|name| values[name].as_str().map(Cow::Borrowed))
+            });
+            match filled {
+                Ok(text) => assert_eq!(case["text"], text, "{case}"),
+                Err(TemplateError::Missing(name)) => assert_eq!(case["missing"], name, "{case}"),
+                // Python reports a missing name first if it stands first.
+                Err(error @ TemplateError::Invalid { .. }) => assert!(
+                    case["invalid"] == error.to_string() || case.get("missing").is_some(),
+                    "{error}: {case}"
+                ),
+            }
+        }
+    }
 }

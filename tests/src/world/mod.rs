@@ -1,0 +1,334 @@
+//! A simulated world: the real core, a model of the database with its triggers and transactions, a
+//! provider that answers with a hash of the text, an application that edits rows, and faults.
+//!
+//! Everything that happens follows from one source of entropy, so a run can be replayed from its
+//! seed. A run has two phases: faults, then everything heals and must converge.
+
+mod database;
+mod entropy;
+mod node;
+mod rules;
+
+use std::time::Duration;
+
+pub use database::Mutant;
+pub use entropy::Entropy;
+pub use rules::Violation;
+
+use database::{Database, Isolation};
+use node::{Delivery, Node};
+
+/// Keys of the source table are below this: few, so that everything meets everything.
+const KEYS: i64 = 6;
+/// In the second phase the world must come to rest within this time of its own.
+const CONVERGE_WITHIN: Duration = Duration::from_secs(4 * 3600);
+
+/// What happened, counted, so that a test can see that anything did.
+#[derive(Clone, Debug, Default)]
+pub struct Coverage {
+    /// Commits of rows that had changed since they were read.
+    pub changed: u64,
+    /// Commits of claims that were no longer held.
+    pub lost: u64,
+    /// Answers that never arrived.
+    pub lost_answers: u64,
+    /// Claims whose worker had died.
+    pub expired: u64,
+    /// Tombstones that a worker cleared.
+    pub tombstones: u64,
+    /// Chunks that were kept or moved without being embedded again.
+    pub reused: u64,
+    /// Requests that failed.
+    pub refused: u64,
+    /// Workers that crashed.
+    pub crashes: u64,
+}
+
+impl Coverage {
+    /// Adds what happened in another world.
+    pub fn add(&mut self, other: &Self) {
+        self.changed += other.changed;
+        self.lost += other.lost;
+        self.lost_answers += other.lost_answers;
+        self.expired += other.expired;
+        self.tombstones += other.tombstones;
+        self.reused += other.reused;
+        self.refused += other.refused;
+        self.crashes += other.crashes;
+    }
+}
+
+/// Which things may go wrong in this world, drawn once: swarm testing finds more than a world where
+/// everything always goes wrong.
+#[derive(Clone, Copy, Debug)]
+struct Swarm {
+    lose_answers: bool,
+    crash: bool,
+    long_pauses: bool,
+    provider_fails: bool,
+    repeatable_read: bool,
+    /// The application writes so rarely that workers get everything done in between.
+    quiet: bool,
+}
+
+/// The world.
+pub struct World {
+    now: Duration,
+    database: Database,
+    nodes: Vec<Node>,
+    /// Statements of crashed workers that the database still runs.
+    zombies: Vec<Delivery>,
+    /// Transactions in REPEATABLE READ that have their snapshot and have not written yet.
+    transactions: Vec<database::Tables>,
+    swarm: Swarm,
+    seeds: u64,
+    /// What happened.
+    pub coverage: Coverage,
+    /// One line for each thing that happened.
+    pub trace: Vec<String>,
+}
+
+impl World {
+    /// A world with two workers and an empty table.
+    #[must_use]
+    pub fn new(entropy: &mut Entropy<'_>, mutant: Option<Mutant>) -> Self {
+        let swarm = Swarm {
+            lose_answers: entropy.chance(2),
+            crash: entropy.chance(2),
+            long_pauses: entropy.chance(2),
+            provider_fails: entropy.chance(2),
+            repeatable_read: entropy.chance(2),
+            quiet: entropy.chance(2),
+        };
+        let mut world = Self {
+            now: Duration::ZERO,
+            database: Database::new(mutant),
+            nodes: vec![],
+            zombies: vec![],
+            transactions: vec![],
+            swarm,
+            seeds: entropy.number(1 << 30),
+            coverage: Coverage::default(),
+            trace: vec![format!("{swarm:?}")],
+        };
+        for _ in 0..2 {
+            let node = world.new_node();
+            world.nodes.push(node);
+        }
+        world
+    }
+
+    /// Runs a world to its end: faults while the entropy lasts, at most `steps`, then convergence.
+    ///
+    /// # Errors
+    /// The rule that was broken, with the trace.
+    pub fn run(
+        entropy: &mut Entropy<'_>,
+        steps: usize,
+        mutant: Option<Mutant>,
+    ) -> Result<Self, Violation> {
+        let mut world = Self::new(entropy, mutant);
+        for _ in 0..steps {
+            if entropy.is_spent() {
+                break;
+            }
+            world.step(entropy)?;
+        }
+        world.converge()?;
+        Ok(world)
+    }
+
+    fn new_node(&mut self) -> Node {
+        self.seeds += 1;
+        Node::new(self.now, self.seeds)
+    }
+
+    /// One thing happens, then the rules are checked.
+    fn step(&mut self, entropy: &mut Entropy<'_>) -> Result<(), Violation> {
+        match entropy.number(16) {
+            0..=3 if !self.swarm.quiet || entropy.chance(8) => self.edit(entropy),
+            4 => self.transact(entropy),
+            0..=3 | 5..=7 => self.poll(entropy.index(self.nodes.len()))?,
+            8..=12 => self.deliver(entropy),
+            13 => {
+                let pause = [1, 30, 400, 3_000][entropy.index(4)];
+                self.pass(Duration::from_millis(pause));
+            }
+            14 if self.swarm.long_pauses => {
+                let pause = Duration::from_secs(1 + entropy.number(60));
+                self.pass(pause);
+            }
+            15 if self.swarm.crash && entropy.chance(4) => self.crash(entropy),
+            _ => self.notify(entropy.chance(2)),
+        }
+        rules::vectors_belong_to_their_texts(self.database.tables(), &self.trace)
+    }
+
+    fn pass(&mut self, pause: Duration) {
+        self.now += pause;
+        self.note(format!("{pause:?} pass"));
+    }
+
+    fn note(&mut self, line: String) {
+        self.trace.push(format!("{:>12?} {line}", self.now));
+    }
+
+    fn notify(&mut self, with_payload: bool) {
+        for node in &mut self.nodes {
+            node.worker.wake(with_payload.then_some("1"));
+        }
+    }
+
+    /// The application writes, in READ COMMITTED.
+    fn edit(&mut self, entropy: &mut Entropy<'_>) {
+        let (edit, line) = random_edit(entropy);
+        self.note(format!("application: {line}"));
+        self.database
+            .apply(&edit, &Isolation::ReadCommitted, self.now);
+    }
+
+    /// A transaction in REPEATABLE READ begins, or writes with the snapshot of its beginning.
+    fn transact(&mut self, entropy: &mut Entropy<'_>) {
+        if !self.swarm.repeatable_read {
+            return;
+        }
+        if self.transactions.is_empty() || (self.transactions.len() < 3 && entropy.chance(2)) {
+            self.note("application: begin repeatable read".to_owned());
+            self.transactions.push(self.database.tables().clone());
+        } else {
+            let at = entropy.index(self.transactions.len());
+            let snapshot = self.transactions.remove(at);
+            let (edit, line) = random_edit(entropy);
+            let isolation = Isolation::RepeatableRead(Box::new(snapshot));
+            let done = self.database.apply(&edit, &isolation, self.now);
+            self.note(format!("application, repeatable read: {line}: {done}"));
+        }
+    }
+
+    fn poll(&mut self, at: usize) -> Result<(), Violation> {
+        let trace = &self.trace;
+        let lines = self.nodes[at]
+            .poll(self.now)
+            .map_err(|reason| Violation::new(&reason, trace))?;
+        for line in lines {
+            self.note(format!("worker {at}: {line}"));
+        }
+        Ok(())
+    }
+
+    /// A statement or a request comes one stage further.
+    fn deliver(&mut self, entropy: &mut Entropy<'_>) {
+        if !self.zombies.is_empty() && entropy.chance(3) {
+            let at = entropy.index(self.zombies.len());
+            let mut zombie = self.zombies.swap_remove(at);
+            zombie.advance(&mut self.database, self.now, &mut self.coverage);
+            return;
+        }
+        let at = entropy.index(self.nodes.len());
+        let lose = self.swarm.lose_answers && entropy.chance(8);
+        let fail = self.swarm.provider_fails && entropy.chance(4);
+        let (from, now) = (entropy.number(u64::MAX), self.now);
+        let line = self.nodes[at].deliver(
+            from,
+            lose,
+            fail,
+            &mut self.database,
+            now,
+            &mut self.coverage,
+        );
+        if let Some(line) = line {
+            self.note(format!("worker {at}: {line}"));
+        }
+    }
+
+    fn crash(&mut self, entropy: &mut Entropy<'_>) {
+        let at = entropy.index(self.nodes.len());
+        self.note(format!("worker {at} is killed"));
+        self.coverage.crashes += 1;
+        let node = self.new_node();
+        let dead = std::mem::replace(&mut self.nodes[at], node);
+        // What it had sent may still run; nobody hears the answer.
+        self.zombies.extend(dead.into_statements());
+    }
+
+    /// The second phase: nothing fails any more, and the world must come to rest, and true.
+    fn converge(&mut self) -> Result<(), Violation> {
+        self.note("everything heals".to_owned());
+        let deadline = self.now + CONVERGE_WITHIN;
+        while let Some(mut zombie) = self.zombies.pop() {
+            zombie.advance(&mut self.database, self.now, &mut self.coverage);
+        }
+        self.rest(deadline)?;
+        // A row whose workers were cut off too often is given up, and says so. An operator's
+        // `retry` brings it back.
+        rules::only_workers_that_died_are_to_blame(self.database.tables(), &self.trace)?;
+        self.database.retry_failed(self.now);
+        self.rest(deadline)?;
+        rules::every_row_stands_true(self.database.tables(), &self.trace)
+    }
+
+    /// Lets the workers work until nothing is queued.
+    fn rest(&mut self, deadline: Duration) -> Result<(), Violation> {
+        self.notify(false);
+        loop {
+            let mut moved = false;
+            for at in 0..self.nodes.len() {
+                self.poll(at)?;
+                let (now, coverage) = (self.now, &mut self.coverage);
+                while let Some(line) =
+                    self.nodes[at].deliver(0, false, false, &mut self.database, now, coverage)
+                {
+                    moved = true;
+                    self.trace.push(format!("{now:>12?} worker {at}: {line}"));
+                }
+            }
+            rules::vectors_belong_to_their_texts(self.database.tables(), &self.trace)?;
+            if moved {
+                continue;
+            }
+            if self.database.tables().is_at_rest() {
+                return Ok(());
+            }
+            let wake = self.nodes.iter().filter_map(|node| node.wakes_at()).min();
+            match wake {
+                Some(at) if at <= deadline => self.now = self.now.max(at),
+                _ => {
+                    let reason = format!(
+                        "the world does not come to rest: {:?}",
+                        self.database.tables()
+                    );
+                    return Err(Violation::new(&reason, &self.trace));
+                }
+            }
+        }
+    }
+}
+
+fn random_edit(entropy: &mut Entropy<'_>) -> (database::Edit, String) {
+    let key = 1 + entropy.signed(KEYS);
+    let text = random_text(entropy);
+    let edit = match entropy.number(9) {
+        0..=4 => database::Edit::Put { key, text },
+        5 => database::Edit::Delete { key },
+        6 => database::Edit::DeleteAndInsert { key, text },
+        7 => database::Edit::Damage {
+            nth: entropy.index(16),
+        },
+        _ => database::Edit::ChangeKey {
+            from: key,
+            to: 1 + entropy.signed(KEYS),
+        },
+    };
+    let line = format!("{edit:?}");
+    (edit, line)
+}
+
+/// Up to five words of a small vocabulary, so that rows share chunks with their former selves.
+fn random_text(entropy: &mut Entropy<'_>) -> String {
+    let words = ["ant", "bee", "cow", "dog"];
+    let count = entropy.index(6);
+    let picked: Vec<_> = (0..count)
+        .map(|_| words[entropy.index(words.len())])
+        .collect();
+    picked.join(" ")
+}

@@ -1,0 +1,228 @@
+//! One worker in the world: the real core, and what is on its way between it and the others.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use pgai_core::{
+    DbError, Output, Query, QueryTicket, Request, RequestError, RequestTicket, Response, Rows,
+    Settings, Time, Worker,
+};
+use serde_json::{Value, json};
+
+use super::Coverage;
+use super::database::{DIMENSIONS, Database, Tables};
+use crate::vector::vector_of;
+
+/// `poll` must say `Wait` within this many calls.
+const OUTPUTS_MAX: usize = 1_000;
+
+/// A worker and its messages.
+pub(super) struct Node {
+    /// The core.
+    pub(super) worker: Worker,
+    started: Duration,
+    wait_until: Option<Time>,
+    queries: Vec<(QueryTicket, Delivery)>,
+    requests: Vec<(RequestTicket, Request)>,
+}
+
+/// A statement on its way.
+pub(super) struct Delivery {
+    query: Query,
+    stage: Stage,
+}
+
+enum Stage {
+    Sent,
+    /// It has its snapshot, and has not locked or written anything yet.
+    Begun(Box<Tables>),
+    Done(Rows),
+}
+
+impl Delivery {
+    /// Runs the statement to its end, from wherever it is.
+    pub(super) fn advance(
+        &mut self,
+        database: &mut Database,
+        now: Duration,
+        coverage: &mut Coverage,
+    ) {
+        if let Stage::Sent = self.stage {
+            self.stage = Stage::Begun(Box::new(database.tables().clone()));
+        }
+        if let Stage::Begun(snapshot) = &self.stage {
+            self.stage = Stage::Done(database.finish(&self.query, snapshot, now, coverage));
+        }
+    }
+}
+
+impl Node {
+    pub(super) fn new(now: Duration, seed: u64) -> Self {
+        let mut settings = Settings::new("simulated");
+        settings.lease = Duration::from_secs(30);
+        settings.limits.rows = 3;
+        settings.limits.inputs = 4;
+        settings.limits.chunks = 4;
+        let worker = Worker::new(settings, seed).expect("the settings are in their bounds");
+        Self {
+            worker,
+            started: now,
+            wait_until: None,
+            queries: vec![],
+            requests: vec![],
+        }
+    }
+
+    fn time(&self, now: Duration) -> Time {
+        Time::new(now.saturating_sub(self.started))
+    }
+
+    pub(super) fn wakes_at(&self) -> Option<Duration> {
+        self.wait_until
+            .map(|time| self.started + time.since_start())
+    }
+
+    pub(super) fn into_statements(self) -> Vec<Delivery> {
+        self.queries
+            .into_iter()
+            .map(|(_, delivery)| delivery)
+            .collect()
+    }
+
+    /// Polls until the worker waits.
+    pub(super) fn poll(&mut self, now: Duration) -> Result<Vec<String>, String> {
+        let time = self.time(now);
+        let mut lines = vec![];
+        for _ in 0..OUTPUTS_MAX {
+            match self.worker.poll(time) {
+                Output::Event(event) => lines.push(format!("{event:?}")),
+                Output::Query(ticket, query) => {
+                    self.queries.push((
+                        ticket,
+                        Delivery {
+                            query,
+                            stage: Stage::Sent,
+                        },
+                    ));
+                }
+                Output::Request(ticket, request) => self.requests.push((ticket, request)),
+                Output::Stopped(summary) => return Err(format!("a worker stopped: {summary:?}")),
+                Output::Wait(until) => {
+                    if until.is_some_and(|until| until <= time) {
+                        return Err(format!("at {time} the worker waits until {until:?}"));
+                    }
+                    self.wait_until = until;
+                    return Ok(lines);
+                }
+            }
+        }
+        Err(format!(
+            "the worker does not come to rest within {OUTPUTS_MAX} outputs"
+        ))
+    }
+
+    /// Brings one message a stage further; `pick` says which. Returns what happened.
+    pub(super) fn deliver(
+        &mut self,
+        pick: u64,
+        lose: bool,
+        fail: bool,
+        database: &mut Database,
+        now: Duration,
+        coverage: &mut Coverage,
+    ) -> Option<String> {
+        let count = self.queries.len() + self.requests.len();
+        let at = usize::try_from(pick.checked_rem(count as u64)?).ok()?;
+        let time = self.time(now);
+        if at >= self.queries.len() {
+            let (ticket, request) = self.requests.swap_remove(at - self.queries.len());
+            let (answer, line) = respond(&request, lose, fail, coverage);
+            self.worker.handle_response(time, ticket, answer);
+            return Some(line);
+        }
+        let (_, delivery) = &mut self.queries[at];
+        let name = name(&delivery.query);
+        match (&delivery.stage, lose) {
+            (Stage::Sent | Stage::Done(_), true) => {
+                // Lost before it acted, or after.
+                coverage.lost_answers += 1;
+                let (ticket, _) = self.queries.swap_remove(at);
+                let error = DbError {
+                    sqlstate: None,
+                    message: "lost".to_owned(),
+                };
+                self.worker.handle_rows(time, ticket, Err(error));
+                Some(format!("{name} lost"))
+            }
+            (Stage::Sent, false) => {
+                delivery.stage = Stage::Begun(Box::new(database.tables().clone()));
+                Some(format!("{name} has its snapshot"))
+            }
+            (Stage::Begun(_), _) => {
+                delivery.advance(database, now, coverage);
+                Some(format!("{name} acts"))
+            }
+            (Stage::Done(_), false) => {
+                let (ticket, delivery) = self.queries.swap_remove(at);
+                let Stage::Done(rows) = delivery.stage else {
+                    return None;
+                };
+                let line = format!("{name} answered {rows:?}");
+                self.worker.handle_rows(time, ticket, Ok(rows));
+                Some(line)
+            }
+        }
+    }
+}
+
+fn name(query: &Query) -> String {
+    let debug = format!("{query:?}");
+    debug
+        .split([' ', '('])
+        .next()
+        .unwrap_or_default()
+        .to_owned()
+}
+
+/// The model provider: the vector of a text is a hash of the text.
+fn respond(
+    request: &Request,
+    lose: bool,
+    fail: bool,
+    coverage: &mut Coverage,
+) -> (Result<Response, RequestError>, String) {
+    if lose {
+        coverage.refused += 1;
+        return (
+            Err(RequestError::Broken("lost".to_owned())),
+            "request lost".to_owned(),
+        );
+    }
+    let body: Value = serde_json::from_slice(request.http.body()).expect("a request is JSON");
+    let texts = body["input"].as_array().expect("a request has inputs");
+    let mut vectors: Vec<_> = texts
+        .iter()
+        .map(|text| vector_of(text.as_str().expect("an input is a text"), DIMENSIONS))
+        .collect();
+    let mut response = Response::default();
+    if fail {
+        coverage.refused += 1;
+        match texts.len() % 3 {
+            0 => *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE,
+            1 => {
+                *response.status_mut() = StatusCode::TOO_MANY_REQUESTS;
+                response
+                    .headers_mut()
+                    .insert("retry-after", http::HeaderValue::from_static("2"));
+            }
+            _ => {
+                vectors.pop();
+            }
+        }
+    }
+    if response.status().is_success() {
+        *response.body_mut() = json!({ "embeddings": vectors }).to_string().into_bytes();
+    }
+    let line = format!("request for {texts:?} answered {}", response.status());
+    (Ok(response), line)
+}

@@ -1,0 +1,87 @@
+//! What must be true, always or at the end. Each rule is one function.
+
+use std::fmt;
+
+use super::database::Tables;
+use crate::vector::vector_of;
+
+/// A broken rule.
+#[derive(Debug)]
+pub struct Violation {
+    /// Which, and how.
+    pub reason: String,
+    trace: Vec<String>,
+}
+
+impl Violation {
+    pub(super) fn new(reason: &str, trace: &[String]) -> Self {
+        Self {
+            reason: reason.to_owned(),
+            trace: trace.to_vec(),
+        }
+    }
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}", self.reason)?;
+        self.trace
+            .iter()
+            .try_for_each(|line| writeln!(f, "  {line}"))
+    }
+}
+
+/// No vector stands beside a text that is not its own.
+pub(super) fn vectors_belong_to_their_texts(
+    tables: &Tables,
+    trace: &[String],
+) -> Result<(), Violation> {
+    for ((key, place), (text, vector)) in &tables.store {
+        if **vector != vector_of(text, vector.len()) {
+            let reason = format!("chunk {place} of row {key} ({text:?}) has another text's vector");
+            return Err(Violation::new(&reason, trace));
+        }
+    }
+    Ok(())
+}
+
+/// Every row has exactly the chunks of its final text, and nothing else is stored.
+pub(super) fn every_row_stands_true(tables: &Tables, trace: &[String]) -> Result<(), Violation> {
+    let mut wanted = vec![];
+    for (key, text) in &tables.source {
+        let chunks = text.split(' ').filter(|chunk| !chunk.is_empty());
+        wanted.extend(
+            chunks
+                .zip(0_i32..)
+                .map(|(chunk, place)| ((*key, place), chunk)),
+        );
+    }
+    let stored: Vec<_> = tables
+        .store
+        .iter()
+        .map(|(place, (text, _))| (*place, text.as_ref()))
+        .collect();
+    if stored != wanted {
+        let reason = format!("the store has\n  {stored:?}\nand should have\n  {wanted:?}");
+        return Err(Violation::new(&reason, trace));
+    }
+    Ok(())
+}
+
+/// No row is given up in a world whose provider takes every text, unless its workers kept dying.
+pub(super) fn only_workers_that_died_are_to_blame(
+    tables: &Tables,
+    trace: &[String],
+) -> Result<(), Violation> {
+    match tables
+        .failed
+        .iter()
+        .find(|(_, reason)| !reason.starts_with("the worker died"))
+    {
+        Some((key, reason)) => Err(Violation::new(
+            &format!("row {key} was given up: {reason}"),
+            trace,
+        )),
+        None => Ok(()),
+    }
+}
