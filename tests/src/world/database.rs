@@ -118,6 +118,23 @@ impl Tables {
         self.items.is_empty()
     }
 
+    /// Queued keys with their failed attempts.
+    pub(super) fn queue(&self) -> Vec<(i64, i64)> {
+        self.items
+            .iter()
+            .map(|(key, item)| (*key, item.retries))
+            .collect()
+    }
+
+    /// Keys with a lease that has not run out.
+    pub(super) fn leased_keys(&self, now: Duration) -> Vec<i64> {
+        self.leases
+            .keys()
+            .copied()
+            .filter(|key| self.leased(*key, now).is_some())
+            .collect()
+    }
+
     fn leased(&self, key: i64, now: Duration) -> Option<&Lease> {
         self.leases.get(&key).filter(|lease| lease.until > now)
     }

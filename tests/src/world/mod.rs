@@ -8,12 +8,16 @@ mod database;
 mod entropy;
 mod node;
 mod rules;
+mod scene;
 
 use std::time::Duration;
 
 pub use database::Mutant;
 pub use entropy::Entropy;
 pub use rules::Violation;
+pub use scene::{Answer, Scene, embed, refuse};
+
+use pgai_core::Settings;
 
 use database::{Database, Isolation};
 use node::{Delivery, Node};
@@ -140,7 +144,12 @@ impl World {
 
     fn new_node(&mut self) -> Node {
         self.seeds += 1;
-        Node::new(self.now, self.seeds)
+        let mut settings = Settings::new("simulated");
+        settings.lease = Duration::from_secs(30);
+        settings.limits.rows = 3;
+        settings.limits.inputs = 4;
+        settings.limits.chunks = 4;
+        Node::new(self.now, self.seeds, settings)
     }
 
     /// One thing happens, then the rules are checked.
@@ -207,11 +216,18 @@ impl World {
 
     fn poll(&mut self, at: usize) -> Result<(), Violation> {
         let trace = &self.trace;
-        let lines = self.nodes[at]
+        let node = &mut self.nodes[at];
+        let events = node
             .poll(self.now)
             .map_err(|reason| Violation::new(&reason, trace))?;
-        for line in lines {
-            self.note(format!("worker {at}: {line}"));
+        if let Some(summary) = &node.summary {
+            return Err(Violation::new(
+                &format!("a worker stopped: {summary:?}"),
+                trace,
+            ));
+        }
+        for event in events {
+            self.note(format!("worker {at}: {event:?}"));
         }
         Ok(())
     }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use http::StatusCode;
 use pgai_core::{
-    DbError, Output, Query, QueryTicket, Request, RequestError, RequestTicket, Response, Rows,
-    Settings, Time, Worker,
+    DbError, Event, Output, Query, QueryTicket, Request, RequestError, RequestTicket, Response,
+    Rows, Settings, Summary, Time, Worker,
 };
 use serde_json::{Value, json};
 
@@ -23,7 +23,9 @@ pub(super) struct Node {
     started: Duration,
     wait_until: Option<Time>,
     queries: Vec<(QueryTicket, Delivery)>,
-    requests: Vec<(RequestTicket, Request)>,
+    pub(super) requests: Vec<(RequestTicket, Request)>,
+    /// The last word, when there is one.
+    pub(super) summary: Option<Summary>,
 }
 
 /// A statement on its way.
@@ -57,12 +59,7 @@ impl Delivery {
 }
 
 impl Node {
-    pub(super) fn new(now: Duration, seed: u64) -> Self {
-        let mut settings = Settings::new("simulated");
-        settings.lease = Duration::from_secs(30);
-        settings.limits.rows = 3;
-        settings.limits.inputs = 4;
-        settings.limits.chunks = 4;
+    pub(super) fn new(now: Duration, seed: u64, settings: Settings) -> Self {
         let worker = Worker::new(settings, seed).expect("the settings are in their bounds");
         Self {
             worker,
@@ -70,10 +67,25 @@ impl Node {
             wait_until: None,
             queries: vec![],
             requests: vec![],
+            summary: None,
         }
     }
 
-    fn time(&self, now: Duration) -> Time {
+    /// Runs all statements on their way to their ends; says whether there were any.
+    pub(super) fn answer_queries(&mut self, database: &mut Database, now: Duration) -> bool {
+        let time = self.time(now);
+        let queries = std::mem::take(&mut self.queries);
+        let any = !queries.is_empty();
+        for (ticket, mut delivery) in queries {
+            delivery.advance(database, now, &mut Coverage::default());
+            if let Stage::Done(rows) = delivery.stage {
+                self.worker.handle_rows(time, ticket, Ok(rows));
+            }
+        }
+        any
+    }
+
+    pub(super) fn time(&self, now: Duration) -> Time {
         Time::new(now.saturating_sub(self.started))
     }
 
@@ -90,12 +102,12 @@ impl Node {
     }
 
     /// Polls until the worker waits.
-    pub(super) fn poll(&mut self, now: Duration) -> Result<Vec<String>, String> {
+    pub(super) fn poll(&mut self, now: Duration) -> Result<Vec<Event>, String> {
         let time = self.time(now);
-        let mut lines = vec![];
+        let mut events = vec![];
         for _ in 0..OUTPUTS_MAX {
             match self.worker.poll(time) {
-                Output::Event(event) => lines.push(format!("{event:?}")),
+                Output::Event(event) => events.push(event),
                 Output::Query(ticket, query) => {
                     self.queries.push((
                         ticket,
@@ -106,13 +118,16 @@ impl Node {
                     ));
                 }
                 Output::Request(ticket, request) => self.requests.push((ticket, request)),
-                Output::Stopped(summary) => return Err(format!("a worker stopped: {summary:?}")),
+                Output::Stopped(summary) => {
+                    self.summary = Some(summary);
+                    return Ok(events);
+                }
                 Output::Wait(until) => {
                     if until.is_some_and(|until| until <= time) {
                         return Err(format!("at {time} the worker waits until {until:?}"));
                     }
                     self.wait_until = until;
-                    return Ok(lines);
+                    return Ok(events);
                 }
             }
         }
@@ -182,6 +197,19 @@ fn name(query: &Query) -> String {
         .next()
         .unwrap_or_default()
         .to_owned()
+}
+
+/// The texts of a request.
+pub(super) fn inputs(request: &Request) -> Vec<String> {
+    let body: Value = serde_json::from_slice(request.http.body()).expect("a request is JSON");
+    let inputs = body["input"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
+    inputs
+        .iter()
+        .map(|text| text.as_str().expect("an input is a text").to_owned())
+        .collect()
 }
 
 /// The model provider: the vector of a text is a hash of the text.

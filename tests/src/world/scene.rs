@@ -1,0 +1,172 @@
+//! A scene: one worker, the model database, and a provider that a test plays.
+
+use std::time::Duration;
+
+use pgai_core::{Event, Request, RequestError, Response, Settings, Summary};
+use serde_json::json;
+
+use super::database::{DIMENSIONS, Database, Edit, Isolation};
+use super::node::{self, Node};
+use crate::vector::vector_of;
+
+/// What a provider says to a request.
+pub type Answer = Result<Response, RequestError>;
+
+/// One worker on one table of texts. Time passes only when nothing else can happen.
+pub struct Scene {
+    now: Duration,
+    database: Database,
+    node: Node,
+    /// How long each request takes.
+    pub latency: Duration,
+    /// All events so far.
+    pub events: Vec<Event>,
+    /// The texts of each request so far.
+    pub requests: Vec<Vec<String>>,
+}
+
+impl Scene {
+    /// An empty table, with one vectorizer that makes a chunk of every word.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            now: Duration::ZERO,
+            database: Database::new(None),
+            node: Node::new(Duration::ZERO, 1, settings),
+            latency: Duration::ZERO,
+            events: vec![],
+            requests: vec![],
+        }
+    }
+
+    /// Inserts or updates a row.
+    pub fn put(&mut self, key: i64, text: &str) {
+        let edit = Edit::Put {
+            key,
+            text: text.to_owned(),
+        };
+        self.database
+            .apply(&edit, &Isolation::ReadCommitted, self.now);
+        self.node.worker.wake(Some("1"));
+    }
+
+    /// Asks the worker to stop.
+    pub fn stop(&mut self) {
+        self.node.worker.stop();
+    }
+
+    /// The time that has passed.
+    #[must_use]
+    pub const fn now(&self) -> Duration {
+        self.now
+    }
+
+    /// Items on the queue, each with the attempts that failed.
+    #[must_use]
+    pub fn queue(&self) -> Vec<(i64, i64)> {
+        self.database.tables().queue()
+    }
+
+    /// Keys that are leased now.
+    #[must_use]
+    pub fn leased(&self) -> Vec<i64> {
+        self.database.tables().leased_keys(self.now)
+    }
+
+    /// Rows that were given up, with the reasons.
+    #[must_use]
+    pub fn failed(&self) -> Vec<(i64, String)> {
+        self.database.tables().failed.clone().into_iter().collect()
+    }
+
+    /// Keys with at least one stored chunk.
+    #[must_use]
+    pub fn stored(&self) -> Vec<i64> {
+        let mut keys: Vec<_> = self
+            .database
+            .tables()
+            .store
+            .keys()
+            .map(|(key, _)| *key)
+            .collect();
+        keys.dedup();
+        keys
+    }
+
+    /// Plays for at most this long, or until `done`; `provider` answers the requests. Returns the
+    /// worker's last word, if it stopped.
+    pub fn play(
+        &mut self,
+        at_most: Duration,
+        provider: &mut dyn FnMut(Duration, &Request) -> Answer,
+        done: &dyn Fn(&Self) -> bool,
+    ) -> Option<Summary> {
+        let end = self.now + at_most;
+        // When each request in flight is answered.
+        let mut due: Vec<Duration> = vec![];
+        loop {
+            self.events
+                .extend(self.node.poll(self.now).expect("a worker comes to rest"));
+            if self.node.summary.is_some() || done(self) {
+                return self.node.summary.clone();
+            }
+            if self.node.answer_queries(&mut self.database, self.now) {
+                continue;
+            }
+            while due.len() < self.node.requests.len() {
+                let texts = node::inputs(&self.node.requests[due.len()].1);
+                self.requests.push(texts);
+                due.push(self.now + self.latency);
+            }
+            if let Some(at) = due.iter().position(|at| *at <= self.now) {
+                due.remove(at);
+                let (ticket, request) = self.node.requests.remove(at);
+                let answer = provider(self.now, &request);
+                self.node
+                    .worker
+                    .handle_response(self.node.time(self.now), ticket, answer);
+                continue;
+            }
+            let next = self
+                .node
+                .wakes_at()
+                .into_iter()
+                .chain(due.iter().copied())
+                .min();
+            match next {
+                Some(at) if at <= end => self.now = at,
+                _ => {
+                    self.now = end;
+                    return None;
+                }
+            }
+        }
+    }
+}
+
+/// The answer of a provider that works.
+///
+/// # Errors
+/// Never.
+pub fn embed(request: &Request) -> Answer {
+    let vectors: Vec<_> = node::inputs(request)
+        .iter()
+        .map(|text| vector_of(text, DIMENSIONS))
+        .collect();
+    Ok(Response::new(
+        json!({ "embeddings": vectors }).to_string().into_bytes(),
+    ))
+}
+
+/// A refusal with this status and body.
+///
+/// # Errors
+/// Never.
+///
+/// # Panics
+/// If HTTP knows no such status.
+pub fn refuse(status: u16, body: &str) -> Answer {
+    let mut response = Response::new(body.as_bytes().to_vec());
+    *response.status_mut() = http::StatusCode::from_u16(status).expect("a status of HTTP");
+    Ok(response)
+}
