@@ -20,6 +20,8 @@ pub(crate) struct Profile {
     pub(crate) chunker: Chunker,
     pub(crate) format: Format,
     pub(crate) provider: Provider,
+    /// The zone of the worker's sessions, in which values of the template are written.
+    pub(crate) time_zone: String,
     /// Rows in one claim.
     pub(crate) rows: usize,
     /// What the vectorizer's own config says about batches in flight.
@@ -51,6 +53,8 @@ pub(crate) struct Definition {
     queue_table: Option<String>,
     queue_failed_table: Option<String>,
     config: Config,
+    #[serde(default)]
+    time_zone: String,
     vector_schema: Option<String>,
     lease_found: bool,
     queue_found: bool,
@@ -167,6 +171,7 @@ impl Profile {
             chunker,
             format,
             provider,
+            time_zone: definition.time_zone.clone(),
             rows,
             concurrency: processing.and_then(|processing| processing.concurrency),
             attempts_max: config.loading.retries.unwrap_or(RETRIES) + 1,

@@ -241,10 +241,10 @@ mod tests {
         );
         for embedding in ["[1.5, -2]", "\"AADAPwAAAMA=\""] {
             let body = format!(r#"{{"data": [{{"index": 0, "embedding": {embedding}}}]}}"#);
-            match provider.judge(&response(200, &body), 1) {
-                Verdict::Vectors(vectors) => assert_eq!(*vectors[0], [1.5, -2.0]),
-                other => panic!("{other:?}"),
-            }
+            let Verdict::Vectors(vectors) = provider.judge(&response(200, &body), 1) else {
+                panic!("{body}")
+            };
+            assert_eq!(*vectors[0], [1.5, -2.0]);
         }
     }
 
@@ -254,10 +254,10 @@ mod tests {
         let provider = Provider::from_config(&config, &settings()).unwrap();
         let body =
             r#"{"data": [{"index": 1, "embedding": [1]}, {"index": 0, "embedding": [0.5]}]}"#;
-        match provider.judge(&response(200, body), 2) {
-            Verdict::Vectors(vectors) => assert_eq!((vectors[0][0], vectors[1][0]), (0.5, 1.0)),
-            other => panic!("{other:?}"),
-        }
+        let Verdict::Vectors(vectors) = provider.judge(&response(200, body), 2) else {
+            panic!()
+        };
+        assert_eq!((vectors[0][0], vectors[1][0]), (0.5, 1.0));
         let twice =
             r#"{"data": [{"index": 1, "embedding": [1]}, {"index": 1, "embedding": [0.5]}]}"#;
         assert!(matches!(

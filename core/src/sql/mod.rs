@@ -74,6 +74,7 @@ select
     'queue_table', v.queue_table,
     'queue_failed_table', v.queue_failed_table,
     'config', v.config,
+    'time_zone', current_setting('TimeZone'),
     'vector_schema', (
       select n.nspname from pg_extension e join pg_namespace n on n.oid = e.extnamespace
       where e.extname = 'vector'

@@ -9,11 +9,15 @@
 //! * `\N{…}` and nesting deeper than [`DEPTH_MAX`](parse::DEPTH_MAX) are refused.
 //! * Global flags are accepted at the start of a separator that is to be kept, as in Python 3.10;
 //!   LangChain puts a group around it, in which Python 3.11 refuses them.
+//! * In a few odd patterns Python forgets to restore a group that matched in a branch or in a pass of
+//!   a loop that was given up (`(?:(\W)|\Z)++`); here it is restored.
 //! * A search that takes too many steps fails; Python's goes on.
 //! * Letters and digits are those of Unicode 14; Python 3.12 has 15, Python 3.13 has 15.1.
 
+mod check;
 mod compile;
 mod escape;
+mod group;
 mod matcher;
 mod parse;
 mod set;

@@ -609,7 +609,7 @@ fn plan_row(
     let texts: Result<Vec<_>, _> = match &profile.format {
         Format::ChunkValue => Ok(chunks),
         Format::Template { template, columns } => {
-            let values = rendered(columns, &fields[1..]);
+            let values = rendered(columns, &fields[1..], &profile.time_zone);
             chunks
                 .into_iter()
                 .map(|chunk| {
@@ -630,11 +630,12 @@ fn plan_row(
 fn rendered<'a>(
     columns: &'a [TemplateColumn],
     fields: &[Option<String>],
+    time_zone: &str,
 ) -> BTreeMap<&'a str, String> {
     let values = columns.iter().zip(fields);
     values
         .map(|(column, value)| {
-            let text = text::python_text(value.as_deref(), &column.base_type);
+            let text = text::python_text_in(value.as_deref(), &column.base_type, time_zone);
             (column.name.as_str(), text.into_owned())
         })
         .collect()

@@ -91,12 +91,9 @@ impl<'a> Merger<'a> {
 
     /// Tells whether the chunk stands in the text as it is, so that it need not be put together.
     fn is_contiguous(&self) -> bool {
-        let pairs = self.held.iter().zip(self.held.iter().skip(1));
-        self.held.iter().all(|piece| piece.more.is_empty())
-            && (self.held.len() == 1
-                || self.separator.is_empty() && {
-                    let mut pairs = pairs;
-                    pairs.all(|(left, right)| left.at.end == right.at.start)
-                })
+        let mut pairs = self.held.iter().zip(self.held.iter().skip(1));
+        let is_whole = self.held.iter().all(|piece| piece.more.is_empty());
+        let is_joined = self.held.len() == 1 || self.separator.is_empty();
+        is_whole && is_joined && pairs.all(|(left, right)| left.at.end == right.at.start)
     }
 }

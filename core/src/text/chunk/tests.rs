@@ -3,10 +3,14 @@ use serde_json::{Value, json};
 use super::super::strip::is_space;
 use super::*;
 
-const CHUNKS: &str =
-    include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden/text/chunks.json"));
-const REGEXES: &str =
-    include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden/text/regexes.json"));
+const CHUNKS: &str = include_str!(concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../tests/golden/text/chunks.json"
+));
+const REGEXES: &str = include_str!(concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../tests/golden/text/regexes.json"
+));
 
 /// Compares one answer of LangChain with ours; `None` if they agree.
 fn difference(case: &Value, config: &Value, text: &str) -> Option<String> {
@@ -26,7 +30,9 @@ fn difference(case: &Value, config: &Value, text: &str) -> Option<String> {
 fn chunks_are_those_of_langchain() {
     let golden: Value = serde_json::from_str(CHUNKS).unwrap();
     for case in golden["cases"].as_array().unwrap() {
-        let text = golden["texts"][case["text"].as_u64().unwrap() as usize].as_str().unwrap();
+        let text = golden["texts"][case["text"].as_u64().unwrap() as usize]
+            .as_str()
+            .unwrap();
         assert_eq!(difference(case, &case["config"], text), None);
     }
 }
@@ -36,7 +42,9 @@ fn chunks_are_those_of_langchain() {
 fn regexes_match_as_in_python() {
     let golden: Value = serde_json::from_str(REGEXES).unwrap();
     for case in golden["cases"].as_array().unwrap() {
-        let text = golden["texts"][case["text"].as_u64().unwrap() as usize].as_str().unwrap();
+        let text = golden["texts"][case["text"].as_u64().unwrap() as usize]
+            .as_str()
+            .unwrap();
         let config = recursive(1, 0, &[case["regex"].as_str().unwrap()], true);
         assert_eq!(difference(case, &config, text), None);
     }
@@ -57,17 +65,35 @@ fn bad_settings_are_one_clear_error() {
     let check = |config: Value, expect: &str| {
         assert_eq!(Chunker::parse(&config).unwrap_err().to_string(), expect);
     };
-    check(recursive(5, 6, &[" "], false), "chunk_overlap (6) must not be larger than chunk_size (5)");
-    check(recursive(0, 0, &[" "], false), "chunk_size must be > 0, got 0");
-    check(recursive(5, -1, &[" "], false), "chunk_overlap must be >= 0, got -1");
+    check(
+        recursive(5, 6, &[" "], false),
+        "chunk_overlap (6) must not be larger than chunk_size (5)",
+    );
+    check(
+        recursive(0, 0, &[" "], false),
+        "chunk_size must be > 0, got 0",
+    );
+    check(
+        recursive(5, -1, &[" "], false),
+        "chunk_overlap must be >= 0, got -1",
+    );
     check(
         recursive(5, 0, &["a", "(?<=a+)b"], true),
         "the separator \"(?<=a+)b\" cannot be used as a regex: look-behind requires fixed-width \
          pattern at position 7",
     );
-    check(recursive(5, 0, &[" "; 1001], false), "there are 1001 separators, at most 1000 can be used");
-    check(json!({"implementation": "none so far"}), "there is no chunking implementation \"none so far\"");
-    check(json!({"implementation": "character_text_splitter"}), "separator must be a text");
+    check(
+        recursive(5, 0, &[" "; 1001], false),
+        "there are 1001 separators, at most 1000 can be used",
+    );
+    check(
+        json!({"implementation": "none so far"}),
+        "there is no chunking implementation \"none so far\"",
+    );
+    check(
+        json!({"implementation": "character_text_splitter"}),
+        "separator must be a text",
+    );
     check(json!([]), "chunking must be an object");
 }
 
@@ -97,21 +123,41 @@ fn as_many_separators_as_there_may_be_do_not_overflow_the_stack() {
 /// Calls `each` with every golden text and many settings without regexes.
 fn for_texts_and_settings(mut each: impl FnMut(&str, i64, i64, &[&str], Vec<String>)) {
     let golden: Value = serde_json::from_str(CHUNKS).unwrap();
-    let lists: [&[&str]; 4] =
-        [&["\n\n", "\n", ".", "?", "!", " ", ""], &[""], &[". ", " ", ""], &["\r\n", "aa", "\n"]];
+    let lists: [&[&str]; 4] = [
+        &["\n\n", "\n", ".", "?", "!", " ", ""],
+        &[""],
+        &[". ", " ", ""],
+        &["\r\n", "aa", "\n"],
+    ];
     for text in golden["texts"].as_array().unwrap() {
         let text = text.as_str().unwrap();
-        for (size, overlap) in [(1, 0), (1, 1), (7, 3), (20, 0), (20, 20), (100, 99), (1000, 0)] {
+        for (size, overlap) in [
+            (1, 0),
+            (1, 1),
+            (7, 3),
+            (20, 0),
+            (20, 20),
+            (100, 99),
+            (1000, 0),
+        ] {
             for separators in lists {
                 let chunker = Chunker::parse(&recursive(size, overlap, separators, false)).unwrap();
-                each(text, size, overlap, separators, chunker.chunk(text).unwrap());
+                each(
+                    text,
+                    size,
+                    overlap,
+                    separators,
+                    chunker.chunk(text).unwrap(),
+                );
             }
         }
     }
 }
 
 fn without_space(text: &str) -> String {
-    text.chars().filter(|&character| !is_space(character)).collect()
+    text.chars()
+        .filter(|&character| !is_space(character))
+        .collect()
 }
 
 #[test]
@@ -128,13 +174,19 @@ fn with_overlap_each_chunk_begins_within_the_one_before_or_right_behind_it() {
     // Every letter is another one, so that there is no doubt where a chunk comes from.
     let spaces = ["", "", "", "", " ", "", "\n", " ", "\n\n"];
     let letters = ('\u{4e00}'..'\u{5e00}').enumerate();
-    let text: String = letters.flat_map(|(n, c)| [c.to_string(), spaces[n * n % 9].into()]).collect();
+    let text: String = letters
+        .flat_map(|(n, c)| [c.to_string(), spaces[n * n % 9].into()])
+        .collect();
     let all = without_space(&text);
     for (size, overlap) in [(1, 1), (7, 3), (20, 20), (100, 99), (100, 50)] {
         let chunker = Chunker::parse(&recursive(size, overlap, &[], false)).unwrap();
         let (mut start, mut end) = (0, 0);
         for chunk in chunker.chunk(&text).unwrap() {
             let chunk = without_space(&chunk);
+            // A piece of white space that is as long as a chunk is one.
+            if chunk.is_empty() {
+                continue;
+            }
             let at = all.find(&chunk).unwrap();
             assert!(start <= at && at <= end, "{chunk}");
             (start, end) = (at, end.max(at + chunk.len()));
@@ -146,13 +198,19 @@ fn with_overlap_each_chunk_begins_within_the_one_before_or_right_behind_it() {
 #[test]
 fn no_chunk_is_longer_than_its_size_unless_it_cannot_be_cut() {
     for_texts_and_settings(|_, size, _, separators, chunks| {
-        for chunk in chunks.iter().filter(|chunk| chunk.chars().count() > size as usize) {
+        for chunk in chunks
+            .iter()
+            .filter(|chunk| chunk.chars().count() > size as usize)
+        {
             // A separator stays at the beginning of its piece.
             let is_uncut = |separator: &&str| {
                 let count = chunk.matches(separator).count();
                 count == 0 || count == 1 && chunk.starts_with(separator)
             };
-            assert!(!separators.contains(&"") && separators.iter().any(is_uncut), "{chunk:?}");
+            assert!(
+                !separators.contains(&"") && separators.iter().any(is_uncut),
+                "{chunk:?}"
+            );
         }
     });
 }

@@ -246,9 +246,13 @@ impl First {
     /// Adds what a node can start with; tells whether it may match nothing.
     fn add(&mut self, node: &Node) -> bool {
         match node {
-            Node::Alternatives(nodes) => nodes
-                .iter()
-                .fold(false, |is_empty, node| self.add(node) || is_empty),
+            Node::Alternatives(nodes) => {
+                let mut is_empty = false;
+                for node in nodes {
+                    is_empty |= self.add(node);
+                }
+                is_empty
+            }
             Node::Assertion(_) | Node::Look { .. } => true,
             Node::Atomic(node) | Node::Group(_, node) => self.add(node),
             // What the group matched is not known here, and may be nothing.

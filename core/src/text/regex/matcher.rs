@@ -1,9 +1,12 @@
 //! Executes a program on a text, with a stack of its own for what may have to be undone.
 
+use std::ops::Range;
+
 use super::Found;
+use super::check::{holds, repeats};
 use super::compile::{First, Instruction, Program};
-use super::set::{Set, is_word};
-use super::syntax::{Assertion, Fold, Repeat};
+use super::set::Set;
+use super::syntax::Repeat;
 
 /// The steps were used up, or more would have to be remembered than is allowed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -131,33 +134,14 @@ impl Matcher<'_> {
         let base = self.stack.len();
         loop {
             self.spend(1)?;
-            let next = match &self.program.code[address] {
-                Instruction::Done => {
-                    if depth > 0 || self.not_before != Some(at) {
-                        self.forget_branches(base);
-                        return Ok(Some(at));
-                    }
-                    None
-                }
-                Instruction::Atomic(after) => self
-                    .run(address + 1, at, depth + 1)?
-                    .map(|end| (*after, end)),
-                Instruction::Look {
-                    behind,
-                    negative,
-                    next,
-                } => {
-                    let found = self.look(address + 1, at, *behind, depth)?;
-                    (found != *negative).then_some((*next, at))
-                }
-                Instruction::SetLoop {
-                    set,
-                    min,
-                    max,
-                    kind,
-                } => self.set_loop(set, (*min, *max), *kind, address + 1, at)?,
-                instruction => self.step(instruction, address, at),
-            };
+            let instruction = &self.program.code[address];
+            if matches!(instruction, Instruction::Done)
+                && (depth > 0 || self.not_before != Some(at))
+            {
+                self.forget_branches(base);
+                return Ok(Some(at));
+            }
+            let next = self.step(instruction, address, at, depth)?;
             match next.or_else(|| self.undo(base)) {
                 Some((to, position)) => (address, at) = (to, position),
                 None => return Ok(None),
@@ -165,19 +149,24 @@ impl Matcher<'_> {
         }
     }
 
-    /// Executes what takes no loop; returns where to go on, if it matched.
+    /// Executes one instruction; returns where to go on, if it matched.
     fn step(
         &mut self,
         instruction: &Instruction,
         address: usize,
         at: usize,
-    ) -> Option<(usize, usize)> {
-        match instruction {
+        depth: usize,
+    ) -> Result<Option<(usize, usize)>, OutOfSteps> {
+        Ok(match instruction {
             Instruction::Assert(assertion) => {
-                self.holds(*assertion, at).then_some((address + 1, at))
+                holds(self.text, *assertion, at).then_some((address + 1, at))
             }
+            Instruction::Atomic(after) => self
+                .run(address + 1, at, depth + 1)?
+                .map(|end| (*after, end)),
             Instruction::Backreference { group, fold } => self
-                .backreference(*group, *fold, at)
+                .group(*group)
+                .and_then(|bounds| repeats(self.text, bounds, *fold, at))
                 .map(|end| (address + 1, end)),
             Instruction::Character(character) => {
                 let end = at + character.len_utf8();
@@ -185,11 +174,21 @@ impl Matcher<'_> {
                     .starts_with(*character)
                     .then_some((address + 1, end))
             }
+            // The end of a match where it must not end.
+            Instruction::Done => None,
             Instruction::IfNot { group, otherwise } => {
-                let has_matched = self.registers[2 * (group - 1) + 1] != NOWHERE;
+                let has_matched = self.group(*group).is_some();
                 Some((if has_matched { address + 1 } else { *otherwise }, at))
             }
             Instruction::Jump(to) => Some((*to, at)),
+            Instruction::Look {
+                behind,
+                negative,
+                next,
+            } => {
+                let found = self.look(address + 1, at, *behind, depth)?;
+                (found != *negative).then_some((*next, at))
+            }
             Instruction::LoopBody { register } => {
                 self.write(*register, self.registers[*register] + 1);
                 Some((address + 1, at))
@@ -214,10 +213,16 @@ impl Matcher<'_> {
                 Some((address + 1, at))
             }
             Instruction::Set(set) => {
-                let character = self.text[at..].chars().next()?;
-                set.contains(character)
-                    .then(|| (address + 1, at + character.len_utf8()))
+                let character = self.text[at..].chars().next();
+                let member = character.filter(|&character| set.contains(character));
+                member.map(|character| (address + 1, at + character.len_utf8()))
             }
+            Instruction::SetLoop {
+                set,
+                min,
+                max,
+                kind,
+            } => self.set_loop(set, (*min, *max), *kind, address + 1, at)?,
             Instruction::Split(other) => {
                 self.stack.push(Undo::Branch {
                     address: *other,
@@ -225,11 +230,13 @@ impl Matcher<'_> {
                 });
                 Some((address + 1, at))
             }
-            Instruction::Atomic(_)
-            | Instruction::Done
-            | Instruction::Look { .. }
-            | Instruction::SetLoop { .. } => None,
-        }
+        })
+    }
+
+    /// Returns what a group has matched so far.
+    fn group(&self, number: usize) -> Option<Range<usize>> {
+        let bounds = &self.registers[2 * (number - 1)..2 * number];
+        (bounds[1] != NOWHERE).then(|| bounds[0]..bounds[1])
     }
 
     fn write(&mut self, register: usize, value: usize) {
@@ -294,8 +301,7 @@ impl Matcher<'_> {
         depth: usize,
     ) -> Result<bool, OutOfSteps> {
         let start = match behind {
-            None => Some(at),
-            Some(0) => Some(at),
+            None | Some(0) => Some(at),
             Some(width) => self.text[..at]
                 .char_indices()
                 .nth_back(width - 1)
@@ -326,20 +332,11 @@ impl Matcher<'_> {
             return leave;
         }
         let (first, second) = if lazy { (leave, body) } else { (body, leave) };
-        if lazy {
-            // The branch is taken with the registers as they are now, so this is written first.
-            self.write(register + 1, at);
-            self.stack.push(Undo::Branch {
-                address: second,
-                at,
-            });
-        } else {
-            self.stack.push(Undo::Branch {
-                address: second,
-                at,
-            });
-            self.write(register + 1, at);
-        }
+        self.write(register + 1, at);
+        self.stack.push(Undo::Branch {
+            address: second,
+            at,
+        });
         first
     }
 
@@ -390,40 +387,5 @@ impl Matcher<'_> {
             Repeat::Greedy | Repeat::Lazy | Repeat::Possessive => {}
         }
         Ok(Some((address, end)))
-    }
-
-    fn backreference(&self, group: usize, fold: Fold, at: usize) -> Option<usize> {
-        let bounds = &self.registers[2 * (group - 1)..2 * group];
-        if bounds[1] == NOWHERE {
-            return None;
-        }
-        let mut end = at;
-        let mut characters = self.text[at..].chars();
-        for wanted in self.text.get(bounds[0]..bounds[1])?.chars() {
-            let character = characters.next()?;
-            if fold.lower(character) != fold.lower(wanted) {
-                return None;
-            }
-            end += character.len_utf8();
-        }
-        Some(end)
-    }
-
-    fn holds(&self, assertion: Assertion, at: usize) -> bool {
-        let (before, after) = (&self.text[..at], &self.text[at..]);
-        match assertion {
-            Assertion::Boundary { ascii, negative } => {
-                let is_word = |character| is_word(character, ascii);
-                let is_boundary = before.chars().next_back().is_some_and(is_word)
-                    != after.chars().next().is_some_and(is_word);
-                // Python's \B does not match in an empty text.
-                is_boundary != negative && !(self.text.is_empty())
-            }
-            Assertion::End => after.is_empty(),
-            Assertion::EndOrLastNewline => after.is_empty() || after == "\n",
-            Assertion::LineEnd => after.is_empty() || after.starts_with('\n'),
-            Assertion::LineStart => before.is_empty() || before.ends_with('\n'),
-            Assertion::Start => before.is_empty(),
-        }
     }
 }

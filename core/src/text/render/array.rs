@@ -11,8 +11,14 @@ type Load<'a> = &'a dyn Fn(&str) -> Option<Python>;
 /// Loads an array as nested lists.
 pub(super) fn array(value: &str, delimiter: char, load: Load<'_>) -> Option<Python> {
     // Bounds that do not start at 1 come first: `[2:3]={5,6}`.
-    let start = if value.starts_with('[') { value.find('=')? + 1 } else { 0 };
-    let mut reader = Reader { rest: value.get(start..)? };
+    let start = if value.starts_with('[') {
+        value.find('=')? + 1
+    } else {
+        0
+    };
+    let mut reader = Reader {
+        rest: value.get(start..)?,
+    };
     let list = reader.list(delimiter, load, 1)?;
     reader.rest.is_empty().then_some(list)
 }
@@ -66,7 +72,11 @@ impl Reader<'_> {
                 self.list(delimiter, load, depth + 1)?
             } else {
                 let (item, is_quoted) = self.item(&[delimiter, '}'])?;
-                if item == "NULL" && !is_quoted { Python::None } else { load(&item)? }
+                if item == "NULL" && !is_quoted {
+                    Python::None
+                } else {
+                    load(&item)?
+                }
             });
             if self.eat('}') {
                 return Some(Python::List(items));

@@ -42,8 +42,11 @@ impl Reader<'_> {
         if depth > DEPTH_MAX {
             return None;
         }
-        let words =
-            [("null", Python::None), ("true", Python::Bool(true)), ("false", Python::Bool(false))];
+        let words = [
+            ("null", Python::None),
+            ("true", Python::Bool(true)),
+            ("false", Python::Bool(false)),
+        ];
         for (word, value) in words {
             if self.eat(word) {
                 return Some(value);

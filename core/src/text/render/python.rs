@@ -14,7 +14,10 @@ pub(super) enum Python {
     /// An object whose `str` and `repr` are the same.
     Number(String),
     /// An object of some class.
-    Object { text: String, repr: String },
+    Object {
+        text: String,
+        repr: String,
+    },
     /// A text with code points that Rust's texts cannot have.
     Surrogates(Vec<u32>),
     Text(String),
@@ -75,7 +78,11 @@ impl Python {
 /// Returns the quote that Python takes: the double one only if that saves escapes.
 fn quote(mut codes: impl Iterator<Item = u32> + Clone) -> char {
     let has_single = codes.clone().any(|code| code == 0x27);
-    if has_single && !codes.any(|code| code == 0x22) { '"' } else { '\'' }
+    if has_single && !codes.any(|code| code == 0x22) {
+        '"'
+    } else {
+        '\''
+    }
 }
 
 fn write_text(codes: impl Iterator<Item = u32> + Clone, out: &mut String) {
@@ -132,7 +139,11 @@ pub(super) fn bytes(value: &str) -> Option<Python> {
 pub(super) fn float(value: &str) -> Option<Python> {
     let number: f64 = value.parse().ok()?;
     if !number.is_finite() {
-        let sign = if number.is_sign_negative() && !number.is_nan() { "-" } else { "" };
+        let sign = if number.is_sign_negative() && !number.is_nan() {
+            "-"
+        } else {
+            ""
+        };
         let name = if number.is_nan() { "nan" } else { "inf" };
         return Some(Python::Number(format!("{sign}{name}")));
     }
@@ -145,7 +156,10 @@ pub(super) fn float(value: &str) -> Option<Python> {
         return Some(Python::Number(plain + fraction));
     }
     let sign = if exponent < 0 { '-' } else { '+' };
-    Some(Python::Number(format!("{digits}e{sign}{:02}", exponent.unsigned_abs())))
+    Some(Python::Number(format!(
+        "{digits}e{sign}{:02}",
+        exponent.unsigned_abs()
+    )))
 }
 
 /// Writes the fewest digits that read back as the number, with an exponent. Of two that are equally
@@ -155,7 +169,11 @@ fn shortest(number: f64) -> String {
     let mantissa = shortest.split('e').next().unwrap_or_default();
     let digits = mantissa.bytes().filter(u8::is_ascii_digit).count();
     let nearest = format!("{number:.*e}", digits - 1);
-    if nearest.parse() == Ok(number) { nearest } else { shortest }
+    if nearest.parse() == Ok(number) {
+        nearest
+    } else {
+        shortest
+    }
 }
 
 /// Writes `1.25` and an exponent of -2 as `0.0125`.
@@ -183,7 +201,11 @@ pub(super) fn decimal(value: &str) -> Option<Python> {
     let fraction = unsigned.strip_prefix("0.").unwrap_or_default();
     let significant = fraction.trim_start_matches('0');
     // A zero keeps one digit of the fraction.
-    let digits = if significant.is_empty() { "0" } else { significant };
+    let digits = if significant.is_empty() {
+        "0"
+    } else {
+        significant
+    };
     let exponent = (fraction.len() + 1).saturating_sub(digits.len());
     let text = if exponent > 6 {
         let (first, rest) = digits.split_at(1);
@@ -203,7 +225,10 @@ pub(super) fn address(value: &str, class: &str) -> Option<Python> {
         None => (value, String::new()),
     };
     let (version, address) = if address.contains(':') {
-        (6, compressed(&address.parse::<std::net::Ipv6Addr>().ok()?.segments()))
+        (
+            6,
+            compressed(&address.parse::<std::net::Ipv6Addr>().ok()?.segments()),
+        )
     } else {
         (4, address.to_owned())
     };
@@ -217,16 +242,27 @@ pub(super) fn address(value: &str, class: &str) -> Option<Python> {
 fn compressed(segments: &[u16; 8]) -> String {
     let (mut start, mut length) = (0, 0);
     for index in 0..8 {
-        let run = segments[index..].iter().take_while(|&&segment| segment == 0).count();
+        let run = segments[index..]
+            .iter()
+            .take_while(|&&segment| segment == 0)
+            .count();
         if run > length {
             (start, length) = (index, run);
         }
     }
     let write = |segments: &[u16]| {
-        segments.iter().map(|segment| format!("{segment:x}")).collect::<Vec<_>>().join(":")
+        segments
+            .iter()
+            .map(|segment| format!("{segment:x}"))
+            .collect::<Vec<_>>()
+            .join(":")
     };
     if length < 2 {
         return write(segments);
     }
-    format!("{}::{}", write(&segments[..start]), write(&segments[start + length..]))
+    format!(
+        "{}::{}",
+        write(&segments[..start]),
+        write(&segments[start + length..])
+    )
 }

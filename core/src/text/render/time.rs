@@ -12,14 +12,20 @@ const DAYS_MAX: i128 = 999_999_999;
 pub(super) fn date(value: &str) -> Option<Python> {
     let [year, month, day] = date_parts(value)?;
     let repr = format!("datetime.date({year}, {month}, {day})");
-    Some(Python::Object { text: value.to_owned(), repr })
+    Some(Python::Object {
+        text: value.to_owned(),
+        repr,
+    })
 }
 
 /// Loads a `time`.
 pub(super) fn time(value: &str) -> Option<Python> {
     let clock = Clock::parse(value)?;
     let repr = format!("datetime.time({})", clock.arguments());
-    Some(Python::Object { text: clock.text(), repr })
+    Some(Python::Object {
+        text: clock.text(),
+        repr,
+    })
 }
 
 /// Loads a `timetz`, which has an offset, but no zone.
@@ -31,13 +37,19 @@ pub(super) fn time_with_zone(value: &str) -> Option<Python> {
         seconds => format!("datetime.timezone({})", timedelta_repr(seconds * SECOND)),
     };
     let repr = format!("datetime.time({}, tzinfo={zone})", clock.arguments());
-    Some(Python::Object { text: clock.text() + &offset.text(), repr })
+    Some(Python::Object {
+        text: clock.text() + &offset.text(),
+        repr,
+    })
 }
 
 /// Loads a `timestamp`.
 pub(super) fn timestamp(value: &str) -> Option<Python> {
     let (text, arguments) = date_and_time(value)?;
-    Some(Python::Object { text, repr: format!("datetime.datetime({arguments})") })
+    Some(Python::Object {
+        text,
+        repr: format!("datetime.datetime({arguments})"),
+    })
 }
 
 /// Loads a `timestamptz`, of which PostgreSQL wrote the time in the session's zone.
@@ -46,10 +58,16 @@ pub(super) fn timestamp_with_zone(value: &str, zone: &str) -> Option<Python> {
     let (text, arguments) = date_and_time(timestamp)?;
     let zone = match zone {
         "UTC" => "datetime.timezone.utc".to_owned(),
-        _ => format!("zoneinfo.ZoneInfo(key={})", Python::Text(zone.to_owned()).repr()),
+        _ => format!(
+            "zoneinfo.ZoneInfo(key={})",
+            Python::Text(zone.to_owned()).repr()
+        ),
     };
     let repr = format!("datetime.datetime({arguments}, tzinfo={zone})");
-    Some(Python::Object { text: text + &offset.text(), repr })
+    Some(Python::Object {
+        text: text + &offset.text(),
+        repr,
+    })
 }
 
 /// Loads an `interval` in the style `postgres`: `1 year 2 mons -3 days +04:05:06.7`. As for
@@ -81,7 +99,10 @@ pub(super) fn interval(value: &str) -> Option<Python> {
         1 | -1 => format!("{days} day, {}", clock.text_in_timedelta()),
         _ => format!("{days} days, {}", clock.text_in_timedelta()),
     };
-    Some(Python::Object { text, repr: timedelta_repr(total) })
+    Some(Python::Object {
+        text,
+        repr: timedelta_repr(total),
+    })
 }
 
 /// Returns the microseconds of `-04:05:06.7`, with any number of hours.
@@ -107,8 +128,14 @@ fn timedelta_repr(microseconds: i128) -> String {
         ("microseconds", rest % SECOND),
     ];
     let parts = parts.iter().filter(|(_, count)| *count != 0);
-    let parts: Vec<_> = parts.map(|(name, count)| format!("{name}={count}")).collect();
-    let arguments = if parts.is_empty() { "0".to_owned() } else { parts.join(", ") };
+    let parts: Vec<_> = parts
+        .map(|(name, count)| format!("{name}={count}"))
+        .collect();
+    let arguments = if parts.is_empty() {
+        "0".to_owned()
+    } else {
+        parts.join(", ")
+    };
     format!("datetime.timedelta({arguments})")
 }
 
@@ -118,7 +145,10 @@ fn date_and_time(value: &str) -> Option<(String, String)> {
     let [year, month, day] = date_parts(date)?;
     let clock = Clock::parse(time)?;
     let text = format!("{date} {}", clock.text());
-    Some((text, format!("{year}, {month}, {day}, {}", clock.arguments())))
+    Some((
+        text,
+        format!("{year}, {month}, {day}, {}", clock.arguments()),
+    ))
 }
 
 /// A date after Christ and before the year 10000.
@@ -157,7 +187,12 @@ impl Clock {
         let (second, microsecond) = seconds_parts(seconds)?;
         // PostgreSQL has 24:00:00, Python has not.
         let hour = digits(hour, 2).filter(|&hour| hour < 24)?;
-        Some(Self { hour, minute: digits(minute, 2)?, second, microsecond })
+        Some(Self {
+            hour,
+            minute: digits(minute, 2)?,
+            second,
+            microsecond,
+        })
     }
 
     /// The time when so many microseconds of a day are over.
@@ -165,7 +200,12 @@ impl Clock {
         let seconds = u32::try_from(microseconds / SECOND).ok()?;
         let microsecond = u32::try_from(microseconds % SECOND).ok()?;
         let (hour, minute) = (seconds / 3600, seconds / 60 % 60);
-        Some(Self { hour, minute, second: seconds % 60, microsecond })
+        Some(Self {
+            hour,
+            minute,
+            second: seconds % 60,
+            microsecond,
+        })
     }
 
     fn text(&self) -> String {
@@ -177,7 +217,12 @@ impl Clock {
     }
 
     fn text_after_hour(&self) -> String {
-        let Self { minute, second, microsecond, .. } = self;
+        let Self {
+            minute,
+            second,
+            microsecond,
+            ..
+        } = self;
         match microsecond {
             0 => format!("{minute:02}:{second:02}"),
             _ => format!("{minute:02}:{second:02}.{microsecond:06}"),
@@ -186,7 +231,12 @@ impl Clock {
 
     /// What `repr()` shows: trailing zeros are left out, but for the minute.
     fn arguments(&self) -> String {
-        let Self { hour, minute, second, microsecond } = self;
+        let Self {
+            hour,
+            minute,
+            second,
+            microsecond,
+        } = self;
         match (second, microsecond) {
             (0, 0) => format!("{hour}, {minute}"),
             (_, 0) => format!("{hour}, {minute}, {second}"),
@@ -224,6 +274,10 @@ fn split_offset(value: &str) -> Option<(&str, Offset)> {
         seconds += i128::from(digits(part, 2)?) * unit;
         unit /= 60;
     }
-    let seconds = if offset.starts_with('-') { -seconds } else { seconds };
+    let seconds = if offset.starts_with('-') {
+        -seconds
+    } else {
+        seconds
+    };
     Some((time, Offset { seconds }))
 }
