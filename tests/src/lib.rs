@@ -1,4 +1,8 @@
 //! What the tests and benches are made of.
 
-pub mod vector;
+pub mod cranfield;
+pub mod hand;
+pub mod postgres;
+pub mod process;
+pub mod stub;
 pub mod world;

@@ -279,16 +279,14 @@ mod tests {
             (r#"{"embeddings": [[1, 2], [1, "#, false),
             ("", false),
         ] {
-            match provider.judge(&response(200, body), 2) {
-                Verdict::Bad(bad) => {
-                    assert_eq!(
-                        matches!(bad, BadAnswer::Dimensions { .. }),
-                        dimensions,
-                        "{body}"
-                    );
-                }
-                other => panic!("{body}: {other:?}"),
-            }
+            let Verdict::Bad(bad) = provider.judge(&response(200, body), 2) else {
+                panic!("{body}")
+            };
+            assert_eq!(
+                matches!(bad, BadAnswer::Dimensions { .. }),
+                dimensions,
+                "{body}"
+            );
         }
     }
 

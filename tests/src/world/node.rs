@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::Coverage;
 use super::database::{DIMENSIONS, Database, Tables};
-use crate::vector::vector_of;
+use crate::stub::vector_of;
 
 /// `poll` must say `Wait` within this many calls.
 const OUTPUTS_MAX: usize = 1_000;

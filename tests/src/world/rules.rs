@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::database::Tables;
-use crate::vector::vector_of;
+use crate::stub::vector_of;
 
 /// A broken rule.
 #[derive(Debug)]

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::database::{DIMENSIONS, Database, Edit, Isolation};
 use super::node::{self, Node};
-use crate::vector::vector_of;
+use crate::stub::vector_of;
 
 /// What a provider says to a request.
 pub type Answer = Result<Response, RequestError>;

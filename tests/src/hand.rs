@@ -1,0 +1,180 @@
+//! A worker led by the hand: the real core on a real PostgreSQL, one statement at a time, so that a
+//! test can put an application's statements exactly where it wants them.
+
+use std::time::Duration;
+
+use ::postgres::Client;
+use ::postgres::types::ToSql;
+use pgai_core::{
+    DbError, Output, Param, Query, QueryTicket, Request, RequestTicket, Response, Rows, Settings,
+    Time, Worker, session_settings,
+};
+use serde_json::{Value, json};
+
+use crate::stub::vector_of;
+
+/// A worker that does nothing but what it is told. Its provider answers at once.
+pub struct Hand {
+    worker: Worker,
+    client: Client,
+    now: Duration,
+    queries: Vec<(QueryTicket, Query)>,
+    requests: Vec<(RequestTicket, Request)>,
+    /// The texts that the provider was asked for.
+    pub embedded: Vec<String>,
+}
+
+impl Hand {
+    /// A worker on this connection, which it makes its own.
+    ///
+    /// # Panics
+    /// If the session's settings are refused.
+    #[must_use]
+    pub fn new(mut client: Client, seed: u64) -> Self {
+        client
+            .batch_execute(session_settings())
+            .expect("the settings of a session");
+        let worker =
+            Worker::new(Settings::new("led by the hand"), seed).expect("the defaults are good");
+        let (queries, requests) = (vec![], vec![]);
+        Self {
+            worker,
+            client,
+            now: Duration::ZERO,
+            queries,
+            requests,
+            embedded: vec![],
+        }
+    }
+
+    fn time(&self) -> Time {
+        Time::new(self.now)
+    }
+
+    /// Lets time pass, for the worker only.
+    pub fn pass(&mut self, time: Duration) {
+        self.now += time;
+    }
+
+    /// Goes on until the worker wants a statement that `wanted` knows, and leaves that for
+    /// [`Hand::run`].
+    ///
+    /// # Panics
+    /// If it does not come within an hour of the worker's time.
+    pub fn until(&mut self, wanted: impl Fn(&Query) -> bool) -> (QueryTicket, Query) {
+        let end = self.now + Duration::from_secs(3600);
+        while self.now < end {
+            let next = self.poll();
+            if let Some(at) = self.queries.iter().position(|(_, query)| wanted(query)) {
+                return self.queries.remove(at);
+            }
+            self.go_on(next);
+        }
+        panic!("the statement does not come: {:?}", self.worker)
+    }
+
+    /// Runs a statement and hands the worker its answer.
+    pub fn run(&mut self, (ticket, query): (QueryTicket, Query)) -> Result<Rows, DbError> {
+        let answer = execute(&mut self.client, &query);
+        self.worker.handle_rows(self.time(), ticket, answer.clone());
+        answer
+    }
+
+    /// Goes on until the queue is empty.
+    ///
+    /// # Panics
+    /// If it never is.
+    pub fn finish(&mut self) {
+        self.worker.wake(None);
+        let end = self.now + Duration::from_secs(3600);
+        while self.now < end {
+            let next = self.poll();
+            let idle = self.queries.is_empty() && self.requests.is_empty();
+            if idle && self.waiting() == 0 {
+                return;
+            }
+            self.go_on(next);
+        }
+        panic!("the queue does not become empty: {:?}", self.worker)
+    }
+
+    fn waiting(&mut self) -> i64 {
+        let count = "select coalesce(sum(ai.vectorizer_queue_pending(id, true)), 0)::bigint from ai.vectorizer";
+        self.client
+            .query_one(count, &[])
+            .expect("the queues can be counted")
+            .get(0)
+    }
+
+    fn poll(&mut self) -> Option<Time> {
+        loop {
+            match self.worker.poll(self.time()) {
+                Output::Event(_) => {}
+                Output::Query(ticket, query) => self.queries.push((ticket, query)),
+                Output::Request(ticket, request) => self.requests.push((ticket, request)),
+                Output::Stopped(summary) => panic!("the worker stopped: {summary:?}"),
+                Output::Wait(until) => return until,
+            }
+        }
+    }
+
+    /// Answers what is asked, or lets time pass if nothing is.
+    fn go_on(&mut self, next: Option<Time>) {
+        if let Some(asked) = self.queries.pop() {
+            // What an error means is the worker's affair.
+            let _ = self.run(asked);
+        } else if let Some((ticket, request)) = self.requests.pop() {
+            let answer = self.embed(&request);
+            self.worker.handle_response(self.time(), ticket, Ok(answer));
+        } else {
+            let next = next.map_or(self.now, Time::since_start);
+            self.now = next.max(self.now + Duration::from_millis(1));
+        }
+    }
+
+    fn embed(&mut self, request: &Request) -> Response {
+        let body: Value = serde_json::from_slice(request.http.body()).expect("a request is JSON");
+        let texts = body["input"]
+            .as_array()
+            .expect("a request has inputs")
+            .clone();
+        let texts: Vec<_> = texts.iter().filter_map(Value::as_str).collect();
+        self.embedded
+            .extend(texts.iter().map(|text| (*text).to_owned()));
+        let vectors: Vec<_> = texts.iter().map(|text| vector_of(text, 3)).collect();
+        Response::new(json!({ "embeddings": vectors }).to_string().into_bytes())
+    }
+}
+
+/// Runs one of the core's statements as a shell does.
+///
+/// # Errors
+/// PostgreSQL's.
+pub fn execute(client: &mut Client, query: &Query) -> Result<Rows, DbError> {
+    let params: Vec<Box<dyn ToSql + Sync>> = query
+        .params()
+        .into_iter()
+        .map(|param| -> Box<dyn ToSql + Sync> {
+            match param {
+                Param::Floats(floats) => Box::new(floats),
+                Param::Int(int) => Box::new(int),
+                Param::Ints(ints) => Box::new(ints),
+                Param::Text(text) => Box::new(text),
+                Param::Texts(texts) => Box::new(texts),
+            }
+        })
+        .collect();
+    let params: Vec<_> = params.iter().map(|param| &**param).collect();
+    let rows = client
+        .query(query.sql(), &params)
+        .map_err(|error| DbError {
+            sqlstate: error.code().map(|code| code.code().to_owned()),
+            message: error
+                .as_db_error()
+                .map_or_else(|| error.to_string(), |error| error.message().to_owned()),
+        })?;
+    Ok(rows
+        .iter()
+        .map(|row| (0..row.len()).map(|column| row.get(column)).collect())
+        .collect())
+}

@@ -1,0 +1,194 @@
+//! The workers' binaries: found where cargo puts them, or built.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::time::SystemTime;
+
+/// The binaries that the workspace builds for its users.
+pub const BINARIES: [&str; 2] = ["worker", "worker-blocking"];
+
+/// Returns the path of one of [`BINARIES`], as the profile of this test builds it.
+///
+/// `cargo test` does not always build the binaries of other packages. Where one is missing or
+/// older than its sources, cargo is called once: a test of yesterday's worker would say nothing.
+///
+/// # Panics
+///
+/// If the binary is stale and cargo does not build it.
+#[track_caller]
+pub fn worker_path(binary: &str) -> PathBuf {
+    static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    assert!(
+        BINARIES.contains(&binary),
+        "{binary} is none of {BINARIES:?}"
+    );
+    let built = BUILT.get_or_init(|| {
+        let directory = profile_directory()?;
+        if !BINARIES
+            .iter()
+            .all(|binary| is_fresh(&directory.join(binary)))
+        {
+            build(&directory)?;
+        }
+        Ok(directory)
+    });
+    match built {
+        Ok(directory) => directory.join(binary),
+        Err(why) => panic!("no workers to test: {why}"),
+    }
+}
+
+/// Goes up from `target/debug/deps/tests-0123`, with a target triple before the profile or not.
+fn profile_directory() -> Result<PathBuf, String> {
+    let exe = std::env::current_exe().map_err(|error| error.to_string())?;
+    let deps = exe
+        .ancestors()
+        .find(|path| path.file_name() == Some(OsStr::new("deps")));
+    let profile = deps.and_then(Path::parent);
+    profile
+        .map(Path::to_owned)
+        .ok_or_else(|| format!("{} is in no deps/", exe.display()))
+}
+
+/// Tells whether the binary is newer than all that cargo says it was made from.
+fn is_fresh(binary: &Path) -> bool {
+    let modified = |path: &Path| {
+        path.metadata()
+            .and_then(|metadata| metadata.modified())
+            .ok()
+    };
+    let Some(built) = modified(binary) else {
+        return false;
+    };
+    let Ok(sources) = std::fs::read_to_string(binary.with_extension("d")) else {
+        return false;
+    };
+    let lock = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.lock");
+    let older = |time: Option<SystemTime>| time.is_some_and(|time| time <= built);
+    older(modified(&lock))
+        && prerequisites(&sources)
+            .iter()
+            .all(|path| older(modified(path)))
+}
+
+/// The files to the right of the colon in a rule for make, where a space in a name is `\ `.
+fn prerequisites(rule: &str) -> Vec<PathBuf> {
+    let sources = rule.lines().next().and_then(|line| line.split_once(": "));
+    let sources = sources
+        .map_or("", |(_, sources)| sources)
+        .replace("\\ ", "\0");
+    sources
+        .split_whitespace()
+        .map(|path| path.replace('\0', " ").into())
+        .collect()
+}
+
+fn build(directory: &Path) -> Result<(), String> {
+    let name = |path: Option<&Path>| {
+        path.and_then(Path::file_name)
+            .and_then(OsStr::to_str)
+            .unwrap_or_default()
+            .to_owned()
+    };
+    let profile = match name(Some(directory)).as_str() {
+        "debug" => "dev".to_owned(),
+        other => other.to_owned(),
+    };
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
+    command.args(["build", "--quiet", "--locked", "--profile", &profile]);
+    // The same selection of packages as `cargo test --workspace`: another one has other features
+    // of the dependencies, and would compile them a second time.
+    command.args(["--workspace", "--bins"]);
+    let parent = directory
+        .parent()
+        .ok_or("a profile without a target directory")?;
+    let target = if parent.join("CACHEDIR.TAG").exists() {
+        parent
+    } else {
+        command.arg("--target").arg(name(Some(parent)));
+        parent
+            .parent()
+            .ok_or("a target triple without a target directory")?
+    };
+    command.arg("--target-dir").arg(target);
+    // What cargo told this test about its package would make build scripts run again.
+    for (variable, _) in std::env::vars_os() {
+        let foreign = [
+            "CARGO_BIN_",
+            "CARGO_CRATE_",
+            "CARGO_MANIFEST_",
+            "CARGO_PKG_",
+        ];
+        let text = variable.to_string_lossy();
+        if foreign.iter().any(|prefix| text.starts_with(prefix)) {
+            command.env_remove(&variable);
+        }
+    }
+    let output = command
+        .output()
+        .map_err(|error| format!("cargo does not run: {error}"))?;
+    if !output.status.success() {
+        return Err(format!(
+            "{command:?}\n{}",
+            String::from_utf8_lossy(&output.stderr)
+        ));
+    }
+    let missing = BINARIES
+        .iter()
+        .find(|binary| !directory.join(binary).exists());
+    missing.map_or(Ok(()), |binary| {
+        Err(format!("cargo build made no {binary}"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sources_are_read_from_a_rule_for_make() {
+        let rule = "/a/worker: /a/src/main.rs /a\\ b/lib.rs\n\n/a/src/main.rs:\n";
+        assert_eq!(
+            prerequisites(rule),
+            [Path::new("/a/src/main.rs"), Path::new("/a b/lib.rs")]
+        );
+        assert!(prerequisites("").is_empty());
+    }
+
+    #[test]
+    fn a_binary_is_stale_once_a_source_changes() {
+        let directory = tempfile::tempdir().unwrap();
+        let (source, binary) = (
+            directory.path().join("main.rs"),
+            directory.path().join("worker"),
+        );
+        let write = |path: &Path, text: String| {
+            std::fs::write(path, text).unwrap();
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        };
+        write(&source, String::new());
+        assert!(!is_fresh(&binary));
+        write(&binary, String::new());
+        assert!(
+            !is_fresh(&binary),
+            "cargo has not said what it is made from"
+        );
+        write(
+            &binary.with_extension("d"),
+            format!("worker: {}\n", source.display()),
+        );
+        assert!(is_fresh(&binary));
+        write(&source, "changed".to_owned());
+        assert!(!is_fresh(&binary));
+    }
+
+    #[test]
+    fn the_profile_of_this_test_is_found() {
+        let directory = profile_directory().unwrap();
+        assert!(directory.join("deps").is_dir());
+        assert!(std::env::current_exe().unwrap().starts_with(directory));
+    }
+}

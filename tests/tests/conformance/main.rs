@@ -1,0 +1,50 @@
+//! The conformance suite: every shell does what every other does, on a real PostgreSQL and a real
+//! HTTP server, as real processes.
+
+mod changes;
+mod deaths;
+mod drain;
+mod interface;
+mod stage;
+mod troubles;
+
+/// Runs each case against each shell.
+macro_rules! conformance {
+    ($($module:ident::$case:ident,)*) => {
+        mod worker {
+            $(#[test] fn $case() { super::$module::$case("worker"); })*
+        }
+        mod worker_blocking {
+            $(#[test] fn $case() { super::$module::$case("worker-blocking"); })*
+        }
+        mod worker_smol {
+            $(#[test] fn $case() { super::$module::$case("worker-smol"); })*
+        }
+    };
+}
+
+conformance! {
+    changes::a_changed_paragraph_sends_only_what_changed,
+    changes::a_column_that_is_not_embedded_queues_nothing_and_sends_nothing,
+    changes::a_new_vectorizer_is_picked_up_without_a_restart,
+    changes::a_row_deleted_in_mid_batch_leaves_no_chunk,
+    changes::an_idle_worker_is_woken_by_a_change,
+    changes::applications_in_strict_isolation_meet_no_failure,
+    changes::truncate_empties_the_store,
+    deaths::a_killed_worker_loses_nothing,
+    deaths::a_stopped_worker_says_goodbye_and_gives_back_what_it_holds,
+    deaths::a_worker_survives_the_end_of_its_sessions,
+    drain::cranfield_as_the_first_users_run_it,
+    drain::every_row_is_embedded_with_its_own_vector,
+    drain::openai_gets_the_key_and_its_base64_is_read,
+    drain::types_and_names_of_keys_do_not_matter,
+    interface::a_missing_key_is_named,
+    interface::a_schema_that_is_not_installed_is_named,
+    interface::no_vectorizers_is_said,
+    interface::unknown_vectorizers_are_said,
+    interface::usage_errors_end_with_2,
+    interface::progress_is_tracked,
+    troubles::a_poison_row_fails_alone,
+    troubles::a_wrong_dimension_is_one_error,
+    troubles::errors_of_the_provider_burn_nothing,
+}
