@@ -51,6 +51,16 @@ impl Hand {
         Time::new(self.now)
     }
 
+    /// Runs something else in the worker's session.
+    ///
+    /// # Panics
+    /// If it fails.
+    pub fn sql(&mut self, sql: &str) {
+        self.client
+            .batch_execute(sql)
+            .expect("a statement in the worker's session");
+    }
+
     /// Lets time pass, for the worker only.
     pub fn pass(&mut self, time: Duration) {
         self.now += time;

@@ -1,5 +1,7 @@
 //! What the core does when providers fail, one scene for each rule.
 
+#![allow(clippy::unwrap_used, reason = "a test fails where it cannot go on")]
+
 use std::time::Duration;
 
 use pgai_core::{Event, Request, RequestError, Response, Settings};

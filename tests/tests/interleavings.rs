@@ -1,6 +1,9 @@
 //! Application and worker on a real PostgreSQL, statement by statement, in the orders that hurt.
 //! Whatever the order, no update is lost, no orphan stays, and nobody fails or waits.
 
+#![allow(clippy::print_stdout, reason = "a test says what it does")]
+#![allow(clippy::unwrap_used, reason = "a test fails where it cannot go on")]
+
 use pgai_core::Query;
 use postgres::Client;
 use tests::hand::Hand;
@@ -27,7 +30,7 @@ impl Stage {
             .batch_execute(
                 "select ai.create_vectorizer('t', loading => ai.loading_column('body'),
                    embedding => ai.embedding_ollama('m', 3),
-                   chunking => ai.chunking_character_text_splitter(10, 0, '|'),
+                   chunking => ai.chunking_character_text_splitter(1, 0, '|'),
                    destination => ai.destination_table('t'))",
             )
             .unwrap();
@@ -111,16 +114,19 @@ const EDITS: &[(&str, &str)] = &[
         "begin; delete from t where id = 1; insert into t values (1, 'z'); commit",
     ),
     (
-        "delete and insert in one statement",
-        "with gone as (delete from t where id = 1 returning id)
-         insert into t select id + 10, 'y' from gone",
+        "deferrable: delete and insert in one statement",
+        "with gone as (delete from t where id = 1 returning id) insert into t select id, 'y' from gone",
     ),
     (
         "upsert",
         "insert into t values (1, 'u'), (4, 'v') on conflict (id) do update set body = excluded.body",
     ),
     ("key change", "update t set id = 7 where id = 1"),
-    ("keys moved on", "update t set id = id + 1"),
+    ("deferrable: keys moved on", "update t set id = id + 1"),
+    (
+        "deferrable: keys swapped",
+        "update t set id = 3 - id where id < 3",
+    ),
     ("truncate", "truncate t"),
     (
         "truncate and insert",
@@ -129,9 +135,19 @@ const EDITS: &[(&str, &str)] = &[
 ];
 
 fn stage_with_rows() -> Stage {
-    let mut stage = Stage::with(
-        "create table t (id int primary key deferrable initially immediate, body text)",
-    );
+    stage_for("")
+}
+
+/// An upsert needs a key that is checked at once, a swap one that is checked at the end.
+fn stage_for(edit: &str) -> Stage {
+    let key = if edit.starts_with("deferrable") {
+        "deferrable"
+    } else {
+        ""
+    };
+    let mut stage = Stage::with(&format!(
+        "create table t (id int primary key {key}, body text)"
+    ));
     stage.run("insert into t values (1, 'a|b'), (2, 'c'), (3, 'd')");
     stage
 }
@@ -141,7 +157,7 @@ fn edits_between_the_statements_of_a_fresh_batch() {
     for (name, edit) in EDITS {
         for wanted in [is_claim, is_read, is_commit] {
             println!("{name}");
-            let mut stage = stage_with_rows();
+            let mut stage = stage_for(name);
             let mut hand = stage.hand(1);
             let asked = hand.until(wanted);
             stage.run(edit);
@@ -157,7 +173,7 @@ fn edits_between_the_statements_of_a_batch_over_stored_rows() {
     for (name, edit) in EDITS {
         for wanted in [is_claim, is_read, is_commit] {
             println!("{name}");
-            let mut stage = stage_with_rows();
+            let mut stage = stage_for(name);
             let mut hand = stage.hand(1);
             hand.finish();
             stage.run("update t set body = body || '|more'");
@@ -178,7 +194,7 @@ fn edits_that_are_not_committed_when_the_worker_writes() {
         }
         println!("{name}");
         for end in ["commit", "rollback"] {
-            let mut stage = stage_with_rows();
+            let mut stage = stage_for(name);
             let mut hand = stage.hand(1);
             let asked = hand.until(is_commit);
             // The application holds the item: the worker must neither wait nor write.
@@ -330,4 +346,54 @@ fn only_changed_chunks_are_embedded_and_the_others_keep_their_rows() {
         rows.iter().filter(same).cloned().collect()
     };
     assert_eq!(kept(&before), kept(&after));
+}
+
+/// The claim's scan stops at a gate, so its snapshot is older than its row locks: a row security
+/// policy that waits is the gate.
+#[test]
+fn an_update_between_the_snapshot_of_a_claim_and_its_lock_is_not_lost() {
+    for edit in [
+        "update t set body = 'new|x' where id = 1",
+        "delete from t where id = 1",
+        "begin; delete from t where id = 1; insert into t values (1, 'again'); commit",
+        "update t set id = 5 where id = 1",
+    ] {
+        println!("{edit}");
+        let mut stage = stage_with_rows();
+        stage.run(
+            "create function gate() returns boolean language plpgsql volatile as $$
+             begin
+               perform pg_advisory_lock_shared(42);
+               perform pg_advisory_unlock_shared(42);
+               return true;
+             end $$;
+             alter table ai._vectorizer_q_1 enable row level security;
+             create policy gate on ai._vectorizer_q_1 using (public.gate());
+             create role gated;
+             grant usage on schema ai, public to gated;
+             grant all on all tables in schema ai, public to gated;
+             grant all on all sequences in schema ai to gated",
+        );
+        // A role belongs to the whole server: this one lives only as long as the test.
+        let mut hand = stage.hand(1);
+        hand.sql("set role gated; set row_security = on");
+        let asked = hand.until(is_claim);
+        let mut gate = stage.session("select pg_advisory_lock(42)");
+        std::thread::scope(|scope| {
+            let claim = scope.spawn(|| hand.run(asked).unwrap());
+            stage.database.wait_until(
+                "(select count(*) = 1 from pg_locks where locktype = 'advisory' and not granted
+                  and database = (select oid from pg_database where datname = current_database()))",
+                std::time::Duration::from_secs(30),
+            );
+            stage.run(edit);
+            gate.batch_execute("select pg_advisory_unlock(42)").unwrap();
+            let claimed = claim.join().unwrap();
+            assert!(!claimed.is_empty());
+        });
+        hand.finish();
+        stage.assert_true();
+        hand.sql("reset role");
+        stage.run("drop owned by gated; drop role gated");
+    }
 }

@@ -1,6 +1,8 @@
 //! The core in a simulated world: whatever happens, every row ends with exactly the chunks of its
 //! last text, and no vector ever stands beside a text that is not its own.
 
+#![allow(clippy::print_stdout, reason = "a test says what it does")]
+
 use proptest::prelude::*;
 use tests::world::{Coverage, Entropy, Mutant, World};
 

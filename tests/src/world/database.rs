@@ -18,6 +18,9 @@ use super::Coverage;
 /// Components of the model provider's vectors.
 pub(super) const DIMENSIONS: usize = 2;
 
+/// A stored text and its vector.
+pub(super) type Chunk = (Arc<str>, Arc<[f32]>);
+
 /// All tables, as one transaction could see them.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tables {
@@ -25,7 +28,7 @@ pub(super) struct Tables {
     items: BTreeMap<i64, Item>,
     leases: BTreeMap<i64, Lease>,
     pub(super) failed: BTreeMap<i64, String>,
-    pub(super) store: BTreeMap<(i64, i32), (Arc<str>, Arc<[f32]>)>,
+    pub(super) store: BTreeMap<(i64, i32), Chunk>,
 }
 
 #[derive(Clone, Debug)]
