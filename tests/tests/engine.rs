@@ -342,3 +342,12 @@ fn once_gives_up_on_a_provider_that_is_down_and_fails() {
     assert_eq!(scene.queue(), [(1, 0)]);
     assert!(scene.leased().is_empty());
 }
+
+#[test]
+fn a_worker_that_is_stopped_at_once_ends_at_once() {
+    let mut scene = Scene::new(settings());
+    scene.stop();
+    let summary = scene.play(HOUR, &mut |_, request: &Request| embed(request), &|_| false);
+    assert!(summary.is_some());
+    assert_eq!(scene.now(), Duration::ZERO);
+}

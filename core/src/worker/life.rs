@@ -87,12 +87,17 @@ impl Worker {
                         self.end();
                     }
                 }
-                if self.session.goodbye_said && self.asked.is_empty() && self.batches.is_empty() {
+                if self.has_said_goodbye() {
                     self.end();
                 }
             }
             Life::Stopped => {}
         }
+    }
+
+    pub(super) fn has_said_goodbye(&self) -> bool {
+        let stopping = matches!(self.life, Life::Stopping { .. });
+        stopping && self.session.goodbye_said && self.asked.is_empty() && self.batches.is_empty()
     }
 
     fn end(&mut self) {

@@ -119,6 +119,10 @@ impl Worker {
             self.sent.insert(number, sent);
             return Output::Request(RequestTicket(number), request);
         }
+        if self.has_said_goodbye() {
+            // There was nobody to say it to.
+            return self.poll(now);
+        }
         Output::Wait(self.next_wake())
     }
 

@@ -31,8 +31,9 @@ impl Trouble {
         }
         match code.get(..2).unwrap_or_default() {
             "40" => Self::Again,
-            "22" | "23" => Self::Data,
-            "42" | "3F" | "3D" | "0A" | "P0" => Self::Schema,
+            // A trigger on the store may refuse one row with P0001.
+            "22" | "23" | "P0" => Self::Data,
+            "42" | "3F" | "3D" | "0A" => Self::Schema,
             // 08 connection, 25 transaction state, 28 authorization, 53 resources, 55 state,
             // 57 operator, 58 system, XX internal, and whatever comes
             _ => Self::Outage,
