@@ -133,10 +133,10 @@ impl Provider {
         }
     }
 
-    /// What an answer to a request for `count` texts means.
-    pub(crate) fn judge(&self, response: &Response, count: usize) -> Verdict {
+    /// What an answer to a request for `count` texts means. `wall` is the time since 1970.
+    pub(crate) fn judge(&self, response: &Response, count: usize, wall: Duration) -> Verdict {
         if !response.status().is_success() {
-            return Verdict::Refused(Refusal::from_response(response));
+            return Verdict::Refused(Refusal::from_response(response, wall));
         }
         let vectors = match self {
             Self::Ollama(_) => ollama::vectors(response.body()),
@@ -241,7 +241,9 @@ mod tests {
         );
         for embedding in ["[1.5, -2]", "\"AADAPwAAAMA=\""] {
             let body = format!(r#"{{"data": [{{"index": 0, "embedding": {embedding}}}]}}"#);
-            let Verdict::Vectors(vectors) = provider.judge(&response(200, &body), 1) else {
+            let Verdict::Vectors(vectors) =
+                provider.judge(&response(200, &body), 1, Duration::ZERO)
+            else {
                 panic!("{body}")
             };
             assert_eq!(*vectors[0], [1.5, -2.0]);
@@ -254,14 +256,15 @@ mod tests {
         let provider = Provider::from_config(&config, &settings()).unwrap();
         let body =
             r#"{"data": [{"index": 1, "embedding": [1]}, {"index": 0, "embedding": [0.5]}]}"#;
-        let Verdict::Vectors(vectors) = provider.judge(&response(200, body), 2) else {
+        let Verdict::Vectors(vectors) = provider.judge(&response(200, body), 2, Duration::ZERO)
+        else {
             panic!()
         };
         assert_eq!((vectors[0][0], vectors[1][0]), (0.5, 1.0));
         let twice =
             r#"{"data": [{"index": 1, "embedding": [1]}, {"index": 1, "embedding": [0.5]}]}"#;
         assert!(matches!(
-            provider.judge(&response(200, twice), 2),
+            provider.judge(&response(200, twice), 2, Duration::ZERO),
             Verdict::Bad(_)
         ));
     }
@@ -279,7 +282,7 @@ mod tests {
             (r#"{"embeddings": [[1, 2], [1, "#, false),
             ("", false),
         ] {
-            let Verdict::Bad(bad) = provider.judge(&response(200, body), 2) else {
+            let Verdict::Bad(bad) = provider.judge(&response(200, body), 2, Duration::ZERO) else {
                 panic!("{body}")
             };
             assert_eq!(

@@ -31,7 +31,8 @@ const PERMANENT: &[&str] = &[
 ];
 
 impl Refusal {
-    pub(super) fn from_response(response: &Response) -> Self {
+    /// `wall` is the time since 1970.
+    pub(super) fn from_response(response: &Response, wall: Duration) -> Self {
         let status = response.status();
         let said = message(response.body());
         let reason = if said.is_empty() {
@@ -41,7 +42,7 @@ impl Refusal {
         };
         let retry = |reason| Self::Retry {
             reason,
-            after: retry_after(response),
+            after: retry_after(response, wall),
         };
         match status {
             StatusCode::UNAUTHORIZED | StatusCode::PAYMENT_REQUIRED | StatusCode::FORBIDDEN => {
@@ -68,20 +69,21 @@ impl Refusal {
     }
 }
 
-/// `retry-after-ms`, or `retry-after` in seconds. (Dates are left to the backoff.)
-fn retry_after(response: &Response) -> Option<Duration> {
-    let header = |name: &str| {
-        response
-            .headers()
-            .get(name)?
-            .to_str()
+/// `retry-after-ms`, or `retry-after` in seconds or as a date (RFC 9110, section 10.2.3).
+fn retry_after(response: &Response, wall: Duration) -> Option<Duration> {
+    let header = |name: &str| Some(response.headers().get(name)?.to_str().ok()?.trim());
+    let seconds = |text: &str| Duration::try_from_secs_f64(text.parse().ok()?).ok();
+    if let Some(millis) = header("retry-after-ms").and_then(seconds) {
+        return Some(millis / 1000);
+    }
+    let text = header("retry-after")?;
+    seconds(text).or_else(|| {
+        let date = jiff::fmt::rfc2822::parse(text)
             .ok()?
-            .trim()
-            .parse::<f64>()
-            .ok()
-    };
-    let millis = header("retry-after-ms").map(|millis| millis / 1000.0);
-    Duration::try_from_secs_f64(millis.or_else(|| header("retry-after"))?).ok()
+            .timestamp()
+            .as_second();
+        Some(Duration::from_secs(u64::try_from(date).ok()?).saturating_sub(wall))
+    })
 }
 
 fn parsed(body: &[u8]) -> Value {
@@ -153,7 +155,7 @@ mod tests {
         for (name, value) in headers {
             response.headers_mut().insert(*name, value.parse().unwrap());
         }
-        Refusal::from_response(&response)
+        Refusal::from_response(&response, Duration::from_secs(1_445_412_400))
     }
 
     #[test]
@@ -185,11 +187,16 @@ mod tests {
     }
 
     #[test]
-    fn the_time_to_wait_is_read_in_seconds_and_milliseconds() {
+    fn the_time_to_wait_is_read_in_every_form() {
         for (headers, millis) in [
             (&[("retry-after", "2")][..], Some(2000)),
             (&[("retry-after", "0.25")], Some(250)),
             (&[("retry-after", "9"), ("retry-after-ms", "40")], Some(40)),
+            (
+                &[("retry-after", "Wed, 21 Oct 2015 07:28:00 GMT")],
+                Some(80_000),
+            ),
+            (&[("retry-after", "Tue, 20 Oct 2015 07:28:00 GMT")], Some(0)),
             (&[("retry-after", "-1")], None),
             (&[], None),
         ] {

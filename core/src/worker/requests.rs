@@ -136,6 +136,7 @@ impl Worker {
             Sent::Embed { profile, span, .. } => (Arc::clone(profile), span.inputs.len()),
             Sent::Probe(profile) | Sent::Pull(profile) => (Arc::clone(profile), 1),
         };
+        let wall = self.settings.wall_start + self.now.since_start();
         let account = profile.provider.account();
         let throttle = self.throttles.entry(account).or_default();
         throttle.in_flight = throttle.in_flight.saturating_sub(1);
@@ -147,7 +148,7 @@ impl Worker {
         match sent {
             Sent::Pull(profile) => self.pulled(&profile, answer),
             Sent::Probe(profile) => {
-                let verdict = answer.map(|response| profile.provider.judge(&response, count));
+                let verdict = answer.map(|response| profile.provider.judge(&response, count, wall));
                 self.probed(&profile, verdict);
             }
             Sent::Embed {
@@ -155,7 +156,7 @@ impl Worker {
                 span,
                 profile,
             } => {
-                let verdict = answer.map(|response| profile.provider.judge(&response, count));
+                let verdict = answer.map(|response| profile.provider.judge(&response, count, wall));
                 self.embedded(batch, span, &profile, verdict);
             }
         }
