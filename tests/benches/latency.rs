@@ -40,7 +40,7 @@ fn measure(binary: &str) -> Vec<Duration> {
     sql.batch_execute(
         "create table t (id int primary key, body text); insert into t values (1, 'start');
          select ai.create_vectorizer('t', loading => ai.loading_column('body'),
-           embedding => ai.embedding_ollama('stub', 768), destination => ai.destination_table('t'))",
+           embedding => ai.embedding_ollama('stub', 768), destination => ai.destination_table(target_table => 't_store'))",
     )
     .expect("a vectorizer is created");
     let (url, ollama) = (database.url().to_owned(), stub.url());

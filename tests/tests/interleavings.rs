@@ -31,7 +31,7 @@ impl Stage {
                 "select ai.create_vectorizer('t', loading => ai.loading_column('body'),
                    embedding => ai.embedding_ollama('m', 3),
                    chunking => ai.chunking_character_text_splitter(1, 0, '|'),
-                   destination => ai.destination_table('t'))",
+                   destination => ai.destination_table(target_table => 't_store'))",
             )
             .unwrap();
         Self {

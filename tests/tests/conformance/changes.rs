@@ -66,7 +66,7 @@ pub(crate) fn a_new_vectorizer_is_picked_up_without_a_restart(shell: &str) {
     stage.run("insert into blog values (1, 't', 'text')");
     stage.run(
         "select ai.create_vectorizer('blog', loading => ai.loading_column('body'),
-           embedding => ai.embedding_ollama('stub', 8), destination => ai.destination_table('blog'),
+           embedding => ai.embedding_ollama('stub', 8), destination => ai.destination_table(target_table => 'blog_store'),
            formatting => ai.formatting_python_template('$title: $chunk'))",
     );
     stage

@@ -36,7 +36,7 @@ pub(crate) fn cranfield_as_the_first_users_run_it(shell: &str) {
            embedding => ai.embedding_ollama('embeddinggemma:300m', 768),
            chunking => ai.chunking_none(),
            processing => ai.processing_default(batch_size => 5),
-           destination => ai.destination_table('document'))",
+           destination => ai.destination_table(target_table => 'document_store'))",
     );
     let insert = stage
         .sql
@@ -73,7 +73,7 @@ pub(crate) fn openai_gets_the_key_and_its_base64_is_read(shell: &str) {
     stage.run(&format!(
         "select ai.create_vectorizer('blog', loading => ai.loading_column('body'),
            embedding => ai.embedding_openai('text-embedding-3-small', 8, base_url => '{}'),
-           chunking => ai.chunking_none(), destination => ai.destination_table('blog'),
+           chunking => ai.chunking_none(), destination => ai.destination_table(target_table => 'blog_store'),
            formatting => ai.formatting_python_template('$title: $chunk'))",
         stage.stub.openai_url()
     ));

@@ -66,7 +66,7 @@ pub(crate) fn a_missing_key_is_named(shell: &str) {
     stage.run(
         "select ai.create_vectorizer('blog', loading => ai.loading_column('body'),
            embedding => ai.embedding_openai('text-embedding-3-small', 8),
-           destination => ai.destination_table('blog'))",
+           destination => ai.destination_table(target_table => 'blog_store'))",
     );
     let mut worker = stage.worker(shell, &["--once"]);
     assert_eq!(worker.wait(PATIENCE).code(), Some(1));

@@ -43,7 +43,7 @@ impl Stage {
                embedding => ai.embedding_ollama('stub', {DIMENSIONS}),
                chunking => ai.chunking_character_text_splitter(40, 0, E'\\n\\n'),
                formatting => ai.formatting_python_template('$title: $chunk'),
-               destination => ai.destination_table('blog'))"
+               destination => ai.destination_table(target_table => 'blog_store'))"
         ));
         stage
     }

@@ -12,7 +12,7 @@ pub(crate) fn a_poison_row_fails_alone(shell: &str) {
         "select ai.create_vectorizer('blog', loading => ai.loading_column('body', retries => 0),
            embedding => ai.embedding_ollama('stub', 8), chunking => ai.chunking_none(),
            formatting => ai.formatting_python_template('$title: $chunk'),
-           destination => ai.destination_table('blog'))",
+           destination => ai.destination_table(target_table => 'blog_store'))",
     );
     stage.run("insert into blog select n, 't', 'b' || n from generate_series(1, 100) n");
     stage.run("update blog set body = 'poison' where id = 42");

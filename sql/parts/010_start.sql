@@ -1,0 +1,67 @@
+-- Prepares the session: one install at a time, pgvector present, schema ai, a pinned search_path.
+-- Promises that 990_finish.sql finds the caller's search_path where it can put it back.
+
+do $$
+begin
+    if pg_catalog.current_setting('server_version_num')::int < 150000 then
+        raise exception 'postgres % is unsupported, pgai requires postgres version 15 or greater',
+            pg_catalog.current_setting('server_version')
+            using errcode = 'feature_not_supported';
+    end if;
+    perform pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('ai.setup.sql', 0));
+    -- Lives until the end of the transaction: the next block sees it only if there is one around both.
+    perform pg_catalog.set_config('ai.setup_in_transaction', 'yes', true);
+end
+$$;
+
+do $$
+begin
+    if not exists (select from pg_catalog.pg_extension e where e.extname operator(pg_catalog.=) 'vector') then
+        if pg_catalog.current_schema() is null then
+            create extension vector schema public;
+        else
+            create extension vector;
+        end if;
+    end if;
+end
+$$;
+
+do $$
+declare
+    -- In a transaction everything stays inside it, otherwise the session carries it to the last part.
+    within boolean = coalesce(pg_catalog.current_setting('ai.setup_in_transaction', true), '')
+        operator(pg_catalog.=) 'yes';
+begin
+    perform pg_catalog.set_config('ai.setup_search_path', pg_catalog.current_setting('search_path'), within);
+    perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', within);
+end
+$$;
+
+create schema if not exists ai;
+
+do $$
+declare
+    owner oid;
+    version text;
+begin
+    select c.relowner into owner
+    from pg_class c
+    where c.oid = to_regclass('ai.pgai_lib_migration');
+    if owner is not null
+        and not pg_has_role(current_user, owner, 'MEMBER')
+    then
+        raise exception 'only the owner of the ai.pgai_lib_migration table can run database migrations'
+            using hint = 'Run setup.sql as the role that ran it first.';
+    end if;
+    if to_regclass('ai.pgai_lib_version') is not null then
+        execute $q$ select v.version from ai.pgai_lib_version v where v.name = 'setup.sql' $q$ into version;
+        if version::int > 1 then
+            raise exception 'the schema ai is newer (version %) than this setup.sql (version 1)', version
+                using errcode = 'object_not_in_prerequisite_state',
+                      hint = 'Use the setup.sql that came with the newer worker.';
+        end if;
+    end if;
+end
+$$;
+
+comment on schema ai is 'Vectorizers: embeddings that stay true to their source rows.';

@@ -1,0 +1,96 @@
+-- Which workers live and what they have done: written by workers through the three functions below,
+-- read by people. Timestamps are the database's.
+
+create table if not exists ai.vectorizer_worker_process
+( id uuid not null primary key default gen_random_uuid()
+, version text not null
+, started timestamptz not null default now()
+, expected_heartbeat_interval interval not null
+, last_heartbeat timestamptz not null default now()
+, heartbeat_count int not null default 0
+, error_count int not null default 0
+, success_count int not null default 0
+, last_error_at timestamptz
+, last_error_message text
+);
+comment on table ai.vectorizer_worker_process is 'One row per worker process that has ever run.';
+
+-- For: which workers have been silent for longer than they promised.
+create index if not exists vectorizer_worker_process_last_heartbeat_idx
+    on ai.vectorizer_worker_process (last_heartbeat);
+
+-- The process ids have no foreign key: processes may be forgotten before progress is.
+create table if not exists ai.vectorizer_worker_progress
+( vectorizer_id int not null primary key references ai.vectorizer (id) on delete cascade
+, success_count int not null default 0
+, error_count int not null default 0
+, last_success_at timestamptz
+, last_success_process_id uuid
+, last_error_at timestamptz
+, last_error_message text
+, last_error_process_id uuid
+);
+comment on table ai.vectorizer_worker_progress is 'What workers have done for each vectorizer.';
+
+create or replace function ai._worker_start(version text, expected_heartbeat_interval interval) returns uuid
+language sql volatile
+begin atomic
+    insert into ai.vectorizer_worker_process (version, expected_heartbeat_interval)
+    values (_worker_start.version, _worker_start.expected_heartbeat_interval)
+    returning id;
+end;
+comment on function ai._worker_start is 'Registers a worker process and returns its id.';
+
+create or replace function ai._worker_heartbeat
+( worker_id uuid
+, num_successes_since_last_heartbeat int
+, num_errors_since_last_heartbeat int
+, error_message text
+) returns void
+language sql volatile
+begin atomic
+    with beat as materialized (select clock_timestamp() as at)
+    update ai.vectorizer_worker_process p
+    set last_heartbeat = b.at
+      , heartbeat_count = p.heartbeat_count + 1
+      , success_count = p.success_count + num_successes_since_last_heartbeat
+      , error_count = p.error_count + num_errors_since_last_heartbeat
+      , last_error_at = case when error_message is null then p.last_error_at else b.at end
+      , last_error_message = coalesce(error_message, p.last_error_message)
+    from beat b
+    where p.id = worker_id;
+end;
+comment on function ai._worker_heartbeat is 'Notes that a worker lives, and adds to its counts.';
+
+create or replace function ai._worker_progress
+( worker_id uuid
+, worker_vectorizer_id int
+, num_successes int
+, error_message text
+) returns void
+language sql volatile
+begin atomic
+    insert into ai.vectorizer_worker_progress as p
+    ( vectorizer_id, success_count, error_count
+    , last_success_at, last_success_process_id
+    , last_error_at, last_error_process_id, last_error_message
+    )
+    select worker_vectorizer_id
+         , num_successes
+         , case when error_message is null then 0 else 1 end
+         , case when error_message is null then n.at end
+         , case when error_message is null then worker_id end
+         , case when error_message is not null then n.at end
+         , case when error_message is not null then worker_id end
+         , error_message
+    from (select clock_timestamp() as at) n
+    on conflict (vectorizer_id) do update
+    set success_count = p.success_count + excluded.success_count
+      , error_count = p.error_count + excluded.error_count
+      , last_success_at = coalesce(excluded.last_success_at, p.last_success_at)
+      , last_success_process_id = coalesce(excluded.last_success_process_id, p.last_success_process_id)
+      , last_error_at = coalesce(excluded.last_error_at, p.last_error_at)
+      , last_error_process_id = coalesce(excluded.last_error_process_id, p.last_error_process_id)
+      , last_error_message = coalesce(excluded.last_error_message, p.last_error_message);
+end;
+comment on function ai._worker_progress is 'Adds what a worker has done for one vectorizer.';

@@ -1,0 +1,53 @@
+-- Parsing: how a loaded document becomes text.
+-- The config functions return exactly pgai's JSON; the validator raises before anything is created.
+
+create or replace function ai.parsing_auto() returns jsonb
+language sql immutable
+return jsonb_build_object('implementation', 'auto', 'config_type', 'parsing');
+comment on function ai.parsing_auto is 'Text as it is, documents by what they are.';
+
+create or replace function ai.parsing_none() returns jsonb
+language sql immutable
+return jsonb_build_object('implementation', 'none', 'config_type', 'parsing');
+comment on function ai.parsing_none is 'Text as it is.';
+
+create or replace function ai.parsing_pymupdf() returns jsonb
+language sql immutable
+return jsonb_build_object('implementation', 'pymupdf', 'config_type', 'parsing');
+comment on function ai.parsing_pymupdf is 'Documents, as pgai parsed them with PyMuPDF.';
+
+create or replace function ai.parsing_docling() returns jsonb
+language sql immutable
+return jsonb_build_object('implementation', 'docling', 'config_type', 'parsing');
+comment on function ai.parsing_docling is 'Documents, as pgai parsed them with Docling.';
+
+create or replace function ai._validate_parsing
+( parsing jsonb
+, loading jsonb
+, source_schema name
+, source_table name
+) returns void
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    implementation text = parsing ->> 'implementation';
+    is_bytea boolean = ai._source_column_type(source_schema, source_table, (loading ->> 'column_name')::name) = 'bytea';
+begin
+    if jsonb_typeof(parsing) is distinct from 'object' and parsing is not null then
+        raise exception 'parsing config is not a jsonb object';
+    end if;
+    if parsing ->> 'config_type' is distinct from 'parsing' then
+        raise exception 'invalid config_type for parsing config';
+    end if;
+    if implementation not in ('auto', 'none', 'pymupdf', 'docling') then
+        raise exception 'invalid parsing config implementation';
+    end if;
+    if implementation = 'none' and is_bytea then
+        raise exception 'cannot use parsing_none with bytea columns';
+    end if;
+    if loading ->> 'implementation' = 'column' and implementation in ('pymupdf', 'docling') and not is_bytea then
+        raise exception 'parsing_% must be used with a bytea column', implementation;
+    end if;
+end
+$$;

@@ -1,0 +1,110 @@
+-- Formatting: what is embedded and stored for a chunk.
+-- Templates are Python's string.Template: $name, ${name}, $$ for a dollar. Every name must be a column.
+
+create or replace function ai.formatting_python_template(template text default '$chunk') returns jsonb
+language sql immutable
+return json_strip_nulls(json_build_object
+( 'implementation', 'python_template'
+, 'config_type', 'formatting'
+, 'template', template
+))::jsonb;
+comment on function ai.formatting_python_template is
+    'The chunk ($chunk) and columns of its row ($column), as Python''s string.Template puts them together.';
+
+create or replace function ai.formatting_chunk_value() returns jsonb
+language sql immutable
+return jsonb_build_object('implementation', 'chunk_value', 'config_type', 'formatting');
+comment on function ai.formatting_chunk_value is 'The chunk as it is.';
+
+-- The names in a template, each once; a dollar that begins no name raises as Python does.
+create or replace function ai._template_names(template text) returns setof text
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $fn$
+declare
+    rest text = template;
+    found text[];
+begin
+    loop
+        rest = substr(rest, nullif(strpos(rest, '$'), 0) + 1);
+        exit when rest is null;
+        if left(rest, 1) = '$' then
+            rest = substr(rest, 2);
+            continue;
+        end if;
+        found = regexp_match(rest, '^(?:([A-Za-z_][A-Za-z0-9_]*)|\{([A-Za-z_][A-Za-z0-9_]*)\})');
+        if found is null then
+            raise exception 'invalid placeholder in formatting template at "$%"', left(rest, 20)
+                using hint = 'Write $name or ${name} for a column, and $$ for a dollar sign.';
+        end if;
+        return next coalesce(found[1], found[2]);
+    end loop;
+end
+$fn$;
+
+-- The source columns that a formatting config names.
+create or replace function ai._formatting_columns(config jsonb) returns name[]
+language sql immutable
+begin atomic
+    select coalesce(array_agg(distinct n.name::name), '{}'::name[])
+    from ai._template_names(config ->> 'template') n(name)
+    where config ->> 'implementation' = 'python_template'
+    and n.name <> 'chunk';
+end;
+
+create or replace function ai._validate_formatting_python_template
+( config jsonb
+, source_schema name
+, source_table name
+) returns void
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    template text = config ->> 'template';
+    missing name;
+begin
+    if template not like '%$chunk%' and template not like '%${chunk}%' then
+        raise exception 'template must contain $chunk placeholder';
+    end if;
+    if ai._source_column_type(source_schema, source_table, 'chunk') is not null then
+        raise exception 'formatting_python_template may not be used when source table has a column named "chunk"'
+            using hint = 'Use ai.formatting_chunk_value(), or rename the column.';
+    end if;
+    select n.name into missing
+    from ai._template_names(template) n(name)
+    where n.name <> 'chunk'
+    and ai._source_column_type(source_schema, source_table, n.name::name) is null
+    limit 1;
+    if missing is not null then
+        raise exception 'formatting template names "%", which is no column of the source table', missing
+            using hint = ai._source_columns_hint(source_schema, source_table);
+    end if;
+end
+$$;
+
+create or replace function ai._validate_formatting
+( config jsonb
+, source_schema name
+, source_table name
+) returns void
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if jsonb_typeof(config) is distinct from 'object' then
+        raise exception 'formatting config is not a jsonb object';
+    end if;
+    if config ->> 'config_type' is distinct from 'formatting' then
+        raise exception 'invalid config_type for formatting config';
+    end if;
+    case coalesce(config ->> 'implementation', '')
+        when 'python_template' then
+            perform ai._validate_formatting_python_template(config, source_schema, source_table);
+        when 'chunk_value' then
+            null;
+        else
+            raise exception 'unrecognized formatting implementation';
+    end case;
+end
+$$;

@@ -1,0 +1,78 @@
+-- Embedding: which model of which provider turns a text into a vector.
+-- The config functions return exactly pgai's JSON; what no provider could serve is refused here.
+
+create or replace function ai.embedding_ollama
+( model text
+, dimensions int
+, base_url text default null
+, options jsonb default null
+, keep_alive text default null
+) returns jsonb
+language sql immutable
+return json_strip_nulls(json_build_object
+( 'implementation', 'ollama'
+, 'config_type', 'embedding'
+, 'model', model
+, 'dimensions', dimensions
+, 'base_url', base_url
+, 'options', options
+, 'keep_alive', keep_alive
+))::jsonb;
+comment on function ai.embedding_ollama is 'A model that Ollama serves.';
+
+create or replace function ai.embedding_openai
+( model text
+, dimensions int
+, chat_user text default null
+, api_key_name text default 'OPENAI_API_KEY'
+, base_url text default null
+) returns jsonb
+language sql immutable
+return json_strip_nulls(json_build_object
+( 'implementation', 'openai'
+, 'config_type', 'embedding'
+, 'model', model
+, 'dimensions', dimensions
+, 'user', chat_user
+, 'api_key_name', api_key_name
+, 'base_url', base_url
+))::jsonb;
+comment on function ai.embedding_openai is 'A model of OpenAI, or of any server that speaks its interface (base_url).';
+
+create or replace function ai._validate_embedding(config jsonb) returns void
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if jsonb_typeof(config) is distinct from 'object' then
+        raise exception 'embedding config is not a jsonb object';
+    end if;
+    if config ->> 'config_type' is distinct from 'embedding' then
+        raise exception 'invalid config_type for embedding config';
+    end if;
+    if config ->> 'implementation' is null then
+        raise exception 'embedding implementation not specified';
+    end if;
+    if config ->> 'implementation' not in ('openai', 'ollama') then
+        raise exception 'invalid embedding implementation: "%"', config ->> 'implementation'
+            using hint = 'This version knows ai.embedding_ollama and ai.embedding_openai.';
+    end if;
+    if coalesce(config ->> 'model', '') = '' then
+        raise exception 'embedding model not specified';
+    end if;
+    if jsonb_typeof(config -> 'dimensions') is distinct from 'number'
+        or (config ->> 'dimensions')::numeric not between 1 and 16000
+    then
+        raise exception 'dimensions must be between 1 and 16000, got %', config -> 'dimensions'
+            using errcode = 'invalid_parameter_value';
+    end if;
+    if config ->> 'implementation' = 'openai' and config ->> 'model' like '%text-embedding-ada-002'
+        and (config ->> 'dimensions')::numeric <> 1536
+    then
+        raise exception 'dimensions must be 1536 for text-embedding-ada-002';
+    end if;
+    if config ->> 'base_url' !~ '^https?://[^/]' then
+        raise exception 'base_url must begin with http:// or https://, got "%"', config ->> 'base_url';
+    end if;
+end
+$$;

@@ -1,0 +1,113 @@
+-- Destination: where the vectors go.
+-- The config function returns exactly pgai's JSON; the defaults are filled in at creation.
+
+create or replace function ai.destination_table
+( destination name default null
+, target_schema name default null
+, target_table name default null
+, view_schema name default null
+, view_name name default null
+) returns jsonb
+language sql immutable
+return json_strip_nulls(json_build_object
+( 'implementation', 'table'
+, 'config_type', 'destination'
+, 'destination', destination
+, 'target_schema', target_schema
+, 'target_table', target_table
+, 'view_schema', view_schema
+, 'view_name', view_name
+))::jsonb;
+comment on function ai.destination_table is
+    'A table for chunks and vectors (<destination>_store), and a view that joins it with the source (<destination>).';
+
+create or replace function ai._validate_destination(destination jsonb, chunking jsonb) returns void
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if jsonb_typeof(destination) is distinct from 'object' then
+        raise exception 'destination config is not a jsonb object';
+    end if;
+    if destination ->> 'config_type' is distinct from 'destination' then
+        raise exception 'invalid config_type for destination config';
+    end if;
+    if destination ->> 'implementation' is distinct from 'table' then
+        raise exception 'invalid implementation for destination config'
+            using hint = 'This version knows ai.destination_table.';
+    end if;
+end
+$$;
+
+-- The destination with all its names.
+create or replace function ai._evaluate_destination
+( destination jsonb
+, source_schema name
+, source_table name
+) returns jsonb
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    stem text = destination ->> 'destination';
+    evaluated jsonb = jsonb_build_object
+    ( 'implementation', 'table'
+    , 'config_type', 'destination'
+    , 'target_schema', coalesce(destination ->> 'target_schema', source_schema)
+    , 'target_table', coalesce(destination ->> 'target_table', stem || '_store', source_table || '_embedding_store')
+    , 'view_schema', coalesce(destination ->> 'view_schema', source_schema)
+    , 'view_name', coalesce(destination ->> 'view_name', stem, source_table || '_embedding')
+    );
+    made text;
+begin
+    foreach made in array array[evaluated ->> 'target_table', evaluated ->> 'view_name'] loop
+        if octet_length(made) > 63 then
+            raise exception 'the name "%" is longer than PostgreSQL''s 63 bytes', made
+                using errcode = 'name_too_long',
+                      hint = 'Give shorter names with ai.destination_table(target_table => …, view_name => …).';
+        end if;
+    end loop;
+    return evaluated;
+end
+$$;
+
+create or replace function ai._validate_destination_can_create_objects(destination jsonb) returns void
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if to_regclass(format('%I.%I', destination ->> 'view_schema', destination ->> 'view_name')) is not null then
+        raise exception 'an object named %.% already exists. specify an alternate destination or view_name explicitly'
+            , destination ->> 'view_schema', destination ->> 'view_name'
+            using errcode = 'duplicate_object';
+    end if;
+    if to_regclass(format('%I.%I', destination ->> 'target_schema', destination ->> 'target_table')) is not null then
+        raise exception 'an object named %.% already exists. specify an alternate destination or target_table explicitly'
+            , destination ->> 'target_schema', destination ->> 'target_table'
+            using errcode = 'duplicate_object';
+    end if;
+end
+$$;
+
+create or replace function ai.grant_to(variadic grantees name[]) returns name[]
+language sql volatile
+set search_path = pg_catalog, pg_temp
+begin atomic
+    select coalesce(array_agg(distinct g.name), '{}'::name[])
+    from (
+        select unnest(grantees) as name
+        union
+        select trim(s.name)::name
+        from string_to_table(current_setting('ai.grant_to_default', true), ',') s(name)
+        where trim(s.name) <> ''
+    ) g
+    where g.name is not null;
+end;
+comment on function ai.grant_to(name[]) is 'The roles that may use a vectorizer, with those of ai.grant_to_default.';
+
+create or replace function ai.grant_to() returns name[]
+language sql volatile
+begin atomic
+    select ai.grant_to(variadic '{}'::name[]);
+end;
+comment on function ai.grant_to() is 'The roles of ai.grant_to_default.';

@@ -1,0 +1,97 @@
+-- The tables of one vectorizer: store and view for readers, queue, failed and lease tables for workers.
+-- Each function creates its objects or raises; nothing is left behind because all run in one transaction.
+
+create or replace function ai._vector_type(dimensions int) returns text
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    vector_schema name = (
+        select n.nspname from pg_extension e join pg_namespace n on n.oid = e.extnamespace
+        where e.extname = 'vector');
+begin
+    if vector_schema is null then
+        raise exception 'the extension vector is not installed'
+            using hint = 'Run: create extension vector';
+    end if;
+    return format('%I.vector(%s)', vector_schema, dimensions);
+end
+$$;
+
+create or replace function ai._vectorizer_create_store
+( source regclass
+, destination jsonb
+, dimensions int
+) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    store text = format('%I.%I', destination ->> 'target_schema', destination ->> 'target_table');
+    view_name text = format('%I.%I', destination ->> 'view_schema', destination ->> 'view_name');
+    columns text = (
+        select string_agg(format('%s.%I', case when k.name is null then 's' else 't' end, a.attname), ', ' order by a.attnum)
+        from pg_attribute a
+        left join ai._vectorizer_key(source) k on k.attnum = a.attnum
+        where a.attrelid = source and a.attnum > 0 and not a.attisdropped);
+begin
+    execute format
+    ( 'create table %s (embedding_uuid uuid not null primary key default gen_random_uuid(), %s, '
+      'chunk_seq int not null, chunk text not null, embedding %s not null, unique (%s, chunk_seq))'
+    , store, ai._vectorizer_key_definitions(source), ai._vector_type(dimensions), ai._vectorizer_key_list(source)
+    );
+    execute format('alter table %s alter column embedding set storage main', store);
+    execute format
+    ( 'create view %s as select t.embedding_uuid, t.chunk_seq, t.chunk, t.embedding, %s '
+      'from %s t left outer join %s s on %s'
+    , view_name, columns, store, source, ai._vectorizer_key_equals(source, 't', 's')
+    );
+end
+$$;
+
+create or replace function ai._vectorizer_create_queue
+( source regclass
+, vectorizer_id int
+, queue_schema name
+, queue_table name
+, queue_failed_table name
+) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    queue text = format('%I.%I', queue_schema, queue_table);
+    lease text = format('%I.%I', queue_schema, '_vectorizer_lease_' || vectorizer_id);
+    failed text = format('%I.%I', queue_schema, queue_failed_table);
+    bell text = format('%I.%I', queue_schema, '_vectorizer_bell_' || vectorizer_id);
+    definitions text = ai._vectorizer_key_definitions(source);
+    keys text = ai._vectorizer_key_list(source);
+begin
+    -- One item for each key, whatever happens to its row; workers claim in the order of queued_at.
+    execute format
+    ( 'create table %s (%s, queued_at timestamptz not null default now(), '
+      'loading_retries int4 not null default 0, loading_retry_after timestamptz, '
+      '_generation bigint not null default nextval(''ai._generation''), unique (%s))'
+    , queue, definitions, keys
+    );
+    execute format('create index on %s (queued_at)', queue);
+    execute format('comment on table %s is %L', queue, format('Keys of %s whose rows have changed.', source));
+    -- Leases need not survive a crash: then everything is claimable again.
+    execute format
+    ( 'create unlogged table %s (%s, _claim bigint not null, _until timestamptz not null, '
+      '_attempts int not null, primary key (%s))'
+    , lease, definitions, keys
+    );
+    execute format('comment on table %s is %L', lease, format('Which keys of %s a worker is on, and until when.', source));
+    execute format
+    ( 'create table %s (%s, created_at timestamptz not null default now(), '
+      'failure_step text not null default '''', failure_reason text not null default '''')'
+    , failed, definitions
+    );
+    execute format('create index on %s (%s)', failed, keys);
+    execute format('comment on table %s is %L', failed, format('Keys of %s that were given up, and why.', source));
+    execute format('create sequence %s as bigint minvalue 0 start 0', bell);
+    execute format('comment on sequence %s is %L', bell
+        , 'Until when (ms since 1970) a worker looks at the queue by itself: no notification is needed.');
+end
+$$;

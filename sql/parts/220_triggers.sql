@@ -1,0 +1,188 @@
+-- The triggers that queue changed rows. A change of a queued row gives its item a new generation; a deleted
+-- key is queued, too (a tombstone), so that a worker that is on it cannot leave chunks behind.
+--
+-- In REPEATABLE READ and SERIALIZABLE a worker's commit between the conflict check and the row lock makes
+-- the upsert fail although no other writer touched the row: there it is tried again, in a subtransaction.
+-- For the same reason the store is cleaned at once only in READ COMMITTED; else the worker does it.
+
+-- The statement that queues the keys that `keys` selects.
+create or replace function ai._vectorizer_enqueue_sql(source regclass, queue text, keys text) returns text
+language sql stable
+begin atomic
+    select format
+    ( 'insert into %s (%s) %s on conflict (%2$s) do update '
+      'set _generation = nextval(''ai._generation''), loading_retries = 0, loading_retry_after = null'
+    , queue, ai._vectorizer_key_list(source), keys);
+end;
+
+-- The body of a trigger function: queue, clean, wake. `cleanup` may be null.
+create or replace function ai._vectorizer_trigger_body
+( vectorizer_id int
+, enqueue text
+, cleanup text
+, bell text
+) returns text
+language sql immutable
+return format
+( $body$
+declare
+    queued bigint = 0;
+    is_strict boolean = current_setting('transaction_isolation') in ('repeatable read', 'serializable');
+begin
+    if is_strict then
+        for attempt in 1..10 loop
+            begin
+                %1$s;
+                get diagnostics queued = row_count;
+                exit;
+            exception when serialization_failure then
+                if attempt = 10 then
+                    raise;
+                end if;
+            end;
+        end loop;
+    else
+        %1$s;
+        get diagnostics queued = row_count;
+        %2$s
+    end if;
+    if queued > 0
+        and (select b.last_value from %3$s b) < extract(epoch from clock_timestamp()) * 1000
+        and current_setting('max_prepared_transactions') = '0'
+    then
+        perform pg_notify('ai_vectorizer', %4$L);
+    end if;
+    return null;
+end
+$body$
+, enqueue, coalesce(cleanup || ';', ''), bell, vectorizer_id::text
+);
+
+-- Creates one trigger function that nobody may call.
+create or replace function ai._vectorizer_create_trigger_function(function_name text, body text, settings text)
+returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    execute format
+    ( 'create or replace function %s() returns trigger language plpgsql volatile security definer '
+      'set search_path = pg_catalog, pg_temp %s as %L'
+    , function_name, settings, body
+    );
+    execute format('revoke all on function %s() from public', function_name);
+end
+$$;
+
+-- The condition under which an update matters: the image of a watched column differs. (json and xml have no
+-- equality, and 1.0 and 1.00 are equal but read differently.) Values of virtual generated columns are not in
+-- transition tables: then any column counts.
+create or replace function ai._vectorizer_changed_sql(source regclass, watched name[]) returns text
+language sql stable
+begin atomic
+    select case when exists (
+            select from pg_attribute a
+            where a.attrelid = source and a.attname = any (watched) and a.attgenerated not in ('', 's'))
+        then 'row(o.*)::record operator(pg_catalog.*<>) row(n.*)::record'
+        else (
+            select format('row(%s)::record operator(pg_catalog.*<>) row(%s)::record'
+                , string_agg(format('o.%I', w.name), ', ' order by w.name)
+                , string_agg(format('n.%I', w.name), ', ' order by w.name))
+            from unnest(watched) w(name))
+    end;
+end;
+
+create or replace function ai._vectorizer_create_triggers
+( source regclass
+, vectorizer_id int
+, trigger_name name
+, queue_schema name
+, queue_table name
+, queue_failed_table name
+, destination jsonb
+, watched name[]
+) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    queue text = format('%I.%I', queue_schema, queue_table);
+    failed text = format('%I.%I', queue_schema, queue_failed_table);
+    bell text = format('%I.%I', queue_schema, '_vectorizer_bell_' || vectorizer_id);
+    store text = format('%I.%I', destination ->> 'target_schema', destination ->> 'target_table');
+    changed text = ai._vectorizer_changed_sql(source, watched);
+    same_key text = ai._vectorizer_key_equals(source, 'o', 'n');
+    -- Writes to a partition do not fire statement triggers of its parent, so there a trigger sees one row.
+    per_row boolean = (select c.relkind = 'p' from pg_class c where c.oid = source);
+    old_set text = case when per_row then '(select old.*) o' else 'old_rows o' end;
+    new_set text = case when per_row then '(select new.*) n' else 'new_rows n' end;
+    -- A deferrable key may hold one value twice until the statement ends.
+    distinctly text = (
+        select case when x.indimmediate then '' else 'distinct ' end
+        from pg_index x where x.indrelid = source and x.indisprimary);
+    orphans text = format
+    ( 'delete from %s s using %s where %s and not exists (select from %s t where %s)'
+    , store, old_set, ai._vectorizer_key_equals(source, 's', 'o'), source, ai._vectorizer_key_equals(source, 't', 'o'));
+    event text;
+    suffix text;
+    selects text;
+    cleanup text;
+    settings text;
+    function_name text;
+begin
+    foreach event in array array['insert', 'update', 'delete'] loop
+        suffix = case event when 'insert' then '' else '_' || event end;
+        function_name = format('%I.%I', queue_schema, trigger_name || suffix);
+        case event
+            when 'insert' then
+                selects = format('select %s%s from %s', distinctly, ai._vectorizer_key_list(source, 'n'), new_set);
+                cleanup = null;
+                settings = '';
+            when 'delete' then
+                selects = format('select %s%s from %s', distinctly, ai._vectorizer_key_list(source, 'o'), old_set);
+                cleanup = orphans;
+                -- The plan is kept from the first call, which may have seen one row or all of them.
+                settings = 'set enable_hashjoin = off set enable_mergejoin = off set enable_seqscan = off';
+            when 'update' then
+                selects = format
+                ( 'select %1$s from %3$s join %4$s on %5$s where %6$s '
+                  'union select %2$s from %4$s where not exists (select from %3$s where %5$s) '
+                  'union select %1$s from %3$s where not exists (select from %4$s where %5$s)'
+                , ai._vectorizer_key_list(source, 'n'), ai._vectorizer_key_list(source, 'o')
+                , new_set, old_set, same_key, changed);
+                cleanup = format
+                ( 'if exists (select from %s where not exists (select from %s where %s)) then %s; end if'
+                , old_set, new_set, same_key, orphans);
+                settings = case when per_row then '' else 'set enable_nestloop = off' end;
+        end case;
+        perform ai._vectorizer_create_trigger_function
+        ( function_name
+        , ai._vectorizer_trigger_body
+            (vectorizer_id, ai._vectorizer_enqueue_sql(source, queue, selects), cleanup, bell)
+        , settings
+        );
+        execute format
+        ( 'create trigger %I after %s on %s %s for each %s execute function %s()'
+        , trigger_name || suffix
+        , event
+        , source
+        , case when per_row then '' else 'referencing'
+            || case when event <> 'insert' then ' old table as old_rows' else '' end
+            || case when event <> 'delete' then ' new table as new_rows' else '' end end
+        , case when per_row then 'row' else 'statement' end
+        , function_name
+        );
+    end loop;
+
+    function_name = format('%I.%I', queue_schema, trigger_name || '_truncate');
+    perform ai._vectorizer_create_trigger_function
+    ( function_name
+    , format('begin truncate %s; truncate %s; truncate %s; return null; end', queue, failed, store)
+    , ''
+    );
+    execute format
+    ( 'create trigger %I after truncate on %s for each statement execute function %s()'
+    , trigger_name || '_truncate', source, function_name
+    );
+end
+$$;

@@ -1,0 +1,217 @@
+-- ai.create_vectorizer: everything is checked first, then created, then the rows that are there are queued.
+-- Signature, order of checks, messages and SQLSTATEs are pgai's.
+
+create or replace function ai.create_vectorizer
+( source regclass
+, name text default null
+, destination jsonb default ai.destination_table()
+, loading jsonb default null
+, parsing jsonb default ai.parsing_auto()
+, embedding jsonb default null
+, chunking jsonb default ai.chunking_recursive_character_text_splitter()
+, indexing jsonb default ai.indexing_default()
+, formatting jsonb default ai.formatting_python_template()
+, scheduling jsonb default ai.scheduling_default()
+, processing jsonb default ai.processing_default()
+, queue_schema name default null
+, queue_table name default null
+, grant_to name[] default ai.grant_to()
+, enqueue_existing boolean default true
+, if_not_exists boolean default false
+) returns int
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    source_schema name;
+    source_name name;
+    source_owner oid;
+    source_pk jsonb;
+    roles name[];
+    id int;
+    existing int;
+    trigger_name name;
+    failed_table name;
+    config jsonb;
+begin
+    roles = ai._existing_roles(grant_to);
+    if embedding is null then
+        raise exception 'embedding configuration is required'
+            using hint = 'For example: embedding => ai.embedding_ollama(''embeddinggemma:300m'', 768)';
+    end if;
+    if loading is null then
+        raise exception 'loading configuration is required'
+            using hint = 'For example: loading => ai.loading_column(''body'')';
+    end if;
+
+    select n.nspname, c.relname, c.relowner into strict source_schema, source_name, source_owner
+    from pg_class c join pg_namespace n on n.oid = c.relnamespace
+    where c.oid = source;
+    if not pg_has_role(current_user, source_owner, 'MEMBER') then
+        raise exception 'only a superuser or the owner of the source table may create a vectorizer on it'
+            using errcode = 'insufficient_privilege';
+    end if;
+    if embedding ->> 'dimensions' is null then
+        raise exception 'dimensions argument is required';
+    end if;
+    source_pk = ai._vectorizer_source_pk(source);
+    if source_pk is null then
+        raise exception 'source table must have a primary key constraint'
+            using hint = format('For example: alter table %s add primary key (id)', source);
+    end if;
+
+    id = nextval('ai.vectorizer_id_seq');
+    trigger_name = '_vectorizer_src_trg_' || id;
+    queue_schema = coalesce(queue_schema, 'ai');
+    queue_table = coalesce(queue_table, ('_vectorizer_q_' || id)::name);
+    failed_table = '_vectorizer_q_failed_' || id;
+    if to_regclass(format('%I.%I', queue_schema, queue_table)) is not null then
+        raise exception 'an object named %.% already exists. specify an alternate queue_table explicitly'
+            , queue_schema, queue_table
+            using errcode = 'duplicate_object';
+    end if;
+
+    perform ai._validate_loading(loading, source_schema, source_name);
+    perform ai._validate_parsing(parsing, loading, source_schema, source_name);
+    perform ai._validate_destination(destination, chunking);
+    perform ai._validate_embedding(embedding);
+    perform ai._validate_chunking(chunking);
+    if indexing ->> 'implementation' = 'default' then
+        indexing = ai.indexing_none();
+    end if;
+    perform ai._validate_indexing(indexing);
+    perform ai._validate_formatting(formatting, source_schema, source_name);
+    if scheduling ->> 'implementation' = 'default' then
+        scheduling = ai.scheduling_none();
+    end if;
+    perform ai._validate_scheduling(scheduling);
+    perform ai._validate_processing(processing);
+    perform ai._validate_supported(loading, parsing, source_schema, source_name);
+    perform ai._validate_source_names(source);
+
+    destination = ai._evaluate_destination(destination, source_schema, source_name);
+    name = coalesce(name, ai._vectorizer_default_name(destination));
+    if name !~ '^[a-z][a-z_0-9]*$' then
+        raise exception 'invalid vectorizer name: "%"', name
+            using errcode = 'check_violation', constraint = 'vectorizer_name_check',
+                  hint = 'A name begins with a lower-case letter and has lower-case letters, digits and underscores.';
+    end if;
+    select v.id into existing from ai.vectorizer v where v.name = create_vectorizer.name::name;
+    if existing is not null then
+        if not if_not_exists then
+            raise exception 'a vectorizer named % already exists.', name
+                using errcode = 'duplicate_object';
+        end if;
+        raise notice 'a vectorizer named % already exists, skipping', name;
+        return existing;
+    end if;
+    perform ai._validate_destination_can_create_objects(destination);
+
+    -- Nobody may change rows between the triggers and the queueing of what is there.
+    execute format('lock table %s in share row exclusive mode', source);
+    perform ai._vectorizer_create_store(source, destination, (embedding ->> 'dimensions')::int);
+    perform ai._vectorizer_create_queue(source, id, queue_schema, queue_table, failed_table);
+    perform ai._vectorizer_create_triggers
+    ( source, id, trigger_name, queue_schema, queue_table, failed_table, destination
+    , ai._formatting_columns(formatting) || (loading ->> 'column_name')::name
+    );
+    config = jsonb_build_object
+    ( 'version', '0.12.1'
+    , 'loading', loading
+    , 'parsing', parsing
+    , 'embedding', embedding
+    , 'chunking', chunking
+    , 'indexing', indexing
+    , 'formatting', formatting
+    , 'scheduling', scheduling
+    , 'processing', processing
+    , 'destination', destination
+    );
+    insert into ai.vectorizer
+    ( id, source_schema, source_table, source_pk, trigger_name, queue_schema, queue_table, config
+    , queue_failed_table, name )
+    values
+    ( id, source_schema, source_name, source_pk, trigger_name, queue_schema, queue_table, config
+    , failed_table, name );
+    perform ai._vectorizer_grant(source, id, roles);
+    if enqueue_existing then
+        execute format('insert into %I.%I (%3$s) select %3$s from %4$s'
+            , queue_schema, queue_table, ai._vectorizer_key_list(source), source);
+    end if;
+    return id;
+end
+$$;
+comment on function ai.create_vectorizer is 'Gives a table embeddings that stay true to its rows.';
+
+-- Those of the roles that exist; null if there are none.
+create or replace function ai._existing_roles(roles name[]) returns name[]
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    missing name[] = (
+        select array_agg(r.name) from unnest(roles) r(name)
+        where r.name <> 'public' and not exists (select from pg_roles x where x.rolname = r.name));
+begin
+    if missing is not null then
+        raise warning 'one or more grant_to roles do not exist: %', missing;
+    end if;
+    return (
+        select array_agg(r.name) from unnest(roles) r(name)
+        where r.name = 'public' or exists (select from pg_roles x where x.rolname = r.name));
+end
+$$;
+
+-- What pgai's interface allows and these workers cannot do yet.
+create or replace function ai._validate_supported
+( loading jsonb
+, parsing jsonb
+, source_schema name
+, source_table name
+) returns void
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if loading ->> 'implementation' = 'uri' then
+        raise exception 'ai.loading_uri is not supported yet'
+            using errcode = 'feature_not_supported', hint = 'Load the text into a column, and use ai.loading_column.';
+    end if;
+    if ai._source_column_type(source_schema, source_table, (loading ->> 'column_name')::name) = 'bytea' then
+        raise exception 'documents in bytea columns are not supported yet'
+            using errcode = 'feature_not_supported', hint = 'Keep their text in a column of type text, and load that.';
+    end if;
+end
+$$;
+
+-- pgai's default name, made legal where the table's is not.
+create or replace function ai._vectorizer_default_name(destination jsonb) returns text
+language sql immutable
+return regexp_replace
+( regexp_replace(lower((destination ->> 'target_schema') || '_' || (destination ->> 'target_table')), '[^a-z0-9_]', '_', 'g')
+, '^(?=[^a-z])', 'v');
+
+create or replace function ai._vectorizer_grant(source regclass, vectorizer_id int, roles name[]) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v ai.vectorizer;
+    d jsonb;
+    grantees text = (
+        select string_agg(case r.name when 'public' then 'public' else quote_ident(r.name) end, ', ')
+        from unnest(roles) r(name));
+begin
+    if grantees is null then
+        return;
+    end if;
+    select x.* into strict v from ai.vectorizer x where x.id = vectorizer_id;
+    d = v.config -> 'destination';
+    execute format('grant usage on schema %I, %I, %I, %I, ai to %s'
+        , v.source_schema, d ->> 'target_schema', d ->> 'view_schema', v.queue_schema, grantees);
+    execute format('grant select on %s, %I.%I, ai.vectorizer to %s', source, d ->> 'view_schema', d ->> 'view_name', grantees);
+    execute format('grant select, insert, update on %I.%I to %s', d ->> 'target_schema', d ->> 'target_table', grantees);
+    execute format('grant select, insert, update, delete on %1$I.%2$I, %1$I.%3$I to %4$s'
+        , v.queue_schema, v.queue_table, v.queue_failed_table, grantees);
+end
+$$;

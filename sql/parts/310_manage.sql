@@ -1,0 +1,166 @@
+-- Managing vectorizers: dropping them, disabling them, and seeing how they stand.
+-- By id an unknown vectorizer is an error, by name it is not, as in pgai.
+
+create or replace function ai.drop_vectorizer(vectorizer_id int, drop_all boolean default false) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v ai.vectorizer;
+    d jsonb;
+    suffix text;
+    found record;
+begin
+    select x.* into strict v from ai.vectorizer x where x.id = vectorizer_id;
+    d = v.config -> 'destination';
+    -- The source may have been renamed or dropped: triggers are found by their functions.
+    for found in
+        select t.tgname, t.tgrelid::regclass as source
+        from pg_trigger t
+        join pg_proc p on p.oid = t.tgfoid
+        join pg_namespace n on n.oid = p.pronamespace
+        where n.nspname = v.queue_schema
+        and p.proname in
+            ( v.trigger_name, v.trigger_name || '_update', v.trigger_name || '_delete', v.trigger_name || '_truncate')
+        and t.tgparentid = 0
+    loop
+        execute format('drop trigger %I on %s', found.tgname, found.source);
+    end loop;
+    foreach suffix in array array['', '_update', '_delete', '_truncate'] loop
+        execute format('drop function if exists %I.%I()', v.queue_schema, v.trigger_name || suffix);
+    end loop;
+    execute format('drop table if exists %1$I.%2$I, %1$I.%3$I, %1$I.%4$I'
+        , v.queue_schema, v.queue_table, v.queue_failed_table, '_vectorizer_lease_' || v.id);
+    execute format('drop sequence if exists %I.%I', v.queue_schema, '_vectorizer_bell_' || v.id);
+    if drop_all and d ->> 'implementation' = 'table' then
+        execute format('drop view if exists %I.%I', d ->> 'view_schema', d ->> 'view_name');
+        execute format('drop table if exists %I.%I', d ->> 'target_schema', d ->> 'target_table');
+    end if;
+    delete from ai.vectorizer x where x.id = vectorizer_id;
+end
+$$;
+comment on function ai.drop_vectorizer(int, boolean) is
+    'Drops a vectorizer with its triggers and queue; with drop_all its store and view, too.';
+
+create or replace function ai.drop_vectorizer(name text, drop_all boolean default false) returns void
+language sql volatile
+begin atomic
+    select ai.drop_vectorizer(v.id, drop_vectorizer.drop_all)
+    from ai.vectorizer v
+    where v.name = drop_vectorizer.name;
+end;
+comment on function ai.drop_vectorizer(text, boolean) is 'The same, by name.';
+
+create or replace function ai.disable_vectorizer_schedule(vectorizer_id int) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform v.id from ai.vectorizer v where v.id = vectorizer_id;
+    if not found then
+        raise exception 'query returned no rows' using errcode = 'no_data_found';
+    end if;
+    update ai.vectorizer v set disabled = true where v.id = vectorizer_id;
+end
+$$;
+comment on function ai.disable_vectorizer_schedule(int) is 'Workers leave the vectorizer alone; its changes are queued still.';
+
+create or replace function ai.disable_vectorizer_schedule(name text) returns void
+language sql volatile
+begin atomic
+    select ai.disable_vectorizer_schedule(v.id) from ai.vectorizer v where v.name = disable_vectorizer_schedule.name;
+end;
+comment on function ai.disable_vectorizer_schedule(text) is 'The same, by name.';
+
+create or replace function ai.enable_vectorizer_schedule(vectorizer_id int) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform v.id from ai.vectorizer v where v.id = vectorizer_id;
+    if not found then
+        raise exception 'query returned no rows' using errcode = 'no_data_found';
+    end if;
+    update ai.vectorizer v set disabled = false where v.id = vectorizer_id;
+end
+$$;
+comment on function ai.enable_vectorizer_schedule(int) is 'Workers take up the vectorizer again.';
+
+create or replace function ai.enable_vectorizer_schedule(name text) returns void
+language sql volatile
+begin atomic
+    select ai.enable_vectorizer_schedule(v.id) from ai.vectorizer v where v.name = enable_vectorizer_schedule.name;
+end;
+comment on function ai.enable_vectorizer_schedule(text) is 'The same, by name.';
+
+create or replace function ai.vectorizer_queue_pending(vectorizer_id int, exact_count boolean default false)
+returns bigint
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    queue text;
+    pending bigint;
+begin
+    select format('%I.%I', v.queue_schema, v.queue_table) into queue
+    from ai.vectorizer v
+    where v.id = vectorizer_id and v.queue_table is not null;
+    if queue is null then
+        raise exception 'vectorizer has no queue table';
+    end if;
+    if exact_count then
+        execute format('select count(*) from %s', queue) into pending;
+    else
+        execute format('select count(*) from (select from %s limit 10001) q', queue) into pending;
+        if pending = 10001 then
+            pending = 9223372036854775807;
+        end if;
+    end if;
+    return pending;
+end
+$$;
+comment on function ai.vectorizer_queue_pending(int, boolean) is
+    'How many rows wait; beyond 10,000 the largest bigint, unless the exact count is asked for.';
+
+create or replace function ai.vectorizer_queue_pending(name text, exact_count boolean default false) returns bigint
+language sql stable
+begin atomic
+    select ai.vectorizer_queue_pending(v.id, vectorizer_queue_pending.exact_count)
+    from ai.vectorizer v
+    where v.name = vectorizer_queue_pending.name;
+end;
+comment on function ai.vectorizer_queue_pending(text, boolean) is 'The same, by name.';
+
+-- The count for the status view: null where the queue is gone or may not be read.
+create or replace function ai._vectorizer_pending_if_readable(vectorizer_id int, queue_schema name, queue_table name)
+returns bigint
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    queue regclass = to_regclass(format('%I.%I', queue_schema, queue_table));
+begin
+    if queue is null or not has_table_privilege(current_user, queue, 'select') then
+        return null;
+    end if;
+    return ai.vectorizer_queue_pending(vectorizer_id);
+end
+$$;
+
+create or replace view ai.vectorizer_status as
+select v.id
+     , v.name
+     , format('%I.%I', v.source_schema, v.source_table) as source_table
+     , case when v.config #>> '{destination,implementation}' = 'table' then
+           format('%I.%I', v.config #>> '{destination,target_schema}', v.config #>> '{destination,target_table}')
+       end as target_table
+     , case when v.config #>> '{destination,implementation}' = 'table' then
+           format('%I.%I', v.config #>> '{destination,view_schema}', v.config #>> '{destination,view_name}')
+       end as "view"
+     , case when v.config #>> '{destination,implementation}' = 'column' then
+           format('%I', v.config #>> '{destination,embedding_column}')
+       else 'embedding' end as embedding_column
+     , ai._vectorizer_pending_if_readable(v.id, v.queue_schema, v.queue_table) as pending_items
+     , v.disabled
+from ai.vectorizer v;
+comment on view ai.vectorizer_status is 'Each vectorizer, where it reads and writes, and how much waits.';

@@ -1,0 +1,14 @@
+-- The last part: the version of this schema, by which workers know it, and the caller's search_path.
+-- A higher version is never lowered.
+
+insert into ai.pgai_lib_version (name, version)
+values ('setup.sql', '1')
+on conflict (name) do update set version = excluded.version, installed_at = clock_timestamp()
+where pgai_lib_version.version <> excluded.version;
+
+do $$
+begin
+    perform set_config('search_path', current_setting('ai.setup_search_path')
+        , coalesce(current_setting('ai.setup_in_transaction', true), '') = 'yes');
+end
+$$;
