@@ -84,8 +84,9 @@ begin
     then
         raise exception 'invalid loading config, retries must be a non-negative integer';
     end if;
-    if config ->> 'aws_role_arn' not like 'arn:aws:iam::%:role/%' then
-        raise exception 'invalid loading config, aws_role_arn must match arn:aws:iam::*:role/*';
+    if config ->> 'aws_role_arn' not like 'arn:aws:iam::%:' || 'role/%' then
+        -- In two pieces, because SQLAlchemy would take one for a parameter.
+        raise exception 'invalid loading config, aws_role_arn must match arn:aws:iam::*:%', 'role/*';
     end if;
 
     type_name = ai._source_column_type(source_schema, source_table, column_name);

@@ -66,13 +66,18 @@ fn setup_can_be_executed_by_sqlalchemy_and_holds_nothing_for_psql_only() {
             !matches!(bare.as_str(), "begin;" | "commit;" | "rollback;"),
             "line {number}: {line}"
         );
-        // SQLAlchemy takes `:name` for a parameter, but neither `::name` nor `:=`.
-        let bytes = line.as_bytes();
-        for at in 0..bytes.len().saturating_sub(1) {
-            let name =
-                bytes[at] == b':' && (bytes[at + 1].is_ascii_alphabetic() || bytes[at + 1] == b'_');
+        // SQLAlchemy takes `:name` for a parameter, unless a colon, a word character or a backslash
+        // stands before it, or a colon behind it.
+        let characters: Vec<char> = line.chars().collect();
+        for (at, _) in characters.iter().enumerate().filter(|(_, c)| **c == ':') {
+            let is_word = |c: &&char| c.is_alphanumeric() || **c == '_';
+            let free = at == 0
+                || !matches!(characters[at - 1], ':' | '\\' | '_')
+                    && !characters[at - 1].is_alphanumeric();
+            let name = characters[at + 1..].iter().take_while(is_word).count();
+            let behind = characters.get(at + 1 + name);
             assert!(
-                !name || (at > 0 && bytes[at - 1] == b':'),
+                !free || name == 0 || behind == Some(&':'),
                 "line {number}: {line}"
             );
         }
