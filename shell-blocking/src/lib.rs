@@ -1,1 +1,98 @@
-//! x
+//! The worker for small hosts: postgres and ureq, one statement and one request at a time.
+//!
+//! One loop ([`run`]) and two adapters ([`database`], [`http`]). What is asked, when, and what the
+//! answers mean is the core's business: see the contract in [`pgai_core`].
+//!
+//! Statements run in the loop itself. A request runs on a thread of its own: it may take minutes,
+//! and meanwhile the worker must be able to hear that it shall stop, to say that it lives, and to
+//! hold its claim.
+
+#[path = "../../shell-tokio/src/console.rs"]
+pub mod console;
+pub mod database;
+pub mod http;
+#[path = "../../shell-tokio/src/program.rs"]
+pub mod program;
+mod signals;
+mod target;
+mod tls;
+
+use std::time::{Duration, Instant};
+
+use pgai_core::{Level, Output, Settings, Summary, Time, Worker};
+
+pub use target::Target;
+
+use crate::console::Console;
+use crate::database::Database;
+use crate::http::Http;
+use crate::program::{Failure, seed};
+use crate::signals::Signals;
+
+/// A signal is noticed at most this late while the worker waits: neither a read from PostgreSQL nor
+/// a wait for another thread ends because of one.
+const SIGNAL_INTERVAL: Duration = Duration::from_millis(250);
+
+/// Runs a worker to its end: until SIGTERM or SIGINT, or until it has nothing left to do.
+///
+/// # Errors
+/// If a setting is out of its bounds, or the system has no signals or no thread for us. Everything
+/// else is the core's to judge.
+pub fn run(target: Target, settings: Settings, console: &Console) -> Result<Summary, Failure> {
+    let settings = one_at_a_time(settings, console);
+    let mut worker = Worker::new(settings, seed())?;
+    let began = Instant::now();
+    let now = || Time::new(began.elapsed());
+    let signals = Signals::new()?;
+    let mut http = Http::start()?;
+    let mut database = Database::new(target);
+
+    loop {
+        if signals.ask_to_stop() {
+            worker.stop();
+        }
+        match worker.poll(now()) {
+            Output::Event(event) => console.tell(&event),
+            Output::Query(ticket, query) => {
+                let rows = database.answer(&query);
+                worker.handle_rows(now(), ticket, rows);
+            }
+            Output::Request(ticket, request) => http.send(ticket, request),
+            Output::Stopped(summary) => return Ok(summary),
+            Output::Wait(until) => {
+                let patience = patience(until, now());
+                if http.is_busy() {
+                    if let Some((ticket, answer)) = http.wait(patience) {
+                        worker.handle_response(now(), ticket, answer);
+                    }
+                } else {
+                    database.wait(patience);
+                }
+            }
+        }
+        for wake in database.wakes() {
+            worker.wake(wake.as_deref());
+        }
+    }
+}
+
+/// How long to wait before the core and the signals are asked again. The core does not mind being
+/// asked too early.
+fn patience(until: Option<Time>, now: Time) -> Duration {
+    until.map_or(SIGNAL_INTERVAL, |until| {
+        until.since(now).min(SIGNAL_INTERVAL)
+    })
+}
+
+fn one_at_a_time(settings: Settings, console: &Console) -> Settings {
+    if settings.concurrency.is_some_and(|wanted| wanted > 1) {
+        console.note(
+            Level::Warning,
+            "--concurrency has no effect: worker-blocking runs one batch at a time",
+        );
+    }
+    Settings {
+        concurrency: Some(1),
+        ..settings
+    }
+}

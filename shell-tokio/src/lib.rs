@@ -1,1 +1,128 @@
-//! x
+//! The worker on tokio: sqlx towards PostgreSQL, reqwest towards the providers, many of both at a
+//! time on one thread.
+//!
+//! One loop ([`run`]) and two adapters ([`database`], [`http`]). What is asked, when, and what the
+//! answers mean is the core's business: see the contract in [`pgai_core`].
+
+pub mod console;
+pub mod database;
+pub mod http;
+pub mod program;
+
+use std::future::pending;
+use std::panic::resume_unwind;
+use std::sync::Arc;
+
+use pgai_core::{
+    DbError, Output, QueryTicket, RequestError, RequestTicket, Response, Rows, Settings, Summary,
+    Time, Worker,
+};
+use sqlx::postgres::PgConnectOptions;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{Instant, sleep_until};
+
+use crate::console::Console;
+use crate::database::Database;
+use crate::http::Http;
+use crate::program::{Failure, exit_code, seed};
+
+/// What a task brings back.
+enum Answer {
+    Rows(QueryTicket, Result<Rows, DbError>),
+    Response(RequestTicket, Result<Response, RequestError>),
+}
+
+/// Runs a worker to its end: until SIGTERM or SIGINT, or until it has nothing left to do.
+///
+/// # Errors
+/// If a setting is out of its bounds, or the system has no signals for us. Everything else is the
+/// core's to judge.
+pub async fn run(
+    options: PgConnectOptions,
+    settings: Settings,
+    console: &Console,
+) -> Result<Summary, Failure> {
+    let mut worker = Worker::new(settings, seed())?;
+    let began = Instant::now();
+    let now = || Time::new(began.elapsed());
+    let mut signals = Signals::new()?;
+    let mut is_stopping = false;
+    let mut wakes = database::listen(options.clone());
+    let database = Arc::new(Database::new(options));
+    let http = Arc::new(Http::default());
+    let mut tasks = JoinSet::new();
+
+    loop {
+        let until = loop {
+            match worker.poll(now()) {
+                Output::Event(event) => console.tell(&event),
+                Output::Query(ticket, query) => {
+                    let database = Arc::clone(&database);
+                    tasks.spawn(async move { Answer::Rows(ticket, database.answer(&query).await) });
+                }
+                Output::Request(ticket, request) => {
+                    let http = Arc::clone(&http);
+                    tasks
+                        .spawn(async move { Answer::Response(ticket, http.answer(request).await) });
+                }
+                Output::Stopped(summary) => return Ok(summary),
+                Output::Wait(until) => break until,
+            }
+        };
+        tokio::select! {
+            Some(answer) = tasks.join_next() => match unwrap(answer) {
+                Answer::Rows(ticket, rows) => worker.handle_rows(now(), ticket, rows),
+                Answer::Response(ticket, answer) => worker.handle_response(now(), ticket, answer),
+            },
+            Some(wake) = wakes.recv() => worker.wake(wake.as_deref()),
+            signal = signals.next() => {
+                if is_stopping {
+                    std::process::exit(exit_code(signal.as_raw_value()));
+                }
+                is_stopping = true;
+                worker.stop();
+            }
+            () = sleep(began, until) => {}
+        }
+    }
+}
+
+/// A task that panicked takes its ticket with it, and the worker would wait for ever: the panic
+/// goes on here.
+fn unwrap(answer: Result<Answer, JoinError>) -> Answer {
+    answer.unwrap_or_else(|error| resume_unwind(error.into_panic()))
+}
+
+/// Tokio's timers are never early.
+async fn sleep(began: Instant, until: Option<Time>) {
+    match until.and_then(|until| began.checked_add(until.since_start())) {
+        Some(until) => sleep_until(until).await,
+        None => pending().await,
+    }
+}
+
+/// The two ways to ask a process for its end.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self, Failure> {
+        let listen = |kind| {
+            signal(kind).map_err(|error| Failure::Failed(format!("listening for signals: {error}")))
+        };
+        Ok(Self {
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
+        })
+    }
+
+    async fn next(&mut self) -> SignalKind {
+        tokio::select! {
+            _ = self.interrupt.recv() => SignalKind::interrupt(),
+            _ = self.terminate.recv() => SignalKind::terminate(),
+        }
+    }
+}

@@ -4,5 +4,6 @@ pub mod cranfield;
 pub mod hand;
 pub mod postgres;
 pub mod process;
+pub mod shell_smol;
 pub mod stub;
 pub mod world;

@@ -6,8 +6,8 @@ use std::process::Command;
 use std::sync::OnceLock;
 use std::time::SystemTime;
 
-/// The binaries that the workspace builds for its users.
-pub const BINARIES: [&str; 2] = ["worker", "worker-blocking"];
+/// The workers that the workspace builds: two for its users, and the example of how to write one.
+pub const BINARIES: [&str; 3] = ["worker", "worker-blocking", "worker-smol"];
 
 /// Returns the path of one of [`BINARIES`], as the profile of this test builds it.
 ///

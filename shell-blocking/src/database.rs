@@ -1,0 +1,195 @@
+//! PostgreSQL through the crate `postgres`: one connection for statements and notifications.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use pgai_core::{CHANNEL, DbError, Param, Query, Rows, session_settings};
+use postgres::fallible_iterator::FallibleIterator as _;
+use postgres::types::ToSql;
+use postgres::{Client, Row, Statement};
+
+use crate::target::{Target, chain};
+
+/// Between two attempts to connect while nothing is asked.
+const CONNECT_PAUSE: Duration = Duration::from_secs(1);
+
+/// Statements kept prepared; when there are more, all are prepared anew.
+const STATEMENTS_MAX: usize = 100;
+
+/// The connection, made when it is first needed and again after it broke.
+pub struct Database {
+    target: Target,
+    session: Option<Session>,
+    /// When to try to connect again, where only notifications are missed.
+    connect_after: Instant,
+    wakes: VecDeque<Option<String>>,
+}
+
+struct Session {
+    client: Client,
+    statements: HashMap<String, Statement>,
+}
+
+impl Database {
+    /// Connects to nothing yet.
+    #[must_use]
+    pub fn new(target: Target) -> Self {
+        Self {
+            target,
+            session: None,
+            connect_after: Instant::now(),
+            wakes: VecDeque::new(),
+        }
+    }
+
+    /// Runs a statement in a transaction of its own.
+    ///
+    /// # Errors
+    /// If PostgreSQL refuses it, or if it is not known what became of it.
+    pub fn answer(&mut self, query: &Query) -> Result<Rows, DbError> {
+        let session = self.connected()?;
+        let answer = session.ask(query).map_err(db_error);
+        self.drop_if_closed();
+        answer
+    }
+
+    /// Waits for notifications, at most this long.
+    pub fn wait(&mut self, patience: Duration) {
+        let began = Instant::now();
+        if self.session.is_none() && began >= self.connect_after {
+            // Statements meet the same trouble, and the core tells of it.
+            let _ = self.connected();
+        }
+        let Some(session) = &mut self.session else {
+            std::thread::sleep(patience);
+            return;
+        };
+        let next = session.client.notifications().timeout_iter(patience).next();
+        if let Ok(Some(notification)) = next {
+            self.wakes
+                .push_back(Some(notification.payload().to_owned()));
+        }
+        self.drop_if_closed();
+    }
+
+    /// What has been heard since the last call: the payload of every notification, and `None` for
+    /// every new connection, because something may have been missed before it.
+    pub fn wakes(&mut self) -> impl Iterator<Item = Option<String>> {
+        if let Some(session) = &mut self.session {
+            let mut notifications = session.client.notifications();
+            // Those that came along with answers: this neither waits nor fails for want of any.
+            while let Ok(Some(notification)) = notifications.iter().next() {
+                self.wakes
+                    .push_back(Some(notification.payload().to_owned()));
+            }
+        }
+        self.drop_if_closed();
+        self.wakes.drain(..)
+    }
+
+    fn connected(&mut self) -> Result<&mut Session, DbError> {
+        if self.session.is_none() {
+            self.connect_after = Instant::now() + CONNECT_PAUSE;
+            let session = Session::begin(&self.target).map_err(connect_error)?;
+            self.session = Some(session);
+            self.wakes.push_back(None);
+        }
+        self.session.as_mut().ok_or_else(|| DbError {
+            sqlstate: None,
+            message: "no connection".to_owned(),
+        })
+    }
+
+    fn drop_if_closed(&mut self) {
+        self.session.take_if(|session| session.client.is_closed());
+    }
+}
+
+impl Session {
+    fn begin(target: &Target) -> Result<Self, postgres::Error> {
+        let mut client = target.connect()?;
+        client.batch_execute(session_settings())?;
+        client.batch_execute(&format!("listen {CHANNEL}"))?;
+        Ok(Self {
+            client,
+            statements: HashMap::new(),
+        })
+    }
+
+    fn ask(&mut self, query: &Query) -> Result<Rows, postgres::Error> {
+        let sql = query.sql();
+        let statement = match self.statements.get(sql) {
+            Some(statement) => statement.clone(),
+            None => {
+                if self.statements.len() >= STATEMENTS_MAX {
+                    self.statements.clear();
+                }
+                let statement = self.client.prepare(sql)?;
+                self.statements.insert(sql.to_owned(), statement.clone());
+                statement
+            }
+        };
+        let params = query.params();
+        let params: Vec<_> = params.iter().map(value).collect();
+        let rows = self.client.query(&statement, &params)?;
+        rows.iter().map(texts).collect()
+    }
+}
+
+/// Runs a script as one transaction and returns the database's name; what the server warns of goes
+/// to `warn`.
+///
+/// # Errors
+/// PostgreSQL's message.
+pub fn install(target: &Target, script: &str, warn: fn(message: &str)) -> Result<String, DbError> {
+    let mut client = target.connect_with_notices(warn).map_err(connect_error)?;
+    // Several statements in one message are one transaction.
+    client.batch_execute(script).map_err(db_error)?;
+    let row = client
+        .query_one("select current_database()::text", &[])
+        .map_err(db_error)?;
+    row.try_get(0).map_err(db_error)
+}
+
+fn value(param: &Param) -> &(dyn ToSql + Sync) {
+    match param {
+        Param::Floats(floats) => floats,
+        Param::Int(number) => number,
+        Param::Ints(numbers) => numbers,
+        Param::Text(text) => text,
+        Param::Texts(texts) => texts,
+    }
+}
+
+fn texts(row: &Row) -> Result<Vec<Option<String>>, postgres::Error> {
+    (0..row.len()).map(|column| row.try_get(column)).collect()
+}
+
+fn db_error(error: postgres::Error) -> DbError {
+    DbError {
+        sqlstate: error.code().map(|code| code.code().to_owned()),
+        message: message(&error),
+    }
+}
+
+/// Without an SQLSTATE, although the server may have said one: what it refuses while a connection
+/// is made says nothing of the statement.
+fn connect_error(error: postgres::Error) -> DbError {
+    DbError {
+        sqlstate: None,
+        message: message(&error),
+    }
+}
+
+fn message(error: &postgres::Error) -> String {
+    let Some(refusal) = error.as_db_error() else {
+        return chain(error);
+    };
+    let mut message = refusal.message().to_owned();
+    for (name, text) in [("detail", refusal.detail()), ("hint", refusal.hint())] {
+        if let Some(text) = text {
+            message.push_str(&format!("; {name}: {text}"));
+        }
+    }
+    message
+}

@@ -1,0 +1,37 @@
+//! `worker-blocking`: see `worker-blocking --help`.
+
+use std::process::ExitCode;
+
+use pgai_core::{Limits, Settings, Summary};
+use shell_blocking::Target;
+use shell_blocking::console::{self, Console};
+use shell_blocking::database;
+use shell_blocking::program::{Failure, Program};
+
+const SETUP: &str = include_str!("../../sql/setup.sql");
+
+fn main() -> ExitCode {
+    let limits = Limits {
+        batches: 1,
+        requests: 1,
+        ..Limits::default()
+    };
+    let program = Program {
+        name: "worker-blocking",
+        version: env!("CARGO_PKG_VERSION"),
+        limits,
+        install,
+        run,
+    };
+    program.main()
+}
+
+fn run(url: &str, settings: Settings, console: &Console) -> Result<Summary, Failure> {
+    shell_blocking::run(Target::parse(url)?, settings, console)
+}
+
+fn install(url: &str) -> Result<String, Failure> {
+    let warn = |message: &str| console::print(&format!("warning: {message}"));
+    database::install(&Target::parse(url)?, SETUP, warn)
+        .map_err(|error| Failure::Failed(error.to_string()))
+}

@@ -1,0 +1,32 @@
+//! SIGTERM and SIGINT: the first asks for the end, the second is the end.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
+
+use crate::program::{Failure, exit_code};
+
+/// Whether a signal has come.
+pub(crate) struct Signals {
+    came: Arc<AtomicBool>,
+}
+
+impl Signals {
+    pub(crate) fn new() -> Result<Self, Failure> {
+        let came = Arc::new(AtomicBool::new(false));
+        for signal in [SIGTERM, SIGINT] {
+            // In this order: the first signal finds the flag down, and then raises it. A second one
+            // ends the process whatever it is doing.
+            flag::register_conditional_shutdown(signal, exit_code(signal), Arc::clone(&came))
+                .and_then(|_| flag::register(signal, Arc::clone(&came)))
+                .map_err(|error| Failure::Failed(format!("listening for signals: {error}")))?;
+        }
+        Ok(Self { came })
+    }
+
+    pub(crate) fn ask_to_stop(&self) -> bool {
+        self.came.load(Ordering::Relaxed)
+    }
+}

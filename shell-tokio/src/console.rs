@@ -1,0 +1,121 @@
+//! What the operator sees: log lines on stdout and, with `--once` on a terminal, a progress bar.
+//!
+//! Both workers are made with this file (`shell-blocking` includes it by its path), so that they
+//! look the same.
+
+use std::io::{self, IsTerminal as _, Write as _};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressStyle};
+use pgai_core::log::{self, Format};
+use pgai_core::{Event, Level, Options};
+
+/// The place where a worker tells what it does.
+#[derive(Debug)]
+pub struct Console {
+    level: Level,
+    format: Format,
+    bar: Option<Bar>,
+}
+
+impl Console {
+    /// Looks as the options say; the bar is drawn on stderr, where that is a terminal.
+    #[must_use]
+    pub fn new(options: &Options) -> Self {
+        let bar = options.once() && io::stderr().is_terminal();
+        Self {
+            level: options.log_level(),
+            format: options.log_format(),
+            bar: bar.then(Bar::new),
+        }
+    }
+
+    /// Whether [`Event::Progress`] is wanted.
+    #[must_use]
+    pub const fn draws_progress(&self) -> bool {
+        self.bar.is_some()
+    }
+
+    /// Tells of what happened in the core.
+    pub fn tell(&self, event: &Event) {
+        if let Some(bar) = &self.bar
+            && let Event::Progress {
+                done,
+                waiting,
+                chunks,
+            } = event
+        {
+            bar.draw(*done, *waiting, *chunks);
+        } else if event.level() >= self.level {
+            self.print(&log::line(event, wall_time(), self.format));
+        }
+    }
+
+    /// Tells of what happened in the shell itself.
+    pub fn note(&self, level: Level, message: &str) {
+        if level >= self.level {
+            self.print(&log::note(level, message, wall_time(), self.format));
+        }
+    }
+
+    fn print(&self, line: &str) {
+        match &self.bar {
+            Some(bar) => bar.bar.suspend(|| print(line)),
+            None => print(line),
+        }
+    }
+}
+
+/// Prints a line, at once. A reader that has gone away is no reason to stop embedding.
+pub fn print(line: &str) {
+    let mut stdout = io::stdout().lock();
+    // One write for the whole line, so that lines of several processes do not mix.
+    let line = format!("{line}\n");
+    let _ = stdout
+        .write_all(line.as_bytes())
+        .and_then(|()| stdout.flush());
+}
+
+/// The time since 1970; a clock that stands before that is taken to stand at it.
+#[must_use]
+pub fn wall_time() -> Duration {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+}
+
+/// Rows done, rows waiting, chunks a second, time left.
+#[derive(Debug)]
+struct Bar {
+    bar: ProgressBar,
+    began: Instant,
+}
+
+impl Bar {
+    fn new() -> Self {
+        const LOOK: &str = "{bar:30} {pos} rows done, {msg}, {eta} left";
+        let style = ProgressStyle::with_template(LOOK)
+            .unwrap_or_else(|_| ProgressStyle::default_bar())
+            .progress_chars("=> ");
+        // There is nothing to show until the first count.
+        let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::hidden())
+            .with_style(style)
+            .with_finish(ProgressFinish::AndClear);
+        Self {
+            bar,
+            began: Instant::now(),
+        }
+    }
+
+    fn draw(&self, done: u64, waiting: u64, chunks: u64) {
+        #[expect(clippy::cast_precision_loss, reason = "it is shown without decimals")]
+        let rate = chunks as f64 / self.began.elapsed().as_secs_f64().max(0.001);
+        if self.bar.is_hidden() {
+            self.bar.set_draw_target(ProgressDrawTarget::stderr());
+        }
+        self.bar.set_length(done.saturating_add(waiting));
+        self.bar.set_position(done);
+        self.bar
+            .set_message(format!("{waiting} waiting, {rate:.0} chunks/s"));
+    }
+}

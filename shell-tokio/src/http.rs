@@ -1,0 +1,104 @@
+//! Providers through reqwest.
+
+use std::error::Error;
+use std::sync::{Arc, OnceLock};
+
+use pgai_core::{RESPONSE_BYTES_MAX, Request, RequestError, Response, authorize};
+use reqwest::redirect::Policy;
+use reqwest::{Client, Url};
+use rustls::{ClientConfig, RootCertStore};
+
+/// How the worker calls itself.
+const USER_AGENT: &str = concat!("pgai-worker-rs/", env!("CARGO_PKG_VERSION"));
+
+/// Sends requests, and keeps connections open for the next ones.
+#[derive(Debug, Default)]
+pub struct Http {
+    plain: OnceLock<Client>,
+    /// Made apart, because the system's certificates need some memory and may be missing where
+    /// nobody needs them.
+    secure: OnceLock<Client>,
+}
+
+impl Http {
+    /// Sends a request and reads the answer, whatever its status.
+    ///
+    /// # Errors
+    /// If there is no whole answer within the request's time, or if its secret is not there.
+    pub async fn answer(&self, request: Request) -> Result<Response, RequestError> {
+        let timeout = request.timeout;
+        let secret = request
+            .secret
+            .as_ref()
+            .and_then(|name| std::env::var(name).ok());
+        let request = authorize(request, secret.as_deref())?;
+        let mut request = reqwest::Request::try_from(request).map_err(request_error)?;
+        *request.timeout_mut() = Some(timeout);
+        let client = self.client(request.url())?;
+        let mut answer = client.execute(request).await.map_err(request_error)?;
+
+        let mut response = Response::new(vec![]);
+        *response.status_mut() = answer.status();
+        *response.version_mut() = answer.version();
+        *response.headers_mut() = std::mem::take(answer.headers_mut());
+        while let Some(chunk) = answer.chunk().await.map_err(request_error)? {
+            let body = response.body_mut();
+            if body.len() + chunk.len() > RESPONSE_BYTES_MAX {
+                let reason = format!("the answer is longer than {RESPONSE_BYTES_MAX} bytes");
+                return Err(RequestError::Broken(reason));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(response)
+    }
+
+    fn client(&self, url: &Url) -> Result<&Client, RequestError> {
+        let is_secure = url.scheme() == "https";
+        let place = if is_secure { &self.secure } else { &self.plain };
+        if let Some(client) = place.get() {
+            return Ok(client);
+        }
+        let client = client(is_secure).map_err(request_error)?;
+        Ok(place.get_or_init(|| client))
+    }
+}
+
+fn client(is_secure: bool) -> reqwest::Result<Client> {
+    let mut roots = RootCertStore::empty();
+    if is_secure {
+        // Those of the system, because a company may have its own. What cannot be read is left
+        // out: a provider that needs it cannot be verified, and the error says so.
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let tls = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("the provider knows TLS 1.2 and 1.3")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Client::builder()
+        .tls_backend_preconfigured(tls)
+        .redirect(Policy::none())
+        .no_proxy()
+        .user_agent(USER_AGENT)
+        .build()
+}
+
+/// The URL is left out: the core knows it.
+fn request_error(error: reqwest::Error) -> RequestError {
+    let error = error.without_url();
+    if error.is_timeout() {
+        return RequestError::Timeout;
+    }
+    let mut reason = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        reason.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    if error.is_connect() || error.is_builder() {
+        RequestError::Connect(reason)
+    } else {
+        RequestError::Broken(reason)
+    }
+}

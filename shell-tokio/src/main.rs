@@ -1,0 +1,66 @@
+//! `worker`: see `worker --help`.
+
+use std::process::ExitCode;
+
+use log::{LevelFilter, Log, Metadata, Record};
+use pgai_core::{Limits, Settings, Summary};
+use shell_tokio::console::{self, Console};
+use shell_tokio::database;
+use shell_tokio::program::{Failure, Program};
+use tokio::runtime::Builder;
+
+const SETUP: &str = include_str!("../../sql/setup.sql");
+
+fn main() -> ExitCode {
+    let program = Program {
+        name: "worker",
+        version: env!("CARGO_PKG_VERSION"),
+        limits: Limits::default(),
+        install,
+        run,
+    };
+    program.main()
+}
+
+fn run(url: &str, settings: Settings, console: &Console) -> Result<Summary, Failure> {
+    let options = database::options(url)?;
+    block_on(shell_tokio::run(options, settings, console))?
+}
+
+fn install(url: &str) -> Result<String, Failure> {
+    let options = database::options(url)?;
+    // sqlx tells of a server's notices through the crate `log` only.
+    if log::set_logger(&Notices).is_ok() {
+        log::set_max_level(LevelFilter::Warn);
+    }
+    block_on(database::install(options, SETUP))?.map_err(|error| Failure::Failed(error.to_string()))
+}
+
+/// One thread is enough: all that it does is wait.
+fn block_on<T>(work: impl Future<Output = T>) -> Result<T, Failure> {
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::Failed(format!("starting tokio: {error}")))?;
+    let done = runtime.block_on(work);
+    // Name resolution may still hold a thread: it is not waited for.
+    runtime.shutdown_background();
+    Ok(done)
+}
+
+/// Prints the warnings of the server.
+struct Notices;
+
+impl Log for Notices {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target() == "sqlx::postgres::notice" && metadata.level() <= LevelFilter::Warn
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if self.enabled(record.metadata()) {
+            console::print(&format!("warning: {}", record.args()));
+        }
+    }
+
+    fn flush(&self) {}
+}

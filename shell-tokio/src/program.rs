@@ -1,0 +1,130 @@
+//! What a worker's process does before and after it runs: command line, environment, exit code.
+//!
+//! Both workers are made with this file (`shell-blocking` includes it by its path), so that they
+//! behave the same.
+
+use std::collections::BTreeMap;
+use std::collections::hash_map::RandomState;
+use std::fmt;
+use std::hash::BuildHasher as _;
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+use pgai_core::{Command, Limits, Options, Settings, SettingsError, Summary};
+
+use crate::console::{self, Console};
+
+/// What tells one worker from another.
+#[derive(Clone, Copy, Debug)]
+pub struct Program {
+    /// The binary's name.
+    pub name: &'static str,
+    /// Its version.
+    pub version: &'static str,
+    /// The bounds on what it holds at a time.
+    pub limits: Limits,
+    /// Runs `setup.sql` on the database at a URL, in one transaction, and returns the database's
+    /// name.
+    pub install: fn(url: &str) -> Result<String, Failure>,
+    /// Runs the worker to its end.
+    pub run: fn(url: &str, settings: Settings, console: &Console) -> Result<Summary, Failure>,
+}
+
+/// Why a process ends without having done its work.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Failure {
+    /// Something did not work: exit code 1.
+    Failed(String),
+    /// It was called wrongly: exit code 2.
+    Usage(String),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Failed(reason) | Self::Usage(reason) => f.write_str(reason),
+        }
+    }
+}
+
+impl std::error::Error for Failure {}
+
+impl From<SettingsError> for Failure {
+    fn from(error: SettingsError) -> Self {
+        Self::Usage(error.to_string())
+    }
+}
+
+impl Program {
+    /// Does what the command line and the environment ask for.
+    #[must_use]
+    pub fn main(&self) -> ExitCode {
+        let environment = environment();
+        let arguments = std::env::args_os().map(|argument| argument.to_string_lossy().into_owned());
+        let done = match Command::parse(arguments, &environment, self.version) {
+            Ok(Command::Install(options)) => (self.install)(&options.db_url).map(|database| {
+                console::print(&format!("installed schema ai in {database}"));
+                ExitCode::SUCCESS
+            }),
+            Ok(Command::Run(options)) => self.work(&options, &environment),
+            Err(usage) if usage.code == 0 => {
+                console::print(usage.text.trim_end());
+                Ok(ExitCode::SUCCESS)
+            }
+            Err(usage) => {
+                complain(usage.text.trim_end());
+                Ok(ExitCode::from(usage.code))
+            }
+        };
+        done.unwrap_or_else(|failure| {
+            complain(&format!("error: {failure}"));
+            ExitCode::from(match failure {
+                Failure::Failed(_) => 1,
+                Failure::Usage(_) => 2,
+            })
+        })
+    }
+
+    fn work(
+        &self,
+        options: &Options,
+        environment: &BTreeMap<String, String>,
+    ) -> Result<ExitCode, Failure> {
+        let console = Console::new(options);
+        let version = format!("{} {}", self.name, self.version);
+        let mut settings =
+            options.settings(&version, environment, self.limits, console::wall_time());
+        settings.progress = console.draws_progress();
+        let summary = (self.run)(&options.db_url, settings, &console)?;
+        let failed = summary.failure.is_some() && options.exit_on_error();
+        Ok(if failed {
+            ExitCode::FAILURE
+        } else {
+            ExitCode::SUCCESS
+        })
+    }
+}
+
+/// The randomness of a worker: what the standard library got from the system for its hash maps.
+#[must_use]
+pub fn seed() -> u64 {
+    RandomState::new().hash_one(std::process::id())
+}
+
+/// The code of a process that a second signal ended, as shells count it.
+#[must_use]
+pub const fn exit_code(signal: i32) -> i32 {
+    128 + signal
+}
+
+/// Variables that are no UTF-8 are left out: no option and no secret can be one of them.
+fn environment() -> BTreeMap<String, String> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
+}
+
+fn complain(text: &str) {
+    // Where nobody reads stderr any more, the exit code has to do.
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}

@@ -1,0 +1,251 @@
+//! How to write a shell: a worker on smol, with sqlx towards PostgreSQL and ureq towards the
+//! providers. It passes the same conformance suite as the two workers that are shipped.
+//!
+//! All of it is one loop and a set of things that will come back. The loop does what
+//! [`Worker::poll`] says until that says `Wait`; then it waits for the first thing to come back,
+//! hands it to the worker, and begins again. Nothing here knows what a status code or an SQLSTATE
+//! means, when to try again, or how a table is named.
+
+use std::cell::RefCell;
+use std::future::{Future, pending};
+use std::io::ErrorKind;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::str::FromStr as _;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use async_signal::{Signal, Signals};
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use pgai_core::{
+    CHANNEL, DbError, Event, Output, Param, Query, QueryTicket, RESPONSE_BYTES_MAX, Request,
+    RequestError, RequestTicket, Response, Rows, Settings, Summary, Time, Worker, authorize,
+    session_settings,
+};
+use smol::Timer;
+use smol::future::FutureExt as _;
+use sqlx::postgres::{
+    PgConnectOptions, PgConnection, PgDatabaseError, PgListener, PgPoolOptions, PgRow,
+};
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgPool, Row as _};
+use ureq::tls::{RootCerts, TlsConfig};
+
+/// What comes back. A ticket comes back exactly once, with an answer or an error. What can come
+/// again brings itself along.
+enum Input {
+    Heard(Option<PgListener>, Option<String>),
+    Response(RequestTicket, Result<Response, RequestError>),
+    Rows(QueryTicket, Result<Rows, DbError>),
+    Signal(Signals),
+    TimeOver,
+}
+
+/// Runs a worker to its end. `seed` must differ from worker to worker.
+///
+/// # Errors
+/// If the URL or a setting is no good. Whatever happens later is the core's to judge.
+pub async fn run(
+    url: &str,
+    settings: Settings,
+    seed: u64,
+    tell: impl Fn(&Event),
+) -> Result<Summary> {
+    let options = PgConnectOptions::from_str(url)
+        .context("the database URL is malformed")?
+        .application_name("pgai-worker-rs");
+    // Not for statements: when there is no server it waits for one, and that is the core's part.
+    let pool = PgPoolOptions::new()
+        .max_connections(1)
+        .connect_lazy_with(options.clone());
+    let sessions = Rc::new(Sessions {
+        options,
+        idle: RefCell::default(),
+    });
+    let agent = agent();
+    let mut worker = Worker::new(settings, seed)?;
+    let began = Instant::now();
+    let now = || Time::new(began.elapsed());
+
+    // Futures in a set, not tasks on an executor: if one panics, so does the worker, and no ticket
+    // is lost without a word.
+    let mut inputs = FuturesUnordered::<Pin<Box<dyn Future<Output = Input>>>>::new();
+    inputs.push(Box::pin(listen(pool.clone(), None)));
+    inputs.push(Box::pin(signal(Signals::new([Signal::Int, Signal::Term])?)));
+    let mut is_stopping = false;
+    loop {
+        let until = loop {
+            match worker.poll(now()) {
+                Output::Event(event) => tell(&event),
+                Output::Query(ticket, query) => {
+                    let sessions = Rc::clone(&sessions);
+                    inputs.push(Box::pin(async move {
+                        Input::Rows(ticket, answer_query(&sessions, &query).await)
+                    }));
+                }
+                Output::Request(ticket, request) => {
+                    let agent = agent.clone();
+                    let answer = smol::unblock(move || answer_request(&agent, request));
+                    inputs.push(Box::pin(async { Input::Response(ticket, answer.await) }));
+                }
+                Output::Stopped(summary) => return Ok(summary),
+                Output::Wait(until) => break until,
+            }
+        };
+        // The set is never empty: the listener and the signals are always in it.
+        let next = async { inputs.next().await.unwrap_or(Input::TimeOver) };
+        match next.or(time_over(began, until)).await {
+            Input::Heard(listener, payload) => {
+                worker.wake(payload.as_deref());
+                inputs.push(Box::pin(listen(pool.clone(), listener)));
+            }
+            Input::Response(ticket, answer) => worker.handle_response(now(), ticket, answer),
+            Input::Rows(ticket, rows) => worker.handle_rows(now(), ticket, rows),
+            Input::Signal(_) if is_stopping => std::process::exit(130),
+            Input::Signal(signals) => {
+                is_stopping = true;
+                worker.stop();
+                inputs.push(Box::pin(signal(signals)));
+            }
+            Input::TimeOver => {}
+        }
+    }
+}
+
+/// Wake-ups are rounded up: a timer never fires early.
+async fn time_over(began: Instant, until: Option<Time>) -> Input {
+    match until.and_then(|until| began.checked_add(until.since_start())) {
+        Some(until) => Timer::at(until).await,
+        None => pending().await,
+    };
+    Input::TimeOver
+}
+
+async fn signal(mut signals: Signals) -> Input {
+    if signals.next().await.is_none() {
+        pending::<()>().await;
+    }
+    Input::Signal(signals)
+}
+
+/// The database, and the connections to it that nobody is using.
+struct Sessions {
+    options: PgConnectOptions,
+    idle: RefCell<Vec<PgConnection>>,
+}
+
+/// One statement, one transaction: outside of a block that is what PostgreSQL does by itself.
+async fn answer_query(sessions: &Sessions, query: &Query) -> Result<Rows, DbError> {
+    // The server ends a statement after 60 seconds; if it does not say so, it is gone.
+    let silence = async {
+        Timer::after(Duration::from_secs(70)).await;
+        Err(sqlx::Error::Io(ErrorKind::TimedOut.into()))
+    };
+    let rows = ask(sessions, query).or(silence).await;
+    rows.map_err(|error| db_error(&error))
+}
+
+/// A connection that met any trouble is not used again.
+async fn ask(sessions: &Sessions, query: &Query) -> sqlx::Result<Rows> {
+    let idle = sessions.idle.borrow_mut().pop();
+    let mut connection = match idle {
+        Some(connection) => connection,
+        None => {
+            let mut connection = PgConnection::connect_with(&sessions.options).await?;
+            connection.execute(session_settings()).await?;
+            connection
+        }
+    };
+    // The text is the same for every query of its kind, and sqlx keeps it prepared.
+    let mut statement = sqlx::query(AssertSqlSafe(query.sql().to_owned()));
+    for param in query.params() {
+        statement = match param {
+            Param::Floats(floats) => statement.bind(floats),
+            Param::Int(number) => statement.bind(number),
+            Param::Ints(numbers) => statement.bind(numbers),
+            Param::Text(text) => statement.bind(text),
+            Param::Texts(texts) => statement.bind(texts),
+        };
+    }
+    let rows = statement.fetch_all(&mut connection).await?;
+    sessions.idle.borrow_mut().push(connection);
+    let texts = |row: &PgRow| (0..row.len()).map(|column| row.try_get(column)).collect();
+    rows.iter().map(texts).collect()
+}
+
+/// Only what PostgreSQL itself says has an SQLSTATE. Of everything else it is not known what became
+/// of the statement.
+fn db_error(error: &sqlx::Error) -> DbError {
+    let refusal = error
+        .as_database_error()
+        .and_then(|error| error.try_downcast_ref::<PgDatabaseError>());
+    DbError {
+        sqlstate: refusal.map(|refusal| refusal.code().to_owned()),
+        message: refusal.map_or_else(|| error.to_string(), |refusal| refusal.message().to_owned()),
+    }
+}
+
+/// The next notification's payload, or `None` when listening begins anew: something may have been
+/// missed before.
+async fn listen(pool: PgPool, listener: Option<PgListener>) -> Input {
+    if let Some(mut listener) = listener
+        && let Ok(Some(notification)) = listener.try_recv().await
+    {
+        let payload = notification.payload().to_owned();
+        return Input::Heard(Some(listener), Some(payload));
+    }
+    loop {
+        if let Ok(mut listener) = PgListener::connect_with(&pool).await
+            && listener.listen(CHANNEL).await.is_ok()
+        {
+            return Input::Heard(Some(listener), None);
+        }
+        Timer::after(Duration::from_secs(1)).await;
+    }
+}
+
+/// Every status is an answer, a redirect is one, too, and no proxy is asked.
+fn agent() -> ureq::Agent {
+    let tls = TlsConfig::builder()
+        .root_certs(RootCerts::PlatformVerifier)
+        .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()));
+    ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .proxy(None)
+        .tls_config(tls.build())
+        .build()
+        .new_agent()
+}
+
+/// The secret's value is touched by `authorize` only.
+fn answer_request(agent: &ureq::Agent, request: Request) -> Result<Response, RequestError> {
+    let timeout = request.timeout;
+    let secret = request
+        .secret
+        .as_ref()
+        .and_then(|name| std::env::var(name).ok());
+    let request = agent
+        .configure_request(authorize(request, secret.as_deref())?)
+        .timeout_global(Some(timeout))
+        .build();
+    let (parts, mut body) = agent.run(request).map_err(request_error)?.into_parts();
+    let body = body.with_config().limit(RESPONSE_BYTES_MAX as u64);
+    let body = body.read_to_vec().map_err(request_error)?;
+    Ok(Response::from_parts(parts, body))
+}
+
+fn request_error(error: ureq::Error) -> RequestError {
+    use ureq::Error::{ConnectionFailed, HostNotFound, Io, Timeout};
+    let reason = error.to_string();
+    if matches!(error, Timeout(_)) {
+        RequestError::Timeout
+    } else if matches!(error, ConnectionFailed | HostNotFound)
+        || matches!(&error, Io(error) if error.kind() == ErrorKind::ConnectionRefused)
+    {
+        RequestError::Connect(reason)
+    } else {
+        RequestError::Broken(reason)
+    }
+}
