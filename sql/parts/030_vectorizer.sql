@@ -19,8 +19,9 @@ create table if not exists ai.vectorizer
 );
 comment on table ai.vectorizer is 'The vectorizers: what each one reads, how it chunks and embeds, where it writes.';
 
--- A queue item gets a new number from here with every change of its row. Numbers never repeat.
-create sequence if not exists ai._generation as bigint;
+-- A queue item gets a new number from here with every change of its row. Numbers never repeat; sessions take
+-- them by the hundred, because their order means nothing.
+create sequence if not exists ai._generation as bigint cache 100;
 comment on sequence ai._generation is 'Numbers the changes of queued rows: a worker commits only what it has read.';
 
 create or replace function ai._vectorizer_changed() returns trigger

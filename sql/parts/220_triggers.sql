@@ -144,12 +144,14 @@ begin
                 -- The plan is kept from the first call, which may have seen one row or all of them.
                 settings = 'set enable_hashjoin = off set enable_mergejoin = off set enable_seqscan = off';
             when 'update' then
+                -- One pass over both images: a row whose key changed stands on one side only.
                 selects = format
-                ( 'select %1$s from %3$s join %4$s on %5$s where %6$s '
-                  'union select %2$s from %4$s where not exists (select from %3$s where %5$s) '
-                  'union select %1$s from %3$s where not exists (select from %4$s where %5$s)'
-                , ai._vectorizer_key_list(source, 'n'), ai._vectorizer_key_list(source, 'o')
-                , new_set, old_set, same_key, changed);
+                ( 'select %1$s%2$s from %3$s full join %4$s on %5$s where n.%6$I is null or o.%6$I is null or %7$s'
+                , distinctly
+                , (select string_agg(format('coalesce(n.%1$I, o.%1$I)', k.name), ', ' order by k.pknum)
+                   from ai._vectorizer_key(source) k)
+                , old_set, new_set, same_key
+                , (select k.name from ai._vectorizer_key(source) k where k.pknum = 1), changed);
                 cleanup = format
                 ( 'if exists (select from %s where not exists (select from %s where %s)) then %s; end if'
                 , old_set, new_set, same_key, orphans);

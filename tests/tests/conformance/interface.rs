@@ -98,3 +98,34 @@ pub(crate) fn progress_is_tracked(shell: &str) {
         .get(0);
     assert!(version.starts_with(shell), "{version}");
 }
+
+pub(crate) fn install_puts_the_schema_in_and_runs_again(shell: &str) {
+    let database = Server::shared().database();
+    for round in 1..=2 {
+        let (code, said) = run(shell, &["install", "--db-url", database.url()], &[]);
+        assert_eq!(code, Some(0), "round {round}: {said}");
+        assert!(said.contains("installed"), "{said}");
+        assert!(
+            !said.contains("already exists"),
+            "a second run is no cause for alarm: {said}"
+        );
+    }
+    let (code, said) = run(shell, &["--once"], &[("DB_URL", database.url())]);
+    assert_eq!(code, Some(0), "{said}");
+
+    // A role without rights changes nothing, and the message is PostgreSQL's.
+    let nobody = Server::shared().database();
+    nobody.client().batch_execute("create extension vector; drop role if exists nobody_at_all; create role nobody_at_all login").unwrap();
+    let url = nobody.url().replace("postgres@", "nobody_at_all@");
+    assert_ne!(url, nobody.url());
+    let (code, said) = run(shell, &["install", "--db-url", &url], &[]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("permission denied"), "{said}");
+    let schemas = "select count(*) from pg_namespace where nspname = 'ai'";
+    let count: i64 = nobody.client().query_one(schemas, &[]).unwrap().get(0);
+    assert_eq!(count, 0);
+    nobody
+        .client()
+        .batch_execute("drop role nobody_at_all")
+        .unwrap();
+}

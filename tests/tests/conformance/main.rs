@@ -50,3 +50,11 @@ conformance! {
     troubles::a_wrong_dimension_is_one_error,
     troubles::errors_of_the_provider_burn_nothing,
 }
+
+/// The example of a shell installs nothing, so this is for the two workers that are shipped.
+#[test]
+fn install_puts_the_schema_in_and_runs_again() {
+    for shell in ["worker", "worker-blocking"] {
+        interface::install_puts_the_schema_in_and_runs_again(shell);
+    }
+}
