@@ -102,6 +102,8 @@ pub enum Event {
         failed: u64,
         /// Rows that wait for a later attempt, if `--once` counted them.
         waiting: Option<u64>,
+        /// What failed as a whole, if something did.
+        failure: Option<String>,
     },
     /// The worker was asked to stop.
     Stopping {
@@ -140,8 +142,14 @@ impl Event {
             | Self::Resumed { .. }
             | Self::Running { .. }
             | Self::Started { .. }
-            | Self::Stopped { .. }
             | Self::Stopping { .. } => Level::Info,
+            Self::Stopped { failure, .. } => {
+                if failure.is_some() {
+                    Level::Error
+                } else {
+                    Level::Info
+                }
+            }
             Self::DatabaseTrouble { .. } | Self::NoVectorizers => Level::Warning,
             Self::RowFailed { retry_in, .. } => {
                 if retry_in.is_some() {
@@ -162,7 +170,7 @@ impl Event {
     pub fn message(&self) -> String {
         match self {
             Self::Committed { .. } => "rows embedded".to_owned(),
-            Self::DatabaseTrouble { .. } => "the database does not do as asked".to_owned(),
+            Self::DatabaseTrouble { reason, .. } => reason.clone(),
             Self::Finished { .. } => "finished processing vectorizer".to_owned(),
             Self::InvalidVectorizers { wanted, got } => {
                 format!("invalid vectorizers, wanted: {wanted:?}, got: {got:?}")
@@ -199,9 +207,7 @@ impl Event {
                 ("chunks_embedded", embedded.to_string()),
                 ("chunks_reused", reused.to_string()),
             ],
-            Self::DatabaseTrouble { reason, retry_in } => {
-                vec![("reason", reason.clone()), ("retry_in", seconds(*retry_in))]
-            }
+            Self::DatabaseTrouble { retry_in, .. } => vec![("retry_in", seconds(*retry_in))],
             Self::Finished {
                 vectorizer,
                 items,
@@ -260,9 +266,11 @@ impl Event {
                 rows,
                 failed,
                 waiting,
+                failure,
             } => {
                 let mut fields = vec![("rows", rows.to_string()), ("failed", failed.to_string())];
                 fields.extend(waiting.map(|waiting| ("waiting", waiting.to_string())));
+                fields.extend(failure.clone().map(|failure| ("failure", failure)));
                 fields
             }
             Self::Stopping { batches } => vec![("batches", batches.to_string())],

@@ -155,7 +155,10 @@ impl Command {
         environment: &BTreeMap<String, String>,
         version: &'static str,
     ) -> Result<Self, Usage> {
-        let mut command = CommandLine::command().version(version);
+        let mut arguments = arguments.into_iter().peekable();
+        let program = arguments.peek().map(String::as_str).unwrap_or_default();
+        let name = program.rsplit('/').next().unwrap_or_default().to_owned();
+        let mut command = CommandLine::command().name(name).version(version);
         for (option, value) in from_environment(environment) {
             command = command.mut_arg(option, |argument| argument.default_value(value));
         }

@@ -112,6 +112,7 @@ impl Worker {
             rows: self.summary.rows,
             failed: self.summary.failed,
             waiting,
+            failure: self.summary.failure.clone(),
         });
     }
 

@@ -119,7 +119,10 @@ impl Worker {
         self.database.failures += 1;
         let retry_in = retry::DATABASE.wait(self.database.failures, &mut self.random);
         self.database.retry_at = self.now + retry_in;
-        let reason = format!("unable to connect to database: {error}");
+        let reason = match &error.sqlstate {
+            None => format!("unable to connect to database: {error}"),
+            Some(_) => format!("the database is not available: {error}"),
+        };
         self.events.push_back(Event::DatabaseTrouble {
             reason: reason.clone(),
             retry_in,
