@@ -4,6 +4,7 @@ pub mod cranfield;
 pub mod hand;
 pub mod postgres;
 pub mod process;
+pub mod python;
 pub mod shell_smol;
 pub mod stub;
 pub mod world;

@@ -18,6 +18,8 @@ use anyhow::{Context, Result, ensure};
 
 use cluster::Cluster;
 
+pub(crate) use install::target_directory;
+
 /// A PostgreSQL server: one for the whole test process, or a test's own.
 ///
 /// One that was started here ends with the test process, however that ends.

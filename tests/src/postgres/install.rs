@@ -199,7 +199,7 @@ impl Account {
 /// The workspace's target directory, which outlives a test run.
 ///
 /// The running test tells best: cargo takes it from flags, variables and several files.
-fn target_directory() -> Result<PathBuf> {
+pub(crate) fn target_directory() -> Result<PathBuf> {
     let exe = std::env::current_exe()?;
     let marked = exe
         .ancestors()
