@@ -123,6 +123,10 @@ fn answer(agent: &Agent, request: Request) -> Result<Response, RequestError> {
     Ok(Response::from_parts(parts, body))
 }
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the crate may get further errors"
+)]
 fn request_error(error: Error) -> RequestError {
     let reason = error.to_string();
     match &error {
@@ -134,8 +138,6 @@ fn request_error(error: Error) -> RequestError {
         | Error::HostNotFound
         | Error::Rustls(_)
         | Error::Tls(_) => RequestError::Connect(reason),
-        // The crate may get further ones.
-        #[expect(clippy::wildcard_enum_match_arm, reason = "not our enum")]
         _ => RequestError::Broken(reason),
     }
 }

@@ -89,10 +89,14 @@ impl Database {
     pub async fn answer(&self, query: &Query) -> Result<Rows, DbError> {
         // The semaphore is never closed; without a turn the statement would only be early.
         let _turn = self.turns.acquire().await;
-        within(STATEMENT_TIMEOUT, "the statement", self.ask(query)).await
+        let answer = within(STATEMENT_TIMEOUT, "the statement", self.ask(query)).await;
+        if let Err(DbError { sqlstate: None, .. }) = answer {
+            self.drop_idle().await;
+        }
+        answer
     }
 
-    /// A connection that broke, or whose answer was not waited for, is dropped.
+    /// A connection that broke, or whose answer is not waited for, is dropped.
     async fn ask(&self, query: &Query) -> Result<Rows, DbError> {
         let idle = self.idle.lock().await.pop();
         let mut connection = match idle {
@@ -100,18 +104,19 @@ impl Database {
             None => connect(&self.options).await?,
         };
         let answer = statement(query).fetch_all(&mut connection).await;
-        let mut idle = self.idle.lock().await;
-        match &answer {
-            Err(error) if !leaves_the_session(error) => {
-                // Whatever ended this session has most likely ended the others, too.
-                idle.clear();
-            }
-            Err(_) | Ok(_) => idle.push(connection),
+        if answer.as_ref().err().is_none_or(leaves_the_session) {
+            self.idle.lock().await.push(connection);
+        } else {
+            self.drop_idle().await;
         }
-        drop(idle);
         answer
             .and_then(|rows| rows.iter().map(texts).collect())
             .map_err(db_error)
+    }
+
+    /// What ended one session has most likely ended the others, too.
+    async fn drop_idle(&self) {
+        self.idle.lock().await.clear();
     }
 }
 
@@ -281,4 +286,29 @@ fn message(error: &sqlx::Error) -> String {
         }
     }
     message
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_schemes_are_understood_and_nothing_else() {
+        for url in ["postgres://u:p@h:5433/d", "postgresql://u:p@h:5433/d"] {
+            let options = options(url).unwrap();
+            assert_eq!(options.get_database(), Some("d"));
+            assert_eq!(options.get_port(), 5433);
+        }
+        for url in ["", "host=h", "mysql://h", "postgres://h:port/d"] {
+            assert!(matches!(options(url), Err(Failure::Usage(_))), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_does_not_show_the_password() {
+        for url in ["postgres://u:secret@h:x/d", "mysql://u:secret@h"] {
+            let failure = options(url).unwrap_err();
+            assert!(!failure.to_string().contains("secret"), "{failure}");
+        }
+    }
 }
