@@ -57,10 +57,14 @@ fn write(
         }
         Format::Text => {
             let stamp = stamp.strftime("%Y-%m-%d %H:%M:%S");
+            let message = message.replace(char::is_control, " ");
             let mut line = format!("{stamp} [{:<8}] {message:<30}", level.name());
             for (name, value) in fields {
                 // A formatter that writes to a string cannot fail.
-                let _ = if value.is_empty() || value.contains([' ', '"', '\n', '=']) {
+                let _ = if value.is_empty()
+                    || value.contains([' ', '"', '='])
+                    || value.contains(char::is_control)
+                {
                     write!(line, " {name}={value:?}")
                 } else {
                     write!(line, " {name}={value}")

@@ -2,6 +2,7 @@
 //! shell hands in its arguments and its environment.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
@@ -50,7 +51,7 @@ enum Action {
 }
 
 /// The options of a worker.
-#[derive(Args, Clone, Debug)]
+#[derive(Args, Clone)]
 pub struct Options {
     // The default is not shown: it may come from the environment and hold a password.
     /// The database, as a URL: postgres://user:password@host:port/name
@@ -300,6 +301,16 @@ impl Options {
             wall_start,
             ..Settings::new(version)
         }
+    }
+}
+
+/// Without the database's URL, which may hold a password.
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options")
+            .field("once", &self.once)
+            .field("poll_interval", &self.poll_interval)
+            .finish_non_exhaustive()
     }
 }
 

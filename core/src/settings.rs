@@ -191,16 +191,18 @@ fn is_within(host: &str, domain: &str) -> bool {
 }
 
 /// Whether a host is this machine or one of a private network: an address of RFC 1918 or RFC 4193,
-/// or a name without a dot, such as a Compose service.
+/// or a name without a dot that begins with a letter, such as a Compose service. (`134744072` and
+/// `0x08080808` are public addresses in disguise, 169.254.169.254 is a cloud's metadata service.)
 fn is_local(host: &str) -> bool {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     if let Ok(address) = bare.parse::<std::net::Ipv4Addr>() {
-        return address.is_loopback() || address.is_private() || address.is_link_local();
+        return address.is_loopback() || address.is_private();
     }
     if let Ok(address) = bare.parse::<std::net::Ipv6Addr>() {
         return address.is_loopback() || address.is_unique_local();
     }
-    !bare.contains('.') || bare.ends_with(".internal") || bare.ends_with(".local")
+    let is_name = bare.starts_with(|c: char| c.is_ascii_alphabetic()) && !bare.contains(['.', ':']);
+    is_name || bare == "host.docker.internal" || bare.ends_with(".local")
 }
 
 #[cfg(test)]
@@ -237,6 +239,10 @@ mod tests {
     #[test]
     fn a_key_goes_nowhere_else_and_the_refusal_names_the_flag() {
         for host in [
+            "134744072",
+            "0x08080808",
+            "169.254.169.254",
+            "metadata.google.internal",
             "evil.com",
             "openai.com.evil.com",
             "notopenai.com",

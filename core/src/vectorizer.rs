@@ -173,8 +173,10 @@ impl Profile {
             provider,
             time_zone: definition.time_zone.clone(),
             rows,
-            concurrency: processing.and_then(|processing| processing.concurrency),
-            attempts_max: config.loading.retries.unwrap_or(RETRIES) + 1,
+            concurrency: processing
+                .and_then(|processing| processing.concurrency)
+                .map(|n| n.max(1)),
+            attempts_max: config.loading.retries.unwrap_or(RETRIES).saturating_add(1),
         })
     }
 }

@@ -67,11 +67,12 @@ declare
     definitions text = ai._vectorizer_key_definitions(source);
     keys text = ai._vectorizer_key_list(source);
 begin
-    -- One item for each key, whatever happens to its row; workers claim in the order of queued_at.
+    -- One item for each key, whatever happens to its row; workers claim in the order of queued_at. (Primary
+    -- keys rather than unique ones: a publication of all tables needs a replica identity.)
     execute format
     ( 'create table %s (%s, queued_at timestamptz not null default now(), '
       'loading_retries int4 not null default 0, loading_retry_after timestamptz, '
-      '_generation bigint not null default nextval(''ai._generation''), unique (%s))'
+      '_generation bigint not null default nextval(''ai._generation''), primary key (%s))'
     , queue, definitions, keys
     );
     execute format('create index on %s (queued_at)', queue);
@@ -85,10 +86,9 @@ begin
     execute format('comment on table %s is %L', lease, format('Which keys of %s a worker is on, and until when.', source));
     execute format
     ( 'create table %s (%s, created_at timestamptz not null default now(), '
-      'failure_step text not null default '''', failure_reason text not null default '''')'
-    , failed, definitions
+      'failure_step text not null default '''', failure_reason text not null default '''', primary key (%s))'
+    , failed, definitions, keys
     );
-    execute format('create index on %s (%s)', failed, keys);
     execute format('comment on table %s is %L', failed, format('Keys of %s that were given up, and why.', source));
     execute format('create sequence %s as bigint minvalue 0 start 0', bell);
     execute format('comment on sequence %s is %L', bell

@@ -135,7 +135,8 @@ begin
     , failed_table, name );
     perform ai._vectorizer_grant(source, id, roles);
     if enqueue_existing then
-        execute format('insert into %I.%I (%3$s) select %3$s from %4$s'
+        -- Each at its own moment, so that claims can begin behind what they have seen.
+        execute format('insert into %I.%I (%3$s, queued_at) select %3$s, clock_timestamp() from %4$s'
             , queue_schema, queue_table, ai._vectorizer_key_list(source), source);
     end if;
     return id;

@@ -61,11 +61,6 @@ impl Hand {
             .expect("a statement in the worker's session");
     }
 
-    /// Lets time pass, for the worker only.
-    pub fn pass(&mut self, time: Duration) {
-        self.now += time;
-    }
-
     /// Goes on until the worker wants a statement that `wanted` knows, and leaves that for
     /// [`Hand::run`].
     ///
@@ -131,8 +126,11 @@ impl Hand {
     /// Answers what is asked, or lets time pass if nothing is.
     fn go_on(&mut self, next: Option<Time>) {
         if let Some(asked) = self.queries.pop() {
-            // What an error means is the worker's affair.
-            let _ = self.run(asked);
+            // What an error means is the worker's affair, unless it is ours.
+            if let Err(error) = self.run(asked) {
+                let code = error.sqlstate.as_deref().unwrap_or_default();
+                assert!(!code.starts_with("42"), "{error}");
+            }
         } else if let Some((ticket, request)) = self.requests.pop() {
             let answer = self.embed(&request);
             self.worker.handle_response(self.time(), ticket, Ok(answer));

@@ -200,7 +200,9 @@ fn edits_that_are_not_committed_when_the_worker_writes() {
             // The application holds the item: the worker must neither wait nor write.
             let mut session = stage.session("begin");
             session.batch_execute(edit).unwrap();
-            hand.run(asked).unwrap();
+            let answer = hand.run(asked).unwrap();
+            let outcomes: Vec<_> = answer.iter().filter_map(|row| row[1].as_deref()).collect();
+            assert!(outcomes.contains(&"busy"), "{outcomes:?}");
             session.batch_execute(end).unwrap();
             hand.finish();
             stage.assert_true();

@@ -165,6 +165,10 @@ fn post(url: &http::Uri, body: &Value, secret: Option<String>, timeout: Duration
 
 /// The address of `path` below a base URL.
 fn endpoint(base_url: &str, path: &str) -> Result<http::Uri, String> {
+    // Not echoed: it may hold a password, and this text goes to logs and tables.
+    if base_url.contains('@') {
+        return Err("embedding config: base_url must not hold a user or a password".to_owned());
+    }
     let url = format!("{}/{path}", base_url.trim_end_matches('/'));
     let refused = |reason: &str| format!("embedding config: base_url {base_url:?}: {reason}");
     let uri: http::Uri = url.parse().map_err(|_| refused("this is no URL"))?;

@@ -114,35 +114,45 @@ fn message(body: &[u8]) -> String {
 /// A provider's words as they may stand in logs and tables: cut, on one line, and without anything
 /// that looks like a key.
 pub(crate) fn brief(text: &str) -> String {
-    let words = text.split_whitespace().map(|word| {
-        let bare = word.trim_matches(|c: char| !c.is_ascii_alphanumeric());
+    const BYTES_MAX: usize = 400;
+    let plain: String = text
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect();
+    let mut brief = plain
+        .split_whitespace()
+        .map(redacted)
+        .collect::<Vec<_>>()
+        .join(" ");
+    if brief.len() > BYTES_MAX {
+        let end = brief
+            .char_indices()
+            .map(|(at, _)| at)
+            .take_while(|at| *at <= BYTES_MAX)
+            .last();
+        brief.truncate(end.unwrap_or(0));
+        brief.push_str("...");
+    }
+    brief
+}
+
+/// A word without what begins like a provider's key, wherever in it that begins.
+fn redacted(word: &str) -> String {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    let mut clean = String::new();
+    for part in word.split_inclusive(|c| !is_part(c)) {
+        let bare = part.trim_end_matches(|c| !is_part(c));
         let key = ["sk-", "pa-", "hf_", "AIza"]
             .iter()
             .any(|start| bare.starts_with(start));
         if key && bare.len() > 8 {
-            "[redacted]"
+            clean.push_str("[redacted]");
+            clean.push_str(&part[bare.len()..]);
         } else {
-            word
-        }
-    });
-    let mut brief = String::new();
-    for word in words {
-        if !brief.is_empty() {
-            brief.push(' ');
-        }
-        brief.push_str(word);
-        if brief.len() > 400 {
-            let end = brief
-                .char_indices()
-                .map(|(at, _)| at)
-                .take_while(|at| *at <= 400)
-                .last();
-            brief.truncate(end.unwrap_or(0));
-            brief.push('…');
-            break;
+            clean.push_str(part);
         }
     }
-    brief
+    clean
 }
 
 #[cfg(test)]
@@ -218,8 +228,12 @@ mod tests {
         };
         assert_eq!(
             reason,
-            "401 Unauthorized: Incorrect API key provided: [redacted]"
+            "401 Unauthorized: Incorrect API key provided: [redacted]."
         );
         assert!(brief(&"é ".repeat(5000)).len() < 410);
+        assert_eq!(
+            brief("{\"k\":\"sk-proj-abcdefgh\"}\0x"),
+            "{\"k\":\"[redacted]\"} x"
+        );
     }
 }

@@ -166,13 +166,13 @@ with input as materialized (
   from item m join input i on i.n = m.n join {lease} l on {l=i}
   where l._claim = $1::bigint
   for update of l skip locked
-), replaced as (
-  delete from {failed} f using held h join input i on i.n = h.n
-  where h.same and i.retry is null and {f=i}
 ), given_up as (
   insert into {failed} ({keys}, failure_step, failure_reason)
   select {i.keys}, i.step, i.reason from held h join input i on i.n = h.n
   where h.same and i.retry is null
+  on conflict ({keys}) do update
+  set created_at = now(), failure_step = excluded.failure_step,
+    failure_reason = excluded.failure_reason
 ), gone as (
   delete from {queue} q using held h join input i on i.n = h.n
   where h.same and i.retry is null and {q=i}

@@ -6,7 +6,7 @@
 //! ```
 //! A batch has at most one statement in flight, so its statements never meet each other.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -111,6 +111,10 @@ pub(super) enum Step {
     Release,
 }
 
+/// A row is tried at least this often, even if its vectorizer allows no retries: a worker that was
+/// killed says nothing about the rows that it held. (From the third time on it is claimed alone.)
+const SILENT_MAX: u32 = 4;
+
 /// What a statement's answer brought about.
 #[derive(Debug, Default)]
 pub(super) struct Report {
@@ -129,7 +133,7 @@ impl Batch {
     ) -> Self {
         let rows = items.into_iter().map(|item| {
             // Something about this row keeps killing workers: it is not tried for ever.
-            let state = if item.silent > profile.attempts_max {
+            let state = if item.silent > profile.attempts_max.max(SILENT_MAX) {
                 RowState::Failed(Failure::abandoned(item.silent - 1))
             } else {
                 RowState::Unread
@@ -168,6 +172,23 @@ impl Batch {
                 .all(|row| matches!(row.state, RowState::Over))
     }
 
+    /// Sends nothing more; what is finished is committed, the rest is given back.
+    pub(super) fn drain(&mut self) {
+        self.draining = true;
+        self.spans.clear();
+    }
+
+    /// Gives everything back as it is, because nothing can be written.
+    pub(super) fn give_back(&mut self) {
+        self.drain();
+        self.leaving = true;
+        for row in &mut self.rows {
+            if !matches!(row.state, RowState::Over) {
+                row.state = RowState::Unread;
+            }
+        }
+    }
+
     /// Gives up on all rows without a word to the database: their leases run out.
     pub(super) fn abandon(&mut self) {
         self.spans.clear();
@@ -200,11 +221,15 @@ impl Batch {
         if self.query_out || now < self.not_before {
             return None;
         }
-        let next = self
-            .commit(limits)
+        // A row that somebody holds must not keep the others from being read or given back.
+        let is_stuck = self.troubles > 0;
+        let extend = (!self.leaving).then(|| self.extend(now, lease, timeout));
+        let next = extend
+            .flatten()
+            .or_else(|| is_stuck.then(|| self.release().or_else(|| self.read(limits)))?)
+            .or_else(|| self.commit(limits))
             .or_else(|| self.fail(random))
             .or_else(|| self.release())
-            .or_else(|| self.extend(now, lease, timeout))
             .or_else(|| self.read(limits));
         self.query_out = next.is_some();
         next
@@ -339,7 +364,13 @@ impl Batch {
 
     fn release(&self) -> Option<(Step, Query)> {
         let done_waiting = self.leaving || (self.draining && self.requests_out == 0);
-        let rows = self.numbers(|state| matches!(state, RowState::Planned(_) | RowState::Unread));
+        let rows = self.numbers(|state| match state {
+            // These are still being written, unless there is no time for that.
+            RowState::Failed(_) => self.leaving,
+            RowState::Planned(_) => self.leaving || !self.is_ready(state),
+            RowState::Unread => true,
+            RowState::Over => false,
+        });
         if !done_waiting || rows.is_empty() {
             return None;
         }
@@ -365,14 +396,14 @@ impl Batch {
         (!rows.is_empty()).then_some((Step::Extend { rows, asked: now }, query))
     }
 
-    /// Unread rows, once the rows of the last read are out of the way: that bounds the memory.
+    /// Unread rows, once the rows of the last read are out of the way, or wait for a lock only: that
+    /// bounds the memory.
     fn read(&self, limits: Limits) -> Option<(Step, Query)> {
         let rows = self.some_of(self.numbers(|state| matches!(state, RowState::Unread)));
-        let busy = self
-            .rows
-            .iter()
-            .any(|row| matches!(row.state, RowState::Planned(_)));
-        if rows.is_empty() || busy || self.draining {
+        let is_waiting =
+            |row: &RowWork| matches!(row.state, RowState::Planned(_)) && !self.is_ready(&row.state);
+        let is_asking = self.requests_out > 0 || !self.spans.is_empty();
+        if rows.is_empty() || is_asking || self.draining || self.rows.iter().any(is_waiting) {
             return None;
         }
         let query = Query::Read {
@@ -385,9 +416,16 @@ impl Batch {
 
     /// Takes the answer to a read: chunks, formats and compares each row that came.
     pub(super) fn handle_read(&mut self, asked: &[usize], answer: Rows, limits: Limits) {
-        // Inputs of the rows before are of no more use.
-        self.inputs.clear();
-        self.by_text.clear();
+        if !self
+            .rows
+            .iter()
+            .any(|row| matches!(row.state, RowState::Planned(_)))
+        {
+            // Inputs of the rows before are of no more use, and no request points at them.
+            self.inputs.clear();
+            self.by_text.clear();
+        }
+        let first = self.inputs.len();
         for line in answer {
             let mut fields = line.into_iter();
             let number = fields
@@ -409,7 +447,7 @@ impl Batch {
                 Err(failure) => RowState::Failed(failure),
             };
         }
-        self.pack(limits);
+        self.pack(first, limits);
     }
 
     fn planned(&mut self, piece: Piece) -> Planned {
@@ -429,14 +467,16 @@ impl Batch {
         Planned::Input(at)
     }
 
-    /// Packs all inputs into requests of about the same size, within the provider's limits.
-    fn pack(&mut self, limits: Limits) {
+    /// Packs the inputs from `first` on into requests of about the same size, within the provider's
+    /// limits.
+    fn pack(&mut self, first: usize, limits: Limits) {
         let provider = self.profile.provider.limits();
         let inputs_max = provider.inputs.min(limits.inputs);
-        let requests = self.inputs.len().div_ceil(inputs_max).max(1);
-        let each = self.inputs.len().div_ceil(requests).max(1);
+        let count = self.inputs.len() - first;
+        let requests = count.div_ceil(inputs_max).max(1);
+        let each = count.div_ceil(requests).max(1);
         let (mut inputs, mut bytes) = (vec![], 0);
-        for (at, input) in self.inputs.iter().enumerate() {
+        for (at, input) in self.inputs.iter().enumerate().skip(first) {
             if !inputs.is_empty()
                 && (inputs.len() == each || bytes + input.text.len() > provider.bytes)
             {
@@ -460,7 +500,9 @@ impl Batch {
 
     pub(super) fn fill(&mut self, span: &Span, vectors: Vec<Arc<[f32]>>) {
         for (at, vector) in span.inputs.iter().zip(vectors) {
-            self.inputs[*at].vector = Some(vector);
+            if let Some(input) = self.inputs.get_mut(*at) {
+                input.vector = Some(vector);
+            }
         }
     }
 
@@ -481,6 +523,25 @@ impl Batch {
                 row.state = RowState::Failed(Failure::embedding(reason));
             }
         }
+        self.forget_unneeded_inputs();
+    }
+
+    /// Does not ask for vectors that only failed rows would have used.
+    fn forget_unneeded_inputs(&mut self) {
+        let mut needed = BTreeSet::new();
+        for row in &self.rows {
+            let RowState::Planned(pieces) = &row.state else {
+                continue;
+            };
+            needed.extend(pieces.iter().filter_map(|piece| match piece {
+                Planned::Input(at) => Some(*at),
+                Planned::Stored(_) => None,
+            }));
+        }
+        for span in &mut self.spans {
+            span.inputs.retain(|at| needed.contains(at));
+        }
+        self.spans.retain(|span| !span.inputs.is_empty());
     }
 
     /// Takes the answer to any statement but a read.
@@ -537,7 +598,8 @@ impl Batch {
     pub(super) fn handle_bad_data(&mut self, step: &Step, reason: &str) {
         let rows = match step {
             Step::Commit(rows) | Step::Read(rows) => rows.as_slice(),
-            Step::Extend { .. } | Step::Fail(_) | Step::Release => &[],
+            Step::Fail(rows) => return self.write_plainly(rows),
+            Step::Extend { .. } | Step::Release => &[],
         };
         match rows {
             [] => self.abandon(),
@@ -546,6 +608,21 @@ impl Batch {
                 self.one_by_one = false;
             }
             _ => self.one_by_one = true,
+        }
+    }
+}
+
+impl Batch {
+    /// The database cannot store why these rows failed: its encoding may lack a character.
+    fn write_plainly(&mut self, rows: &[(usize, Option<Duration>)]) {
+        let mut is_new = false;
+        for (at, _) in rows {
+            if let RowState::Failed(failure) = &mut self.rows[*at].state {
+                is_new |= failure.make_plain();
+            }
+        }
+        if !is_new {
+            self.give_back();
         }
     }
 }

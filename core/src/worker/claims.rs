@@ -11,6 +11,7 @@ use super::{Worker, failure};
 use crate::query::{ClaimId, DbError, Key, Query, Rows};
 use crate::retry;
 use crate::time::Time;
+use crate::vectorizer::Profile;
 
 /// Claims in flight at a time: the other connections are for commits.
 const CLAIMS_OUT_MAX: usize = 2;
@@ -68,12 +69,17 @@ impl Worker {
         };
         let throttle = self.throttles.get(&profile.provider.account());
         let open = throttle.is_none_or(|throttle| throttle.opens() <= self.now);
-        !vectorizer.claim_out && !vectorizer.is_paused() && batches < batches_max && open
+        !vectorizer.claim_out
+            && !vectorizer.is_paused()
+            && self.is_trusted(id)
+            && batches < batches_max
+            && open
     }
 
     fn claim(&mut self, id: i64) -> Option<(Asked, Query)> {
         let vectorizer = self.vectorizers.get_mut(&id)?;
-        let plan = Arc::clone(&vectorizer.profile.as_ref()?.plan);
+        let profile = Arc::clone(vectorizer.profile.as_ref()?);
+        let plan = Arc::clone(&profile.plan);
         if self.now >= vectorizer.head_at {
             vectorizer.since = None;
             vectorizer.head_at = self.now + HEAD_EVERY;
@@ -89,7 +95,7 @@ impl Worker {
             vectorizer.bell_at = self.now + promise;
         }
         let asked = Asked::Claim {
-            vectorizer: id,
+            profile,
             claim,
             asked: self.now,
             from_head,
@@ -150,20 +156,13 @@ impl Worker {
 
     pub(super) fn claimed(
         &mut self,
-        id: i64,
+        profile: Arc<Profile>,
         claim: ClaimId,
         asked: Time,
         from_head: bool,
         rows: Rows,
     ) {
         let now = self.now;
-        let Some(vectorizer) = self.vectorizers.get_mut(&id) else {
-            return;
-        };
-        vectorizer.claim_out = false;
-        let Some(profile) = vectorizer.profile.clone() else {
-            return;
-        };
         let key_columns = profile.plan.key_columns;
         let last = rows
             .last()
@@ -172,25 +171,41 @@ impl Worker {
             .into_iter()
             .filter_map(|row| claimed_item(row, key_columns))
             .collect();
-
-        // Fewer than asked for: the next claim looks at the head again.
         let is_full = items.len() >= profile.rows;
-        vectorizer.since = if is_full { last } else { None };
-        vectorizer.exhausted = items.is_empty() && from_head;
-        if items.is_empty() {
-            if from_head {
-                vectorizer.pace.empty(now, now.since(asked));
-            } else {
-                vectorizer.pace.again(now);
+        let is_empty = items.is_empty();
+        let id = profile.id;
+        let known = self.vectorizers.get_mut(&id).filter(|vectorizer| {
+            vectorizer
+                .profile
+                .as_ref()
+                .is_some_and(|current| Arc::ptr_eq(current, &profile))
+        });
+        let is_wanted = known
+            .as_ref()
+            .is_some_and(|vectorizer| !vectorizer.is_paused());
+        if let Some(vectorizer) = known {
+            vectorizer.claim_out = false;
+            // Fewer than asked for: the next claim looks at the head again.
+            vectorizer.since = if is_full { last } else { None };
+            vectorizer.exhausted = is_empty && from_head;
+            match (is_empty, from_head) {
+                (false, _) => vectorizer.pace.found(now),
+                (true, true) => vectorizer.pace.empty(now, now.since(asked)),
+                (true, false) => vectorizer.pace.again(now),
             }
+        }
+        if is_empty {
             return;
         }
-        vectorizer.pace.found(now);
-        self.announce(id);
+        let mut batch = Batch::new(profile, claim, asked + self.settings.lease, items);
+        if is_wanted && self.life.is_running() {
+            self.announce(id);
+        } else {
+            // The vectorizer was changed, paused or dropped meanwhile, or the worker stops.
+            batch.give_back();
+        }
         let number = self.number();
-        let held_until = asked + self.settings.lease;
-        self.batches
-            .insert(number, Batch::new(profile, claim, held_until, items));
+        self.batches.insert(number, batch);
     }
 
     pub(super) fn claim_refused(
@@ -232,12 +247,13 @@ impl Worker {
                 vectorizer.exhausted = false;
             }
         }
-        if wakes
-            .vectorizers
-            .iter()
-            .any(|id| !self.vectorizers.contains_key(id))
-        {
-            self.session.reload_at(self.now);
+        // Others may run the vectorizers that this worker was not given.
+        let wanted = &self.settings.vectorizer_ids;
+        let is_new = |id: &i64| {
+            !self.vectorizers.contains_key(id) && (wanted.is_empty() || wanted.contains(id))
+        };
+        if wakes.vectorizers.iter().any(is_new) {
+            self.session.reload_soon(self.now);
         }
     }
 

@@ -59,6 +59,15 @@ impl Failure {
         }
     }
 
+    /// Keeps only what every database encoding has. Says whether that changed anything.
+    pub(super) fn make_plain(&mut self) -> bool {
+        let is_plain = |c: char| c.is_ascii() && !c.is_ascii_control();
+        let plain = self.reason.replace(|c: char| !is_plain(c), "?");
+        let changed = plain != self.reason;
+        self.reason = plain;
+        changed
+    }
+
     /// The details of the errors table: pgai's keys, and ours that name the row.
     pub(super) fn details(&self, profile: &Profile, key: &Key, is_retryable: bool) -> String {
         let mut details = json!({

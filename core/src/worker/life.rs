@@ -1,5 +1,7 @@
 //! From the start to the end of a worker.
 
+use std::time::Duration;
+
 use super::Worker;
 use super::statements::Asked;
 use crate::event::Event;
@@ -19,6 +21,9 @@ pub(super) enum Life {
     Stopped,
 }
 
+/// After the grace period, this long for giving everything back and saying goodbye.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
 impl Life {
     pub(super) const fn ask_to_stop(&mut self) {
         if matches!(self, Self::Running) {
@@ -37,9 +42,10 @@ impl Life {
         matches!(self, Self::Running)
     }
 
-    pub(super) const fn wakes(&self) -> Option<Time> {
+    pub(super) fn wakes(&self, now: Time) -> Option<Time> {
         match self {
-            Self::Stopping { deadline } => Some(*deadline),
+            Self::Stopping { deadline } if now < *deadline => Some(*deadline),
+            Self::Stopping { deadline } => Some(*deadline + LAST_WORDS),
             Self::Asked | Self::Ending | Self::Running | Self::Stopped => None,
         }
     }
@@ -69,8 +75,7 @@ impl Worker {
                     batches: self.batches.len(),
                 });
                 for batch in self.batches.values_mut() {
-                    batch.draining = true;
-                    batch.spans.clear();
+                    batch.drain();
                 }
                 self.life = Life::Stopping {
                     deadline: self.now + self.settings.grace,
@@ -83,7 +88,7 @@ impl Worker {
                         batch.leaving = true;
                     }
                     // A database that does not answer is not waited for.
-                    if self.database.failures > 0 {
+                    if self.database.failures > 0 || self.now >= deadline + LAST_WORDS {
                         self.end();
                     }
                 }

@@ -200,7 +200,7 @@ impl Worker {
         let session = self.session_wakes();
         let batches = self.batch_wakes();
         let claims = self.claim_wakes();
-        let others = [self.life.wakes(), self.database.wakes()]
+        let others = [self.life.wakes(self.now), self.database.wakes()]
             .into_iter()
             .flatten();
         session

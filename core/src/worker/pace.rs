@@ -55,7 +55,7 @@ impl Pace {
 
     /// A claim that took this long got nothing.
     pub(super) fn empty(&mut self, now: Time, took: Duration) {
-        self.next = now + self.gap(now).max(took * 10);
+        self.next = now + self.gap(now).max(took * 10).min(self.poll_interval);
     }
 
     /// The gap if a claim gets nothing now: as long as the time since the last activity.

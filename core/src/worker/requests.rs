@@ -30,6 +30,8 @@ const BAD_ANSWERS_MAX: u32 = 3;
 const REFUSALS_UNPROVEN: u32 = 3;
 /// With `--once`, a provider that failed this often in a row is given up.
 const FAILURES_MAX: u32 = 5;
+/// With `--once`, a provider is not waited for any longer than this.
+const ONCE_WAIT_MAX: std::time::Duration = std::time::Duration::from_secs(60);
 /// Fetching a model may take long.
 const PULL_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(3600);
 
@@ -42,7 +44,7 @@ impl Worker {
     }
 
     /// Whether requests with rows of this vectorizer may be sent.
-    fn is_trusted(&self, id: i64) -> bool {
+    pub(super) fn is_trusted(&self, id: i64) -> bool {
         self.vectorizers.get(&id).is_none_or(|vectorizer| {
             vectorizer.proof.probe == Probe::None
                 && matches!(vectorizer.proof.pull, Pull::None | Pull::Tried)
@@ -183,10 +185,11 @@ impl Worker {
                 self.pause_vectorizer(profile.id, failure::EMBEDDING, &bad.to_string());
             }
             Ok(Verdict::Bad(bad)) => {
+                // It did answer: this is no outage.
+                self.provider_answered(profile);
                 span.bad_answers += 1;
                 if span.bad_answers < BAD_ANSWERS_MAX {
                     self.put_back(number, span);
-                    self.provider_failed(profile, None, &bad.to_string());
                 } else {
                     self.inputs_refused(number, span, profile, &bad.to_string());
                 }
@@ -354,8 +357,7 @@ impl Worker {
                     .values_mut()
                     .filter(|batch| batch.profile.id == profile.id)
                 {
-                    batch.draining = true;
-                    batch.spans.clear();
+                    batch.drain();
                 }
             }
             Pull::Out(_) | Pull::Wanted(_) => {}
@@ -411,6 +413,8 @@ impl Worker {
         let throttle = self.throttles.entry(account.clone()).or_default();
         let tell = throttle.failed(self.now, after, &mut self.random);
         let failures = throttle.failures;
+        let is_closed = throttle.is_closed_for_long(self.now);
+        let wait = throttle.opens().since(self.now);
         if let Some(retry_in) = tell {
             self.record(profile.id, failure::EMBEDDING, reason);
             let provider = account.to_string();
@@ -420,7 +424,11 @@ impl Worker {
                 retry_in,
             });
         }
-        if failures >= FAILURES_MAX && self.settings.once {
+        if is_closed {
+            // Others may have more luck, and other vectorizers need the room.
+            self.drain_account(&account);
+        }
+        if self.settings.once && (failures >= FAILURES_MAX || wait >= ONCE_WAIT_MAX) {
             self.give_up(&account, reason);
         } else if failures >= FAILURES_MAX {
             self.failed_as_a_whole(reason);
@@ -441,15 +449,18 @@ impl Worker {
                 retry_in,
             });
         }
-        for batch in self.batches.values_mut() {
-            if batch.profile.provider.account() == account {
-                batch.draining = true;
-                batch.spans.clear();
-            }
-        }
+        self.drain_account(&account);
         self.failed_as_a_whole(reason);
         if self.settings.once {
             self.give_up(&account, reason);
+        }
+    }
+
+    fn drain_account(&mut self, account: &Account) {
+        for batch in self.batches.values_mut() {
+            if batch.profile.provider.account() == *account {
+                batch.drain();
+            }
         }
     }
 

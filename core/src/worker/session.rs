@@ -25,6 +25,7 @@ pub(super) struct Session {
     start_asked: bool,
     list_out: bool,
     list_at: Time,
+    listed_at: Time,
     /// Whether the list came at least once.
     pub(super) listed: bool,
     heartbeat_at: Time,
@@ -102,6 +103,12 @@ impl Session {
             let newer = progress.error_message.take();
             progress.error_message = newer.or(told.error_message);
         }
+    }
+
+    /// Wants the list anew, but not more often than once a second.
+    pub(super) fn reload_soon(&mut self, now: Time) {
+        let at = now.max(self.listed_at + HOUSEKEEPING);
+        self.reload_at(at);
     }
 
     pub(super) fn reload_at(&mut self, at: Time) {
@@ -330,6 +337,7 @@ impl Worker {
     pub(super) fn list_came(&mut self) {
         self.session.list_out = false;
         self.session.listed = true;
+        self.session.listed_at = self.now;
         self.session.list_at = self.now + self.settings.poll_interval;
     }
 

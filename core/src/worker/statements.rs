@@ -1,5 +1,6 @@
 //! Statements that are in flight, and what their answers do.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::Worker;
@@ -10,6 +11,7 @@ use crate::event::Event;
 use crate::query::{ClaimId, DbError, ErrorRecord, Heartbeat, Query, Rows};
 use crate::retry;
 use crate::time::Time;
+use crate::vectorizer::Profile;
 
 /// What a statement in flight was asked for.
 #[derive(Debug)]
@@ -21,7 +23,7 @@ pub(super) enum Asked {
     Bell,
     CheckSchema,
     Claim {
-        vectorizer: i64,
+        profile: Arc<Profile>,
         claim: ClaimId,
         asked: Time,
         from_head: bool,
@@ -77,13 +79,11 @@ impl Worker {
             Asked::Bell => {}
             Asked::CheckSchema => self.schema_checked(&rows),
             Asked::Claim {
-                vectorizer,
+                profile,
                 claim,
                 asked,
                 from_head,
-            } => {
-                self.claimed(vectorizer, claim, asked, from_head, rows);
-            }
+            } => self.claimed(profile, claim, asked, from_head, rows),
             Asked::Heartbeat(_) => self.heartbeat_sent(),
             Asked::LoadVectorizers => self.vectorizers_loaded(rows),
             Asked::Records(_) => self.session.records_out = false,
@@ -97,10 +97,8 @@ impl Worker {
             Asked::Batch { number, step } => self.batch_refused(number, step, trouble, error),
             Asked::Bell => {}
             Asked::CheckSchema => self.schema_missing(trouble, error),
-            Asked::Claim {
-                vectorizer, claim, ..
-            } => {
-                self.claim_refused(vectorizer, claim, trouble, error);
+            Asked::Claim { profile, claim, .. } => {
+                self.claim_refused(profile.id, claim, trouble, error);
             }
             Asked::Heartbeat(heartbeat) => self.heartbeat_refused(heartbeat, trouble, error),
             Asked::LoadVectorizers => self.load_refused(trouble, error),
@@ -194,7 +192,18 @@ impl Worker {
             Trouble::Outage => {}
             Trouble::Again => {
                 batch.troubles += 1;
-                batch.not_before = self.now + retry::LOCKED.wait(batch.troubles, &mut self.random);
+                let retry_in = retry::LOCKED.wait(batch.troubles, &mut self.random);
+                batch.not_before = self.now + retry_in;
+                if batch.troubles.is_multiple_of(TROUBLES_TOLD) {
+                    let reason = error.to_string();
+                    self.events
+                        .push_back(Event::DatabaseTrouble { reason, retry_in });
+                    // A statement that is always cancelled is too much for the database: less at a
+                    // time, and a row that is too much alone fails.
+                    if error.sqlstate.as_deref() == Some(CANCELED) {
+                        batch.handle_bad_data(&step, &error.to_string());
+                    }
+                }
             }
             Trouble::Data => batch.handle_bad_data(&step, &error.to_string()),
             Trouble::Schema => {
@@ -202,8 +211,9 @@ impl Worker {
                 // Give back what can be given back, and look at the definition again.
                 if matches!(step, Step::Release) {
                     batch.abandon();
+                } else {
+                    batch.give_back();
                 }
-                batch.leaving = true;
                 self.vectorizer_broke(vectorizer, &error.to_string());
             }
         }
@@ -256,6 +266,11 @@ impl Worker {
         self.session.count_error(vectorizer, reason);
     }
 }
+
+/// A statement that meets a lock this often in a row is worth a warning.
+const TROUBLES_TOLD: u32 = 5;
+/// SQLSTATE `query_canceled`: among others, of `statement_timeout`.
+const CANCELED: &str = "57014";
 
 /// The least time between two statements of the same housekeeping.
 pub(super) const HOUSEKEEPING: Duration = Duration::from_secs(1);

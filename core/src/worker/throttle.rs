@@ -18,6 +18,8 @@ pub(super) struct Throttle {
 
 /// After this many failures in a row an outage is worth an error.
 const FAILURES_SILENT: u32 = 3;
+/// So is a provider that wants to be left alone for longer than this.
+const WAIT_SILENT: Duration = Duration::from_secs(30);
 
 impl Throttle {
     /// Whether a request may be sent now.
@@ -50,7 +52,12 @@ impl Throttle {
 
     /// Somebody has to do something about the account. Returns the wait, as above.
     pub(super) fn paused(&mut self, now: Time, random: &mut Random) -> Option<Duration> {
-        self.block(now, retry::PAUSE, None, 1, random)
+        self.block(now, retry::PAUSE, Some(retry::PAUSE.first), 1, random)
+    }
+
+    /// Whether requests will be held back for so long that others should have the rows.
+    pub(super) fn is_closed_for_long(&self, now: Time) -> bool {
+        self.failures >= FAILURES_SILENT || self.blocked_until.since(now) >= WAIT_SILENT
     }
 
     fn block(
@@ -61,16 +68,17 @@ impl Throttle {
         silent: u32,
         random: &mut Random,
     ) -> Option<Duration> {
+        let after = after.unwrap_or_default();
         // Requests that were in flight together fail together: that is one failure.
         if now < self.blocked_until {
-            return None;
+            self.blocked_until = self.blocked_until.max(now + after);
+        } else {
+            self.failures += 1;
+            self.blocked_until = now + backoff.wait(self.failures, random).max(after);
         }
-        self.failures += 1;
-        let wait = backoff
-            .wait(self.failures, random)
-            .max(after.unwrap_or_default());
-        self.blocked_until = now + wait;
-        let tell = self.failures >= silent && !self.announced;
+        let wait = self.blocked_until.since(now);
+        let is_worth_it = self.failures >= silent || wait >= WAIT_SILENT;
+        let tell = is_worth_it && !self.announced;
         self.announced |= tell;
         tell.then_some(wait)
     }

@@ -33,10 +33,11 @@ impl Trouble {
             "40" => Self::Again,
             // A trigger on the store may refuse one row with P0001.
             "22" | "23" | "P0" => Self::Data,
-            "42" | "3F" | "3D" | "0A" => Self::Schema,
-            // 08 connection, 25 transaction state, 28 authorization, 53 resources, 55 state,
-            // 57 operator, 58 system, XX internal, and whatever comes
-            _ => Self::Outage,
+            // connection, transaction state, authorization, resources, operator, system
+            "08" | "25" | "28" | "53" | "57" | "58" => Self::Outage,
+            // Something that one vectorizer's statements cannot have: a table, a column, a right, a
+            // replica identity, an undamaged index.
+            _ => Self::Schema,
         }
     }
 }
@@ -60,6 +61,7 @@ mod tests {
             (Some("42P01"), Trouble::Schema),
             (Some("53100"), Trouble::Outage),
             (Some("53300"), Trouble::Outage),
+            (Some("55000"), Trouble::Schema),
             (Some("55P03"), Trouble::Again),
             (Some("57014"), Trouble::Again),
             (Some("57P01"), Trouble::Outage),

@@ -120,7 +120,8 @@ impl Vectorizer {
             has_succeeded: true,
             ..Proof::default()
         };
-        self.pause = Pause::default();
+        // A pause for another reason than the provider goes on.
+        self.pause.times = 0;
     }
 }
 
@@ -178,7 +179,10 @@ impl Worker {
             Ok(profile) => (profile.map(Arc::new), None),
             Err(reason) => (None, Some(reason)),
         };
-        let vectorizer = Vectorizer::new(text, profile, self.now, self.settings.poll_interval);
+        let mut vectorizer = Vectorizer::new(text, profile, self.now, self.settings.poll_interval);
+        if let Some(old) = self.vectorizers.get_mut(&id) {
+            vectorizer.claim_again = old.claim_again.take();
+        }
         self.vectorizers.insert(id, vectorizer);
         if let Some(reason) = broken {
             self.record(id, failure::UNEXPECTED, &reason);
@@ -212,8 +216,7 @@ impl Worker {
             .values_mut()
             .filter(|batch| batch.profile.id == id)
         {
-            batch.draining = true;
-            batch.spans.clear();
+            batch.drain();
         }
         let Some(vectorizer) = self.vectorizers.get_mut(&id) else {
             return;

@@ -47,10 +47,7 @@ pub(crate) fn a_stopped_worker_says_goodbye_and_gives_back_what_it_holds(shell: 
             "nothing is held"
         );
         let heartbeats = "select min(heartbeat_count)::bigint from ai.vectorizer_worker_process";
-        assert!(
-            stage.number(heartbeats) >= 2,
-            "each said that it lived, and goodbye"
-        );
+        assert!(stage.number(heartbeats) >= 1, "each said goodbye");
         stage.once(shell);
         stage.assert_true();
     }
