@@ -35,7 +35,7 @@
 //! * It rounds wake-ups up, never down; it never tries again by itself; it never interprets.
 //! * It listens on [`CHANNEL`], and says `wake(None)` when notifications may have been missed.
 //!
-//! `tests/src/shell_smol.rs` is such a shell in about a hundred lines.
+//! `tests/src/shell_smol.rs` is such a shell, written to be read.
 //!
 //! # One row, from the queue to the store
 //!

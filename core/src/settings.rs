@@ -1,12 +1,13 @@
 //! What an operator may set, and the bounds on everything.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::time::Duration;
 
 use thiserror::Error;
 
 /// The settings of one worker, given once at its start.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Settings {
     /// The worker's name and version, for the tracking tables, such as `worker 0.1.0`.
     pub version: String,
@@ -144,6 +145,20 @@ impl Settings {
             return Err(SettingsError::PollInterval);
         }
         Ok(())
+    }
+}
+
+/// Without the providers' addresses, which may hold passwords.
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings")
+            .field("version", &self.version)
+            .field("vectorizer_ids", &self.vectorizer_ids)
+            .field("poll_interval", &self.poll_interval)
+            .field("once", &self.once)
+            .field("concurrency", &self.concurrency)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
     }
 }
 

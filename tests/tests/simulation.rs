@@ -26,6 +26,7 @@ fn seeded_worlds_end_true_and_meet_every_kind_of_trouble() {
         expired,
         tombstones,
         reused,
+        poisoned,
         refused,
         crashes,
     } = coverage;
@@ -36,6 +37,7 @@ fn seeded_worlds_end_true_and_meet_every_kind_of_trouble() {
         ("expired", expired),
         ("tombstones", tombstones),
         ("reused", reused),
+        ("poisoned", poisoned),
         ("refused", refused),
         ("crashes", crashes),
     ] {

@@ -326,7 +326,9 @@ impl Database {
             } => self.extend(claim.0, keys, *lease, now),
             Query::Fail { claim, rows, .. } => self.fail(claim.0, rows, now),
             Query::LoadVectorizers { .. } => vec![vec![text("1"), text(DEFINITION)]],
-            Query::Read { keys, .. } => self.read(keys, snapshot),
+            Query::Read {
+                keys, bytes_max, ..
+            } => self.read(keys, *bytes_max, snapshot),
             Query::Release { claim, keys, .. } => self.release(claim.0, keys, now),
             Query::StartWorker { .. } => vec![vec![text("a worker")]],
             Query::Waiting { .. } => vec![vec![text(&self.tables.items.len().to_string())]],
@@ -401,14 +403,20 @@ impl Database {
         rows
     }
 
-    fn read(&self, keys: &[Key], snapshot: &Tables) -> Rows {
+    fn read(&self, keys: &[Key], bytes_max: usize, snapshot: &Tables) -> Rows {
         let mut rows = vec![];
+        let mut bytes = 0;
         for (key, number) in keys.iter().map(id).zip(1_usize..) {
             let seen = match self.claim_snapshots.get(&key) {
                 Some(claimed) if self.is(Mutant::ReadWithClaimSnapshot) => claimed,
                 _ => snapshot,
             };
             let source = seen.source.get(&key);
+            // The first row always comes.
+            if bytes >= bytes_max {
+                break;
+            }
+            bytes += source.map_or(0, |source| source.len());
             let mut stored = String::new();
             for ((_, place), (chunk, _)) in seen.store.range((key, 0)..=(key, i32::MAX)) {
                 let comma = if stored.is_empty() { "" } else { "," };

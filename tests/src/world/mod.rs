@@ -20,7 +20,10 @@ pub use scene::{Answer, Scene, embed, refuse};
 use pgai_core::Settings;
 
 use database::{Database, Isolation};
-use node::{Delivery, Node};
+use node::{Delivery, Faults, Node};
+
+/// What PostgreSQL may say of the moment: a lock, a deadlock, a timeout, no room, a shutdown.
+const SQLSTATES: [&str; 5] = ["55P03", "40P01", "57014", "53300", "57P01"];
 
 /// Keys of the source table are below this: few, so that everything meets everything.
 const KEYS: i64 = 6;
@@ -42,6 +45,8 @@ pub struct Coverage {
     pub tombstones: u64,
     /// Chunks that were kept or moved without being embedded again.
     pub reused: u64,
+    /// Requests that were refused for a word in them.
+    pub poisoned: u64,
     /// Requests that failed.
     pub refused: u64,
     /// Workers that crashed.
@@ -57,6 +62,7 @@ impl Coverage {
         self.expired += other.expired;
         self.tombstones += other.tombstones;
         self.reused += other.reused;
+        self.poisoned += other.poisoned;
         self.refused += other.refused;
         self.crashes += other.crashes;
     }
@@ -71,6 +77,10 @@ struct Swarm {
     long_pauses: bool,
     provider_fails: bool,
     repeatable_read: bool,
+    /// Statements are refused, without having done anything.
+    refuse_statements: bool,
+    /// The provider refuses every request with a certain word in it.
+    poison: bool,
     /// The application writes so rarely that workers get everything done in between.
     quiet: bool,
 }
@@ -102,6 +112,8 @@ impl World {
             long_pauses: entropy.chance(2),
             provider_fails: entropy.chance(2),
             repeatable_read: entropy.chance(2),
+            refuse_statements: entropy.chance(3),
+            poison: entropy.chance(3),
             quiet: entropy.chance(2),
         };
         let mut world = Self {
@@ -149,6 +161,7 @@ impl World {
         settings.limits.rows = 3;
         settings.limits.inputs = 4;
         settings.limits.chunks = 4;
+        settings.limits.bytes = 24;
         Node::new(self.now, self.seeds, settings)
     }
 
@@ -241,17 +254,16 @@ impl World {
             return;
         }
         let at = entropy.index(self.nodes.len());
-        let lose = self.swarm.lose_answers && entropy.chance(8);
-        let fail = self.swarm.provider_fails && entropy.chance(4);
+        let faults = Faults {
+            lose: self.swarm.lose_answers && entropy.chance(8),
+            refuse: (self.swarm.refuse_statements && entropy.chance(8))
+                .then(|| SQLSTATES[entropy.index(SQLSTATES.len())]),
+            fail: self.swarm.provider_fails && entropy.chance(4),
+            poison: self.swarm.poison,
+        };
         let (from, now) = (entropy.number(u64::MAX), self.now);
-        let line = self.nodes[at].deliver(
-            from,
-            lose,
-            fail,
-            &mut self.database,
-            now,
-            &mut self.coverage,
-        );
+        let line =
+            self.nodes[at].deliver(from, faults, &mut self.database, now, &mut self.coverage);
         if let Some(line) = line {
             self.note(format!("worker {at}: {line}"));
         }
@@ -277,7 +289,7 @@ impl World {
         self.rest(deadline)?;
         // A row whose workers were cut off too often is given up, and says so. An operator's
         // `retry` brings it back.
-        rules::only_workers_that_died_are_to_blame(self.database.tables(), &self.trace)?;
+        rules::rows_are_given_up_for_a_reason_only(self.database.tables(), &self.trace)?;
         self.database.retry_failed(self.now);
         self.rest(deadline)?;
         rules::every_row_stands_true(self.database.tables(), &self.trace)
@@ -292,7 +304,7 @@ impl World {
                 self.poll(at)?;
                 let (now, coverage) = (self.now, &mut self.coverage);
                 while let Some(line) =
-                    self.nodes[at].deliver(0, false, false, &mut self.database, now, coverage)
+                    self.nodes[at].deliver(0, Faults::default(), &mut self.database, now, coverage)
                 {
                     moved = true;
                     self.trace.push(format!("{now:>12?} worker {at}: {line}"));

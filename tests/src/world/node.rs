@@ -28,6 +28,25 @@ pub(super) struct Node {
     pub(super) summary: Option<Summary>,
 }
 
+/// What goes wrong with one message.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Faults {
+    /// It is lost, before or after it acted.
+    pub(super) lose: bool,
+    /// The statement is refused with this SQLSTATE.
+    pub(super) refuse: Option<&'static str>,
+    /// The provider fails.
+    pub(super) fail: bool,
+    /// The provider refuses [`POISON`].
+    pub(super) poison: bool,
+}
+
+/// The word that a provider may refuse.
+const POISON: &str = "cow";
+
+/// What it says then.
+pub(super) const REFUSAL: &str = "no such word";
+
 /// A statement on its way.
 pub(super) struct Delivery {
     query: Query,
@@ -140,8 +159,7 @@ impl Node {
     pub(super) fn deliver(
         &mut self,
         pick: u64,
-        lose: bool,
-        fail: bool,
+        faults: Faults,
         database: &mut Database,
         now: Duration,
         coverage: &mut Coverage,
@@ -151,13 +169,24 @@ impl Node {
         let time = self.time(now);
         if at >= self.queries.len() {
             let (ticket, request) = self.requests.swap_remove(at - self.queries.len());
-            let (answer, line) = respond(&request, lose, fail, coverage);
+            let (answer, line) = respond(&request, faults, coverage);
             self.worker.handle_response(time, ticket, answer);
             return Some(line);
         }
         let (_, delivery) = &mut self.queries[at];
         let name = name(&delivery.query);
-        match (&delivery.stage, lose) {
+        if let (Stage::Sent, Some(sqlstate)) = (&delivery.stage, faults.refuse) {
+            let (ticket, _) = self.queries.swap_remove(at);
+            let sqlstate = Some(sqlstate.to_owned());
+            let error = DbError {
+                sqlstate,
+                message: "refused".to_owned(),
+            };
+            let line = format!("{name} refused: {error}");
+            self.worker.handle_rows(time, ticket, Err(error));
+            return Some(line);
+        }
+        match (&delivery.stage, faults.lose) {
             (Stage::Sent | Stage::Done(_), true) => {
                 // Lost before it acted, or after.
                 coverage.lost_answers += 1;
@@ -215,11 +244,10 @@ pub(super) fn inputs(request: &Request) -> Vec<String> {
 /// The model provider: the vector of a text is a hash of the text.
 fn respond(
     request: &Request,
-    lose: bool,
-    fail: bool,
+    faults: Faults,
     coverage: &mut Coverage,
 ) -> (Result<Response, RequestError>, String) {
-    if lose {
+    if faults.lose {
         coverage.refused += 1;
         return (
             Err(RequestError::Broken("lost".to_owned())),
@@ -233,7 +261,11 @@ fn respond(
         .map(|text| vector_of(text.as_str().expect("an input is a text"), DIMENSIONS))
         .collect();
     let mut response = Response::default();
-    if fail {
+    if faults.poison && texts.iter().any(|text| text == POISON) {
+        coverage.poisoned += 1;
+        *response.status_mut() = StatusCode::BAD_REQUEST;
+        *response.body_mut() = REFUSAL.as_bytes().to_vec();
+    } else if faults.fail {
         coverage.refused += 1;
         match texts.len() % 3 {
             0 => *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE,

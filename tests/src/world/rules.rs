@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::database::Tables;
+use super::node::REFUSAL;
 use crate::stub::vector_of;
 
 /// A broken rule.
@@ -68,15 +69,15 @@ pub(super) fn every_row_stands_true(tables: &Tables, trace: &[String]) -> Result
     Ok(())
 }
 
-/// No row is given up in a world whose provider takes every text, unless its workers kept dying.
-pub(super) fn only_workers_that_died_are_to_blame(
+/// No row is given up without a reason: its workers kept dying, or the provider refused its text.
+pub(super) fn rows_are_given_up_for_a_reason_only(
     tables: &Tables,
     trace: &[String],
 ) -> Result<(), Violation> {
     match tables
         .failed
         .iter()
-        .find(|(_, reason)| !reason.starts_with("the worker died"))
+        .find(|(_, reason)| !(reason.starts_with("the worker died") || reason.contains(REFUSAL)))
     {
         Some((key, reason)) => Err(Violation::new(
             &format!("row {key} was given up: {reason}"),
