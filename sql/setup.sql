@@ -9,6 +9,15 @@ begin
             pg_catalog.current_setting('server_version')
             using errcode = 'feature_not_supported';
     end if;
+    if exists (
+        select from pg_catalog.pg_stat_activity a
+        where a.datname operator(pg_catalog.=) pg_catalog.current_database()
+        and pg_catalog.starts_with(a.application_name, 'pgai-worker['))
+    then
+        raise exception 'a worker of Python pgai is connected to this database'
+            using errcode = 'object_in_use',
+                  hint = 'Stop it first: it does not know the queues as this version leaves them.';
+    end if;
     perform pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('ai.setup.sql', 0));
     -- Lives until the end of the transaction: the next block sees it only if there is one around both.
     perform pg_catalog.set_config('ai.setup_in_transaction', 'yes', true);
@@ -53,6 +62,12 @@ begin
     then
         raise exception 'only the owner of the ai.pgai_lib_migration table can run database migrations'
             using hint = 'Run setup.sql as the role that ran it first.';
+    end if;
+    -- The last migration of 0.12 before the semantic catalogue.
+    if to_regclass('ai.vectorizer') is not null and to_regclass('ai._vectorizer_errors') is null then
+        raise exception 'the schema ai is that of a Python pgai older than 0.12'
+            using errcode = 'object_not_in_prerequisite_state',
+                  hint = 'Run pgai.install() of version 0.12.1 first, then setup.sql.';
     end if;
     if to_regclass('ai.pgai_lib_version') is not null then
         execute $q$ select v.version from ai.pgai_lib_version v where v.name = 'setup.sql' $q$ into version;
@@ -1103,6 +1118,31 @@ begin
 end
 $$;
 
+create or replace function ai._vectorizer_create_lease
+( source regclass
+, vectorizer_id int
+, queue_schema name
+) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    lease text = format('%I.%I', queue_schema, '_vectorizer_lease_' || vectorizer_id);
+    bell text = format('%I.%I', queue_schema, '_vectorizer_bell_' || vectorizer_id);
+begin
+    -- Leases need not survive a crash: then everything is claimable again.
+    execute format
+    ( 'create unlogged table %s (%s, _claim bigint not null, _until timestamptz not null, '
+      '_attempts int not null, primary key (%s))'
+    , lease, ai._vectorizer_key_definitions(source), ai._vectorizer_key_list(source)
+    );
+    execute format('comment on table %s is %L', lease, format('Which keys of %s a worker is on, and until when.', source));
+    execute format('create sequence %s as bigint minvalue 0 start 0', bell);
+    execute format('comment on sequence %s is %L', bell
+        , 'Until when (ms since 1970) a worker looks at the queue by itself: no notification is needed.');
+end
+$$;
+
 create or replace function ai._vectorizer_create_queue
 ( source regclass
 , vectorizer_id int
@@ -1115,9 +1155,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     queue text = format('%I.%I', queue_schema, queue_table);
-    lease text = format('%I.%I', queue_schema, '_vectorizer_lease_' || vectorizer_id);
     failed text = format('%I.%I', queue_schema, queue_failed_table);
-    bell text = format('%I.%I', queue_schema, '_vectorizer_bell_' || vectorizer_id);
     definitions text = ai._vectorizer_key_definitions(source);
     keys text = ai._vectorizer_key_list(source);
 begin
@@ -1131,22 +1169,13 @@ begin
     );
     execute format('create index on %s (queued_at)', queue);
     execute format('comment on table %s is %L', queue, format('Keys of %s whose rows have changed.', source));
-    -- Leases need not survive a crash: then everything is claimable again.
-    execute format
-    ( 'create unlogged table %s (%s, _claim bigint not null, _until timestamptz not null, '
-      '_attempts int not null, primary key (%s))'
-    , lease, definitions, keys
-    );
-    execute format('comment on table %s is %L', lease, format('Which keys of %s a worker is on, and until when.', source));
     execute format
     ( 'create table %s (%s, created_at timestamptz not null default now(), '
       'failure_step text not null default '''', failure_reason text not null default '''', primary key (%s))'
     , failed, definitions, keys
     );
     execute format('comment on table %s is %L', failed, format('Keys of %s that were given up, and why.', source));
-    execute format('create sequence %s as bigint minvalue 0 start 0', bell);
-    execute format('comment on sequence %s is %L', bell
-        , 'Until when (ms since 1970) a worker looks at the queue by itself: no notification is needed.');
+    perform ai._vectorizer_create_lease(source, vectorizer_id, queue_schema);
 end
 $$;
 -- The triggers that queue changed rows. A change of a queued row gives its item a new generation; a deleted
@@ -1560,6 +1589,33 @@ $$;
 -- Managing vectorizers: dropping them, disabling them, and seeing how they stand.
 -- By id an unknown vectorizer is an error, by name it is not, as in pgai.
 
+-- The source may have been renamed or dropped: triggers are found by their functions.
+create or replace function ai._vectorizer_drop_triggers(queue_schema name, trigger_name name) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    functions name[] = array[trigger_name, trigger_name || '_update', trigger_name || '_delete', trigger_name || '_truncate'];
+    function_name name;
+    found record;
+begin
+    for found in
+        select t.tgname, t.tgrelid::regclass as source
+        from pg_trigger t
+        join pg_proc p on p.oid = t.tgfoid
+        join pg_namespace n on n.oid = p.pronamespace
+        where n.nspname = queue_schema
+        and p.proname = any (functions)
+        and t.tgparentid = 0
+    loop
+        execute format('drop trigger %I on %s', found.tgname, found.source);
+    end loop;
+    foreach function_name in array functions loop
+        execute format('drop function if exists %I.%I()', queue_schema, function_name);
+    end loop;
+end
+$$;
+
 create or replace function ai.drop_vectorizer(vectorizer_id int, drop_all boolean default false) returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -1567,27 +1623,10 @@ as $$
 declare
     v ai.vectorizer;
     d jsonb;
-    suffix text;
-    found record;
 begin
     select x.* into strict v from ai.vectorizer x where x.id = vectorizer_id;
     d = v.config -> 'destination';
-    -- The source may have been renamed or dropped: triggers are found by their functions.
-    for found in
-        select t.tgname, t.tgrelid::regclass as source
-        from pg_trigger t
-        join pg_proc p on p.oid = t.tgfoid
-        join pg_namespace n on n.oid = p.pronamespace
-        where n.nspname = v.queue_schema
-        and p.proname in
-            ( v.trigger_name, v.trigger_name || '_update', v.trigger_name || '_delete', v.trigger_name || '_truncate')
-        and t.tgparentid = 0
-    loop
-        execute format('drop trigger %I on %s', found.tgname, found.source);
-    end loop;
-    foreach suffix in array array['', '_update', '_delete', '_truncate'] loop
-        execute format('drop function if exists %I.%I()', v.queue_schema, v.trigger_name || suffix);
-    end loop;
+    perform ai._vectorizer_drop_triggers(v.queue_schema, v.trigger_name);
     execute format('drop table if exists %1$I.%2$I, %1$I.%3$I, %1$I.%4$I'
         , v.queue_schema, v.queue_table, v.queue_failed_table, '_vectorizer_lease_' || v.id);
     execute format('drop sequence if exists %I.%I', v.queue_schema, '_vectorizer_bell_' || v.id);
@@ -1723,6 +1762,82 @@ select v.id
      , v.disabled
 from ai.vectorizer v;
 comment on view ai.vectorizer_status is 'Each vectorizer, where it reads and writes, and how much waits.';
+-- Vectorizers that Python pgai created get the queue protocol of this version; stores, pending work and failed
+-- rows stay. One that cannot be upgraded is recorded with the reason, and the others go on.
+
+create or replace function ai._vectorizer_upgrade(vectorizer_id int) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v ai.vectorizer;
+    source regclass;
+    queue text;
+    failed text;
+    keys text;
+    folded text;
+begin
+    select x.* into strict v from ai.vectorizer x where x.id = vectorizer_id;
+    source = to_regclass(format('%I.%I', v.source_schema, v.source_table));
+    if source is null then
+        raise exception 'its source table is gone' using hint = 'Drop it with ai.drop_vectorizer.';
+    end if;
+    if v.config #>> '{destination,implementation}' is distinct from 'table' then
+        raise exception 'its destination is not supported yet';
+    end if;
+    -- The source first: the other order makes writers deadlock.
+    execute format('lock table %s in share row exclusive mode', source);
+    queue = format('%I.%I', v.queue_schema, v.queue_table);
+    execute format('lock table %s in access exclusive mode', queue);
+    keys = ai._vectorizer_key_list(source);
+    folded = 'delete from %1$s q where q.ctid in (select x.ctid from (select d.ctid, '
+        'row_number() over (partition by %2$s order by %3$I) as copy from %1$s d) x where x.copy > 1)';
+
+    execute format('alter table %s add column if not exists loading_retries int4 not null default 0, '
+        'add column if not exists loading_retry_after timestamptz, '
+        'add column _generation bigint not null default nextval(''ai._generation'')', queue);
+    execute format(folded, queue, keys, 'queued_at');
+    execute format('alter table %s add primary key (%s)', queue, keys);
+    execute format('create index on %s (queued_at)', queue);
+
+    v.queue_failed_table = coalesce(v.queue_failed_table, ('_vectorizer_q_failed_' || v.id)::name);
+    failed = format('%I.%I', v.queue_schema, v.queue_failed_table);
+    execute format('create table if not exists %s (%s, created_at timestamptz not null default now(), '
+        'failure_step text not null default '''')', failed, ai._vectorizer_key_definitions(source));
+    execute format('alter table %s add column failure_reason text not null default ''''', failed);
+    execute format(folded, failed, keys, 'created_at');
+    execute format('alter table %s add primary key (%s)', failed, keys);
+
+    perform ai._vectorizer_create_lease(source, v.id, v.queue_schema);
+    perform ai._vectorizer_drop_triggers(v.queue_schema, v.trigger_name);
+    perform ai._vectorizer_create_triggers
+    ( source, v.id, v.trigger_name, v.queue_schema, v.queue_table, v.queue_failed_table, v.config -> 'destination'
+    , ai._formatting_columns(v.config -> 'formatting') || (v.config #>> '{loading,column_name}')::name
+    );
+    update ai.vectorizer x set queue_failed_table = v.queue_failed_table where x.id = v.id;
+end
+$$;
+
+do $$
+declare
+    v record;
+begin
+    for v in
+        select x.id from ai.vectorizer x
+        where x.queue_table is not null
+        and to_regclass(format('%I.%I', x.queue_schema, '_vectorizer_lease_' || x.id)) is null
+        order by x.id
+    loop
+        begin
+            perform ai._vectorizer_upgrade(v.id);
+        exception when others then
+            insert into ai._vectorizer_errors (id, message, details)
+            values (v.id, 'upgrade failed', jsonb_build_object('error_reason', sqlerrm));
+            raise warning 'vectorizer % cannot be upgraded, %', v.id, sqlerrm;
+        end;
+    end loop;
+end
+$$;
 -- The last part: the version of this schema, by which workers know it, and the caller's search_path.
 -- A higher version is never lowered.
 

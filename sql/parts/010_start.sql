@@ -8,6 +8,15 @@ begin
             pg_catalog.current_setting('server_version')
             using errcode = 'feature_not_supported';
     end if;
+    if exists (
+        select from pg_catalog.pg_stat_activity a
+        where a.datname operator(pg_catalog.=) pg_catalog.current_database()
+        and pg_catalog.starts_with(a.application_name, 'pgai-worker['))
+    then
+        raise exception 'a worker of Python pgai is connected to this database'
+            using errcode = 'object_in_use',
+                  hint = 'Stop it first: it does not know the queues as this version leaves them.';
+    end if;
     perform pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('ai.setup.sql', 0));
     -- Lives until the end of the transaction: the next block sees it only if there is one around both.
     perform pg_catalog.set_config('ai.setup_in_transaction', 'yes', true);
@@ -52,6 +61,12 @@ begin
     then
         raise exception 'only the owner of the ai.pgai_lib_migration table can run database migrations'
             using hint = 'Run setup.sql as the role that ran it first.';
+    end if;
+    -- The last migration of 0.12 before the semantic catalogue.
+    if to_regclass('ai.vectorizer') is not null and to_regclass('ai._vectorizer_errors') is null then
+        raise exception 'the schema ai is that of a Python pgai older than 0.12'
+            using errcode = 'object_not_in_prerequisite_state',
+                  hint = 'Run pgai.install() of version 0.12.1 first, then setup.sql.';
     end if;
     if to_regclass('ai.pgai_lib_version') is not null then
         execute $q$ select v.version from ai.pgai_lib_version v where v.name = 'setup.sql' $q$ into version;

@@ -49,6 +49,31 @@ begin
 end
 $$;
 
+create or replace function ai._vectorizer_create_lease
+( source regclass
+, vectorizer_id int
+, queue_schema name
+) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    lease text = format('%I.%I', queue_schema, '_vectorizer_lease_' || vectorizer_id);
+    bell text = format('%I.%I', queue_schema, '_vectorizer_bell_' || vectorizer_id);
+begin
+    -- Leases need not survive a crash: then everything is claimable again.
+    execute format
+    ( 'create unlogged table %s (%s, _claim bigint not null, _until timestamptz not null, '
+      '_attempts int not null, primary key (%s))'
+    , lease, ai._vectorizer_key_definitions(source), ai._vectorizer_key_list(source)
+    );
+    execute format('comment on table %s is %L', lease, format('Which keys of %s a worker is on, and until when.', source));
+    execute format('create sequence %s as bigint minvalue 0 start 0', bell);
+    execute format('comment on sequence %s is %L', bell
+        , 'Until when (ms since 1970) a worker looks at the queue by itself: no notification is needed.');
+end
+$$;
+
 create or replace function ai._vectorizer_create_queue
 ( source regclass
 , vectorizer_id int
@@ -61,9 +86,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     queue text = format('%I.%I', queue_schema, queue_table);
-    lease text = format('%I.%I', queue_schema, '_vectorizer_lease_' || vectorizer_id);
     failed text = format('%I.%I', queue_schema, queue_failed_table);
-    bell text = format('%I.%I', queue_schema, '_vectorizer_bell_' || vectorizer_id);
     definitions text = ai._vectorizer_key_definitions(source);
     keys text = ai._vectorizer_key_list(source);
 begin
@@ -77,21 +100,12 @@ begin
     );
     execute format('create index on %s (queued_at)', queue);
     execute format('comment on table %s is %L', queue, format('Keys of %s whose rows have changed.', source));
-    -- Leases need not survive a crash: then everything is claimable again.
-    execute format
-    ( 'create unlogged table %s (%s, _claim bigint not null, _until timestamptz not null, '
-      '_attempts int not null, primary key (%s))'
-    , lease, definitions, keys
-    );
-    execute format('comment on table %s is %L', lease, format('Which keys of %s a worker is on, and until when.', source));
     execute format
     ( 'create table %s (%s, created_at timestamptz not null default now(), '
       'failure_step text not null default '''', failure_reason text not null default '''', primary key (%s))'
     , failed, definitions, keys
     );
     execute format('comment on table %s is %L', failed, format('Keys of %s that were given up, and why.', source));
-    execute format('create sequence %s as bigint minvalue 0 start 0', bell);
-    execute format('comment on sequence %s is %L', bell
-        , 'Until when (ms since 1970) a worker looks at the queue by itself: no notification is needed.');
+    perform ai._vectorizer_create_lease(source, vectorizer_id, queue_schema);
 end
 $$;

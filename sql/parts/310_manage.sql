@@ -1,6 +1,33 @@
 -- Managing vectorizers: dropping them, disabling them, and seeing how they stand.
 -- By id an unknown vectorizer is an error, by name it is not, as in pgai.
 
+-- The source may have been renamed or dropped: triggers are found by their functions.
+create or replace function ai._vectorizer_drop_triggers(queue_schema name, trigger_name name) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    functions name[] = array[trigger_name, trigger_name || '_update', trigger_name || '_delete', trigger_name || '_truncate'];
+    function_name name;
+    found record;
+begin
+    for found in
+        select t.tgname, t.tgrelid::regclass as source
+        from pg_trigger t
+        join pg_proc p on p.oid = t.tgfoid
+        join pg_namespace n on n.oid = p.pronamespace
+        where n.nspname = queue_schema
+        and p.proname = any (functions)
+        and t.tgparentid = 0
+    loop
+        execute format('drop trigger %I on %s', found.tgname, found.source);
+    end loop;
+    foreach function_name in array functions loop
+        execute format('drop function if exists %I.%I()', queue_schema, function_name);
+    end loop;
+end
+$$;
+
 create or replace function ai.drop_vectorizer(vectorizer_id int, drop_all boolean default false) returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -8,27 +35,10 @@ as $$
 declare
     v ai.vectorizer;
     d jsonb;
-    suffix text;
-    found record;
 begin
     select x.* into strict v from ai.vectorizer x where x.id = vectorizer_id;
     d = v.config -> 'destination';
-    -- The source may have been renamed or dropped: triggers are found by their functions.
-    for found in
-        select t.tgname, t.tgrelid::regclass as source
-        from pg_trigger t
-        join pg_proc p on p.oid = t.tgfoid
-        join pg_namespace n on n.oid = p.pronamespace
-        where n.nspname = v.queue_schema
-        and p.proname in
-            ( v.trigger_name, v.trigger_name || '_update', v.trigger_name || '_delete', v.trigger_name || '_truncate')
-        and t.tgparentid = 0
-    loop
-        execute format('drop trigger %I on %s', found.tgname, found.source);
-    end loop;
-    foreach suffix in array array['', '_update', '_delete', '_truncate'] loop
-        execute format('drop function if exists %I.%I()', v.queue_schema, v.trigger_name || suffix);
-    end loop;
+    perform ai._vectorizer_drop_triggers(v.queue_schema, v.trigger_name);
     execute format('drop table if exists %1$I.%2$I, %1$I.%3$I, %1$I.%4$I'
         , v.queue_schema, v.queue_table, v.queue_failed_table, '_vectorizer_lease_' || v.id);
     execute format('drop sequence if exists %I.%I', v.queue_schema, '_vectorizer_bell_' || v.id);

