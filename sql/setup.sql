@@ -527,6 +527,9 @@ begin
     end if;
     size = (config ->> 'chunk_size')::numeric;
     overlap = (config ->> 'chunk_overlap')::numeric;
+    if size % 1 <> 0 or overlap % 1 <> 0 then
+        raise exception 'invalid chunking config, chunk_size and chunk_overlap must be integers';
+    end if;
     if size < 1 then
         raise exception 'chunk_size must be > 0, got %', size;
     end if;
@@ -605,7 +608,8 @@ declare
     template text = config ->> 'template';
     missing name;
 begin
-    if template not like '%$chunk%' and template not like '%${chunk}%' then
+    -- Read as Python reads it: a doubled dollar begins no name.
+    if template is null or not exists (select from ai._template_names(template) n(name) where n.name = 'chunk') then
         raise exception 'template must contain $chunk placeholder';
     end if;
     if ai._source_column_type(source_schema, source_table, 'chunk') is not null then
@@ -713,6 +717,7 @@ begin
     end if;
     if jsonb_typeof(config -> 'dimensions') is distinct from 'number'
         or (config ->> 'dimensions')::numeric not between 1 and 16000
+        or (config ->> 'dimensions')::numeric % 1 <> 0
     then
         raise exception 'dimensions must be between 1 and 16000, got %', config -> 'dimensions'
             using errcode = 'invalid_parameter_value';
@@ -1043,6 +1048,14 @@ as $$
 declare
     taken name;
 begin
+    if exists (
+        select from pg_index x join pg_class c on c.oid = x.indexrelid join pg_am m on m.oid = c.relam
+        where x.indrelid = source_table and x.indisprimary and m.amname <> 'btree')
+    then
+        raise exception 'the primary key is not a b-tree index'
+            using errcode = 'feature_not_supported',
+                  hint = 'Keys without overlaps are not supported.';
+    end if;
     select k.name into taken
     from ai._vectorizer_key(source_table) k
     where k.name in
@@ -1255,22 +1268,52 @@ end
 $$;
 
 -- The condition under which an update matters: the image of a watched column differs. (json and xml have no
--- equality, and 1.0 and 1.00 are equal but read differently.) Values of virtual generated columns are not in
--- transition tables: then any column counts.
+-- equality, and 1.0 and 1.00 are equal but read differently.) Virtual generated columns cannot be read from
+-- transition tables: the columns that they are made of are watched instead.
 create or replace function ai._vectorizer_changed_sql(source regclass, watched name[]) returns text
 language sql stable
 begin atomic
-    select case when exists (
-            select from pg_attribute a
-            where a.attrelid = source and a.attname = any (watched) and a.attgenerated not in ('', 's'))
-        then 'row(o.*)::record operator(pg_catalog.*<>) row(n.*)::record'
-        else (
-            select format('row(%s)::record operator(pg_catalog.*<>) row(%s)::record'
-                , string_agg(format('o.%I', w.name), ', ' order by w.name)
-                , string_agg(format('n.%I', w.name), ', ' order by w.name))
-            from unnest(watched) w(name))
-    end;
+    select format('row(%s)::record operator(pg_catalog.*<>) row(%s)::record'
+        , string_agg(format('o.%I', w.attname), ', ' order by w.attnum)
+        , string_agg(format('n.%I', w.attname), ', ' order by w.attnum))
+    from (
+        select a.attname, a.attnum
+        from pg_attribute a
+        where a.attrelid = source and a.attname = any (watched) and a.attgenerated in ('', 's')
+        union
+        select b.attname, b.attnum
+        from pg_attribute a
+        join pg_attrdef e on e.adrelid = a.attrelid and e.adnum = a.attnum
+        join pg_depend d on d.classid = 'pg_attrdef'::regclass and d.objid = e.oid
+            and d.refclassid = 'pg_class'::regclass and d.refobjid = a.attrelid and d.refobjsubid <> a.attnum
+        join pg_attribute b on b.attrelid = d.refobjid and b.attnum = d.refobjsubid
+        where a.attrelid = source and a.attname = any (watched) and a.attgenerated not in ('', 's')
+    ) w;
 end;
+
+-- Whether the triggers must see each row: where rows can be written without a statement on the table itself.
+-- That is so for partitioned tables, partitions, tables that inherit, hypertables, and what replication applies.
+create or replace function ai._vectorizer_per_row(source regclass) returns boolean
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    answer boolean;
+begin
+    if exists (select from pg_class c where c.oid = source and (c.relkind = 'p' or c.relispartition))
+        or exists (select from pg_inherits i where i.inhrelid = source)
+        or exists (select from pg_subscription_rel r where r.srrelid = source)
+    then
+        return true;
+    end if;
+    if exists (select from pg_extension e where e.extname = 'timescaledb') then
+        execute 'select exists (select from _timescaledb_catalog.hypertable h
+            where format(''%I.%I'', h.schema_name, h.table_name)::regclass = $1)' into answer using source;
+        return answer;
+    end if;
+    return false;
+end
+$$;
 
 create or replace function ai._vectorizer_create_triggers
 ( source regclass
@@ -1292,19 +1335,21 @@ declare
     store text = format('%I.%I', destination ->> 'target_schema', destination ->> 'target_table');
     changed text = ai._vectorizer_changed_sql(source, watched);
     same_key text = ai._vectorizer_key_equals(source, 'o', 'n');
-    -- Writes to a partition do not fire statement triggers of its parent, so there a trigger sees one row.
-    per_row boolean = (select c.relkind = 'p' from pg_class c where c.oid = source);
+    per_row boolean = ai._vectorizer_per_row(source);
     old_set text = case when per_row then '(select old.*) o' else 'old_rows o' end;
     new_set text = case when per_row then '(select new.*) n' else 'new_rows n' end;
     -- A deferrable key may hold one value twice until the statement ends.
     distinctly text = (
         select case when x.indimmediate then '' else 'distinct ' end
         from pg_index x where x.indrelid = source and x.indisprimary);
+    -- Where one of the tables has been renamed or dropped, the application's write goes on: workers clean later.
+    both_there text = format('to_regclass(%L) is not null and to_regclass(%L) is not null', source, store);
     orphans text = format
     ( 'delete from %s s using %s where %s and not exists (select from %s t where %s)'
     , store, old_set, ai._vectorizer_key_equals(source, 's', 'o'), source, ai._vectorizer_key_equals(source, 't', 'o'));
     event text;
     suffix text;
+    partition regclass;
     selects text;
     cleanup text;
     settings text;
@@ -1320,7 +1365,7 @@ begin
                 settings = '';
             when 'delete' then
                 selects = format('select %s%s from %s', distinctly, ai._vectorizer_key_list(source, 'o'), old_set);
-                cleanup = orphans;
+                cleanup = format('if %s then %s; end if', both_there, orphans);
                 -- The plan is kept from the first call, which may have seen one row or all of them.
                 settings = 'set enable_hashjoin = off set enable_mergejoin = off set enable_seqscan = off';
             when 'update' then
@@ -1332,10 +1377,16 @@ begin
                    from ai._vectorizer_key(source) k)
                 , old_set, new_set, same_key
                 , (select k.name from ai._vectorizer_key(source) k where k.pknum = 1), changed);
+                -- The search for changed keys joins whole tables, the cleaning looks up single keys: each has
+                -- the plans it needs, and the function's own settings end with it.
                 cleanup = format
-                ( 'if exists (select from %s where not exists (select from %s where %s)) then %s; end if'
-                , old_set, new_set, same_key, orphans);
-                settings = case when per_row then '' else 'set enable_nestloop = off' end;
+                ( 'if exists (select from %s where not exists (select from %s where %s)) and %s then '
+                  'perform set_config(''enable_nestloop'', ''on'', true), set_config(''enable_hashjoin'', ''off'', true), '
+                  'set_config(''enable_mergejoin'', ''off'', true), set_config(''enable_seqscan'', ''off'', true); '
+                  '%s; end if'
+                , old_set, new_set, same_key, both_there, orphans);
+                settings = format('set enable_nestloop = %s set enable_hashjoin = on set enable_mergejoin = on '
+                    'set enable_seqscan = on', case when per_row then 'on' else 'off' end);
         end case;
         perform ai._vectorizer_create_trigger_function
         ( function_name
@@ -1354,18 +1405,50 @@ begin
         , case when per_row then 'row' else 'statement' end
         , function_name
         );
+        if exists (select from pg_subscription_rel r where r.srrelid = source) then
+            execute format('alter table %s enable always trigger %I', source, trigger_name || suffix);
+        end if;
     end loop;
 
     function_name = format('%I.%I', queue_schema, trigger_name || '_truncate');
     perform ai._vectorizer_create_trigger_function
     ( function_name
-    , format('begin truncate %s; truncate %s; truncate %s; return null; end', queue, failed, store)
+    , format('begin truncate %s; truncate %s; if to_regclass(%L) is not null then truncate %s; end if; return null; end'
+        , queue, failed, store, store)
     , ''
     );
     execute format
     ( 'create trigger %I after truncate on %s for each statement execute function %s()'
     , trigger_name || '_truncate', source, function_name
     );
+
+    if exists (select from pg_subscription_rel r where r.srrelid = source) then
+        execute format('alter table %s enable always trigger %I', source, trigger_name || '_truncate');
+    end if;
+
+    -- The partitions that there are can be truncated one by one: keys that are in none of them go.
+    if not exists (select from pg_partition_tree(source) p where p.level > 0) then
+        return;
+    end if;
+    selects = format('select distinct %s from %s s where not exists (select from %s t where %s)'
+        , ai._vectorizer_key_list(source, 's'), store, source, ai._vectorizer_key_equals(source, 't', 's'));
+    function_name = format('%I.%I', queue_schema, trigger_name || '_truncate_part');
+    perform ai._vectorizer_create_trigger_function
+    ( function_name
+    , ai._vectorizer_trigger_body
+        ( vectorizer_id
+        , format('if %s then %s; end if', both_there, ai._vectorizer_enqueue_sql(source, queue, selects))
+        , format('if %s then delete from %s s where not exists (select from %s t where %s); end if'
+            , both_there, store, source, ai._vectorizer_key_equals(source, 't', 's'))
+        , bell)
+    , ''
+    );
+    for partition in select p.relid from pg_partition_tree(source) p where p.level > 0 loop
+        execute format
+        ( 'create trigger %I after truncate on %s for each statement execute function %s()'
+        , trigger_name || '_truncate_part', partition, function_name
+        );
+    end loop;
 end
 $$;
 -- ai.create_vectorizer: everything is checked first, then created, then the rows that are there are queued.
@@ -1391,11 +1474,14 @@ create or replace function ai.create_vectorizer
 ) returns int
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
+-- A policy that hid rows from the owner would leave them without embeddings: better an error.
+set row_security = off
 as $$
 declare
     source_schema name;
     source_name name;
     source_owner oid;
+    is_temporary boolean;
     source_pk jsonb;
     roles name[];
     id int;
@@ -1414,12 +1500,27 @@ begin
             using hint = 'For example: loading => ai.loading_column(''body'')';
     end if;
 
-    select n.nspname, c.relname, c.relowner into strict source_schema, source_name, source_owner
+    select n.nspname, c.relname, c.relowner, c.relpersistence = 't'
+    into source_schema, source_name, source_owner, is_temporary
     from pg_class c join pg_namespace n on n.oid = c.relnamespace
     where c.oid = source;
+    if source_name is null then
+        raise exception 'source table is required'
+            using errcode = 'undefined_table';
+    end if;
+    if is_temporary then
+        raise exception 'source table must not be temporary'
+            using errcode = 'feature_not_supported',
+                  hint = 'A worker cannot see the temporary tables of another session.';
+    end if;
     if not pg_has_role(current_user, source_owner, 'MEMBER') then
-        raise exception 'only a superuser or the owner of the source table may create a vectorizer on it'
-            using errcode = 'insufficient_privilege';
+        raise exception 'only a superuser or the owner of the source table may create a vectorizer on it';
+    end if;
+    if not has_sequence_privilege('ai._generation', 'usage') then
+        -- Without it every write to the source would fail in the trigger.
+        raise exception 'permission denied for sequence ai._generation'
+            using errcode = 'insufficient_privilege',
+                  hint = format('A superuser can run: grant usage on sequence ai._generation to %I', current_user);
     end if;
     if embedding ->> 'dimensions' is null then
         raise exception 'dimensions argument is required';
@@ -1479,6 +1580,10 @@ begin
 
     -- Nobody may change rows between the triggers and the queueing of what is there.
     execute format('lock table %s in share row exclusive mode', source);
+    if exists (select from pg_inherits i join pg_class c on c.oid = i.inhparent where c.oid = source and c.relkind = 'r') then
+        raise warning 'writes to the tables that inherit from % are not seen', source
+            using hint = 'Write through the parent.';
+    end if;
     perform ai._vectorizer_create_store(source, destination, (embedding ->> 'dimensions')::int);
     perform ai._vectorizer_create_queue(source, id, queue_schema, queue_table, failed_table);
     perform ai._vectorizer_create_triggers
@@ -1504,6 +1609,7 @@ begin
     ( id, source_schema, source_name, source_pk, trigger_name, queue_schema, queue_table, config
     , failed_table, name );
     perform ai._vectorizer_grant(source, id, roles);
+    perform ai._vectorizer_grant_to_worker(id, r.name) from ai._worker_roles() r(name);
     if enqueue_existing then
         -- Each at its own moment, so that claims can begin behind what they have seen.
         execute format('insert into %I.%I (%3$s, queued_at) select %3$s, clock_timestamp() from %4$s'
@@ -1584,6 +1690,8 @@ begin
     execute format('grant select, insert, update on %I.%I to %s', d ->> 'target_schema', d ->> 'target_table', grantees);
     execute format('grant select, insert, update, delete on %1$I.%2$I, %1$I.%3$I to %4$s'
         , v.queue_schema, v.queue_table, v.queue_failed_table, grantees);
+    -- Who inserts into the queue takes a number for the item.
+    execute format('grant usage on sequence ai._generation to %s', grantees);
 end
 $$;
 -- Managing vectorizers: dropping them, disabling them, and seeing how they stand.
@@ -1595,7 +1703,9 @@ language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    functions name[] = array[trigger_name, trigger_name || '_update', trigger_name || '_delete', trigger_name || '_truncate'];
+    functions name[] = array
+    [ trigger_name, trigger_name || '_update', trigger_name || '_delete', trigger_name || '_truncate'
+    , trigger_name || '_truncate_part'];
     function_name name;
     found record;
 begin
@@ -1736,12 +1846,20 @@ language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    queue regclass = to_regclass(format('%I.%I', queue_schema, queue_table));
+    queue regclass = (
+        select c.oid
+        from pg_class c join pg_namespace n on n.oid = c.relnamespace
+        where n.nspname = queue_schema and c.relname = queue_table and has_schema_privilege(n.oid, 'usage'));
+    pending bigint;
 begin
-    if queue is null or not has_table_privilege(current_user, queue, 'select') then
+    if queue is null or not has_table_privilege(queue, 'select') then
         return null;
     end if;
-    return ai.vectorizer_queue_pending(vectorizer_id);
+    execute format('select count(*) from (select from %s limit 10001) q', queue) into pending;
+    return case when pending > 10000 then 9223372036854775807 else pending end;
+exception when undefined_table then
+    -- Dropped between the look and the count.
+    return null;
 end
 $$;
 
@@ -1762,6 +1880,159 @@ select v.id
      , v.disabled
 from ai.vectorizer v;
 comment on view ai.vectorizer_status is 'Each vectorizer, where it reads and writes, and how much waits.';
+-- Who may do what: roles that create vectorizers, and roles that only run the worker.
+-- Names are quoted. What a worker's role needs is granted for the vectorizers that are there, and by
+-- ai.create_vectorizer for those to come.
+
+create or replace function ai.grant_vectorizer_usage(to_user name, admin boolean default false) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if admin then
+        execute format('grant all on schema ai to %I', to_user);
+        execute format
+        ( 'grant all on ai.pgai_lib_migration, ai.pgai_lib_version, ai.pgai_lib_feature_flag, ai.vectorizer, '
+          'ai._vectorizer_errors, ai.vectorizer_errors, ai.vectorizer_status, '
+          'ai.vectorizer_worker_process, ai.vectorizer_worker_progress to %I'
+        , to_user);
+        execute format('grant all on sequence ai.vectorizer_id_seq, ai._generation to %I', to_user);
+        return;
+    end if;
+    execute format('grant usage, create on schema ai to %I', to_user);
+    execute format('grant select, insert, update, delete on ai.vectorizer to %I', to_user);
+    execute format('grant select on ai._vectorizer_errors, ai.vectorizer_errors, ai.vectorizer_status to %I', to_user);
+    execute format('grant select, usage on sequence ai.vectorizer_id_seq to %I', to_user);
+    -- The triggers of a vectorizer run as the role that created it, and number what they queue.
+    execute format('grant usage on sequence ai._generation to %I', to_user);
+end
+$$;
+comment on function ai.grant_vectorizer_usage is
+    'Lets a role create vectorizers on its tables; as admin it may do everything in schema ai.';
+
+-- What the worker does with one vectorizer. Whoever may not grant something gets a warning.
+create or replace function ai._vectorizer_grant_to_worker(vectorizer_id int, worker name) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v ai.vectorizer;
+    d jsonb;
+    command text;
+begin
+    select x.* into strict v from ai.vectorizer x where x.id = vectorizer_id;
+    d = v.config -> 'destination';
+    for command in
+        select format('grant usage on schema %I to %I', s.name, worker)
+        from (select distinct unnest(array[v.source_schema::text, v.queue_schema, d ->> 'target_schema'])) s(name)
+        join pg_namespace n on n.nspname = s.name
+        where not has_schema_privilege(worker, n.oid, 'usage')
+        union all
+        select format('grant select on %I.%I to %I', v.source_schema, v.source_table, worker)
+        union all
+        select format('grant select, insert, update, delete on %I.%I to %I', s.schema, s.name, worker)
+        from (values
+            (v.queue_schema::text, v.queue_table::text),
+            (v.queue_schema, v.queue_failed_table),
+            (v.queue_schema, '_vectorizer_lease_' || v.id),
+            (d ->> 'target_schema', d ->> 'target_table')) s(schema, name)
+        union all
+        select format('grant select, usage, update on sequence %I.%I to %I'
+            , v.queue_schema, '_vectorizer_bell_' || v.id, worker)
+    loop
+        begin
+            execute command;
+        exception when insufficient_privilege or undefined_table or invalid_schema_name then
+            raise warning 'vectorizer %: %', v.name, sqlerrm using hint = format('Needed: %s', command);
+        end;
+    end loop;
+end
+$$;
+
+create or replace function ai.grant_worker_usage(worker name) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    id int;
+    vector_schema name;
+begin
+    execute format('grant usage on schema ai to %I', worker);
+    for vector_schema in
+        select n.nspname
+        from pg_extension e join pg_namespace n on n.oid = e.extnamespace
+        where e.extname = 'vector' and not has_schema_privilege(worker, n.oid, 'usage')
+    loop
+        execute format('grant usage on schema %I to %I', vector_schema, worker);
+    end loop;
+    execute format('grant select on ai.vectorizer, ai.pgai_lib_version to %I', worker);
+    execute format('grant select, insert on ai._vectorizer_errors to %I', worker);
+    execute format('grant select, insert, update on ai.vectorizer_worker_process, ai.vectorizer_worker_progress to %I'
+        , worker);
+    for id in select v.id from ai.vectorizer v order by v.id loop
+        perform ai._vectorizer_grant_to_worker(id, worker);
+    end loop;
+end
+$$;
+comment on function ai.grant_worker_usage is 'Lets a role run the worker for all vectorizers, and do nothing else.';
+
+-- The roles that ai.grant_worker_usage has been called for.
+create or replace function ai._worker_roles() returns setof name
+language sql stable
+begin atomic
+    select r.rolname
+    from pg_class c
+    cross join aclexplode(c.relacl) a
+    join pg_roles r on r.oid = a.grantee
+    where c.oid = 'ai.vectorizer_worker_process'::regclass
+    and a.privilege_type = 'INSERT'
+    and a.grantee <> c.relowner;
+end;
+-- What is left of pgai's scheduling without a scheduler in the database: the settings can be written again,
+-- and a run can be asked for.
+
+create or replace function ai.set_scheduling
+( vectorizer_id int
+, scheduling jsonb default ai.scheduling_default()
+, indexing jsonb default ai.indexing_default()
+) returns jsonb
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    written jsonb;
+begin
+    if indexing ->> 'implementation' = 'default' then
+        indexing = ai.indexing_none();
+    end if;
+    perform ai._validate_indexing(indexing);
+    if scheduling ->> 'implementation' = 'default' then
+        scheduling = ai.scheduling_none();
+    end if;
+    perform ai._validate_scheduling(scheduling);
+    update ai.vectorizer v
+    set config = v.config || jsonb_build_object('scheduling', scheduling, 'indexing', indexing)
+    where v.id = vectorizer_id
+    returning v.config into written;
+    return written;
+end
+$$;
+comment on function ai.set_scheduling is 'Writes scheduling and indexing anew, and returns the whole configuration.';
+
+create or replace function ai.execute_vectorizer(vectorizer_name text) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    id int;
+begin
+    select v.id into strict id from ai.vectorizer v where v.name = vectorizer_name;
+    if current_setting('max_prepared_transactions') = '0' then
+        perform pg_notify('ai_vectorizer', id::text);
+    end if;
+end
+$$;
+comment on function ai.execute_vectorizer is 'Asks the workers to look at the vectorizer''s queue now.';
 -- Vectorizers that Python pgai created get the queue protocol of this version; stores, pending work and failed
 -- rows stay. One that cannot be upgraded is recorded with the reason, and the others go on.
 

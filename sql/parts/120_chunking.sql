@@ -70,6 +70,9 @@ begin
     end if;
     size = (config ->> 'chunk_size')::numeric;
     overlap = (config ->> 'chunk_overlap')::numeric;
+    if size % 1 <> 0 or overlap % 1 <> 0 then
+        raise exception 'invalid chunking config, chunk_size and chunk_overlap must be integers';
+    end if;
     if size < 1 then
         raise exception 'chunk_size must be > 0, got %', size;
     end if;

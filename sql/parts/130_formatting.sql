@@ -64,7 +64,8 @@ declare
     template text = config ->> 'template';
     missing name;
 begin
-    if template not like '%$chunk%' and template not like '%${chunk}%' then
+    -- Read as Python reads it: a doubled dollar begins no name.
+    if template is null or not exists (select from ai._template_names(template) n(name) where n.name = 'chunk') then
         raise exception 'template must contain $chunk placeholder';
     end if;
     if ai._source_column_type(source_schema, source_table, 'chunk') is not null then

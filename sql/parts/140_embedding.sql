@@ -62,6 +62,7 @@ begin
     end if;
     if jsonb_typeof(config -> 'dimensions') is distinct from 'number'
         or (config ->> 'dimensions')::numeric not between 1 and 16000
+        or (config ->> 'dimensions')::numeric % 1 <> 0
     then
         raise exception 'dimensions must be between 1 and 16000, got %', config -> 'dimensions'
             using errcode = 'invalid_parameter_value';

@@ -82,6 +82,14 @@ as $$
 declare
     taken name;
 begin
+    if exists (
+        select from pg_index x join pg_class c on c.oid = x.indexrelid join pg_am m on m.oid = c.relam
+        where x.indrelid = source_table and x.indisprimary and m.amname <> 'btree')
+    then
+        raise exception 'the primary key is not a b-tree index'
+            using errcode = 'feature_not_supported',
+                  hint = 'Keys without overlaps are not supported.';
+    end if;
     select k.name into taken
     from ai._vectorizer_key(source_table) k
     where k.name in

@@ -75,22 +75,52 @@ end
 $$;
 
 -- The condition under which an update matters: the image of a watched column differs. (json and xml have no
--- equality, and 1.0 and 1.00 are equal but read differently.) Values of virtual generated columns are not in
--- transition tables: then any column counts.
+-- equality, and 1.0 and 1.00 are equal but read differently.) Virtual generated columns cannot be read from
+-- transition tables: the columns that they are made of are watched instead.
 create or replace function ai._vectorizer_changed_sql(source regclass, watched name[]) returns text
 language sql stable
 begin atomic
-    select case when exists (
-            select from pg_attribute a
-            where a.attrelid = source and a.attname = any (watched) and a.attgenerated not in ('', 's'))
-        then 'row(o.*)::record operator(pg_catalog.*<>) row(n.*)::record'
-        else (
-            select format('row(%s)::record operator(pg_catalog.*<>) row(%s)::record'
-                , string_agg(format('o.%I', w.name), ', ' order by w.name)
-                , string_agg(format('n.%I', w.name), ', ' order by w.name))
-            from unnest(watched) w(name))
-    end;
+    select format('row(%s)::record operator(pg_catalog.*<>) row(%s)::record'
+        , string_agg(format('o.%I', w.attname), ', ' order by w.attnum)
+        , string_agg(format('n.%I', w.attname), ', ' order by w.attnum))
+    from (
+        select a.attname, a.attnum
+        from pg_attribute a
+        where a.attrelid = source and a.attname = any (watched) and a.attgenerated in ('', 's')
+        union
+        select b.attname, b.attnum
+        from pg_attribute a
+        join pg_attrdef e on e.adrelid = a.attrelid and e.adnum = a.attnum
+        join pg_depend d on d.classid = 'pg_attrdef'::regclass and d.objid = e.oid
+            and d.refclassid = 'pg_class'::regclass and d.refobjid = a.attrelid and d.refobjsubid <> a.attnum
+        join pg_attribute b on b.attrelid = d.refobjid and b.attnum = d.refobjsubid
+        where a.attrelid = source and a.attname = any (watched) and a.attgenerated not in ('', 's')
+    ) w;
 end;
+
+-- Whether the triggers must see each row: where rows can be written without a statement on the table itself.
+-- That is so for partitioned tables, partitions, tables that inherit, hypertables, and what replication applies.
+create or replace function ai._vectorizer_per_row(source regclass) returns boolean
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    answer boolean;
+begin
+    if exists (select from pg_class c where c.oid = source and (c.relkind = 'p' or c.relispartition))
+        or exists (select from pg_inherits i where i.inhrelid = source)
+        or exists (select from pg_subscription_rel r where r.srrelid = source)
+    then
+        return true;
+    end if;
+    if exists (select from pg_extension e where e.extname = 'timescaledb') then
+        execute 'select exists (select from _timescaledb_catalog.hypertable h
+            where format(''%I.%I'', h.schema_name, h.table_name)::regclass = $1)' into answer using source;
+        return answer;
+    end if;
+    return false;
+end
+$$;
 
 create or replace function ai._vectorizer_create_triggers
 ( source regclass
@@ -112,19 +142,21 @@ declare
     store text = format('%I.%I', destination ->> 'target_schema', destination ->> 'target_table');
     changed text = ai._vectorizer_changed_sql(source, watched);
     same_key text = ai._vectorizer_key_equals(source, 'o', 'n');
-    -- Writes to a partition do not fire statement triggers of its parent, so there a trigger sees one row.
-    per_row boolean = (select c.relkind = 'p' from pg_class c where c.oid = source);
+    per_row boolean = ai._vectorizer_per_row(source);
     old_set text = case when per_row then '(select old.*) o' else 'old_rows o' end;
     new_set text = case when per_row then '(select new.*) n' else 'new_rows n' end;
     -- A deferrable key may hold one value twice until the statement ends.
     distinctly text = (
         select case when x.indimmediate then '' else 'distinct ' end
         from pg_index x where x.indrelid = source and x.indisprimary);
+    -- Where one of the tables has been renamed or dropped, the application's write goes on: workers clean later.
+    both_there text = format('to_regclass(%L) is not null and to_regclass(%L) is not null', source, store);
     orphans text = format
     ( 'delete from %s s using %s where %s and not exists (select from %s t where %s)'
     , store, old_set, ai._vectorizer_key_equals(source, 's', 'o'), source, ai._vectorizer_key_equals(source, 't', 'o'));
     event text;
     suffix text;
+    partition regclass;
     selects text;
     cleanup text;
     settings text;
@@ -140,7 +172,7 @@ begin
                 settings = '';
             when 'delete' then
                 selects = format('select %s%s from %s', distinctly, ai._vectorizer_key_list(source, 'o'), old_set);
-                cleanup = orphans;
+                cleanup = format('if %s then %s; end if', both_there, orphans);
                 -- The plan is kept from the first call, which may have seen one row or all of them.
                 settings = 'set enable_hashjoin = off set enable_mergejoin = off set enable_seqscan = off';
             when 'update' then
@@ -152,10 +184,16 @@ begin
                    from ai._vectorizer_key(source) k)
                 , old_set, new_set, same_key
                 , (select k.name from ai._vectorizer_key(source) k where k.pknum = 1), changed);
+                -- The search for changed keys joins whole tables, the cleaning looks up single keys: each has
+                -- the plans it needs, and the function's own settings end with it.
                 cleanup = format
-                ( 'if exists (select from %s where not exists (select from %s where %s)) then %s; end if'
-                , old_set, new_set, same_key, orphans);
-                settings = case when per_row then '' else 'set enable_nestloop = off' end;
+                ( 'if exists (select from %s where not exists (select from %s where %s)) and %s then '
+                  'perform set_config(''enable_nestloop'', ''on'', true), set_config(''enable_hashjoin'', ''off'', true), '
+                  'set_config(''enable_mergejoin'', ''off'', true), set_config(''enable_seqscan'', ''off'', true); '
+                  '%s; end if'
+                , old_set, new_set, same_key, both_there, orphans);
+                settings = format('set enable_nestloop = %s set enable_hashjoin = on set enable_mergejoin = on '
+                    'set enable_seqscan = on', case when per_row then 'on' else 'off' end);
         end case;
         perform ai._vectorizer_create_trigger_function
         ( function_name
@@ -174,17 +212,49 @@ begin
         , case when per_row then 'row' else 'statement' end
         , function_name
         );
+        if exists (select from pg_subscription_rel r where r.srrelid = source) then
+            execute format('alter table %s enable always trigger %I', source, trigger_name || suffix);
+        end if;
     end loop;
 
     function_name = format('%I.%I', queue_schema, trigger_name || '_truncate');
     perform ai._vectorizer_create_trigger_function
     ( function_name
-    , format('begin truncate %s; truncate %s; truncate %s; return null; end', queue, failed, store)
+    , format('begin truncate %s; truncate %s; if to_regclass(%L) is not null then truncate %s; end if; return null; end'
+        , queue, failed, store, store)
     , ''
     );
     execute format
     ( 'create trigger %I after truncate on %s for each statement execute function %s()'
     , trigger_name || '_truncate', source, function_name
     );
+
+    if exists (select from pg_subscription_rel r where r.srrelid = source) then
+        execute format('alter table %s enable always trigger %I', source, trigger_name || '_truncate');
+    end if;
+
+    -- The partitions that there are can be truncated one by one: keys that are in none of them go.
+    if not exists (select from pg_partition_tree(source) p where p.level > 0) then
+        return;
+    end if;
+    selects = format('select distinct %s from %s s where not exists (select from %s t where %s)'
+        , ai._vectorizer_key_list(source, 's'), store, source, ai._vectorizer_key_equals(source, 't', 's'));
+    function_name = format('%I.%I', queue_schema, trigger_name || '_truncate_part');
+    perform ai._vectorizer_create_trigger_function
+    ( function_name
+    , ai._vectorizer_trigger_body
+        ( vectorizer_id
+        , format('if %s then %s; end if', both_there, ai._vectorizer_enqueue_sql(source, queue, selects))
+        , format('if %s then delete from %s s where not exists (select from %s t where %s); end if'
+            , both_there, store, source, ai._vectorizer_key_equals(source, 't', 's'))
+        , bell)
+    , ''
+    );
+    for partition in select p.relid from pg_partition_tree(source) p where p.level > 0 loop
+        execute format
+        ( 'create trigger %I after truncate on %s for each statement execute function %s()'
+        , trigger_name || '_truncate_part', partition, function_name
+        );
+    end loop;
 end
 $$;

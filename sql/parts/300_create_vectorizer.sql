@@ -21,11 +21,14 @@ create or replace function ai.create_vectorizer
 ) returns int
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
+-- A policy that hid rows from the owner would leave them without embeddings: better an error.
+set row_security = off
 as $$
 declare
     source_schema name;
     source_name name;
     source_owner oid;
+    is_temporary boolean;
     source_pk jsonb;
     roles name[];
     id int;
@@ -44,12 +47,27 @@ begin
             using hint = 'For example: loading => ai.loading_column(''body'')';
     end if;
 
-    select n.nspname, c.relname, c.relowner into strict source_schema, source_name, source_owner
+    select n.nspname, c.relname, c.relowner, c.relpersistence = 't'
+    into source_schema, source_name, source_owner, is_temporary
     from pg_class c join pg_namespace n on n.oid = c.relnamespace
     where c.oid = source;
+    if source_name is null then
+        raise exception 'source table is required'
+            using errcode = 'undefined_table';
+    end if;
+    if is_temporary then
+        raise exception 'source table must not be temporary'
+            using errcode = 'feature_not_supported',
+                  hint = 'A worker cannot see the temporary tables of another session.';
+    end if;
     if not pg_has_role(current_user, source_owner, 'MEMBER') then
-        raise exception 'only a superuser or the owner of the source table may create a vectorizer on it'
-            using errcode = 'insufficient_privilege';
+        raise exception 'only a superuser or the owner of the source table may create a vectorizer on it';
+    end if;
+    if not has_sequence_privilege('ai._generation', 'usage') then
+        -- Without it every write to the source would fail in the trigger.
+        raise exception 'permission denied for sequence ai._generation'
+            using errcode = 'insufficient_privilege',
+                  hint = format('A superuser can run: grant usage on sequence ai._generation to %I', current_user);
     end if;
     if embedding ->> 'dimensions' is null then
         raise exception 'dimensions argument is required';
@@ -109,6 +127,10 @@ begin
 
     -- Nobody may change rows between the triggers and the queueing of what is there.
     execute format('lock table %s in share row exclusive mode', source);
+    if exists (select from pg_inherits i join pg_class c on c.oid = i.inhparent where c.oid = source and c.relkind = 'r') then
+        raise warning 'writes to the tables that inherit from % are not seen', source
+            using hint = 'Write through the parent.';
+    end if;
     perform ai._vectorizer_create_store(source, destination, (embedding ->> 'dimensions')::int);
     perform ai._vectorizer_create_queue(source, id, queue_schema, queue_table, failed_table);
     perform ai._vectorizer_create_triggers
@@ -134,6 +156,7 @@ begin
     ( id, source_schema, source_name, source_pk, trigger_name, queue_schema, queue_table, config
     , failed_table, name );
     perform ai._vectorizer_grant(source, id, roles);
+    perform ai._vectorizer_grant_to_worker(id, r.name) from ai._worker_roles() r(name);
     if enqueue_existing then
         -- Each at its own moment, so that claims can begin behind what they have seen.
         execute format('insert into %I.%I (%3$s, queued_at) select %3$s, clock_timestamp() from %4$s'
@@ -214,5 +237,7 @@ begin
     execute format('grant select, insert, update on %I.%I to %s', d ->> 'target_schema', d ->> 'target_table', grantees);
     execute format('grant select, insert, update, delete on %1$I.%2$I, %1$I.%3$I to %4$s'
         , v.queue_schema, v.queue_table, v.queue_failed_table, grantees);
+    -- Who inserts into the queue takes a number for the item.
+    execute format('grant usage on sequence ai._generation to %s', grantees);
 end
 $$;

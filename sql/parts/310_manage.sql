@@ -7,7 +7,9 @@ language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    functions name[] = array[trigger_name, trigger_name || '_update', trigger_name || '_delete', trigger_name || '_truncate'];
+    functions name[] = array
+    [ trigger_name, trigger_name || '_update', trigger_name || '_delete', trigger_name || '_truncate'
+    , trigger_name || '_truncate_part'];
     function_name name;
     found record;
 begin
@@ -148,12 +150,20 @@ language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    queue regclass = to_regclass(format('%I.%I', queue_schema, queue_table));
+    queue regclass = (
+        select c.oid
+        from pg_class c join pg_namespace n on n.oid = c.relnamespace
+        where n.nspname = queue_schema and c.relname = queue_table and has_schema_privilege(n.oid, 'usage'));
+    pending bigint;
 begin
-    if queue is null or not has_table_privilege(current_user, queue, 'select') then
+    if queue is null or not has_table_privilege(queue, 'select') then
         return null;
     end if;
-    return ai.vectorizer_queue_pending(vectorizer_id);
+    execute format('select count(*) from (select from %s limit 10001) q', queue) into pending;
+    return case when pending > 10000 then 9223372036854775807 else pending end;
+exception when undefined_table then
+    -- Dropped between the look and the count.
+    return null;
 end
 $$;
 

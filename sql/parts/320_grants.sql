@@ -1,0 +1,108 @@
+-- Who may do what: roles that create vectorizers, and roles that only run the worker.
+-- Names are quoted. What a worker's role needs is granted for the vectorizers that are there, and by
+-- ai.create_vectorizer for those to come.
+
+create or replace function ai.grant_vectorizer_usage(to_user name, admin boolean default false) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if admin then
+        execute format('grant all on schema ai to %I', to_user);
+        execute format
+        ( 'grant all on ai.pgai_lib_migration, ai.pgai_lib_version, ai.pgai_lib_feature_flag, ai.vectorizer, '
+          'ai._vectorizer_errors, ai.vectorizer_errors, ai.vectorizer_status, '
+          'ai.vectorizer_worker_process, ai.vectorizer_worker_progress to %I'
+        , to_user);
+        execute format('grant all on sequence ai.vectorizer_id_seq, ai._generation to %I', to_user);
+        return;
+    end if;
+    execute format('grant usage, create on schema ai to %I', to_user);
+    execute format('grant select, insert, update, delete on ai.vectorizer to %I', to_user);
+    execute format('grant select on ai._vectorizer_errors, ai.vectorizer_errors, ai.vectorizer_status to %I', to_user);
+    execute format('grant select, usage on sequence ai.vectorizer_id_seq to %I', to_user);
+    -- The triggers of a vectorizer run as the role that created it, and number what they queue.
+    execute format('grant usage on sequence ai._generation to %I', to_user);
+end
+$$;
+comment on function ai.grant_vectorizer_usage is
+    'Lets a role create vectorizers on its tables; as admin it may do everything in schema ai.';
+
+-- What the worker does with one vectorizer. Whoever may not grant something gets a warning.
+create or replace function ai._vectorizer_grant_to_worker(vectorizer_id int, worker name) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v ai.vectorizer;
+    d jsonb;
+    command text;
+begin
+    select x.* into strict v from ai.vectorizer x where x.id = vectorizer_id;
+    d = v.config -> 'destination';
+    for command in
+        select format('grant usage on schema %I to %I', s.name, worker)
+        from (select distinct unnest(array[v.source_schema::text, v.queue_schema, d ->> 'target_schema'])) s(name)
+        join pg_namespace n on n.nspname = s.name
+        where not has_schema_privilege(worker, n.oid, 'usage')
+        union all
+        select format('grant select on %I.%I to %I', v.source_schema, v.source_table, worker)
+        union all
+        select format('grant select, insert, update, delete on %I.%I to %I', s.schema, s.name, worker)
+        from (values
+            (v.queue_schema::text, v.queue_table::text),
+            (v.queue_schema, v.queue_failed_table),
+            (v.queue_schema, '_vectorizer_lease_' || v.id),
+            (d ->> 'target_schema', d ->> 'target_table')) s(schema, name)
+        union all
+        select format('grant select, usage, update on sequence %I.%I to %I'
+            , v.queue_schema, '_vectorizer_bell_' || v.id, worker)
+    loop
+        begin
+            execute command;
+        exception when insufficient_privilege or undefined_table or invalid_schema_name then
+            raise warning 'vectorizer %: %', v.name, sqlerrm using hint = format('Needed: %s', command);
+        end;
+    end loop;
+end
+$$;
+
+create or replace function ai.grant_worker_usage(worker name) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    id int;
+    vector_schema name;
+begin
+    execute format('grant usage on schema ai to %I', worker);
+    for vector_schema in
+        select n.nspname
+        from pg_extension e join pg_namespace n on n.oid = e.extnamespace
+        where e.extname = 'vector' and not has_schema_privilege(worker, n.oid, 'usage')
+    loop
+        execute format('grant usage on schema %I to %I', vector_schema, worker);
+    end loop;
+    execute format('grant select on ai.vectorizer, ai.pgai_lib_version to %I', worker);
+    execute format('grant select, insert on ai._vectorizer_errors to %I', worker);
+    execute format('grant select, insert, update on ai.vectorizer_worker_process, ai.vectorizer_worker_progress to %I'
+        , worker);
+    for id in select v.id from ai.vectorizer v order by v.id loop
+        perform ai._vectorizer_grant_to_worker(id, worker);
+    end loop;
+end
+$$;
+comment on function ai.grant_worker_usage is 'Lets a role run the worker for all vectorizers, and do nothing else.';
+
+-- The roles that ai.grant_worker_usage has been called for.
+create or replace function ai._worker_roles() returns setof name
+language sql stable
+begin atomic
+    select r.rolname
+    from pg_class c
+    cross join aclexplode(c.relacl) a
+    join pg_roles r on r.oid = a.grantee
+    where c.oid = 'ai.vectorizer_worker_process'::regclass
+    and a.privilege_type = 'INSERT'
+    and a.grantee <> c.relowner;
+end;

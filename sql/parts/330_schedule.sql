@@ -1,0 +1,45 @@
+-- What is left of pgai's scheduling without a scheduler in the database: the settings can be written again,
+-- and a run can be asked for.
+
+create or replace function ai.set_scheduling
+( vectorizer_id int
+, scheduling jsonb default ai.scheduling_default()
+, indexing jsonb default ai.indexing_default()
+) returns jsonb
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    written jsonb;
+begin
+    if indexing ->> 'implementation' = 'default' then
+        indexing = ai.indexing_none();
+    end if;
+    perform ai._validate_indexing(indexing);
+    if scheduling ->> 'implementation' = 'default' then
+        scheduling = ai.scheduling_none();
+    end if;
+    perform ai._validate_scheduling(scheduling);
+    update ai.vectorizer v
+    set config = v.config || jsonb_build_object('scheduling', scheduling, 'indexing', indexing)
+    where v.id = vectorizer_id
+    returning v.config into written;
+    return written;
+end
+$$;
+comment on function ai.set_scheduling is 'Writes scheduling and indexing anew, and returns the whole configuration.';
+
+create or replace function ai.execute_vectorizer(vectorizer_name text) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    id int;
+begin
+    select v.id into strict id from ai.vectorizer v where v.name = vectorizer_name;
+    if current_setting('max_prepared_transactions') = '0' then
+        perform pg_notify('ai_vectorizer', id::text);
+    end if;
+end
+$$;
+comment on function ai.execute_vectorizer is 'Asks the workers to look at the vectorizer''s queue now.';
