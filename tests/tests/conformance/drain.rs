@@ -129,3 +129,37 @@ pub(crate) fn types_and_names_of_keys_do_not_matter(shell: &str) {
         1
     );
 }
+
+pub(crate) fn a_role_that_may_only_run_the_worker_is_enough(shell: &str) {
+    let mut stage = Stage::with_blog();
+    // Roles belong to the whole server.
+    let role = format!("runner_of_{}", stage.database.name());
+    stage.run(&format!(
+        "create role {role} login; select ai.grant_worker_usage('{role}')"
+    ));
+    stage.run("insert into blog select n, 't', 'b' || n from generate_series(1, 60) n");
+    stage.run("update blog set body = 'poison' where id = 7");
+    stage.stub.refuse_inputs_with("poison");
+    let url = stage
+        .database
+        .url()
+        .replace("postgres@", &format!("{role}@"));
+    assert_ne!(url, stage.database.url());
+    let mut worker = stage.worker(shell, &["--once", "--db-url", &url]);
+    assert_eq!(worker.wait(PATIENCE).code(), Some(0));
+    assert_eq!(stage.number("select count(*) from blog_store"), 59);
+    assert_eq!(stage.number("select count(*) from ai.vectorizer_errors"), 1);
+    assert_eq!(
+        stage.number("select success_count::bigint from ai.vectorizer_worker_process"),
+        59
+    );
+    // It may not touch what is not the worker's.
+    let mut sql = postgres::Client::connect(&url, postgres::NoTls).unwrap();
+    assert!(sql.batch_execute("update blog set body = 'x'").is_err());
+    assert!(
+        sql.batch_execute("update ai.vectorizer set disabled = true")
+            .is_err()
+    );
+    drop(sql);
+    stage.run(&format!("drop owned by {role}; drop role {role}"));
+}

@@ -36,6 +36,7 @@ conformance! {
     deaths::a_killed_worker_loses_nothing,
     deaths::a_stopped_worker_says_goodbye_and_gives_back_what_it_holds,
     deaths::a_worker_survives_the_end_of_its_sessions,
+    drain::a_role_that_may_only_run_the_worker_is_enough,
     drain::cranfield_as_the_first_users_run_it,
     drain::every_row_is_embedded_with_its_own_vector,
     drain::openai_gets_the_key_and_its_base64_is_read,
