@@ -1146,7 +1146,8 @@ begin
     -- Leases need not survive a crash: then everything is claimable again.
     execute format
     ( 'create unlogged table %s (%s, _claim bigint not null, _until timestamptz not null, '
-      '_attempts int not null, primary key (%s))'
+      '_attempts int not null, _failures int not null default 0, _generation bigint not null default 0, '
+      'primary key (%s))'
     , lease, ai._vectorizer_key_definitions(source), ai._vectorizer_key_list(source)
     );
     execute format('comment on table %s is %L', lease, format('Which keys of %s a worker is on, and until when.', source));

@@ -22,6 +22,8 @@ pub struct Hand {
     requests: Vec<(RequestTicket, Request)>,
     /// The texts that the provider was asked for.
     pub embedded: Vec<String>,
+    /// A text that the provider refuses.
+    pub poison: Option<String>,
 }
 
 impl Hand {
@@ -44,6 +46,7 @@ impl Hand {
             queries,
             requests,
             embedded: vec![],
+            poison: None,
         }
     }
 
@@ -147,6 +150,13 @@ impl Hand {
             .expect("a request has inputs")
             .clone();
         let texts: Vec<_> = texts.iter().filter_map(Value::as_str).collect();
+        if let Some(poison) = &self.poison
+            && texts.contains(&poison.as_str())
+        {
+            let mut refusal = Response::new(b"no such word".to_vec());
+            *refusal.status_mut() = http::StatusCode::BAD_REQUEST;
+            return refusal;
+        }
         self.embedded
             .extend(texts.iter().map(|text| (*text).to_owned()));
         let vectors: Vec<_> = texts.iter().map(|text| vector_of(text, 3)).collect();

@@ -399,3 +399,52 @@ fn an_update_between_the_snapshot_of_a_claim_and_its_lock_is_not_lost() {
         stage.run("drop owned by gated; drop role gated");
     }
 }
+
+/// The time of the next attempt stands in the lease. If it stood in the item, this transaction would
+/// fail, as above.
+#[test]
+fn a_failed_row_does_not_fail_a_transaction_with_an_older_snapshot() {
+    for edit in [
+        "update t set body = 'good' where id = 2",
+        "delete from t where id = 2",
+    ] {
+        let mut stage = stage_with_rows();
+        let mut hand = stage.hand(1);
+        hand.poison = Some("c".to_owned());
+        let asked = hand.until(|query| matches!(query, Query::Fail { .. }));
+        let mut session = stage.session("begin isolation level repeatable read; select 1 from t");
+        let answer = hand.run(asked).unwrap();
+        assert_eq!(answer[0][1].as_deref(), Some("done"));
+        session.batch_execute(edit).unwrap();
+        session.batch_execute("commit").unwrap();
+        // A changed row is due at once, and its failures are forgotten.
+        hand.finish();
+        stage.assert_true();
+    }
+}
+
+#[test]
+fn a_failed_row_waits_and_its_failures_are_counted() {
+    let mut stage = stage_with_rows();
+    let mut hand = stage.hand(1);
+    hand.poison = Some("c".to_owned());
+    for failures in 1..=3_i64 {
+        let asked = hand.until(|query| matches!(query, Query::Fail { .. }));
+        hand.run(asked).unwrap();
+        let put_off = "select count(*) from ai._vectorizer_lease_1
+                       where _claim = 0 and _until > now() and _failures = $1::bigint";
+        let count: i64 = stage
+            .application
+            .query_one(put_off, &[&failures])
+            .unwrap()
+            .get(0);
+        assert_eq!(count, 1, "after {failures} failures");
+        let asked = hand.until(is_claim);
+        let claimed = hand.run(asked).unwrap();
+        assert!(
+            claimed.iter().all(|row| row[0].as_deref() != Some("2")),
+            "{claimed:?}"
+        );
+        stage.run("update ai._vectorizer_lease_1 set _until = now() where _claim = 0");
+    }
+}

@@ -10,8 +10,11 @@
 /// Parameters: claim, lease in ms, low-water mark, promise in ms (0: leave the bell alone).
 ///
 /// An item whose lease ran out twice may have killed its workers: it is claimed alone. A claim
-/// that is asked again (its answer was lost) gets its own items again and counts no attempt. A
-/// retry time further away than any backoff means that the clock stepped back: it counts as due.
+/// that is asked again (its answer was lost) gets its own items again and counts no attempt.
+///
+/// A lease of claim 0 belongs to nobody: it puts a failed item off, with the generation that failed
+/// and the count of its failures. A changed item is due at once and starts afresh. So is one whose
+/// retry time is further away than any backoff: then the clock has stepped back.
 /// There is always a row, because the bell is rung in any case; its keys are null if it is alone.
 pub(super) const CLAIM: &str = "\
 with due as materialized (
@@ -21,29 +24,41 @@ with due as materialized (
       or q.loading_retry_after > now() + interval '{backoff_max} seconds')
     and ($3::text is null or q.queued_at >= $3::text::timestamptz)
     and not exists (
-      select from {lease} l where {l=q} and l._until > now() and l._claim <> $1::bigint)
+      select from {lease} l
+      where {l=q} and l._until > now() and l._claim <> $1::bigint
+        and (l._claim <> 0 or l._generation = q._generation
+          and l._until <= now() + interval '{backoff_max} seconds'))
   order by q.queued_at
   limit {rows}
   for update of q skip locked
 ), judged as (
   select d.*, row_number() over (order by d.queued_at) as place,
     exists (
-      select from {lease} l where {l=d} and l._claim <> $1::bigint and l._attempts >= 2) as suspect
+      select from {lease} l
+      where {l=d} and l._claim <> $1::bigint and l._attempts >= 2
+        and l._generation = d._generation) as suspect
   from due d
 ), chosen as materialized (
   select j.* from judged j
   where j.place = 1
     or not j.suspect and not (select f.suspect from judged f where f.place = 1)
 ), taken as (
-  insert into {lease} as l ({keys}, _claim, _until, _attempts)
-  select {c.keys}, $1::bigint, now() + $2::bigint * interval '1 millisecond', 1 from chosen c
+  insert into {lease} as l ({keys}, _claim, _until, _attempts, _generation)
+  select {c.keys}, $1::bigint, now() + $2::bigint * interval '1 millisecond', 1, c._generation
+  from chosen c
   on conflict ({keys}) do update
-  set _claim = excluded._claim, _until = excluded._until,
-    _attempts = l._attempts + case when l._claim = excluded._claim then 0 else 1 end
+  set _claim = excluded._claim, _until = excluded._until, _generation = excluded._generation,
+    _attempts = case
+      when l._claim = excluded._claim then l._attempts
+      when l._generation = excluded._generation then l._attempts + 1
+      else 1 end,
+    _failures = case when l._generation = excluded._generation then l._failures else 0 end
   where l._until <= now() or l._claim = excluded._claim
-  returning {l.keys}, l._attempts
+    or l._claim = 0 and (l._generation <> excluded._generation
+      or l._until > now() + interval '{backoff_max} seconds')
+  returning {l.keys}, l._attempts, l._failures
 )
-select {t.keys as text}, c._generation::text, (c.loading_retries + t._attempts)::text,
+select {t.keys as text}, c._generation::text, (c.loading_retries + t._failures + t._attempts)::text,
   t._attempts::text, c.queued_at::text, rung.until::text
 from (
   select case when $4::bigint > 0 then setval('{bell}', {now_ms} + $4::bigint) end as until
@@ -151,6 +166,9 @@ order by i.n";
 /// Parameters: claim, keys, generations, and for each row: ms until the next attempt (null: none,
 /// the key goes to the failed table), step, reason, and the message and details of the error.
 /// A row that changed meanwhile is only given back. Rows come back as from a commit.
+///
+/// The retry time stands in the lease, not in the item: an UPDATE of the item would fail an
+/// application in REPEATABLE READ that writes to the row later, with an older snapshot (40001).
 pub(super) const FAIL: &str = "\
 with input as materialized (
   select i.n, {i.keys typed}, i.generation, i.retry, i.step, i.reason, i.message, i.details
@@ -177,15 +195,14 @@ with input as materialized (
   delete from {queue} q using held h join input i on i.n = h.n
   where h.same and i.retry is null and {q=i}
 ), put_off as (
-  update {queue} q
-  set loading_retries = q.loading_retries + h._attempts,
-    loading_retry_after = now() + i.retry * interval '1 millisecond',
-    queued_at = now() + i.retry * interval '1 millisecond'
+  update {lease} l
+  set _claim = 0, _until = now() + i.retry * interval '1 millisecond',
+    _failures = l._failures + h._attempts, _attempts = 0
   from held h join input i on i.n = h.n
-  where h.same and i.retry is not null and {q=i}
+  where h.same and i.retry is not null and {l=i}
 ), freed as (
   delete from {lease} l using held h join input i on i.n = h.n
-  where {l=i}
+  where not (h.same and i.retry is not null) and {l=i}
 ), noted as (
   insert into ai._vectorizer_errors (id, message, details)
   select {id}, i.message, i.details::jsonb from held h join input i on i.n = h.n
@@ -206,15 +223,15 @@ pub(super) const RELEASE: &str = "\
 with input as materialized (
   select {i.keys typed} from unnest({key params 2}) as i({input keys})
 ), mine as materialized (
-  select {l.keys aliased}, l._attempts
+  select {l.keys aliased}, l._attempts, l._failures
   from {lease} l join input i on {l=i}
   where l._claim = $1::bigint
   for update of l skip locked
 ), kept as (
   update {lease} l set _claim = 0, _until = now(), _attempts = l._attempts - 1
-  from mine i where {l=i} and i._attempts > 1
+  from mine i where {l=i} and (i._attempts > 1 or i._failures > 0)
 ), gone as (
-  delete from {lease} l using mine i where {l=i} and i._attempts <= 1
+  delete from {lease} l using mine i where {l=i} and i._attempts <= 1 and i._failures = 0
 )
 select count(*)::text from mine";
 

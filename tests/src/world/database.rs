@@ -15,6 +15,9 @@ use sha2::{Digest, Sha256};
 
 use super::Coverage;
 
+/// No retry is further away than this.
+const BACKOFF_MAX: Duration = Duration::from_secs(600);
+
 /// Components of the model provider's vectors.
 pub(super) const DIMENSIONS: usize = 2;
 
@@ -41,9 +44,12 @@ struct Item {
 
 #[derive(Clone, Debug)]
 struct Lease {
+    /// 0 belongs to nobody: the item is put off.
     claim: i64,
     until: Duration,
     attempts: i64,
+    failures: i64,
+    generation: i64,
 }
 
 /// What the application does in one statement.
@@ -123,10 +129,8 @@ impl Tables {
 
     /// Queued keys with their failed attempts.
     pub(super) fn queue(&self) -> Vec<(i64, i64)> {
-        self.items
-            .iter()
-            .map(|(key, item)| (*key, item.retries))
-            .collect()
+        let failures = |key| self.leases.get(key).map_or(0, |lease| lease.failures);
+        self.items.keys().map(|key| (*key, failures(key))).collect()
     }
 
     /// Keys with a lease that has not run out.
@@ -139,7 +143,17 @@ impl Tables {
     }
 
     fn leased(&self, key: i64, now: Duration) -> Option<&Lease> {
-        self.leases.get(&key).filter(|lease| lease.until > now)
+        self.leases
+            .get(&key)
+            .filter(|lease| lease.until > now && lease.claim != 0)
+    }
+
+    /// Whether a lease keeps this claim from the item.
+    fn is_barred(&self, key: i64, generation: i64, claim: i64, now: Duration) -> bool {
+        self.leases.get(&key).is_some_and(|lease| {
+            let put_off = lease.generation == generation && lease.until <= now + BACKOFF_MAX;
+            lease.until > now && lease.claim != claim && (lease.claim != 0 || put_off)
+        })
     }
 }
 
@@ -356,9 +370,7 @@ impl Database {
             .filter(|(key, item)| {
                 is_due(item)
                     && since.is_none_or(|since| stamp(item.queued_at).as_str() >= since)
-                    && snapshot
-                        .leased(**key, now)
-                        .is_none_or(|held| held.claim == claim)
+                    && !snapshot.is_barred(**key, item.generation, claim, now)
             })
             .map(|(key, item)| (item.queued_at, *key))
             .collect();
@@ -376,26 +388,31 @@ impl Database {
         }
         let mut rows = vec![];
         for (_, key) in due {
-            let held = self.tables.leases.get(&key);
-            if held.is_some_and(|held| held.until > now && held.claim != claim) {
+            let generation = self.tables.items[&key].generation;
+            if self.tables.is_barred(key, generation, claim, now) {
                 continue;
             }
-            coverage.expired += u64::from(held.is_some_and(|held| held.claim != claim));
-            let attempts = held.map_or(1, |held| held.attempts + i64::from(held.claim != claim));
-            self.tables.leases.insert(
-                key,
-                Lease {
-                    claim,
-                    until: now + lease,
-                    attempts,
-                },
-            );
+            let held = self.tables.leases.get(&key);
+            coverage.expired +=
+                u64::from(held.is_some_and(|held| ![0, claim].contains(&held.claim)));
+            let same = held.filter(|held| held.generation == generation);
+            let attempts = same.map_or(1, |held| held.attempts + i64::from(held.claim != claim));
+            let failures = same.map_or(0, |held| held.failures);
+            let until = now + lease;
+            let lease = Lease {
+                claim,
+                until,
+                attempts,
+                failures,
+                generation,
+            };
+            self.tables.leases.insert(key, lease);
             self.claim_snapshots.insert(key, snapshot.clone());
             let item = &self.tables.items[&key];
             rows.push(vec![
                 text(&key.to_string()),
                 text(&item.generation.to_string()),
-                text(&(item.retries + attempts).to_string()),
+                text(&(item.retries + failures + attempts).to_string()),
                 text(&attempts.to_string()),
                 text(&stamp(item.queued_at)),
             ]);
@@ -536,44 +553,38 @@ impl Database {
         let mut answer = vec![];
         for (row, number) in rows.iter().zip(1_usize..) {
             let key = id(&row.key);
-            let outcome = if self.holds(claim, key) {
-                let attempts = self
-                    .tables
-                    .leases
-                    .remove(&key)
-                    .map_or(1, |held| held.attempts);
-                self.fail_row(key, row, attempts, now)
-            } else {
-                "lost"
+            let outcome = match self.tables.leases.remove(&key) {
+                Some(lease) if lease.claim == claim => self.fail_row(key, row, lease, now),
+                other => {
+                    self.tables.leases.extend(other.map(|lease| (key, lease)));
+                    "lost"
+                }
             };
             answer.push(vec![text(&number.to_string()), text(outcome)]);
         }
         answer
     }
 
-    fn fail_row(
-        &mut self,
-        key: i64,
-        row: &FailedRow,
-        attempts: i64,
-        now: Duration,
-    ) -> &'static str {
-        let Some(item) = self.tables.items.get_mut(&key) else {
+    fn fail_row(&mut self, key: i64, row: &FailedRow, lease: Lease, now: Duration) -> &'static str {
+        let Some(item) = self.tables.items.get(&key) else {
             return "lost";
         };
         if item.generation != row.generation {
             return "changed";
         }
-        match row.retry_after {
-            Some(wait) => {
-                item.retries += attempts;
-                item.retry_after = Some(now + wait);
-                item.queued_at = now + wait;
-            }
-            None => {
-                self.tables.items.remove(&key);
-                self.tables.failed.insert(key, row.reason.clone());
-            }
+        if let Some(wait) = row.retry_after {
+            let failures = lease.failures + lease.attempts;
+            let put_off = Lease {
+                claim: 0,
+                until: now + wait,
+                attempts: 0,
+                failures,
+                ..lease
+            };
+            self.tables.leases.insert(key, put_off);
+        } else {
+            self.tables.items.remove(&key);
+            self.tables.failed.insert(key, row.reason.clone());
         }
         "done"
     }
@@ -588,12 +599,9 @@ impl Database {
             else {
                 continue;
             };
-            if lease.attempts > 1 {
-                *lease = Lease {
-                    claim: 0,
-                    until: now,
-                    attempts: lease.attempts - 1,
-                };
+            if lease.attempts > 1 || lease.failures > 0 {
+                (lease.claim, lease.until) = (0, now);
+                lease.attempts -= 1;
             } else {
                 self.tables.leases.remove(&key);
             }
