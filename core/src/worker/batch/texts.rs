@@ -1,0 +1,203 @@
+//! From source rows to requests: what a read brought is chunked, formatted, compared with what is
+//! stored, and packed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::{Batch, Input, Planned, RowState, Span};
+use crate::query::Rows;
+use crate::reuse::{self, Piece};
+use crate::settings::Limits;
+use crate::sql::TemplateColumn;
+use crate::text;
+use crate::vectorizer::{Format, Profile};
+use crate::worker::failure::Failure;
+
+impl Batch {
+    /// Takes the answer to a read: chunks, formats and compares each row that came.
+    pub(in crate::worker) fn handle_read(&mut self, asked: &[usize], answer: Rows, limits: Limits) {
+        if !self
+            .rows
+            .iter()
+            .any(|row| matches!(row.state, RowState::Planned(_)))
+        {
+            // Inputs of the rows before are of no more use, and no request points at them.
+            self.inputs.clear();
+            self.by_text.clear();
+        }
+        let first = self.inputs.len();
+        for line in answer {
+            let mut fields = line.into_iter();
+            let number = fields
+                .next()
+                .flatten()
+                .and_then(|number| number.parse::<usize>().ok());
+            let Some(at) = number.and_then(|number| asked.get(number - 1)).copied() else {
+                continue;
+            };
+            let found = fields.next().flatten().as_deref() == Some("true");
+            let fields: Vec<_> = fields.collect();
+            self.rows[at].state = match plan_row(&self.profile, found, &fields) {
+                Ok(pieces) => RowState::Planned(
+                    pieces
+                        .into_iter()
+                        .map(|piece| self.planned(piece))
+                        .collect(),
+                ),
+                Err(failure) => RowState::Failed(failure),
+            };
+        }
+        self.pack(first, limits);
+    }
+
+    fn planned(&mut self, piece: Piece) -> Planned {
+        let Piece::New(text) = piece else {
+            return Planned::Stored(piece);
+        };
+        if let Some(at) = self.by_text.get(&text) {
+            return Planned::Input(*at);
+        }
+        let at = self.inputs.len();
+        self.by_text.insert(Arc::clone(&text), at);
+        self.inputs.push(Input {
+            text,
+            vector: None,
+            failure: None,
+        });
+        Planned::Input(at)
+    }
+
+    /// Packs the inputs from `first` on into requests of about the same size, within the provider's
+    /// limits.
+    fn pack(&mut self, first: usize, limits: Limits) {
+        let provider = self.profile.provider.limits();
+        let inputs_max = provider.inputs.min(limits.inputs);
+        let count = self.inputs.len() - first;
+        let requests = count.div_ceil(inputs_max).max(1);
+        let each = count.div_ceil(requests).max(1);
+        let (mut inputs, mut bytes) = (vec![], 0);
+        for (at, input) in self.inputs.iter().enumerate().skip(first) {
+            if !inputs.is_empty()
+                && (inputs.len() == each || bytes + input.text.len() > provider.bytes)
+            {
+                self.spans.push_back(Span::new(std::mem::take(&mut inputs)));
+                bytes = 0;
+            }
+            bytes += input.text.len();
+            inputs.push(at);
+        }
+        if !inputs.is_empty() {
+            self.spans.push_back(Span::new(inputs));
+        }
+    }
+
+    pub(in crate::worker) fn texts(&self, span: &Span) -> Vec<Arc<str>> {
+        span.inputs
+            .iter()
+            .map(|at| Arc::clone(&self.inputs[*at].text))
+            .collect()
+    }
+
+    pub(in crate::worker) fn fill(&mut self, span: &Span, vectors: Vec<Arc<[f32]>>) {
+        for (at, vector) in span.inputs.iter().zip(vectors) {
+            if let Some(input) = self.inputs.get_mut(*at) {
+                input.vector = Some(vector);
+            }
+        }
+    }
+
+    /// The provider does not take this input: its rows fail.
+    pub(in crate::worker) fn blame(&mut self, span: &Span, reason: &str) {
+        for at in &span.inputs {
+            self.inputs[*at].failure = Some(reason.to_owned());
+        }
+        for row in &mut self.rows {
+            let RowState::Planned(pieces) = &row.state else {
+                continue;
+            };
+            let failure = pieces.iter().find_map(|piece| match piece {
+                Planned::Input(at) => self.inputs[*at].failure.as_ref(),
+                Planned::Stored(_) => None,
+            });
+            if let Some(reason) = failure {
+                row.state = RowState::Failed(Failure::embedding(reason));
+            }
+        }
+        self.forget_unneeded_inputs();
+    }
+
+    /// Does not ask for vectors that only failed rows would have used.
+    fn forget_unneeded_inputs(&mut self) {
+        let mut needed = BTreeSet::new();
+        for row in &self.rows {
+            let RowState::Planned(pieces) = &row.state else {
+                continue;
+            };
+            needed.extend(pieces.iter().filter_map(|piece| match piece {
+                Planned::Input(at) => Some(*at),
+                Planned::Stored(_) => None,
+            }));
+        }
+        for span in &mut self.spans {
+            span.inputs.retain(|at| needed.contains(at));
+        }
+        self.spans.retain(|span| !span.inputs.is_empty());
+    }
+}
+
+/// One row from its source columns to the chunks that it shall have.
+fn plan_row(
+    profile: &Profile,
+    found: bool,
+    fields: &[Option<String>],
+) -> Result<Vec<Piece>, Failure> {
+    let value = |at: usize| fields.get(at).and_then(Option::as_deref);
+    let columns = profile.format.columns();
+    let stored = reuse::parse_stored(value(columns.len() + 1));
+    // A row that is gone, or whose text is NULL or empty, has no chunks.
+    let payload = if found {
+        value(0).unwrap_or_default()
+    } else {
+        ""
+    };
+    if payload.is_empty() {
+        return Ok(vec![]);
+    }
+    let chunks = profile
+        .chunker
+        .chunk(payload)
+        .map_err(|error| Failure::chunking(&error.to_string()))?;
+    let texts: Result<Vec<_>, _> = match &profile.format {
+        Format::ChunkValue => Ok(chunks),
+        Format::Template { template, columns } => {
+            let values = rendered(columns, &fields[1..], &profile.time_zone);
+            chunks
+                .into_iter()
+                .map(|chunk| {
+                    template.substitute(|name| match name {
+                        "chunk" => Some(chunk.as_str().into()),
+                        name => values.get(name).map(|value| value.as_str().into()),
+                    })
+                })
+                .collect()
+        }
+    };
+    let mut texts = texts.map_err(|error| Failure::formatting(&error.to_string()))?;
+    // Providers refuse an empty text.
+    texts.retain(|text| !text.is_empty());
+    Ok(reuse::compare(texts, &stored))
+}
+
+fn rendered<'a>(
+    columns: &'a [TemplateColumn],
+    fields: &[Option<String>],
+    time_zone: &str,
+) -> BTreeMap<&'a str, String> {
+    let values = columns.iter().zip(fields);
+    values
+        .map(|(column, value)| {
+            let text = text::python_text_in(value.as_deref(), &column.base_type, time_zone);
+            (column.name.as_str(), text.into_owned())
+        })
+        .collect()
+}
