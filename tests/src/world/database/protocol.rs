@@ -1,0 +1,369 @@
+//! The worker's statements, on the model's tables.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pgai_core::{ChunkHash, CommitChunk, CommitRow, FailedRow, Key, Plan, Query, Rows};
+use sha2::{Digest, Sha256};
+
+use super::{Database, Item, Lease, Mutant, Tables};
+use crate::world::Coverage;
+
+impl Database {
+    /// Runs a worker's statement that began with `snapshot`.
+    pub(in crate::world) fn finish(
+        &mut self,
+        query: &Query,
+        snapshot: &Tables,
+        now: Duration,
+        coverage: &mut Coverage,
+    ) -> Rows {
+        match query {
+            Query::Bell { .. } | Query::RecordErrors(_) | Query::Heartbeat(_) => vec![],
+            Query::CheckSchema => vec![vec![text("0.12.1"), text("1")]],
+            Query::Claim {
+                plan,
+                claim,
+                lease,
+                since,
+                ..
+            } => self.claim(
+                plan,
+                claim.0,
+                *lease,
+                since.as_deref(),
+                snapshot,
+                now,
+                coverage,
+            ),
+            Query::Commit { claim, rows, .. } => self.commit(claim.0, rows, snapshot, coverage),
+            Query::Extend {
+                claim, keys, lease, ..
+            } => self.extend(claim.0, keys, *lease, now),
+            Query::Fail { claim, rows, .. } => self.fail(claim.0, rows, now),
+            Query::LoadVectorizers { .. } => vec![vec![text("1"), text(DEFINITION)]],
+            Query::Read {
+                keys, bytes_max, ..
+            } => self.read(keys, *bytes_max, snapshot),
+            Query::Release { claim, keys, .. } => self.release(claim.0, keys, now),
+            Query::StartWorker { .. } => vec![vec![text("a worker")]],
+            Query::Waiting { .. } => vec![vec![text(&self.tables.items.len().to_string())]],
+        }
+    }
+
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "a statement's parameters and its surroundings"
+    )]
+    fn claim(
+        &mut self,
+        plan: &Plan,
+        claim: i64,
+        lease: Duration,
+        since: Option<&str>,
+        snapshot: &Tables,
+        now: Duration,
+        coverage: &mut Coverage,
+    ) -> Rows {
+        let is_due = |item: &Item| item.retry_after.is_none_or(|at| at <= now);
+        let mut due: Vec<_> = snapshot
+            .items
+            .iter()
+            .filter(|(key, item)| {
+                is_due(item)
+                    && since.is_none_or(|since| stamp(item.queued_at).as_str() >= since)
+                    && !snapshot.is_barred(**key, item.generation, claim, now)
+            })
+            .map(|(key, item)| (item.queued_at, *key))
+            .collect();
+        due.sort_unstable();
+        // The row lock finds the newest version, and checks the condition on it again.
+        due.retain(|(_, key)| self.tables.items.get(key).is_some_and(is_due));
+        due.truncate(plan.rows);
+        let suspect = |key: i64| {
+            let expired = snapshot.leases.get(&key).filter(|held| held.claim != claim);
+            expired.is_some_and(|held| held.attempts >= 2)
+        };
+        if let Some((_, first)) = due.first().copied() {
+            let alone = suspect(first);
+            due.retain(|(_, key)| *key == first || !(alone || suspect(*key)));
+        }
+        let mut rows = vec![];
+        for (_, key) in due {
+            let generation = self.tables.items[&key].generation;
+            if self.tables.is_barred(key, generation, claim, now) {
+                continue;
+            }
+            let held = self.tables.leases.get(&key);
+            coverage.expired +=
+                u64::from(held.is_some_and(|held| ![0, claim].contains(&held.claim)));
+            let same = held.filter(|held| held.generation == generation);
+            let attempts = same.map_or(1, |held| held.attempts + i64::from(held.claim != claim));
+            let failures = same.map_or(0, |held| held.failures);
+            let until = now + lease;
+            let lease = Lease {
+                claim,
+                until,
+                attempts,
+                failures,
+                generation,
+            };
+            self.tables.leases.insert(key, lease);
+            self.claim_snapshots.insert(key, snapshot.clone());
+            let item = &self.tables.items[&key];
+            rows.push(vec![
+                text(&key.to_string()),
+                text(&item.generation.to_string()),
+                text(&(item.retries + failures + attempts).to_string()),
+                text(&attempts.to_string()),
+                text(&stamp(item.queued_at)),
+            ]);
+        }
+        rows
+    }
+
+    fn read(&self, keys: &[Key], bytes_max: usize, snapshot: &Tables) -> Rows {
+        let mut rows = vec![];
+        let mut bytes = 0;
+        for (key, number) in keys.iter().map(id).zip(1_usize..) {
+            let seen = match self.claim_snapshots.get(&key) {
+                Some(claimed) if self.is(Mutant::ReadWithClaimSnapshot) => claimed,
+                _ => snapshot,
+            };
+            let source = seen.source.get(&key);
+            // The first row always comes.
+            if bytes >= bytes_max {
+                break;
+            }
+            bytes += source.map_or(0, |source| source.len());
+            let mut stored = String::new();
+            for ((_, place), (chunk, _)) in seen.store.range((key, 0)..=(key, i32::MAX)) {
+                let comma = if stored.is_empty() { "" } else { "," };
+                let _ = write!(stored, "{comma}{place}:{}", hash(chunk).0);
+            }
+            rows.push(vec![
+                text(&number.to_string()),
+                text(if source.is_some() { "true" } else { "false" }),
+                source.map(|source| source.to_string()),
+                (!stored.is_empty()).then_some(stored),
+            ]);
+        }
+        rows
+    }
+
+    fn holds(&self, claim: i64, key: i64) -> bool {
+        let held = self
+            .tables
+            .leases
+            .get(&key)
+            .is_some_and(|held| held.claim == claim);
+        held && self.tables.items.contains_key(&key)
+    }
+
+    fn commit(
+        &mut self,
+        claim: i64,
+        rows: &[CommitRow],
+        snapshot: &Tables,
+        coverage: &mut Coverage,
+    ) -> Rows {
+        let mut answer = vec![];
+        for (row, number) in rows.iter().zip(1_usize..) {
+            let key = id(&row.key);
+            let outcome = self.commit_row(claim, key, row, snapshot);
+            match outcome {
+                "changed" => coverage.changed += 1,
+                "lost" => coverage.lost += 1,
+                "done" => {
+                    coverage.tombstones += u64::from(!self.tables.source.contains_key(&key));
+                    let new = |chunk: &&CommitChunk| !matches!(chunk, CommitChunk::Write { .. });
+                    coverage.reused += row.chunks.iter().filter(new).count() as u64;
+                }
+                _ => {}
+            }
+            answer.push(vec![text(&number.to_string()), text(outcome)]);
+        }
+        answer
+    }
+
+    fn commit_row(
+        &mut self,
+        claim: i64,
+        key: i64,
+        row: &CommitRow,
+        snapshot: &Tables,
+    ) -> &'static str {
+        if !self.holds(claim, key) {
+            return "lost";
+        }
+        self.tables.leases.remove(&key);
+        let item = &self.tables.items[&key];
+        let same = item.generation == row.generation || self.is(Mutant::CommitIgnoresGeneration);
+        let origin = |place: i32, wanted: &ChunkHash| {
+            let stored = snapshot.store.get(&(key, place));
+            stored.filter(|(chunk, _)| {
+                hash(chunk) == *wanted || self.is(Mutant::CommitMovesUnchecked)
+            })
+        };
+        let mut written = vec![];
+        for (chunk, place) in row.chunks.iter().zip(0_i32..) {
+            match chunk {
+                CommitChunk::Keep(wanted) => {
+                    if origin(place, wanted).is_none() && !self.is(Mutant::CommitMovesUnchecked) {
+                        return "edited";
+                    }
+                }
+                CommitChunk::Move { text, from, hash } => match origin(*from, hash) {
+                    Some((_, vector)) => {
+                        written.push((place, (Arc::clone(text), Arc::clone(vector))))
+                    }
+                    None if self.is(Mutant::CommitMovesUnchecked) => {}
+                    None => return "edited",
+                },
+                CommitChunk::Write { text, vector } => {
+                    written.push((place, (Arc::clone(text), Arc::clone(vector))));
+                }
+            }
+        }
+        if !same && !snapshot.source.contains_key(&key) {
+            return "changed";
+        }
+        if self.is(Mutant::SwappedVectors) && written.len() > 1 {
+            let first = Arc::clone(&written[0].1.1);
+            written[0].1.1 = Arc::clone(&written[1].1.1);
+            written[1].1.1 = first;
+        }
+        let count = i32::try_from(row.chunks.len()).unwrap_or(i32::MAX);
+        if !self.is(Mutant::CommitKeepsTail) {
+            self.tables
+                .store
+                .retain(|(of, place), _| *of != key || *place < count);
+        }
+        for (place, chunk) in written {
+            self.tables.store.insert((key, place), chunk);
+        }
+        if same {
+            self.tables.items.remove(&key);
+            self.tables.failed.remove(&key);
+            "done"
+        } else {
+            "changed"
+        }
+    }
+
+    fn fail(&mut self, claim: i64, rows: &[FailedRow], now: Duration) -> Rows {
+        let mut answer = vec![];
+        for (row, number) in rows.iter().zip(1_usize..) {
+            let key = id(&row.key);
+            let outcome = match self.tables.leases.remove(&key) {
+                Some(lease) if lease.claim == claim => self.fail_row(key, row, lease, now),
+                other => {
+                    self.tables.leases.extend(other.map(|lease| (key, lease)));
+                    "lost"
+                }
+            };
+            answer.push(vec![text(&number.to_string()), text(outcome)]);
+        }
+        answer
+    }
+
+    fn fail_row(&mut self, key: i64, row: &FailedRow, lease: Lease, now: Duration) -> &'static str {
+        let Some(item) = self.tables.items.get(&key) else {
+            return "lost";
+        };
+        if item.generation != row.generation {
+            return "changed";
+        }
+        if let Some(wait) = row.retry_after {
+            let failures = lease.failures + lease.attempts;
+            let put_off = Lease {
+                claim: 0,
+                until: now + wait,
+                attempts: 0,
+                failures,
+                ..lease
+            };
+            self.tables.leases.insert(key, put_off);
+        } else {
+            self.tables.items.remove(&key);
+            self.tables.failed.insert(key, row.reason.clone());
+        }
+        "done"
+    }
+
+    fn release(&mut self, claim: i64, keys: &[Key], now: Duration) -> Rows {
+        for key in keys.iter().map(id) {
+            let Some(lease) = self
+                .tables
+                .leases
+                .get_mut(&key)
+                .filter(|held| held.claim == claim)
+            else {
+                continue;
+            };
+            if lease.attempts > 1 || lease.failures > 0 {
+                (lease.claim, lease.until) = (0, now);
+                lease.attempts -= 1;
+            } else {
+                self.tables.leases.remove(&key);
+            }
+        }
+        vec![]
+    }
+
+    fn extend(&mut self, claim: i64, keys: &[Key], lease: Duration, now: Duration) -> Rows {
+        let mut rows = vec![];
+        for (key, number) in keys.iter().map(id).zip(1_usize..) {
+            if let Some(held) = self
+                .tables
+                .leases
+                .get_mut(&key)
+                .filter(|held| held.claim == claim)
+            {
+                held.until = now + lease;
+                rows.push(vec![text(&number.to_string())]);
+            }
+        }
+        rows
+    }
+}
+
+fn id(key: &Key) -> i64 {
+    key.0[0].parse().expect("keys of this world are numbers")
+}
+
+fn text(text: &str) -> Option<String> {
+    Some(text.to_owned())
+}
+
+/// A time as text that sorts like the time.
+fn stamp(at: Duration) -> String {
+    format!("{:020}", at.as_micros())
+}
+
+fn hash(chunk: &str) -> ChunkHash {
+    let mut digits = String::new();
+    for byte in Sha256::digest(chunk.as_bytes()) {
+        let _ = write!(digits, "{byte:02x}");
+    }
+    ChunkHash(digits)
+}
+
+/// One vectorizer that makes a chunk of every word.
+const DEFINITION: &str = r#"{
+  "id": 1, "name": "words", "disabled": false, "source_schema": "public", "source_table": "t",
+  "source_pk": [{"attname": "id"}], "queue_schema": "ai", "queue_table": "_vectorizer_q_1",
+  "queue_failed_table": "_vectorizer_q_failed_1", "vector_schema": "public",
+  "lease_found": true, "queue_found": true,
+  "columns": [
+    {"name": "id", "type": "bigint", "base": "bigint", "equals": "operator(pg_catalog.=)"},
+    {"name": "body", "type": "text", "base": "text", "equals": null}],
+  "config": {
+    "loading": {"implementation": "column", "column_name": "body"},
+    "embedding": {"implementation": "ollama", "model": "m", "dimensions": 2},
+    "chunking": {"implementation": "character_text_splitter", "chunk_size": 3, "chunk_overlap": 0,
+      "separator": " ", "is_separator_regex": false},
+    "formatting": {"implementation": "python_template", "template": "$chunk"},
+    "destination": {"implementation": "table", "target_schema": "public", "target_table": "s"}
+  }}"#;
