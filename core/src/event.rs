@@ -110,6 +110,15 @@ pub enum Event {
         /// Batches in flight, which get the grace period.
         batches: usize,
     },
+    /// Chunks are longer than the model takes: their ends are stored and not embedded.
+    Truncated {
+        /// The vectorizer's id.
+        vectorizer: i64,
+        /// How many chunks.
+        chunks: u64,
+        /// How much of them is not embedded, where that is known.
+        bytes: Option<u64>,
+    },
     /// A vectorizer cannot run until its config or its tables are mended.
     VectorizerBroken {
         /// The vectorizer's id.
@@ -150,7 +159,9 @@ impl Event {
                     Level::Info
                 }
             }
-            Self::DatabaseTrouble { .. } | Self::NoVectorizers => Level::Warning,
+            Self::DatabaseTrouble { .. } | Self::NoVectorizers | Self::Truncated { .. } => {
+                Level::Warning
+            }
             Self::RowFailed { retry_in, .. } => {
                 if retry_in.is_some() {
                     Level::Warning
@@ -188,6 +199,9 @@ impl Event {
             Self::Started { .. } => "worker started".to_owned(),
             Self::Stopped { .. } => "worker stopped".to_owned(),
             Self::Stopping { .. } => "stopping".to_owned(),
+            Self::Truncated { .. } => {
+                "chunks truncated: they are longer than the model takes".to_owned()
+            }
             Self::VectorizerBroken { .. } => "vectorizer cannot run".to_owned(),
         }
     }
@@ -274,6 +288,18 @@ impl Event {
                 fields
             }
             Self::Stopping { batches } => vec![("batches", batches.to_string())],
+            Self::Truncated {
+                vectorizer,
+                chunks,
+                bytes,
+            } => {
+                let mut fields = vec![
+                    ("vectorizer_id", vectorizer.to_string()),
+                    ("chunks", chunks.to_string()),
+                ];
+                fields.extend(bytes.map(|bytes| ("bytes_not_embedded", bytes.to_string())));
+                fields
+            }
             Self::VectorizerBroken { vectorizer, reason } => {
                 vec![
                     ("vectorizer_id", vectorizer.to_string()),

@@ -15,9 +15,11 @@
 //! ```text
 //!            poll(now) ──────────────▶ Event(event)               tell the operator
 //!                │                     Query(ticket, query) ────▶ PostgreSQL ─┐
-//!   ┌────────┐   │                     Request(ticket, request) ▶ provider ──┐│
-//!   │ Worker │◀──┼── handle_response(now, ticket, answer) ◀──────────────────┘│
-//!   │        │◀──┼── handle_rows(now, ticket, rows) ◀─────────────────────────┘
+//!                │                     Request(ticket, request) ▶ provider ──┐│
+//!   ┌────────┐   │                     Local(ticket, request) ──▶ model ────┐││
+//!   │ Worker │◀──┼── handle_local(now, ticket, answer) ◀───────────────────┘││
+//!   │        │◀──┼── handle_response(now, ticket, answer) ◀─────────────────┘│
+//!   │        │◀──┼── handle_rows(now, ticket, rows) ◀────────────────────────┘
 //!   └────────┘◀──┼── wake(payload)                              ◀── NOTIFY, or a new connection
 //!            ◀───┼── stop()                                     ◀── SIGTERM, SIGINT
 //!                └──────────────────▶ Wait(until)                 until then, or until one of these
@@ -32,6 +34,7 @@
 //! * A statement is one transaction, on a connection where [`session_settings`] ran first. A
 //!   statement whose outcome is not known (the connection broke) is a [`DbError`] without SQLSTATE.
 //! * It honours a request's timeout, follows no redirects, and adds secrets with [`authorize`] only.
+//!   A shell without local models answers [`LocalError::Model`] with a word on how to get them.
 //! * It rounds wake-ups up, never down; it never tries again by itself; it never interprets.
 //! * It listens on [`CHANNEL`], and says `wake(None)` when notifications may have been missed.
 //!
@@ -81,6 +84,7 @@
 //!             let answer = br#"{"embeddings": [[0.25, 0.5]]}"#.to_vec();
 //!             worker.handle_response(now, ticket, Ok(http::Response::new(answer)));
 //!         }
+//!         Output::Local(..) => unreachable!("this vectorizer asks Ollama"),
 //!         Output::Wait(_) => unreachable!("everything is answered at once"),
 //!         Output::Stopped(summary) => break summary,
 //!     }
@@ -109,14 +113,17 @@
 //!
 //! # Where things are
 //!
-//! [`options`](Command) and [`Settings`] say what is wanted. `worker` holds the state machine:
+//! [`options`](Command) and [`Settings`] say what is wanted. `command` holds what an operator asks,
+//! such as `status` and `search` ([`Task`]). `worker` holds the state machine:
 //! `claims` decides what to take, `batch` is what one claim goes through, `requests` talks to
 //! providers, `throttle` holds them back, `session` is the worker's standing with the database,
 //! `statements` takes answers in, `life` brings it to an end. Leaves are pure: [`text`] chunks and
 //! formats, `reuse` compares with what is stored, `provider` writes requests and judges answers,
 //! `sql` plans statements, `retry` computes waits.
 
+mod command;
 mod event;
+mod local;
 pub mod log;
 mod options;
 mod output;
@@ -126,14 +133,18 @@ mod random;
 mod request;
 mod retry;
 mod reuse;
+mod rows;
 mod settings;
 mod sql;
 pub mod text;
 mod time;
+mod tokens;
 mod vectorizer;
 mod worker;
 
+pub use command::{Answer, Ask, Inquiry, Report, Task};
 pub use event::{Event, Level};
+pub use local::{LocalAnswer, LocalError, LocalRequest, LocalTicket, Wanted};
 pub use options::{Command, Options, Usage};
 pub use output::{Output, Summary};
 pub use query::{

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
+use crate::command::{self, Inquiry};
 use crate::event::Level;
 use crate::log::Format;
 use crate::settings::{Limits, Secrets, Settings};
@@ -14,6 +15,8 @@ use crate::settings::{Limits, Secrets, Settings};
 /// What a worker was asked to do.
 #[derive(Clone, Debug)]
 pub enum Command {
+    /// Find something out, or put something right, and end.
+    Inquire(Box<Inquiry>, Box<Options>),
     /// Put the schema `ai` into the database, or bring it up to date.
     Install(Box<Options>),
     /// Keep the vectorizers' embeddings true.
@@ -48,6 +51,8 @@ struct CommandLine {
 enum Action {
     /// Put the schema `ai` into the database, or bring it up to date
     Install,
+    #[command(flatten)]
+    Inquire(command::Subcommand),
 }
 
 /// The options of a worker.
@@ -101,6 +106,7 @@ pub struct Options {
     /// Environment variables that vectorizers may use as secrets; a leading * stands for anything
     #[arg(
         long,
+        global = true,
         default_value = "*_API_KEY",
         value_delimiter = ',',
         value_name = "NAMES"
@@ -108,8 +114,12 @@ pub struct Options {
     secret_names: Vec<String>,
 
     /// A host that may get such a secret, besides the provider's own and private ones
-    #[arg(long, value_delimiter = ',', value_name = "HOST")]
+    #[arg(long, global = true, value_delimiter = ',', value_name = "HOST")]
     allow_host: Vec<String>,
+
+    /// Where models that run in the worker's own process stand, each in a directory of its name
+    #[arg(long, global = true, value_name = "PATH")]
+    models_dir: Option<String>,
 
     /// The least level of the lines that are printed
     #[arg(
@@ -169,6 +179,7 @@ impl Command {
         let line = CommandLine::from_arg_matches(&matches).map_err(Usage::from)?;
         let options = Box::new(line.options);
         Ok(match line.action {
+            Some(Action::Inquire(inquiry)) => Self::Inquire(Box::new(Inquiry(inquiry)), options),
             Some(Action::Install) => Self::Install(options),
             None => Self::Run(options),
         })
@@ -187,6 +198,7 @@ fn from_environment(environment: &BTreeMap<String, String>) -> Vec<(&'static str
         ("lease", "LEASE"),
         ("secret_names", "SECRET_NAMES"),
         ("allow_host", "ALLOW_HOST"),
+        ("models_dir", "MODELS_DIR"),
         ("log_level", "LOG_LEVEL"),
         ("log_format", "LOG_FORMAT"),
     ];
@@ -199,7 +211,11 @@ fn from_environment(environment: &BTreeMap<String, String>) -> Vec<(&'static str
         .into_iter()
         .filter_map(|(option, name)| {
             let long = format!("PGAI_VECTORIZER_WORKER_{name}");
-            let short = (option == "db_url").then(|| value("DB_URL")).flatten();
+            let short = match option {
+                "db_url" => value("DB_URL"),
+                "models_dir" => value("PGAI_MODELS_DIR"),
+                _ => None,
+            };
             let value = short.or_else(|| value(&long))?;
             let value = match option {
                 "exit_on_error" | "once" => truth(value),
@@ -293,10 +309,13 @@ impl Options {
             limits,
             ollama_host: value("OLLAMA_HOST"),
             openai_base_url: value("OPENAI_BASE_URL"),
+            voyage_base_url: value("VOYAGE_BASE_URL"),
+            models_dir: self.models_dir.clone(),
             secrets: Secrets {
                 present: present.map(|(name, _)| name.clone()).collect(),
                 names: self.secret_names.clone(),
                 hosts: self.allow_host.clone(),
+                ..Secrets::default()
             },
             wall_start,
             ..Settings::new(version)
@@ -385,7 +404,7 @@ mod tests {
                     options.settings("w", &environment, Limits::default(), Duration::ZERO);
                 Ok((*options, settings))
             }
-            Command::Install(_) => panic!("not asked for"),
+            Command::Inquire(..) | Command::Install(_) => panic!("not asked for"),
         }
     }
 

@@ -1,6 +1,7 @@
 //! What the core wants done next.
 
 use crate::event::Event;
+use crate::local::{LocalRequest, LocalTicket};
 use crate::query::{Query, QueryTicket};
 use crate::request::{Request, RequestTicket};
 use crate::time::Time;
@@ -11,6 +12,9 @@ use crate::time::Time;
 pub enum Output {
     /// Tell the operator.
     Event(Event),
+    /// Let a model in this process work on these texts, off the thread that polls, and hand what it
+    /// made of them to [`Worker::handle_local`](crate::Worker::handle_local).
+    Local(LocalTicket, LocalRequest),
     /// Run this statement, in a transaction of its own, and hand its rows or its error to
     /// [`Worker::handle_rows`](crate::Worker::handle_rows).
     Query(QueryTicket, Query),

@@ -52,6 +52,13 @@ pub enum Query {
         /// As in `Bell`, if the claim gets nothing; `None` leaves the bell alone.
         promise: Option<Duration>,
     },
+    /// A statement of one of the operator's commands.
+    Command {
+        /// The statement.
+        sql: String,
+        /// Its parameters.
+        params: Vec<Param>,
+    },
     /// Writes finished rows and takes their items off the queue.
     Commit {
         /// The vectorizer.
@@ -270,6 +277,7 @@ impl Query {
             Self::Bell { plan, .. } => &plan.bell,
             Self::CheckSchema => sql::CHECK_SCHEMA,
             Self::Claim { plan, .. } => &plan.claim,
+            Self::Command { sql, .. } => sql,
             Self::Commit { plan, .. } => &plan.commit,
             Self::Extend { plan, .. } => &plan.extend,
             Self::Fail { plan, .. } => &plan.fail,
@@ -301,6 +309,7 @@ impl Query {
                 Param::Text(since.clone()),
                 Param::Int(promise.map_or(0, millis_of)),
             ],
+            Self::Command { params, .. } => params.clone(),
             Self::Commit { plan, claim, rows } => commit_params(plan, *claim, rows),
             Self::Extend {
                 plan,

@@ -34,6 +34,10 @@ pub struct Settings {
     pub ollama_host: Option<String>,
     /// Where OpenAI is, if the vectorizer's config does not say.
     pub openai_base_url: Option<String>,
+    /// Where Voyage AI is, if not at its own address.
+    pub voyage_base_url: Option<String>,
+    /// Where models that run in the worker's own process are looked up by their names.
+    pub models_dir: Option<String>,
     /// Which secrets there are and where they may go.
     pub secrets: Secrets,
     /// The time since 1970 at [`Time::ZERO`](crate::Time::ZERO): for dates in headers only.
@@ -80,6 +84,8 @@ pub struct Secrets {
     pub names: Vec<String>,
     /// Hosts that may get any of them, besides the provider's own, loopback and private ones.
     pub hosts: Vec<String>,
+    /// No provider is asked, so that no secret is needed.
+    pub(crate) are_unasked: bool,
 }
 
 /// Why a worker cannot be made from its settings.
@@ -113,6 +119,8 @@ impl Settings {
             progress: false,
             ollama_host: None,
             openai_base_url: None,
+            voyage_base_url: None,
+            models_dir: None,
             secrets: Secrets::default(),
             wall_start: Duration::ZERO,
         }
@@ -166,8 +174,19 @@ impl Secrets {
     /// The names that a worker hands out unless its operator says otherwise.
     pub const NAMES: &'static [&'static str] = &["*_API_KEY"];
 
+    /// For what asks no provider: nothing is refused, because nothing is handed out.
+    pub(crate) fn unasked() -> Self {
+        Self {
+            are_unasked: true,
+            ..Self::default()
+        }
+    }
+
     /// Says why the variable `name` may not go to `host`, if so.
     pub(crate) fn refusal(&self, name: &str, host: &str, own_hosts: &[&str]) -> Option<String> {
+        if self.are_unasked {
+            return None;
+        }
         let allowed = self
             .names
             .iter()
@@ -229,6 +248,7 @@ mod tests {
             present: BTreeSet::from(["OPENAI_API_KEY".to_owned(), "AWS_SECRET".to_owned()]),
             names: vec!["*_API_KEY".to_owned()],
             hosts: vec!["proxy.example.com".to_owned()],
+            ..Secrets::default()
         }
     }
 

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::provider::Provider;
 use crate::retry;
 use crate::settings::Settings;
-use crate::sql::{KeyColumn, Plan, PlanInput, TemplateColumn};
+use crate::sql::{KeyColumn, Plan, PlanInput, TemplateColumn, qualified};
 use crate::text::{Chunker, Template};
 
 /// Everything that is fixed about a vectorizer while its definition stands.
@@ -43,8 +43,8 @@ pub(crate) enum Format {
 /// A row of `ai.vectorizer` with what the catalog says about its tables.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Definition {
-    id: i64,
-    name: String,
+    pub(crate) id: i64,
+    pub(crate) name: String,
     pub(crate) disabled: bool,
     source_schema: String,
     source_table: String,
@@ -178,6 +178,21 @@ impl Profile {
                 .map(|n| n.max(1)),
             attempts_max: config.loading.retries.unwrap_or(RETRIES).saturating_add(1),
         })
+    }
+}
+
+impl Definition {
+    /// The names of the key's columns.
+    pub(crate) fn key(&self) -> impl Iterator<Item = &str> {
+        self.source_pk.iter().map(|part| part.attname.as_str())
+    }
+
+    /// The queue and the failed table, if they have names: ready to be used in SQL.
+    pub(crate) fn queues(&self) -> Option<(String, String)> {
+        let schema = self.queue_schema.as_deref()?;
+        let queue = qualified(schema, self.queue_table.as_deref()?);
+        let failed = qualified(schema, self.queue_failed_table.as_deref()?);
+        Some((queue, failed))
     }
 }
 

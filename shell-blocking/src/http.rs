@@ -1,88 +1,50 @@
-//! Providers through ureq, on a thread of its own.
+//! Providers through ureq.
 
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
-use std::thread;
-use std::time::Duration;
 
-use pgai_core::{RESPONSE_BYTES_MAX, Request, RequestError, RequestTicket, Response, authorize};
+use pgai_core::{RESPONSE_BYTES_MAX, Request, RequestError, Response, authorize};
 use rustls::crypto::ring;
 use ureq::tls::{RootCerts, TlsConfig};
 use ureq::{Agent, Error};
 
-use crate::program::Failure;
-
 /// How the worker calls itself.
 const USER_AGENT: &str = concat!("pgai-worker-rs/", env!("CARGO_PKG_VERSION"));
 
-type Answer = (RequestTicket, Result<Response, RequestError>);
-
-/// Sends requests one after the other, while the caller does something else.
+/// Sends requests, and keeps a connection open for the next one.
 #[derive(Debug)]
-pub struct Http {
-    requests: Sender<(RequestTicket, Request)>,
-    answers: Receiver<Answer>,
-    in_flight: usize,
+pub struct Http(Agent);
+
+impl Default for Http {
+    fn default() -> Self {
+        Self(agent())
+    }
 }
 
 impl Http {
-    /// Starts the thread.
+    /// Sends a request and reads the answer, whatever its status.
     ///
     /// # Errors
-    /// If the system has none.
-    pub fn start() -> Result<Self, Failure> {
-        let (requests, sent) = mpsc::channel();
-        let (answered, answers) = mpsc::channel();
-        thread::Builder::new()
-            .name("http".to_owned())
-            .spawn(move || {
-                let agent = agent();
-                for (ticket, request) in sent {
-                    let answer = answer(&agent, request);
-                    if answered.send((ticket, answer)).is_err() {
-                        break;
-                    }
-                }
-            })
-            .map_err(|error| Failure::Failed(format!("starting a thread: {error}")))?;
-        Ok(Self {
-            requests,
-            answers,
-            in_flight: 0,
-        })
-    }
-
-    /// Sends a request, after those that were sent before.
-    ///
-    /// # Panics
-    /// If the thread has died.
-    pub fn send(&mut self, ticket: RequestTicket, request: Request) {
-        self.in_flight += 1;
-        let sent = self.requests.send((ticket, request));
-        sent.expect("the thread that talks to providers lives");
-    }
-
-    /// Whether an answer is outstanding.
-    #[must_use]
-    pub const fn is_busy(&self) -> bool {
-        self.in_flight > 0
-    }
-
-    /// Waits for an answer, at most this long.
-    ///
-    /// # Panics
-    /// If the thread has died.
-    pub fn wait(&mut self, patience: Duration) -> Option<Answer> {
-        match self.answers.recv_timeout(patience) {
-            Ok(answer) => {
-                self.in_flight -= 1;
-                Some(answer)
-            }
-            Err(RecvTimeoutError::Timeout) => None,
-            // It took a ticket with it: the worker would wait for ever.
-            Err(RecvTimeoutError::Disconnected) => panic!("the thread for requests has died"),
-        }
+    /// If there is no whole answer within the request's time, or if its secret is not there.
+    pub fn answer(&self, request: Request) -> Result<Response, RequestError> {
+        let timeout = request.timeout;
+        let secret = request
+            .secret
+            .as_ref()
+            .and_then(|name| std::env::var(name).ok());
+        let request = authorize(request, secret.as_deref())?;
+        let request = self
+            .0
+            .configure_request(request)
+            .timeout_global(Some(timeout))
+            .build();
+        let (parts, mut body) = self.0.run(request).map_err(request_error)?.into_parts();
+        let body = body
+            .with_config()
+            .limit(RESPONSE_BYTES_MAX as u64)
+            .read_to_vec()
+            .map_err(request_error)?;
+        Ok(Response::from_parts(parts, body))
     }
 }
 
@@ -100,27 +62,6 @@ fn agent() -> Agent {
         .user_agent(USER_AGENT)
         .build()
         .new_agent()
-}
-
-/// Sends a request and reads the answer, whatever its status.
-fn answer(agent: &Agent, request: Request) -> Result<Response, RequestError> {
-    let timeout = request.timeout;
-    let secret = request
-        .secret
-        .as_ref()
-        .and_then(|name| std::env::var(name).ok());
-    let request = authorize(request, secret.as_deref())?;
-    let request = agent
-        .configure_request(request)
-        .timeout_global(Some(timeout))
-        .build();
-    let (parts, mut body) = agent.run(request).map_err(request_error)?.into_parts();
-    let body = body
-        .with_config()
-        .limit(RESPONSE_BYTES_MAX as u64)
-        .read_to_vec()
-        .map_err(request_error)?;
-    Ok(Response::from_parts(parts, body))
 }
 
 #[expect(

@@ -3,14 +3,17 @@
 //! One loop ([`run`]) and two adapters ([`database`], [`http`]). What is asked, when, and what the
 //! answers mean is the core's business: see the contract in [`pgai_core`].
 //!
-//! Statements run in the loop itself. A request runs on a thread of its own: it may take minutes,
-//! and meanwhile the worker must be able to hear that it shall stop, to say that it lives, and to
-//! hold its claim.
+//! Statements run in the loop itself. A request, or a local model, runs on a thread of its own
+//! ([`errands`]): it may take minutes, and meanwhile the worker must be able to hear that it shall
+//! stop, to say that it lives, and to hold its claim.
 
 #[path = "../../shell-tokio/src/console.rs"]
 pub mod console;
 pub mod database;
+pub mod errands;
 pub mod http;
+#[path = "../../shell-tokio/src/local.rs"]
+pub mod local;
 #[path = "../../shell-tokio/src/program.rs"]
 pub mod program;
 mod signals;
@@ -19,13 +22,15 @@ mod tls;
 
 use std::time::{Duration, Instant};
 
-use pgai_core::{Level, Output, Settings, Summary, Time, Worker};
+use pgai_core::{Ask, Level, Output, Report, Settings, Summary, Task, Time, Worker};
 
 pub use target::Target;
 
 use crate::console::Console;
 use crate::database::Database;
+use crate::errands::{Answer, Errand, Errands};
 use crate::http::Http;
+use crate::local::Models;
 use crate::program::{Failure, seed};
 use crate::signals::Signals;
 
@@ -44,7 +49,7 @@ pub fn run(target: Target, settings: Settings, console: &Console) -> Result<Summ
     let began = Instant::now();
     let now = || Time::new(began.elapsed());
     let signals = Signals::new()?;
-    let mut http = Http::start()?;
+    let mut errands = Errands::start()?;
     let mut database = Database::new(target);
 
     loop {
@@ -57,13 +62,22 @@ pub fn run(target: Target, settings: Settings, console: &Console) -> Result<Summ
                 let rows = database.answer(&query);
                 worker.handle_rows(now(), ticket, rows);
             }
-            Output::Request(ticket, request) => http.send(ticket, request),
+            Output::Local(ticket, request) => errands.send(Errand::Local(ticket, request)),
+            Output::Request(ticket, request) => {
+                errands.send(Errand::Request(ticket, Box::new(request)));
+            }
             Output::Stopped(summary) => return Ok(summary),
             Output::Wait(until) => {
                 let patience = patience(until, now());
-                if http.is_busy() {
-                    if let Some((ticket, answer)) = http.wait(patience) {
-                        worker.handle_response(now(), ticket, answer);
+                if errands.is_busy() {
+                    match errands.wait(patience) {
+                        Some(Answer::Local(ticket, answer)) => {
+                            worker.handle_local(now(), ticket, answer);
+                        }
+                        Some(Answer::Response(ticket, answer)) => {
+                            worker.handle_response(now(), ticket, answer);
+                        }
+                        None => {}
                     }
                 } else {
                     database.wait(patience);
@@ -73,6 +87,23 @@ pub fn run(target: Target, settings: Settings, console: &Console) -> Result<Summ
         for wake in database.wakes() {
             worker.wake(wake.as_deref());
         }
+    }
+}
+
+/// Carries out a command: it asks one thing after the other.
+#[must_use]
+pub fn inquire(target: Target, mut task: Task) -> Report {
+    let mut database = Database::new(target);
+    let http = Http::default();
+    let models = Models::default();
+    let mut answer = pgai_core::Answer::Begin;
+    loop {
+        answer = match task.next(answer) {
+            Ask::Done(report) => return report,
+            Ask::Local(request) => pgai_core::Answer::Local(models.answer(&request)),
+            Ask::Query(query) => pgai_core::Answer::Rows(database.answer(&query)),
+            Ask::Request(request) => pgai_core::Answer::Response(http.answer(request)),
+        };
     }
 }
 

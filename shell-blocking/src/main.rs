@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use pgai_core::{Limits, Settings, Summary};
+use pgai_core::{Limits, Report, Settings, Summary, Task};
 use shell_blocking::Target;
 use shell_blocking::console::{self, Console};
 use shell_blocking::database;
@@ -20,6 +20,7 @@ fn main() -> ExitCode {
         name: "worker-blocking",
         version: env!("CARGO_PKG_VERSION"),
         limits,
+        inquire,
         install,
         run,
     };
@@ -28,6 +29,10 @@ fn main() -> ExitCode {
 
 fn run(url: &str, settings: Settings, console: &Console) -> Result<Summary, Failure> {
     shell_blocking::run(Target::parse(url)?, settings, console)
+}
+
+fn inquire(url: &str, task: Task) -> Result<Report, Failure> {
+    Ok(shell_blocking::inquire(Target::parse(url)?, task))
 }
 
 fn install(url: &str) -> Result<String, Failure> {

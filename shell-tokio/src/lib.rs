@@ -7,6 +7,7 @@
 pub mod console;
 pub mod database;
 pub mod http;
+pub mod local;
 pub mod program;
 
 use std::future::pending;
@@ -14,21 +15,23 @@ use std::panic::resume_unwind;
 use std::sync::Arc;
 
 use pgai_core::{
-    DbError, Output, QueryTicket, RequestError, RequestTicket, Response, Rows, Settings, Summary,
-    Time, Worker,
+    Ask, DbError, LocalAnswer, LocalError, LocalTicket, Output, QueryTicket, Report, RequestError,
+    RequestTicket, Response, Rows, Settings, Summary, Task, Time, Worker,
 };
 use sqlx::postgres::PgConnectOptions;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::{JoinError, JoinSet, spawn_blocking};
 use tokio::time::{Instant, sleep_until};
 
 use crate::console::Console;
 use crate::database::Database;
 use crate::http::Http;
+use crate::local::Models;
 use crate::program::{Failure, exit_code, seed};
 
 /// What a task brings back.
 enum Answer {
+    Local(LocalTicket, Result<LocalAnswer, LocalError>),
     Rows(QueryTicket, Result<Rows, DbError>),
     Response(RequestTicket, Result<Response, RequestError>),
 }
@@ -51,12 +54,17 @@ pub async fn run(
     let mut wakes = database::listen(options.clone());
     let database = Arc::new(Database::new(options));
     let http = Arc::new(Http::default());
+    let models = Arc::new(Models::default());
     let mut tasks = JoinSet::new();
 
     loop {
         let until = loop {
             match worker.poll(now()) {
                 Output::Event(event) => console.tell(&event),
+                Output::Local(ticket, request) => {
+                    let models = Arc::clone(&models);
+                    tasks.spawn_blocking(move || Answer::Local(ticket, models.answer(&request)));
+                }
                 Output::Query(ticket, query) => {
                     let database = Arc::clone(&database);
                     tasks.spawn(async move { Answer::Rows(ticket, database.answer(&query).await) });
@@ -72,6 +80,7 @@ pub async fn run(
         };
         tokio::select! {
             Some(answer) = tasks.join_next() => match unwrap(answer) {
+                Answer::Local(ticket, answer) => worker.handle_local(now(), ticket, answer),
                 Answer::Rows(ticket, rows) => worker.handle_rows(now(), ticket, rows),
                 Answer::Response(ticket, answer) => worker.handle_response(now(), ticket, answer),
             },
@@ -85,6 +94,28 @@ pub async fn run(
             }
             () = sleep(began, until) => {}
         }
+    }
+}
+
+/// Carries out a command: it asks one thing after the other.
+pub async fn inquire(options: PgConnectOptions, mut task: Task) -> Report {
+    let database = Database::new(options);
+    let http = Http::default();
+    let models = Arc::new(Models::default());
+    let mut answer = pgai_core::Answer::Begin;
+    loop {
+        answer = match task.next(answer) {
+            Ask::Done(report) => return report,
+            Ask::Local(request) => {
+                let models = Arc::clone(&models);
+                let answer = spawn_blocking(move || models.answer(&request)).await;
+                pgai_core::Answer::Local(
+                    answer.unwrap_or_else(|error| resume_unwind(error.into_panic())),
+                )
+            }
+            Ask::Query(query) => pgai_core::Answer::Rows(database.answer(&query).await),
+            Ask::Request(request) => pgai_core::Answer::Response(http.answer(request).await),
+        };
     }
 }
 

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use log::{LevelFilter, Log, Metadata, Record};
-use pgai_core::{Limits, Settings, Summary};
+use pgai_core::{Limits, Report, Settings, Summary, Task};
 use shell_tokio::console::{self, Console};
 use shell_tokio::database;
 use shell_tokio::program::{Failure, Program};
@@ -16,6 +16,7 @@ fn main() -> ExitCode {
         name: "worker",
         version: env!("CARGO_PKG_VERSION"),
         limits: Limits::default(),
+        inquire,
         install,
         run,
     };
@@ -25,6 +26,11 @@ fn main() -> ExitCode {
 fn run(url: &str, settings: Settings, console: &Console) -> Result<Summary, Failure> {
     let options = database::options(url)?;
     block_on(shell_tokio::run(options, settings, console))?
+}
+
+fn inquire(url: &str, task: Task) -> Result<Report, Failure> {
+    let options = database::options(url)?;
+    block_on(shell_tokio::inquire(options, task))
 }
 
 fn install(url: &str) -> Result<String, Failure> {

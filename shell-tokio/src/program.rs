@@ -10,7 +10,9 @@ use std::hash::BuildHasher as _;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
-use pgai_core::{Command, Limits, Options, Settings, SettingsError, Summary};
+use pgai_core::{
+    Command, Inquiry, Limits, Options, Report, Settings, SettingsError, Summary, Task,
+};
 
 use crate::console::{self, Console};
 
@@ -23,6 +25,8 @@ pub struct Program {
     pub version: &'static str,
     /// The bounds on what it holds at a time.
     pub limits: Limits,
+    /// Carries out a command to its end.
+    pub inquire: fn(url: &str, task: Task) -> Result<Report, Failure>,
     /// Runs `setup.sql` on the database at a URL, in one transaction, and returns the database's
     /// name.
     pub install: fn(url: &str) -> Result<String, Failure>,
@@ -66,6 +70,7 @@ impl Program {
                 console::print(&format!("installed schema ai in {database}"));
                 ExitCode::SUCCESS
             }),
+            Ok(Command::Inquire(inquiry, options)) => self.report(*inquiry, &options, &environment),
             Ok(Command::Run(options)) => self.work(&options, &environment),
             Err(usage) if usage.code == 0 => {
                 console::print(usage.text.trim_end());
@@ -85,15 +90,40 @@ impl Program {
         })
     }
 
+    fn settings(&self, options: &Options, environment: &BTreeMap<String, String>) -> Settings {
+        let version = format!("{} {}", self.name, self.version);
+        options.settings(&version, environment, self.limits, console::wall_time())
+    }
+
+    fn report(
+        &self,
+        inquiry: Inquiry,
+        options: &Options,
+        environment: &BTreeMap<String, String>,
+    ) -> Result<ExitCode, Failure> {
+        let read = |path| {
+            std::fs::read_to_string(path)
+                .map_err(|error| Failure::Failed(format!("reading {path}: {error}")))
+        };
+        let file = inquiry.file().map(read).transpose()?;
+        let task = Task::new(inquiry, self.settings(options, environment), file);
+        let report = (self.inquire)(&options.db_url, task)?;
+        if !report.text.is_empty() {
+            console::print(&report.text);
+        }
+        match report.failure {
+            Some(failure) => Err(Failure::Failed(failure)),
+            None => Ok(ExitCode::SUCCESS),
+        }
+    }
+
     fn work(
         &self,
         options: &Options,
         environment: &BTreeMap<String, String>,
     ) -> Result<ExitCode, Failure> {
         let console = Console::new(options);
-        let version = format!("{} {}", self.name, self.version);
-        let mut settings =
-            options.settings(&version, environment, self.limits, console::wall_time());
+        let mut settings = self.settings(options, environment);
         settings.progress = console.draws_progress();
         let summary = (self.run)(&options.db_url, settings, &console)?;
         let failed = summary.failure.is_some() && options.exit_on_error();

@@ -120,6 +120,7 @@ impl Hand {
                 Output::Event(_) => {}
                 Output::Query(ticket, query) => self.queries.push((ticket, query)),
                 Output::Request(ticket, request) => self.requests.push((ticket, request)),
+                Output::Local(..) => unreachable!("no vectorizer here has a local model"),
                 Output::Stopped(summary) => panic!("the worker stopped: {summary:?}"),
                 Output::Wait(until) => return until,
             }

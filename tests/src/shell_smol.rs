@@ -20,9 +20,9 @@ use async_signal::{Signal, Signals};
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use pgai_core::{
-    CHANNEL, DbError, Event, Output, Param, Query, QueryTicket, RESPONSE_BYTES_MAX, Request,
-    RequestError, RequestTicket, Response, Rows, Settings, Summary, Time, Worker, authorize,
-    session_settings,
+    CHANNEL, DbError, Event, LocalError, Output, Param, Query, QueryTicket, RESPONSE_BYTES_MAX,
+    Request, RequestError, RequestTicket, Response, Rows, Settings, Summary, Time, Worker,
+    authorize, session_settings,
 };
 use smol::Timer;
 use smol::future::FutureExt as _;
@@ -88,6 +88,11 @@ pub async fn run(
                     let agent = agent.clone();
                     let answer = smol::unblock(move || answer_request(&agent, request));
                     inputs.push(Box::pin(async { Input::Response(ticket, answer.await) }));
+                }
+                // This shell has no models of its own.
+                Output::Local(ticket, _) => {
+                    let reason = "worker-smol has no local models".to_owned();
+                    worker.handle_local(now(), ticket, Err(LocalError::Model(reason)));
                 }
                 Output::Stopped(summary) => return Ok(summary),
                 Output::Wait(until) => break until,

@@ -1,9 +1,11 @@
 //! Embedding providers: how each is asked, what it may be asked at once, and what its answers mean.
 
 mod answer;
+mod local;
 mod ollama;
 mod openai;
 mod refusal;
+mod voyage;
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,8 +14,10 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::local::{LocalAnswer, LocalError, LocalRequest};
 use crate::request::{Request, Response};
 use crate::settings::Settings;
+use crate::tokens;
 
 pub(crate) use answer::BadAnswer;
 pub(crate) use refusal::{Refusal, brief};
@@ -21,8 +25,41 @@ pub(crate) use refusal::{Refusal, brief};
 /// The provider of a vectorizer, from the `embedding` part of its config.
 #[derive(Clone, Debug)]
 pub(crate) enum Provider {
+    Local(local::Local),
     Ollama(ollama::Ollama),
     OpenAi(openai::OpenAi),
+    Voyage(voyage::Voyage),
+}
+
+/// How a provider is asked.
+#[derive(Debug)]
+pub(crate) enum Call {
+    /// Over HTTP.
+    Http(Box<Request>),
+    /// In the worker's own process.
+    Local(LocalRequest),
+}
+
+impl Call {
+    pub(crate) fn http(request: Request) -> Self {
+        Self::Http(Box::new(request))
+    }
+}
+
+/// The numbers of tokens of some texts.
+#[derive(Debug)]
+pub(crate) enum Tokens {
+    Asked(LocalRequest),
+    Counted(Vec<usize>),
+}
+
+/// What a text is embedded for: some models want to know.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Purpose {
+    /// To be found.
+    Document,
+    /// To find others.
+    Query,
 }
 
 /// What shares a throttle: one provider at one place, with one key.
@@ -35,7 +72,11 @@ pub(crate) struct Account {
 
 impl fmt::Display for Account {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} at {}", self.provider, self.base_url)
+        f.write_str(self.provider)?;
+        match self.base_url.as_str() {
+            "" => Ok(()),
+            url => write!(f, " at {url}"),
+        }
     }
 }
 
@@ -83,45 +124,99 @@ impl Provider {
             "openai" => {
                 openai::OpenAi::from_config(config, model, dimensions, settings).map(Self::OpenAi)
             }
+            "sentence_transformers" => {
+                Ok(Self::Local(local::Local::new(model, dimensions, settings)))
+            }
+            "voyageai" => {
+                voyage::Voyage::from_config(config, model, dimensions, settings).map(Self::Voyage)
+            }
             other => Err(format!(
-                "this worker does not know the embedding implementation {other:?}: it knows ollama and openai"
+                "this worker does not know the embedding implementation {other:?}: \
+                 it knows ollama, openai, sentence_transformers and voyageai"
             )),
         }
     }
 
     pub(crate) const fn dimensions(&self) -> usize {
         match self {
+            Self::Local(local) => local.dimensions,
             Self::Ollama(ollama) => ollama.dimensions,
             Self::OpenAi(openai) => openai.dimensions,
+            Self::Voyage(voyage) => voyage.dimensions,
         }
     }
 
     pub(crate) fn model(&self) -> &str {
         match self {
+            Self::Local(local) => &local.model,
             Self::Ollama(ollama) => &ollama.model,
             Self::OpenAi(openai) => &openai.model,
+            Self::Voyage(voyage) => &voyage.model,
         }
     }
 
     pub(crate) fn account(&self) -> Account {
         match self {
+            Self::Local(local) => local.account(),
             Self::Ollama(ollama) => ollama.account(),
             Self::OpenAi(openai) => openai.account(),
+            Self::Voyage(voyage) => voyage.account(),
         }
     }
 
     pub(crate) const fn limits(&self) -> RequestLimits {
         match self {
+            Self::Local(_) => local::LIMITS,
             Self::Ollama(_) => ollama::LIMITS,
             Self::OpenAi(_) => openai::LIMITS,
+            Self::Voyage(_) => voyage::LIMITS,
         }
     }
 
-    /// The request that embeds these texts.
-    pub(crate) fn request(&self, texts: &[Arc<str>], timeout: Duration) -> Request {
+    /// The call that embeds these texts.
+    pub(crate) fn call(&self, texts: &[Arc<str>], purpose: Purpose, timeout: Duration) -> Call {
         match self {
-            Self::Ollama(ollama) => ollama.request(texts, timeout),
-            Self::OpenAi(openai) => openai.request(texts, timeout),
+            Self::Local(local) => Call::Local(local.request(texts, purpose)),
+            Self::Ollama(ollama) => Call::http(ollama.request(texts, timeout)),
+            Self::OpenAi(openai) => Call::http(openai.request(texts, timeout)),
+            Self::Voyage(voyage) => Call::http(voyage.request(texts, purpose, timeout)),
+        }
+    }
+
+    /// What is sent in place of a text that is longer than the model takes, where neither the
+    /// provider nor the model cuts it off.
+    pub(crate) fn cut(&self, text: &str) -> Option<String> {
+        match self {
+            Self::OpenAi(openai) => openai.cut(text),
+            Self::Local(_) | Self::Ollama(_) | Self::Voyage(_) => None,
+        }
+    }
+
+    /// How many tokens each text has: counted here, or to be asked of the model.
+    pub(crate) fn tokens(&self, texts: &[Arc<str>]) -> Tokens {
+        match self {
+            Self::Local(local) => Tokens::Asked(local.count_tokens(texts)),
+            Self::Ollama(_) | Self::OpenAi(_) | Self::Voyage(_) => {
+                let counts = texts.iter().map(|text| {
+                    // A quarter of the bytes is what OpenAI's own estimate is (pgai#730).
+                    tokens::count(text).unwrap_or_else(|| text.len().div_ceil(4))
+                });
+                Tokens::Counted(counts.collect())
+            }
+        }
+    }
+
+    /// What the numbers of [`tokens`](Self::tokens) are.
+    pub(crate) fn token_measure(&self) -> &'static str {
+        match self {
+            Self::Local(_) => "counted by the model itself",
+            Self::OpenAi(_) if tokens::count("").is_some() => "counted with cl100k_base",
+            Self::Ollama(_) | Self::Voyage(_) if tokens::count("").is_some() => {
+                "counted with OpenAI's cl100k_base, not with the model's own tokenizer"
+            }
+            Self::Ollama(_) | Self::OpenAi(_) | Self::Voyage(_) => {
+                "estimated as a quarter of the bytes"
+            }
         }
     }
 
@@ -129,7 +224,7 @@ impl Provider {
     pub(crate) fn pull(&self, timeout: Duration) -> Option<Request> {
         match self {
             Self::Ollama(ollama) => Some(ollama.pull(timeout)),
-            Self::OpenAi(_) => None,
+            Self::Local(_) | Self::OpenAi(_) | Self::Voyage(_) => None,
         }
     }
 
@@ -140,8 +235,29 @@ impl Provider {
         }
         let vectors = match self {
             Self::Ollama(_) => ollama::vectors(response.body()),
-            Self::OpenAi(_) => openai::vectors(response.body()),
+            Self::Local(_) | Self::OpenAi(_) | Self::Voyage(_) => openai::vectors(response.body()),
         };
+        self.checked(vectors, count)
+    }
+
+    /// What a local model's answer to a request for `count` texts means.
+    pub(crate) fn judge_local(
+        &self,
+        answer: Result<LocalAnswer, LocalError>,
+        count: usize,
+    ) -> Verdict {
+        match answer {
+            Ok(answer) => self.checked(local::vectors(answer), count),
+            Err(LocalError::Broken(reason)) => Verdict::Refused(Refusal::Retry {
+                reason,
+                after: None,
+            }),
+            Err(LocalError::Input(reason)) => Verdict::Refused(Refusal::Inputs(reason)),
+            Err(LocalError::Model(reason)) => Verdict::Refused(Refusal::Vectorizer(reason)),
+        }
+    }
+
+    fn checked(&self, vectors: Result<Vec<Vec<f32>>, BadAnswer>, count: usize) -> Verdict {
         match vectors.and_then(|vectors| answer::check(vectors, count, self.dimensions())) {
             Ok(vectors) => Verdict::Vectors(vectors),
             Err(bad) => Verdict::Bad(bad),
@@ -193,6 +309,13 @@ mod tests {
         settings
     }
 
+    fn request(provider: &Provider, texts_sent: &[&str], purpose: Purpose) -> Request {
+        match provider.call(&texts(texts_sent), purpose, Duration::from_secs(1)) {
+            Call::Http(request) => *request,
+            Call::Local(local) => panic!("{local:?}"),
+        }
+    }
+
     fn texts(texts: &[&str]) -> Vec<Arc<str>> {
         texts.iter().map(|text| Arc::from(*text)).collect()
     }
@@ -219,7 +342,7 @@ mod tests {
                 ..settings()
             };
             let provider = Provider::from_config(&config, &settings).unwrap();
-            let request = provider.request(&texts(&["a", "b"]), Duration::from_secs(1));
+            let request = request(&provider, &["a", "b"], Purpose::Document);
             assert_eq!(request.http.uri().to_string(), url);
             let body: Value = serde_json::from_slice(request.http.body()).unwrap();
             assert_eq!(
@@ -234,7 +357,7 @@ mod tests {
         let config = json!({"implementation": "openai", "model": "text-embedding-3-small", "dimensions": 2,
             "api_key_name": "OPENAI_API_KEY", "user": "u"});
         let provider = Provider::from_config(&config, &settings()).unwrap();
-        let request = provider.request(&texts(&["a"]), Duration::from_secs(1));
+        let request = request(&provider, &["a"], Purpose::Document);
         assert_eq!(request.http.uri(), "https://api.openai.com/v1/embeddings");
         assert_eq!(request.secret.as_deref(), Some("OPENAI_API_KEY"));
         let body: Value = serde_json::from_slice(request.http.body()).unwrap();

@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use super::{Account, BadAnswer, RequestLimits, endpoint, post};
 use crate::request::Request;
 use crate::settings::Settings;
+use crate::tokens;
 
 /// At most 2,048 inputs. The bound of 300,000 tokens is enforced as a quarter of the bytes
 /// (pgai#730), so 1.2 MB; a tenth of it is kept in hand.
@@ -18,6 +19,14 @@ pub(super) const LIMITS: RequestLimits = RequestLimits {
     inputs: 2048,
     bytes: 1_080_000,
 };
+
+/// The models that pgai cuts texts for, at one token less than they take.
+const CUT: &[&str] = &[
+    "text-embedding-ada-002",
+    "text-embedding-3-small",
+    "text-embedding-3-large",
+];
+const TOKENS_MAX: usize = 8191;
 
 /// Hosts that a key may be sent to without an operator's word.
 const HOSTS: &[&str] = &["openai.com", "openai.azure.com"];
@@ -90,6 +99,15 @@ impl OpenAi {
             provider: "openai",
             base_url: self.base_url.clone(),
             secret: self.secret.clone(),
+        }
+    }
+
+    /// What is sent in place of a text that has more tokens than the model takes.
+    pub(super) fn cut(&self, text: &str) -> Option<String> {
+        if CUT.contains(&self.model.as_str()) {
+            tokens::cut(text, TOKENS_MAX)
+        } else {
+            None
         }
     }
 

@@ -1,5 +1,6 @@
 //! What a provider's refusal means, from its status, headers and body.
 
+use std::fmt;
 use std::time::Duration;
 
 use http::StatusCode;
@@ -21,6 +22,8 @@ pub(crate) enum Refusal {
         reason: String,
         after: Option<Duration>,
     },
+    /// This vectorizer as a whole, until somebody mends it: its model cannot be used.
+    Vectorizer(String),
 }
 
 /// 500s of these kinds are about the input (llama.cpp#25293, pgai#921): asking again is no use.
@@ -29,6 +32,18 @@ const PERMANENT: &[&str] = &[
     "unsupported value: NaN",
     "exceeds the context length",
 ];
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Inputs(reason)
+            | Self::ModelMissing(reason)
+            | Self::Pause(reason)
+            | Self::Retry { reason, .. }
+            | Self::Vectorizer(reason) => f.write_str(reason),
+        }
+    }
+}
 
 impl Refusal {
     /// `wall` is the time since 1970.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::protocol;
+use super::{commands, protocol};
 
 /// The planned statements of one vectorizer.
 #[derive(Debug, Eq, PartialEq)]
@@ -23,6 +23,9 @@ pub struct Plan {
     pub(crate) fail: String,
     pub(crate) read: String,
     pub(crate) release: String,
+    pub(crate) sample: String,
+    pub(crate) search: String,
+    pub(crate) size: String,
     pub(crate) waiting: String,
 }
 
@@ -80,6 +83,9 @@ impl Plan {
             fail: fill(protocol::FAIL),
             read: fill(protocol::READ),
             release: fill(protocol::RELEASE),
+            sample: fill(commands::SAMPLE),
+            search: fill(commands::SEARCH),
+            size: fill(commands::SIZE),
             waiting: fill(protocol::WAITING),
         }
     }
@@ -110,6 +116,7 @@ fn values(input: &PlanInput<'_>) -> BTreeMap<String, String> {
         "(extract(epoch from clock_timestamp()) * 1000)::bigint".to_owned(),
     );
     set("vector", qualified(input.vector_schema, "vector"));
+    set("vector schema", quoted(input.vector_schema));
     set("dimensions", input.dimensions.to_string());
     set("rows", input.rows.to_string());
     set("backoff_max", input.backoff_max.to_string());
@@ -131,10 +138,12 @@ fn values(input: &PlanInput<'_>) -> BTreeMap<String, String> {
         );
     }
     set("i.keys", each(&|at, _| format!("i.k{at}")).join(", "));
-    set(
-        "t.keys as text",
-        each(&|_, column| format!("t.{}::text", quoted(&column.name))).join(", "),
-    );
+    for alias in ["s", "t"] {
+        set(
+            &format!("{alias}.keys as text"),
+            each(&|_, column| format!("{alias}.{}::text", quoted(&column.name))).join(", "),
+        );
+    }
     set(
         "l.keys aliased",
         each(&|at, column| format!("l.{} as k{at}", quoted(&column.name))).join(", "),
@@ -231,16 +240,16 @@ fn as_text(column: &TemplateColumn) -> String {
 }
 
 /// An identifier as SQL reads it back, whatever is in it.
-fn quoted(name: &str) -> String {
+pub(crate) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-fn qualified(schema: &str, name: &str) -> String {
+pub(crate) fn qualified(schema: &str, name: &str) -> String {
     format!("{}.{}", quoted(schema), quoted(name))
 }
 
 /// Replaces each `{name}` in one pass, so that a value is never searched for names.
-fn fill(template: &str, values: &BTreeMap<String, String>) -> String {
+pub(crate) fn fill(template: &str, values: &BTreeMap<String, String>) -> String {
     let mut filled = String::with_capacity(template.len() * 2);
     let mut rest = template;
     while let Some(start) = rest.find('{') {
@@ -304,6 +313,9 @@ mod tests {
             &plan.fail,
             &plan.read,
             &plan.release,
+            &plan.sample,
+            &plan.search,
+            &plan.size,
             &plan.waiting,
         ] {
             assert!(!sql.contains('{') && !sql.contains('}'), "{sql}");

@@ -71,6 +71,8 @@ enum Planned {
 #[derive(Debug)]
 struct Input {
     text: Arc<str>,
+    /// What is sent in its place, because it is longer than the model takes.
+    cut: Option<Arc<str>>,
     vector: Option<Arc<[f32]>>,
     failure: Option<String>,
 }
@@ -113,6 +115,14 @@ pub(super) enum Step {
 /// A row is tried at least this often, even if its vectorizer allows no retries: a worker that was
 /// killed says nothing about the rows that it held. (From the third time on it is claimed alone.)
 const SILENT_MAX: u32 = 4;
+
+/// Inputs that are longer than the model takes.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) struct Truncated {
+    pub(super) inputs: usize,
+    /// What is not embedded of them.
+    pub(super) bytes: usize,
+}
 
 /// What a statement's answer brought about.
 #[derive(Debug, Default)]

@@ -18,11 +18,12 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 
 use crate::event::Event;
+use crate::local::{LocalAnswer, LocalError, LocalTicket};
 use crate::output::{Output, Summary};
-use crate::provider::Account;
+use crate::provider::{Account, Call};
 use crate::query::{DbError, ErrorRecord, Query, QueryTicket, Rows};
 use crate::random::Random;
-use crate::request::{Request, RequestError, RequestTicket, Response};
+use crate::request::{RequestError, RequestTicket, Response};
 use crate::settings::{Settings, SettingsError};
 use crate::time::Time;
 
@@ -114,10 +115,13 @@ impl Worker {
             self.asked.insert(number, asked);
             return Output::Query(QueryTicket(number), query);
         }
-        if let Some((sent, request)) = self.next_request() {
+        if let Some((sent, call)) = self.next_call() {
             let number = self.number();
             self.sent.insert(number, sent);
-            return Output::Request(RequestTicket(number), request);
+            return match call {
+                Call::Http(request) => Output::Request(RequestTicket(number), *request),
+                Call::Local(request) => Output::Local(LocalTicket(number), request),
+            };
         }
         if self.has_said_goodbye() {
             // There was nobody to say it to.
@@ -136,6 +140,23 @@ impl Worker {
         self.now = self.now.max(now);
         if let Some(asked) = self.asked.remove(&ticket.0) {
             self.answered(asked, rows);
+        }
+    }
+
+    /// Takes the answer of a model in this process.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "a ticket is consumed by its answer"
+    )]
+    pub fn handle_local(
+        &mut self,
+        now: Time,
+        ticket: LocalTicket,
+        answer: Result<LocalAnswer, LocalError>,
+    ) {
+        self.now = self.now.max(now);
+        if let Some(sent) = self.sent.remove(&ticket.0) {
+            self.computed(sent, answer);
         }
     }
 
@@ -189,10 +210,10 @@ impl Worker {
             .or_else(|| self.goodbye_query())
     }
 
-    fn next_request(&mut self) -> Option<(Sent, Request)> {
-        self.embed_request()
-            .or_else(|| self.probe_request())
-            .or_else(|| self.pull_request())
+    fn next_call(&mut self) -> Option<(Sent, Call)> {
+        self.embed_call()
+            .or_else(|| self.probe_call())
+            .or_else(|| self.pull_call())
     }
 
     /// The earliest moment at which something becomes due that is not due now.

@@ -6,8 +6,9 @@ use super::batch::Span;
 use super::vectorizers::{Probe, Pull};
 use super::{Worker, failure};
 use crate::event::Event;
-use crate::provider::{Account, BadAnswer, Refusal, Verdict, brief};
-use crate::request::{Request, RequestError, Response};
+use crate::local::{LocalAnswer, LocalError};
+use crate::provider::{Account, BadAnswer, Call, Purpose, Refusal, Verdict, brief};
+use crate::request::{RequestError, Response};
 use crate::vectorizer::Profile;
 
 /// What a request in flight was sent for.
@@ -52,7 +53,7 @@ impl Worker {
     }
 
     /// The next request of a batch: of the vectorizer that has the fewest in flight.
-    pub(super) fn embed_request(&mut self) -> Option<(Sent, Request)> {
+    pub(super) fn embed_call(&mut self) -> Option<(Sent, Call)> {
         let timeout = self.settings.request_timeout();
         let out = |id: i64| -> usize {
             let same = self.batches.values().filter(|batch| batch.profile.id == id);
@@ -76,7 +77,8 @@ impl Worker {
         let span = batch.spans.pop_front()?;
         batch.requests_out += 1;
         let profile = Arc::clone(&batch.profile);
-        let request = profile.provider.request(&batch.texts(&span), timeout);
+        let texts = batch.texts(&span);
+        let call = profile.provider.call(&texts, Purpose::Document, timeout);
         self.throttles
             .entry(profile.provider.account())
             .or_default()
@@ -87,24 +89,25 @@ impl Worker {
                 span,
                 profile,
             },
-            request,
+            call,
         ))
     }
 
-    pub(super) fn probe_request(&mut self) -> Option<(Sent, Request)> {
+    pub(super) fn probe_call(&mut self) -> Option<(Sent, Call)> {
         let profile = self.wanting(|vectorizer| vectorizer.proof.probe == Probe::Wanted)?;
         self.vectorizers.get_mut(&profile.id)?.proof.probe = Probe::Out;
         self.throttles
             .entry(profile.provider.account())
             .or_default()
             .in_flight += 1;
-        let request = profile
+        let timeout = self.settings.request_timeout();
+        let call = profile
             .provider
-            .request(&[PROBE.into()], self.settings.request_timeout());
-        Some((Sent::Probe(profile), request))
+            .call(&[PROBE.into()], Purpose::Document, timeout);
+        Some((Sent::Probe(profile), call))
     }
 
-    pub(super) fn pull_request(&mut self) -> Option<(Sent, Request)> {
+    pub(super) fn pull_call(&mut self) -> Option<(Sent, Call)> {
         let profile =
             self.wanting(|vectorizer| matches!(vectorizer.proof.pull, Pull::Wanted(_)))?;
         let request = profile.provider.pull(PULL_TIMEOUT)?;
@@ -116,7 +119,7 @@ impl Worker {
             .entry(profile.provider.account())
             .or_default()
             .in_flight += 1;
-        Some((Sent::Pull(profile), request))
+        Some((Sent::Pull(profile), Call::http(request)))
     }
 
     fn wanting(&self, wants: impl Fn(&super::Vectorizer) -> bool) -> Option<Arc<Profile>> {
@@ -134,23 +137,12 @@ impl Worker {
     }
 
     pub(super) fn responded(&mut self, sent: Sent, answer: Result<Response, RequestError>) {
-        let (profile, count) = match &sent {
-            Sent::Embed { profile, span, .. } => (Arc::clone(profile), span.inputs.len()),
-            Sent::Probe(profile) | Sent::Pull(profile) => (Arc::clone(profile), 1),
-        };
+        self.back(&sent);
         let wall = self.settings.wall_start + self.now.since_start();
-        let account = profile.provider.account();
-        let throttle = self.throttles.entry(account).or_default();
-        throttle.in_flight = throttle.in_flight.saturating_sub(1);
-        if let Sent::Embed { batch, .. } = &sent
-            && let Some(batch) = self.batches.get_mut(batch)
-        {
-            batch.requests_out = batch.requests_out.saturating_sub(1);
-        }
         match sent {
             Sent::Pull(profile) => self.pulled(&profile, answer),
             Sent::Probe(profile) => {
-                let verdict = answer.map(|response| profile.provider.judge(&response, count, wall));
+                let verdict = answer.map(|response| profile.provider.judge(&response, 1, wall));
                 self.probed(&profile, verdict);
             }
             Sent::Embed {
@@ -158,9 +150,48 @@ impl Worker {
                 span,
                 profile,
             } => {
+                let count = span.inputs.len();
                 let verdict = answer.map(|response| profile.provider.judge(&response, count, wall));
                 self.embedded(batch, span, &profile, verdict);
             }
+        }
+    }
+
+    pub(super) fn computed(&mut self, sent: Sent, answer: Result<LocalAnswer, LocalError>) {
+        self.back(&sent);
+        match sent {
+            // Nothing is fetched for a local model.
+            Sent::Pull(_) => {}
+            Sent::Probe(profile) => {
+                let verdict = profile.provider.judge_local(answer, 1);
+                self.probed(&profile, Ok(verdict));
+            }
+            Sent::Embed {
+                batch,
+                span,
+                profile,
+            } => {
+                if let Ok(LocalAnswer::Vectors { truncated, .. }) = answer {
+                    self.tell_truncated(profile.id, truncated, None);
+                }
+                let verdict = profile.provider.judge_local(answer, span.inputs.len());
+                self.embedded(batch, span, &profile, Ok(verdict));
+            }
+        }
+    }
+
+    /// A request is no longer in flight.
+    fn back(&mut self, sent: &Sent) {
+        let (Sent::Embed { profile, .. } | Sent::Probe(profile) | Sent::Pull(profile)) = sent;
+        let throttle = self
+            .throttles
+            .entry(profile.provider.account())
+            .or_default();
+        throttle.in_flight = throttle.in_flight.saturating_sub(1);
+        if let Sent::Embed { batch, .. } = sent
+            && let Some(batch) = self.batches.get_mut(batch)
+        {
+            batch.requests_out = batch.requests_out.saturating_sub(1);
         }
     }
 
@@ -200,6 +231,9 @@ impl Worker {
             }
             Ok(Verdict::Refused(Refusal::ModelMissing(reason))) => {
                 self.model_missing(profile, &reason)
+            }
+            Ok(Verdict::Refused(Refusal::Vectorizer(reason))) => {
+                self.pause_vectorizer(profile.id, failure::EMBEDDING, &reason);
             }
             Ok(Verdict::Refused(Refusal::Pause(reason))) => self.account_refused(profile, &reason),
             Ok(Verdict::Refused(Refusal::Retry { reason, after })) => {
@@ -282,7 +316,7 @@ impl Worker {
                 return;
             }
             Ok(Verdict::Bad(bad)) => bad.to_string(),
-            Ok(Verdict::Refused(Refusal::Inputs(reason))) => reason,
+            Ok(Verdict::Refused(Refusal::Inputs(reason) | Refusal::Vectorizer(reason))) => reason,
             Ok(Verdict::Refused(Refusal::ModelMissing(reason))) => {
                 self.unprobe(profile.id);
                 return self.model_missing(profile, &reason);

@@ -171,7 +171,11 @@ impl Worker {
             batch.troubles = 0;
         }
         match step {
-            Step::Read(asked) => batch.handle_read(&asked, rows, self.settings.limits),
+            Step::Read(asked) => {
+                let vectorizer = batch.profile.id;
+                let truncated = batch.handle_read(&asked, rows, self.settings.limits);
+                self.tell_truncated(vectorizer, truncated.inputs, Some(truncated.bytes));
+            }
             Step::Commit(_) | Step::Extend { .. } | Step::Fail(_) | Step::Release => {
                 if let Step::Extend { asked, .. } = step {
                     batch.held_until = asked + self.settings.lease;

@@ -282,6 +282,18 @@ impl Worker {
         }
     }
 
+    /// Tells of chunks whose ends are not embedded.
+    pub(super) fn tell_truncated(&mut self, id: i64, chunks: usize, bytes: Option<usize>) {
+        let number = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+        if chunks > 0 {
+            self.events.push_back(Event::Truncated {
+                vectorizer: id,
+                chunks: number(chunks),
+                bytes: bytes.map(number),
+            });
+        }
+    }
+
     /// Whether a vectorizer has been shown at all: at the start each one is, even if idle.
     pub(super) fn announce_first(&mut self, id: i64) {
         if self

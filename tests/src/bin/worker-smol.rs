@@ -15,6 +15,7 @@ fn main() -> ExitCode {
     let environment: BTreeMap<String, String> = std::env::vars().collect();
     let options = match Command::parse(std::env::args(), &environment, VERSION) {
         Ok(Command::Run(options)) => options,
+        Ok(Command::Inquire(..)) => return end("this worker has no commands", 2),
         Ok(Command::Install(_)) => return end("this worker installs nothing", 2),
         Err(usage) => return end(&usage.text, usage.code),
     };

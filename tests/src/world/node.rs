@@ -137,6 +137,7 @@ impl Node {
                     ));
                 }
                 Output::Request(ticket, request) => self.requests.push((ticket, request)),
+                Output::Local(..) => unreachable!("no vectorizer here has a local model"),
                 Output::Stopped(summary) => {
                     self.summary = Some(summary);
                     return Ok(events);

@@ -1,21 +1,25 @@
 //! From source rows to requests: what a read brought is chunked, formatted, compared with what is
 //! stored, and packed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::{Batch, Input, Planned, RowState, Span};
+use super::{Batch, Input, Planned, RowState, Span, Truncated};
 use crate::query::Rows;
 use crate::reuse::{self, Piece};
+use crate::rows::TextError;
 use crate::settings::Limits;
-use crate::sql::TemplateColumn;
-use crate::text;
-use crate::vectorizer::{Format, Profile};
+use crate::vectorizer::Profile;
 use crate::worker::failure::Failure;
 
 impl Batch {
     /// Takes the answer to a read: chunks, formats and compares each row that came.
-    pub(in crate::worker) fn handle_read(&mut self, asked: &[usize], answer: Rows, limits: Limits) {
+    pub(in crate::worker) fn handle_read(
+        &mut self,
+        asked: &[usize],
+        answer: Rows,
+        limits: Limits,
+    ) -> Truncated {
         if !self
             .rows
             .iter()
@@ -48,6 +52,14 @@ impl Batch {
             };
         }
         self.pack(first, limits);
+        let mut truncated = Truncated::default();
+        for input in &self.inputs[first..] {
+            if let Some(cut) = &input.cut {
+                truncated.inputs += 1;
+                truncated.bytes += input.text.len().saturating_sub(cut.len());
+            }
+        }
+        truncated
     }
 
     fn planned(&mut self, piece: Piece) -> Planned {
@@ -60,6 +72,7 @@ impl Batch {
         let at = self.inputs.len();
         self.by_text.insert(Arc::clone(&text), at);
         self.inputs.push(Input {
+            cut: self.profile.provider.cut(&text).map(Arc::from),
             text,
             vector: None,
             failure: None,
@@ -78,12 +91,12 @@ impl Batch {
         let (mut inputs, mut bytes) = (vec![], 0);
         for (at, input) in self.inputs.iter().enumerate().skip(first) {
             if !inputs.is_empty()
-                && (inputs.len() == each || bytes + input.text.len() > provider.bytes)
+                && (inputs.len() == each || bytes + input.sent().len() > provider.bytes)
             {
                 self.spans.push_back(Span::new(std::mem::take(&mut inputs)));
                 bytes = 0;
             }
-            bytes += input.text.len();
+            bytes += input.sent().len();
             inputs.push(at);
         }
         if !inputs.is_empty() {
@@ -94,7 +107,7 @@ impl Batch {
     pub(in crate::worker) fn texts(&self, span: &Span) -> Vec<Arc<str>> {
         span.inputs
             .iter()
-            .map(|at| Arc::clone(&self.inputs[*at].text))
+            .map(|at| Arc::clone(self.inputs[*at].sent()))
             .collect()
     }
 
@@ -145,6 +158,12 @@ impl Batch {
     }
 }
 
+impl Input {
+    fn sent(&self) -> &Arc<str> {
+        self.cut.as_ref().unwrap_or(&self.text)
+    }
+}
+
 /// One row from its source columns to the chunks that it shall have.
 fn plan_row(
     profile: &Profile,
@@ -160,44 +179,12 @@ fn plan_row(
     } else {
         ""
     };
-    if payload.is_empty() {
-        return Ok(vec![]);
-    }
-    let chunks = profile
-        .chunker
-        .chunk(payload)
-        .map_err(|error| Failure::chunking(&error.to_string()))?;
-    let texts: Result<Vec<_>, _> = match &profile.format {
-        Format::ChunkValue => Ok(chunks),
-        Format::Template { template, columns } => {
-            let values = rendered(columns, &fields[1..], &profile.time_zone);
-            chunks
-                .into_iter()
-                .map(|chunk| {
-                    template.substitute(|name| match name {
-                        "chunk" => Some(chunk.as_str().into()),
-                        name => values.get(name).map(|value| value.as_str().into()),
-                    })
-                })
-                .collect()
-        }
-    };
-    let mut texts = texts.map_err(|error| Failure::formatting(&error.to_string()))?;
-    // Providers refuse an empty text.
-    texts.retain(|text| !text.is_empty());
+    let columns = fields.get(1..).unwrap_or_default();
+    let texts = profile
+        .texts(payload, columns)
+        .map_err(|error| match error {
+            TextError::Chunking(reason) => Failure::chunking(&reason),
+            TextError::Formatting(reason) => Failure::formatting(&reason),
+        })?;
     Ok(reuse::compare(texts, &stored))
-}
-
-fn rendered<'a>(
-    columns: &'a [TemplateColumn],
-    fields: &[Option<String>],
-    time_zone: &str,
-) -> BTreeMap<&'a str, String> {
-    let values = columns.iter().zip(fields);
-    values
-        .map(|(column, value)| {
-            let text = text::python_text_in(value.as_deref(), &column.base_type, time_zone);
-            (column.name.as_str(), text.into_owned())
-        })
-        .collect()
 }

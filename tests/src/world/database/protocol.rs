@@ -37,6 +37,7 @@ impl Database {
                 now,
                 coverage,
             ),
+            Query::Command { .. } => unreachable!("no operator asks here"),
             Query::Commit { claim, rows, .. } => self.commit(claim.0, rows, snapshot, coverage),
             Query::Extend {
                 claim, keys, lease, ..

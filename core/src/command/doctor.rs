@@ -1,0 +1,279 @@
+//! `doctor`: checks everything that a worker needs, and says how to mend what is wrong.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::{Answer, Ask, Report, Steps, checks, explained, named};
+use crate::provider::Purpose;
+use crate::query::{DbError, Rows};
+use crate::settings::Settings;
+use crate::vectorizer::Profile;
+
+/// What `doctor` is told.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct DoctorArgs {
+    /// Ask no provider
+    #[arg(long)]
+    offline: bool,
+
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// The text that each provider is asked to embed.
+const PROBE: &str = "probe";
+
+#[derive(Debug)]
+pub(super) struct Doctor {
+    args: DoctorArgs,
+    settings: Settings,
+    step: Step,
+    findings: Vec<Finding>,
+    /// Vectorizers whose providers are still to be asked.
+    left: Vec<Arc<Profile>>,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Step {
+    Objects,
+    Providers,
+    Server,
+    Vectorizers,
+}
+
+#[derive(Debug)]
+pub(super) struct Finding {
+    level: Grade,
+    what: String,
+    remedy: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Grade {
+    Good,
+    Note,
+    Wrong,
+}
+
+impl Finding {
+    pub(super) fn good(what: impl Into<String>) -> Self {
+        Self {
+            level: Grade::Good,
+            what: what.into(),
+            remedy: None,
+        }
+    }
+
+    pub(super) fn note(what: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self {
+            level: Grade::Note,
+            what: what.into(),
+            remedy: Some(remedy.into()),
+        }
+    }
+
+    pub(super) fn wrong(what: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self {
+            level: Grade::Wrong,
+            what: what.into(),
+            remedy: Some(remedy.into()),
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_good(&self) -> bool {
+        self.level == Grade::Good
+    }
+
+    fn line(&self) -> String {
+        let mark = match self.level {
+            Grade::Good => "ok   ",
+            Grade::Note => "note ",
+            Grade::Wrong => "WRONG",
+        };
+        match &self.remedy {
+            Some(remedy) => format!("{mark} {}\n      → {remedy}", self.what),
+            None => format!("{mark} {}", self.what),
+        }
+    }
+
+    fn json(&self) -> Value {
+        let level = match self.level {
+            Grade::Good => "ok",
+            Grade::Note => "note",
+            Grade::Wrong => "wrong",
+        };
+        json!({"level": level, "finding": self.what, "remedy": self.remedy})
+    }
+}
+
+impl Doctor {
+    pub(super) const fn new(args: DoctorArgs, settings: Settings) -> Self {
+        Self {
+            args,
+            settings,
+            step: Step::Server,
+            findings: vec![],
+            left: vec![],
+        }
+    }
+
+    fn server(&mut self, rows: Result<Rows, DbError>) -> Ask {
+        match rows {
+            Ok(rows) => {
+                self.findings.extend(checks::server(&rows));
+                if checks::is_installed(&rows) {
+                    self.step = Step::Vectorizers;
+                    return named::ask();
+                }
+            }
+            Err(error) => {
+                let remedy = "check --db-url, and that the server runs and lets this user in";
+                self.findings
+                    .push(Finding::wrong(error.to_string(), remedy));
+            }
+        }
+        self.done()
+    }
+
+    fn vectorizers(&mut self, rows: &Rows) -> Result<Ask, String> {
+        let definitions = named::all(rows)?;
+        if definitions.is_empty() {
+            let remedy = "make one with select ai.create_vectorizer(…)";
+            self.findings
+                .push(Finding::note("there are no vectorizers", remedy));
+        }
+        for definition in definitions.iter().filter(|definition| !definition.disabled) {
+            match Profile::new(definition, &self.settings) {
+                Ok(profile) => self.left.push(Arc::new(profile)),
+                Err(reason) => {
+                    let what = format!("the vectorizer {} cannot run", definition.name);
+                    self.findings.push(Finding::wrong(what, reason));
+                }
+            }
+        }
+        for definition in definitions.iter().filter(|definition| definition.disabled) {
+            let what = format!("the vectorizer {} is disabled", definition.name);
+            let remedy = format!("select ai.enable_vectorizer_schedule({})", definition.id);
+            self.findings.push(Finding::note(what, remedy));
+        }
+        self.left.reverse();
+        self.step = Step::Objects;
+        Ok(Ask::query(checks::OBJECTS, vec![]))
+    }
+
+    fn next_provider(&mut self) -> Ask {
+        self.step = Step::Providers;
+        match self.left.last() {
+            Some(profile) if !self.args.offline => {
+                let timeout = self.settings.request_timeout();
+                let texts = [Arc::from(PROBE)];
+                profile
+                    .provider
+                    .call(&texts, Purpose::Document, timeout)
+                    .into()
+            }
+            _ => self.done(),
+        }
+    }
+
+    fn provider(&mut self, answer: Answer) -> Result<Ask, String> {
+        let Some(profile) = self.left.pop() else {
+            return Ok(self.done());
+        };
+        let provider = &profile.provider;
+        let vector = match answer {
+            Answer::Local(answer) => named::vector(&profile, provider.judge_local(answer, 1)),
+            Answer::Response(Ok(response)) => {
+                let verdict = provider.judge(&response, 1, self.settings.wall_start);
+                named::vector(&profile, verdict)
+            }
+            Answer::Response(Err(error)) => Err(named::unreached(&profile, &error)),
+            Answer::Begin | Answer::Rows(_) => Err("the provider was not asked".to_owned()),
+        };
+        let name = &profile.name;
+        self.findings.push(match vector {
+            Ok(_) => Finding::good(format!(
+                "the vectorizer {name}: {} embeds with {:?}",
+                provider.account(),
+                provider.model()
+            )),
+            Err(reason) => Finding::wrong(
+                format!("the vectorizer {name} cannot embed: {reason}"),
+                "mend that; rows wait in the queue meanwhile, and the worker tries again by itself",
+            ),
+        });
+        Ok(self.next_provider())
+    }
+
+    fn done(&self) -> Ask {
+        let wrong = self
+            .findings
+            .iter()
+            .filter(|finding| finding.level == Grade::Wrong);
+        let wrong = wrong.count();
+        let text = if self.args.json {
+            Value::from_iter(self.findings.iter().map(Finding::json)).to_string()
+        } else {
+            let lines: Vec<String> = self.findings.iter().map(Finding::line).collect();
+            lines.join("\n")
+        };
+        Ask::Done(Report {
+            text,
+            failure: (wrong > 0).then(|| match wrong {
+                1 => "1 thing is wrong".to_owned(),
+                more => format!("{more} things are wrong"),
+            }),
+        })
+    }
+}
+
+impl Steps for Doctor {
+    fn next(&mut self, answer: Answer) -> Result<Ask, String> {
+        match (self.step, answer) {
+            (_, Answer::Begin) => Ok(Ask::query(checks::SERVER, vec![])),
+            (Step::Server, Answer::Rows(rows)) => Ok(self.server(rows)),
+            (Step::Vectorizers, Answer::Rows(rows)) => {
+                let rows = rows.map_err(|error| explained(&error))?;
+                self.vectorizers(&rows)
+            }
+            (Step::Objects, Answer::Rows(rows)) => {
+                match rows {
+                    Ok(rows) => self.findings.extend(checks::objects(&rows)),
+                    Err(error) => {
+                        let what = "tables and triggers cannot be checked".to_owned();
+                        self.findings.push(Finding::wrong(what, explained(&error)));
+                    }
+                }
+                Ok(self.next_provider())
+            }
+            (_, answer) => self.provider(answer),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_does_not_answer_is_one_finding() {
+        let args = DoctorArgs {
+            offline: false,
+            json: false,
+        };
+        let mut doctor = Doctor::new(args, Settings::new("w"));
+        assert!(matches!(doctor.next(Answer::Begin), Ok(Ask::Query(_))));
+        let error = DbError {
+            sqlstate: None,
+            message: "connection refused".to_owned(),
+        };
+        let Ok(Ask::Done(report)) = doctor.next(Answer::Rows(Err(error))) else {
+            panic!()
+        };
+        assert!(report.text.contains("--db-url"), "{}", report.text);
+        assert_eq!(report.failure.as_deref(), Some("1 thing is wrong"));
+    }
+}

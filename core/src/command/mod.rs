@@ -1,0 +1,205 @@
+//! The operator's commands: each asks a few things one after the other, and ends with a report.
+//!
+//! A [`Task`] is to a command what [`Worker`](crate::Worker) is to the worker's run, only that it is
+//! strictly sequential: [`Task::next`] takes the answer to what it asked last.
+
+mod checks;
+mod chunk;
+mod doctor;
+mod errors;
+mod estimate;
+mod key;
+mod named;
+mod retry;
+mod search;
+mod status;
+mod table;
+
+use std::fmt;
+
+use crate::local::{LocalAnswer, LocalError, LocalRequest};
+use crate::provider::Call;
+use crate::query::{DbError, Param, Query, Rows};
+use crate::request::{Request, RequestError, Response};
+use crate::settings::Settings;
+
+use chunk::ChunkArgs;
+use doctor::DoctorArgs;
+use errors::ErrorsArgs;
+use estimate::EstimateArgs;
+use retry::RetryArgs;
+use search::SearchArgs;
+use status::StatusArgs;
+
+/// A command with its arguments.
+#[derive(Clone, Debug)]
+pub struct Inquiry(pub(crate) Subcommand);
+
+#[derive(Clone, Debug, clap::Subcommand)]
+pub(crate) enum Subcommand {
+    /// Show how a vectorizer would chunk and format a row or a file, without asking its provider
+    Chunk(ChunkArgs),
+    /// Check everything that a worker needs, and say how to mend what is wrong
+    Doctor(DoctorArgs),
+    /// Show the rows that failed and the latest errors
+    Errors(ErrorsArgs),
+    /// Say how many chunks, tokens and requests a full embedding takes, and what it costs
+    Estimate(EstimateArgs),
+    /// Put rows that failed back to the queue
+    Retry(RetryArgs),
+    /// Find the chunks nearest in meaning to some words
+    Search(SearchArgs),
+    /// Show each vectorizer: what waits, what failed, and which workers live
+    Status(StatusArgs),
+}
+
+/// A command in progress.
+pub struct Task(Box<dyn Steps + Send>);
+
+/// What a command wants done next. [`Answer`] has a variant for each.
+#[derive(Debug)]
+#[must_use = "a command goes on only when its question is answered"]
+pub enum Ask {
+    /// It is over.
+    Done(Report),
+    /// Let a model in this process work.
+    Local(LocalRequest),
+    /// Run this statement.
+    Query(Query),
+    /// Send this request.
+    Request(Request),
+}
+
+/// What a shell brings back.
+#[derive(Debug)]
+pub enum Answer {
+    /// Nothing yet: the command begins.
+    Begin,
+    /// From a model in this process.
+    Local(Result<LocalAnswer, LocalError>),
+    /// From a provider.
+    Response(Result<Response, RequestError>),
+    /// From PostgreSQL.
+    Rows(Result<Rows, DbError>),
+}
+
+/// What a command found.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Report {
+    /// For stdout: whole lines, the last without its end.
+    pub text: String,
+    /// For stderr: what did not work. The process ends with 1.
+    pub failure: Option<String>,
+}
+
+/// One command's way: what to ask next, given the answer to what was asked last.
+trait Steps {
+    fn next(&mut self, answer: Answer) -> Result<Ask, String>;
+}
+
+impl Inquiry {
+    /// The path of the file that the command reads, if there is one: the shell reads it.
+    #[must_use]
+    pub fn file(&self) -> Option<&str> {
+        match &self.0 {
+            Subcommand::Chunk(args) => args.file(),
+            Subcommand::Doctor(_)
+            | Subcommand::Errors(_)
+            | Subcommand::Estimate(_)
+            | Subcommand::Retry(_)
+            | Subcommand::Search(_)
+            | Subcommand::Status(_) => None,
+        }
+    }
+}
+
+impl Task {
+    /// Makes a command that has asked nothing yet. `file` is the text of [`Inquiry::file`].
+    #[must_use]
+    pub fn new(inquiry: Inquiry, settings: Settings, file: Option<String>) -> Self {
+        Self(match inquiry.0 {
+            Subcommand::Chunk(args) => Box::new(chunk::Chunk::new(args, settings, file)),
+            Subcommand::Doctor(args) => Box::new(doctor::Doctor::new(args, settings)),
+            Subcommand::Errors(args) => Box::new(errors::Errors::new(args)),
+            Subcommand::Estimate(args) => Box::new(estimate::Estimate::new(args, settings)),
+            Subcommand::Retry(args) => Box::new(retry::Retry::new(args)),
+            Subcommand::Search(args) => Box::new(search::Search::new(args, settings)),
+            Subcommand::Status(args) => Box::new(status::Status::new(args)),
+        })
+    }
+
+    /// Takes the answer to what was asked last, at first [`Answer::Begin`], and returns what to do
+    /// next. After [`Ask::Done`] there is nothing more.
+    pub fn next(&mut self, answer: Answer) -> Ask {
+        self.0.next(answer).unwrap_or_else(|failure| {
+            Ask::Done(Report {
+                text: String::new(),
+                failure: Some(failure),
+            })
+        })
+    }
+}
+
+impl fmt::Debug for Task {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Task")
+    }
+}
+
+impl From<Call> for Ask {
+    fn from(call: Call) -> Self {
+        match call {
+            Call::Http(request) => Self::Request(*request),
+            Call::Local(request) => Self::Local(request),
+        }
+    }
+}
+
+impl Ask {
+    fn query(sql: impl Into<String>, params: Vec<Param>) -> Self {
+        Self::Query(Query::Command {
+            sql: sql.into(),
+            params,
+        })
+    }
+
+    fn done(text: impl Into<String>) -> Self {
+        Self::Done(Report {
+            text: text.into(),
+            failure: None,
+        })
+    }
+}
+
+impl Answer {
+    /// The rows of a statement. What went wrong is said with what to do about it.
+    fn rows(self) -> Result<Rows, String> {
+        match self {
+            Self::Rows(Ok(rows)) => Ok(rows),
+            Self::Rows(Err(error)) => Err(explained(&error)),
+            Self::Begin | Self::Local(_) | Self::Response(_) => {
+                Err("a statement was not answered with rows".to_owned())
+            }
+        }
+    }
+}
+
+/// A database's error, and what to do about the common ones.
+fn explained(error: &DbError) -> String {
+    let hint = match error.sqlstate.as_deref() {
+        None => "check --db-url, and that the server runs",
+        Some("3F000" | "42P01") if error.message.contains("ai") => {
+            return format!(
+                "pgai is not installed in the database: run `worker install` ({error})"
+            );
+        }
+        Some("42501") => "ask the database's owner for: select ai.grant_worker_usage('your role')",
+        Some(_) => return error.to_string(),
+    };
+    format!("{error}: {hint}")
+}
+
+/// A field of a row; NULL reads as nothing.
+fn field(row: &[Option<String>], at: usize) -> &str {
+    row.get(at).and_then(Option::as_deref).unwrap_or_default()
+}

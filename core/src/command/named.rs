@@ -1,0 +1,79 @@
+//! The vectorizer that a command names.
+
+use std::sync::Arc;
+
+use super::{Ask, field};
+use crate::provider::Verdict;
+use crate::query::{Query, Rows};
+use crate::request::RequestError;
+use crate::settings::{Secrets, Settings};
+use crate::vectorizer::{Definition, Profile};
+
+/// Asks for all vectorizers: they are few.
+pub(super) fn ask() -> Ask {
+    Ask::Query(Query::LoadVectorizers { ids: vec![] })
+}
+
+/// All vectorizers.
+pub(super) fn all(rows: &Rows) -> Result<Vec<Definition>, String> {
+    rows.iter()
+        .map(|row| serde_json::from_str(field(row, 1)))
+        .collect::<Result<_, _>>()
+        .map_err(|error| format!("a vectorizer's definition cannot be read: {error}"))
+}
+
+/// The vectorizer of this name or id.
+pub(super) fn find(rows: &Rows, wanted: &str) -> Result<Definition, String> {
+    let definitions = all(rows)?;
+    let names: Vec<String> = definitions.iter().map(|known| known.name.clone()).collect();
+    definitions
+        .into_iter()
+        .find(|known| known.name == wanted || known.id.to_string() == wanted)
+        .ok_or_else(|| match names.as_slice() {
+            [] => "the database has no vectorizers: ai.create_vectorizer makes one".to_owned(),
+            names => format!(
+                "there is no vectorizer {wanted:?}: there are {}",
+                names.join(", ")
+            ),
+        })
+}
+
+/// Settings of a command that asks no provider: no secret is needed.
+pub(super) fn without_secrets(settings: Settings) -> Settings {
+    Settings {
+        secrets: Secrets::unasked(),
+        ..settings
+    }
+}
+
+/// The vectorizer of this name or id, ready to be used.
+pub(super) fn profile(rows: &Rows, wanted: &str, settings: &Settings) -> Result<Profile, String> {
+    Profile::new(&find(rows, wanted)?, settings)
+}
+
+/// The one vector that was asked for, or what to tell the operator.
+pub(super) fn vector(profile: &Profile, verdict: Verdict) -> Result<Arc<[f32]>, String> {
+    let account = profile.provider.account();
+    match verdict {
+        Verdict::Vectors(vectors) => vectors
+            .into_iter()
+            .next()
+            .ok_or_else(|| format!("{account} answered without a vector")),
+        Verdict::Bad(bad) => Err(format!("{account}: {bad}")),
+        Verdict::Refused(refusal) => Err(format!(
+            "{account}, model {:?}: {refusal}",
+            profile.provider.model()
+        )),
+    }
+}
+
+/// What to tell the operator of a provider that did not answer.
+pub(super) fn unreached(profile: &Profile, error: &RequestError) -> String {
+    let account = profile.provider.account();
+    match error {
+        RequestError::Secret(reason) => reason.clone(),
+        RequestError::Broken(_) | RequestError::Connect(_) | RequestError::Timeout => {
+            format!("{account} does not answer: {error}: check that it runs, and its address")
+        }
+    }
+}

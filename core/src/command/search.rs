@@ -1,0 +1,122 @@
+//! `search`: the chunks nearest in meaning to some words.
+
+use std::sync::Arc;
+
+use serde_json::json;
+
+use super::table::short;
+use super::{Answer, Ask, Steps, field, key, named};
+use crate::provider::{Purpose, Verdict};
+use crate::query::{Param, Rows};
+use crate::settings::Settings;
+use crate::vectorizer::Profile;
+
+/// What `search` is told.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct SearchArgs {
+    /// The vectorizer's name or id
+    name: String,
+
+    /// What to look for
+    words: String,
+
+    /// How many chunks
+    #[arg(short, default_value = "5", value_name = "K")]
+    k: u32,
+
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Of a chunk's text, a terminal shows this many characters.
+const SHOWN: usize = 300;
+
+#[derive(Debug)]
+pub(super) struct Search {
+    args: SearchArgs,
+    settings: Settings,
+    profile: Option<Arc<Profile>>,
+}
+
+impl Search {
+    pub(super) const fn new(args: SearchArgs, settings: Settings) -> Self {
+        Self {
+            args,
+            settings,
+            profile: None,
+        }
+    }
+
+    fn embed(&mut self, rows: &Rows) -> Result<Ask, String> {
+        let profile = named::profile(rows, &self.args.name, &self.settings)?;
+        let question: Arc<str> = Arc::from(self.args.words.as_str());
+        if question.trim().is_empty() {
+            return Err("there are no words to look for".to_owned());
+        }
+        let timeout = self.settings.request_timeout();
+        let call = profile.provider.call(&[question], Purpose::Query, timeout);
+        self.profile = Some(Arc::new(profile));
+        Ok(call.into())
+    }
+
+    fn look_up(&self, profile: &Profile, verdict: Verdict) -> Result<Ask, String> {
+        let vector = named::vector(profile, verdict)?;
+        let numbers: Vec<String> = vector.iter().map(f32::to_string).collect();
+        let vector = Param::Text(Some(format!("[{}]", numbers.join(","))));
+        let sql = profile.plan.search.clone();
+        Ok(Ask::query(
+            sql,
+            vec![vector, Param::Int(self.args.k.into())],
+        ))
+    }
+
+    fn report(&self, columns: usize, rows: &Rows) -> String {
+        let found = rows.iter().map(|row| {
+            let key: Vec<String> = (0..columns).map(|at| field(row, at).to_owned()).collect();
+            let distance: f64 = field(row, columns + 1).parse().unwrap_or(f64::NAN);
+            (key, field(row, columns), distance, field(row, columns + 2))
+        });
+        if self.args.json {
+            let found = found.map(|(key, place, distance, chunk)| {
+                json!({"key": key, "chunk_seq": place.parse::<i64>().ok(), "distance": distance,
+                    "chunk": chunk})
+            });
+            return serde_json::Value::from_iter(found).to_string();
+        }
+        let lines: Vec<String> = found
+            .map(|(key, _, distance, chunk)| {
+                format!(
+                    "{distance:.4}  {}  {}",
+                    key::text(&key),
+                    short(chunk, SHOWN)
+                )
+            })
+            .collect();
+        if lines.is_empty() {
+            "nothing is embedded yet: run the worker".to_owned()
+        } else {
+            lines.join("\n")
+        }
+    }
+}
+
+impl Steps for Search {
+    fn next(&mut self, answer: Answer) -> Result<Ask, String> {
+        let wall = self.settings.wall_start;
+        match (answer, self.profile.clone()) {
+            (Answer::Begin, _) => Ok(named::ask()),
+            (Answer::Local(answer), Some(profile)) => {
+                self.look_up(&profile, profile.provider.judge_local(answer, 1))
+            }
+            (Answer::Response(answer), Some(profile)) => {
+                let response = answer.map_err(|error| named::unreached(&profile, &error))?;
+                self.look_up(&profile, profile.provider.judge(&response, 1, wall))
+            }
+            (answer, Some(profile)) => Ok(Ask::done(
+                self.report(profile.plan.key_columns, &answer.rows()?),
+            )),
+            (answer, None) => self.embed(&answer.rows()?),
+        }
+    }
+}

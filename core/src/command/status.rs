@@ -1,0 +1,215 @@
+//! `status`: what each vectorizer has before it and behind it.
+
+use serde_json::{Value, json};
+
+use super::table::{short, table};
+use super::{Answer, Ask, Steps, field};
+use crate::query::{Param, Rows};
+
+/// What `status` is told.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct StatusArgs {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Tables of vectorizers come as names that are ready to be used in SQL, or as NULL where they are
+/// gone or may not be read.
+const VECTORIZERS: &str = "\
+select v.id::text, v.name,
+  case when v.id is not null then format('%I.%I', v.source_schema, v.source_table) end,
+  case when v.id is null then null else case v.config -> 'destination' ->> 'implementation'
+    when 'column' then format('%I.%I.%I', v.source_schema, v.source_table,
+      v.config -> 'destination' ->> 'embedding_column')
+    else format('%I.%I', v.config -> 'destination' ->> 'target_schema',
+      v.config -> 'destination' ->> 'target_table')
+  end end,
+  v.disabled::text, q.name, f.name, e.recorded::text,
+  coalesce(e.details ->> 'error_reason', e.message),
+  (select count(*)::text from ai.vectorizer_worker_process p
+   where p.last_heartbeat > now() - 2 * p.expected_heartbeat_interval - interval '5 seconds'
+     and exists (select from pg_stat_activity a
+       where a.datname = current_database() and a.pid <> pg_backend_pid()
+         and a.application_name like 'pgai-worker%'))
+from (select) alone
+left join ai.vectorizer v on true
+left join lateral (
+  select format('%I.%I', v.queue_schema, v.queue_table) as name
+  where has_table_privilege(to_regclass(format('%I.%I', v.queue_schema, v.queue_table)), 'select')
+) q on true
+left join lateral (
+  select format('%I.%I', v.queue_schema, v.queue_failed_table) as name
+  where has_table_privilege(
+    to_regclass(format('%I.%I', v.queue_schema, v.queue_failed_table)), 'select')
+) f on true
+left join lateral (
+  select r.recorded, r.message, r.details from ai._vectorizer_errors r
+  where r.id = v.id order by r.recorded desc limit 1
+) e on true
+order by v.id";
+
+#[derive(Debug)]
+pub(super) struct Status {
+    args: StatusArgs,
+    vectorizers: Option<Rows>,
+}
+
+impl Status {
+    pub(super) const fn new(args: StatusArgs) -> Self {
+        Self {
+            args,
+            vectorizers: None,
+        }
+    }
+
+    fn report(&self, vectorizers: &Rows, counts: &Rows) -> String {
+        let workers = vectorizers.first().map_or("0", |row| field(row, 9));
+        let vectorizers = vectorizers.iter().filter(|row| !field(row, 0).is_empty());
+        let lines: Vec<Line<'_>> = vectorizers.map(|row| Line::new(row, counts)).collect();
+        if self.args.json {
+            let lines: Vec<Value> = lines.iter().map(Line::json).collect();
+            let workers: u64 = workers.parse().unwrap_or_default();
+            return json!({"workers": workers, "vectorizers": lines}).to_string();
+        }
+        let alive = match workers {
+            "0" => "no worker is alive".to_owned(),
+            "1" => "1 worker is alive".to_owned(),
+            more => format!("{more} workers are alive"),
+        };
+        if lines.is_empty() {
+            return format!("no vectorizers found\n{alive}");
+        }
+        let head = [
+            "id",
+            "name",
+            "source",
+            "destination",
+            "pending",
+            "oldest",
+            "failed",
+            "last error",
+        ];
+        let rows: Vec<Vec<String>> = lines.iter().map(Line::cells).collect();
+        format!("{}\n{alive}", table(&head, &rows))
+    }
+}
+
+impl Steps for Status {
+    fn next(&mut self, answer: Answer) -> Result<Ask, String> {
+        if matches!(answer, Answer::Begin) {
+            return Ok(Ask::query(VECTORIZERS, vec![]));
+        }
+        let rows = answer.rows()?;
+        match self.vectorizers.take() {
+            None => {
+                let query = counts(&rows);
+                self.vectorizers = Some(rows);
+                Ok(query)
+            }
+            Some(vectorizers) => Ok(Ask::done(self.report(&vectorizers, &rows))),
+        }
+    }
+}
+
+/// Counts the rows of all queues and failed tables there are.
+fn counts(vectorizers: &Rows) -> Ask {
+    let mut parts = vec!["select null, null, null, null where false".to_owned()];
+    let mut ids = vec![];
+    for row in vectorizers {
+        let Some(id) = row.first().cloned().flatten() else {
+            continue;
+        };
+        ids.push(Some(id));
+        let of = |what: &str, name: &str| match name {
+            "" => "null".to_owned(),
+            name => format!("(select {what} from {name})"),
+        };
+        parts.push(format!(
+            "select ($1::text[])[{}], {}, {}, {}",
+            ids.len(),
+            of("count(*)::text", field(row, 5)),
+            of(
+                "extract(epoch from now() - min(queued_at))::bigint::text",
+                field(row, 5)
+            ),
+            of("count(*)::text", field(row, 6)),
+        ));
+    }
+    let params = if ids.is_empty() {
+        vec![]
+    } else {
+        vec![Param::Texts(ids)]
+    };
+    Ask::query(parts.join("\nunion all\n"), params)
+}
+
+/// One vectorizer, from what the two statements brought.
+struct Line<'a> {
+    row: &'a [Option<String>],
+    counts: &'a [Option<String>],
+}
+
+impl<'a> Line<'a> {
+    fn new(row: &'a [Option<String>], counts: &'a Rows) -> Self {
+        let counts = counts.iter().find(|counts| counts.first() == row.first());
+        Self {
+            row,
+            counts: counts.map_or(&[], Vec::as_slice),
+        }
+    }
+
+    fn cells(&self) -> Vec<String> {
+        let or_unknown = |text: &str| if text.is_empty() { "?" } else { text }.to_owned();
+        let is_disabled = field(self.row, 4) == "true";
+        let pending = or_unknown(field(self.counts, 1));
+        let oldest = field(self.counts, 2).parse().map(age).unwrap_or_default();
+        let error = match field(self.row, 8) {
+            "" => String::new(),
+            reason => {
+                let when: String = field(self.row, 7).chars().take(19).collect();
+                format!("{when} {}", short(reason, 80))
+            }
+        };
+        vec![
+            field(self.row, 0).to_owned(),
+            field(self.row, 1).to_owned(),
+            field(self.row, 2).to_owned(),
+            field(self.row, 3).to_owned(),
+            if is_disabled {
+                format!("{pending} (disabled)")
+            } else {
+                pending
+            },
+            oldest,
+            or_unknown(field(self.counts, 3)),
+            error,
+        ]
+    }
+
+    fn json(&self) -> Value {
+        let number = |text: &str| text.parse::<i64>().ok();
+        let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+        json!({
+            "id": number(field(self.row, 0)),
+            "name": field(self.row, 1),
+            "source": field(self.row, 2),
+            "destination": field(self.row, 3),
+            "disabled": field(self.row, 4) == "true",
+            "pending": number(field(self.counts, 1)),
+            "oldest_seconds": number(field(self.counts, 2)),
+            "failed": number(field(self.counts, 3)),
+            "last_error": text(field(self.row, 8)),
+            "last_error_at": text(field(self.row, 7)),
+        })
+    }
+}
+
+fn age(seconds: i64) -> String {
+    match seconds {
+        ..120 => format!("{} s", seconds.max(0)),
+        120..7200 => format!("{} min", seconds / 60),
+        7200..172_800 => format!("{} h", seconds / 3600),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}

@@ -1,0 +1,25 @@
+//! Statements of the operator's commands on one vectorizer, with `{names}` that
+//! [`Plan`](super::Plan) fills in. They only read.
+
+/// Parameter: how many. Keys of rows chosen at random that have a text.
+pub(super) const SAMPLE: &str = "\
+select {s.keys as text}
+from {source} s
+where octet_length({s.loading}) > 0
+order by random()
+limit $1::bigint";
+
+/// Parameters: a vector as pgvector writes it, how many. The nearest chunks by cosine distance, which
+/// is the operator class of the indexes that vectorizers make.
+pub(super) const SEARCH: &str = "\
+select {t.keys as text}, t.chunk_seq::text,
+  (t.embedding operator({vector schema}.<=>) $1::text::{vector})::text, t.chunk
+from {store} t
+order by t.embedding operator({vector schema}.<=>) $1::text::{vector}
+limit $2::bigint";
+
+/// Rows, rows with a text, and the bytes of their texts.
+pub(super) const SIZE: &str = "\
+select count(*)::text, count(*) filter (where octet_length({s.loading}) > 0)::text,
+  coalesce(sum(octet_length({s.loading})), 0)::text
+from {source} s";
