@@ -17,37 +17,42 @@ pub(crate) struct StatusArgs {
 /// Tables of vectorizers come as names that are ready to be used in SQL, or as NULL where they are
 /// gone or may not be read.
 const VECTORIZERS: &str = "\
-select v.id::text, v.name,
-  case when v.id is not null then format('%I.%I', v.source_schema, v.source_table) end,
-  case when v.id is null then null else case v.config -> 'destination' ->> 'implementation'
-    when 'column' then format('%I.%I.%I', v.source_schema, v.source_table,
-      v.config -> 'destination' ->> 'embedding_column')
-    else format('%I.%I', v.config -> 'destination' ->> 'target_schema',
-      v.config -> 'destination' ->> 'target_table')
-  end end,
-  v.disabled::text, q.name, f.name, e.recorded::text,
-  coalesce(e.details ->> 'error_reason', e.message),
-  (select count(*)::text from ai.vectorizer_worker_process p
-   where p.last_heartbeat > now() - 2 * p.expected_heartbeat_interval - interval '5 seconds'
-     and exists (select from pg_stat_activity a
-       where a.datname = current_database() and a.pid <> pg_backend_pid()
-         and a.application_name like 'pgai-worker%'))
-from (select) alone
-left join ai.vectorizer v on true
-left join lateral (
-  select format('%I.%I', v.queue_schema, v.queue_table) as name
-  where has_table_privilege(to_regclass(format('%I.%I', v.queue_schema, v.queue_table)), 'select')
-) q on true
-left join lateral (
-  select format('%I.%I', v.queue_schema, v.queue_failed_table) as name
-  where has_table_privilege(
-    to_regclass(format('%I.%I', v.queue_schema, v.queue_failed_table)), 'select')
-) f on true
-left join lateral (
-  select r.recorded, r.message, r.details from ai._vectorizer_errors r
-  where r.id = v.id order by r.recorded desc limit 1
-) e on true
-order by v.id";
+select x.id::text, x.name, x.source, x.destination, x.disabled, x.queue, x.failed, x.recorded,
+  x.reason, w.alive::text
+from (
+  select count(*) as alive from ai.vectorizer_worker_process p
+  where p.last_heartbeat > now() - 2 * p.expected_heartbeat_interval - interval '5 seconds'
+    and exists (select from pg_stat_activity a
+      where a.datname = current_database() and a.pid <> pg_backend_pid()
+        and a.application_name like 'pgai-worker%')
+) w
+left join (
+  select v.id, v.name, format('%I.%I', v.source_schema, v.source_table) as source,
+    case v.config -> 'destination' ->> 'implementation'
+      when 'column' then format('%I.%I.%I', v.source_schema, v.source_table,
+        v.config -> 'destination' ->> 'embedding_column')
+      else format('%I.%I', v.config -> 'destination' ->> 'target_schema',
+        v.config -> 'destination' ->> 'target_table')
+    end as destination,
+    v.disabled::text, q.name as queue, f.name as failed, e.recorded::text,
+    coalesce(e.details ->> 'error_reason', e.message) as reason
+  from ai.vectorizer v
+  left join lateral (
+    select format('%I.%I', v.queue_schema, v.queue_table) as name
+    where has_table_privilege(
+      to_regclass(format('%I.%I', v.queue_schema, v.queue_table)), 'select')
+  ) q on true
+  left join lateral (
+    select format('%I.%I', v.queue_schema, v.queue_failed_table) as name
+    where has_table_privilege(
+      to_regclass(format('%I.%I', v.queue_schema, v.queue_failed_table)), 'select')
+  ) f on true
+  left join lateral (
+    select r.recorded, r.message, r.details from ai._vectorizer_errors r
+    where r.id = v.id order by r.recorded desc limit 1
+  ) e on true
+) x on true
+order by x.id";
 
 #[derive(Debug)]
 pub(super) struct Status {

@@ -95,6 +95,46 @@ pub(crate) fn openai_gets_the_key_and_its_base64_is_read(shell: &str) {
     );
 }
 
+pub(crate) fn what_is_too_long_for_openai_is_cut_and_told_and_stored_whole(shell: &str) {
+    let mut stage = Stage::new();
+    stage.run("create table blog (id int primary key, title text, body text)");
+    stage.run(&format!(
+        "select ai.create_vectorizer('blog', loading => ai.loading_column('body'),
+           embedding => ai.embedding_openai('text-embedding-3-small', 8, base_url => '{}'),
+           chunking => ai.chunking_none(), destination => ai.destination_table(target_table => 'blog_store'))",
+        stage.stub.openai_url()
+    ));
+    // Each of these words is one token, with the space before it.
+    let words = ["hello", "world"].into_iter().cycle();
+    let text = |count: usize| words.clone().take(count).collect::<Vec<_>>().join(" ");
+    stage.run(&format!(
+        "insert into blog values (1, '', '{}'), (2, '', '{}')",
+        text(8191),
+        text(9000)
+    ));
+    let environment = [("OPENAI_API_KEY", "sk-test-key")];
+    let mut worker = stage.worker_with(shell, &["--once"], &environment);
+    assert_eq!(worker.wait(PATIENCE).code(), Some(0));
+    // Both are the same text now, in one request.
+    let sent = stage.stub.inputs();
+    assert!(
+        sent == [text(8191), text(8191)],
+        "{:?}",
+        sent.iter().map(String::len).collect::<Vec<_>>()
+    );
+    let line = worker.wait_for_line("chunks truncated", PATIENCE);
+    let cut = text(9000).len() - text(8191).len();
+    assert!(
+        line.contains("chunks=1") && line.contains(&format!("bytes_not_embedded={cut}")),
+        "{line}"
+    );
+    let stored = "select length(chunk)::bigint from blog_store where id = 2";
+    assert_eq!(
+        stage.number(stored),
+        i64::try_from(text(9000).len()).unwrap()
+    );
+}
+
 pub(crate) fn types_and_names_of_keys_do_not_matter(shell: &str) {
     let mut stage = Stage::new();
     stage.run(

@@ -41,6 +41,7 @@ conformance! {
     drain::every_row_is_embedded_with_its_own_vector,
     drain::openai_gets_the_key_and_its_base64_is_read,
     drain::types_and_names_of_keys_do_not_matter,
+    drain::what_is_too_long_for_openai_is_cut_and_told_and_stored_whole,
     interface::a_missing_key_is_named,
     interface::a_schema_that_is_not_installed_is_named,
     interface::no_vectorizers_is_said,
