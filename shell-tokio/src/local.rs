@@ -1,21 +1,108 @@
 //! Models in the worker's own process.
 //!
-//! Both workers are made with this file (`shell-blocking` includes it by its path).
+//! Both workers are made with this file (`shell-blocking` includes it by its path). Without the
+//! feature `local` it knows no model, and says so.
 
 use pgai_core::{LocalAnswer, LocalError, LocalRequest};
 
-/// The models that have been loaded, each once.
-#[derive(Debug, Default)]
-pub struct Models {}
+#[cfg(feature = "local")]
+pub use with_models::Models;
+#[cfg(not(feature = "local"))]
+pub use without_models::Models;
 
-impl Models {
-    /// Computes, on as many threads as the machine has; the caller waits.
-    ///
-    /// # Errors
-    /// If the model cannot be used, or a text is not to be embedded.
-    pub fn answer(&self, _request: &LocalRequest) -> Result<LocalAnswer, LocalError> {
-        Err(LocalError::Model(
-            "this worker was built without local models: build it with --features local".to_owned(),
-        ))
+#[cfg(feature = "local")]
+mod with_models {
+    use std::collections::BTreeMap;
+    use std::path::Path;
+    use std::sync::{Arc, Mutex, PoisonError};
+
+    use embed_local::{EmbedError, Model};
+    use pgai_core::Wanted;
+
+    use super::{LocalAnswer, LocalError, LocalRequest};
+
+    /// The models that have been loaded, each once.
+    #[derive(Debug, Default)]
+    pub struct Models {
+        loaded: Mutex<BTreeMap<String, Arc<Model>>>,
+    }
+
+    impl Models {
+        /// Computes, on as many threads as the machine has; the caller waits.
+        ///
+        /// # Errors
+        /// If the model cannot be used, or a text is not to be embedded.
+        pub fn answer(&self, request: &LocalRequest) -> Result<LocalAnswer, LocalError> {
+            let model = self.model(request)?;
+            let texts: Vec<&str> = request.texts.iter().map(|text| &**text).collect();
+            let embedded = match request.wanted {
+                Wanted::Documents => model.embed(&texts),
+                Wanted::Queries => {
+                    let prompt = model.query_prompt();
+                    let texts: Vec<String> =
+                        texts.iter().map(|text| format!("{prompt}{text}")).collect();
+                    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+                    model.embed(&texts)
+                }
+                Wanted::TokenCounts => {
+                    let counts = texts.iter().map(|text| model.count_tokens(text));
+                    let counts: Result<_, _> = counts.collect();
+                    return counts.map(LocalAnswer::TokenCounts).map_err(explained);
+                }
+            };
+            let embedded = embedded.map_err(explained)?;
+            Ok(LocalAnswer::Vectors {
+                vectors: embedded.vectors,
+                truncated: embedded.truncated,
+            })
+        }
+
+        /// The model of this name, loaded if it was not yet.
+        fn model(&self, request: &LocalRequest) -> Result<Arc<Model>, LocalError> {
+            // Held while a model is loaded, so that none is loaded twice.
+            let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(model) = loaded.get(&request.model) {
+                return Ok(Arc::clone(model));
+            }
+            let directory =
+                Model::find(&request.model, request.models_dir.as_deref().map(Path::new))
+                    .map_err(|error| LocalError::Model(error.to_string()))?;
+            let model =
+                Model::open(&directory).map_err(|error| LocalError::Model(error.to_string()))?;
+            let model = Arc::new(model);
+            loaded.insert(request.model.clone(), Arc::clone(&model));
+            Ok(model)
+        }
+    }
+
+    fn explained(error: EmbedError) -> LocalError {
+        let reason = error.to_string();
+        match error {
+            EmbedError::NotFinite { .. } | EmbedError::Tokens { .. } => LocalError::Input(reason),
+            EmbedError::Computation(_) => LocalError::Broken(reason),
+        }
+    }
+}
+
+#[cfg(not(feature = "local"))]
+mod without_models {
+    use super::{LocalAnswer, LocalError, LocalRequest};
+
+    /// There are none.
+    #[derive(Debug, Default)]
+    pub struct Models {}
+
+    impl Models {
+        /// Says that there are no models.
+        ///
+        /// # Errors
+        /// Always.
+        pub fn answer(&self, request: &LocalRequest) -> Result<LocalAnswer, LocalError> {
+            Err(LocalError::Model(format!(
+                "the model {:?} should run in the worker's own process, and this worker was built \
+                 without that: build it with --features local",
+                request.model
+            )))
+        }
     }
 }
