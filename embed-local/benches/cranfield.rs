@@ -5,21 +5,18 @@
 
 #![allow(clippy::print_stdout, reason = "a bench tells its result")]
 
-#[path = "../tests/common/mod.rs"]
-mod common;
-
-use std::fs;
-use std::path::Path;
 use std::time::Instant;
 
 use embed_local::Model;
+use tests::cranfield::Doc;
+use tests::minilm;
 
 const ROUNDS: usize = 3;
 /// What transformers and torch do on two cores of the same class (float32).
 const REFERENCE: f64 = 20.7;
 
 fn main() -> anyhow::Result<()> {
-    let directory = common::model()?;
+    let directory = minilm::directory()?;
     let began = Instant::now();
     let model = Model::open(&directory)?;
     println!("loaded in {:.0?}", began.elapsed());
@@ -45,14 +42,9 @@ fn main() -> anyhow::Result<()> {
 }
 
 fn cranfield() -> Option<Vec<String>> {
-    let path = "../../shared/data/cranfield/docs.jsonl";
-    let lines = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).ok()?;
-    let text = |line: &str| {
-        let document: serde_json::Value = serde_json::from_str(line).ok()?;
-        let field = |name: &str| document[name].as_str().unwrap_or_default().to_owned();
-        Some(field("title") + "\n" + &field("body"))
-    };
-    lines.lines().map(text).collect()
+    let documents = tests::cranfield::load()?;
+    let text = |document: &Doc| format!("{}\n{}", document.title, document.body);
+    Some(documents.iter().map(text).collect())
 }
 
 /// Cranfield's abstracts have 190 tokens on average.

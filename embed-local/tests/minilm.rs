@@ -2,16 +2,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails where it cannot go on")]
 
-mod common;
-
 use std::fs;
 use std::path::Path;
 
 use embed_local::Model;
 use serde_json::Value;
+use tests::minilm;
 
 fn open() -> Model {
-    Model::open(&common::model().unwrap()).unwrap()
+    Model::open(&minilm::directory().unwrap()).unwrap()
 }
 
 fn items(file: &str) -> Option<Vec<Value>> {

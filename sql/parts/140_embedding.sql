@@ -39,6 +39,49 @@ return json_strip_nulls(json_build_object
 ))::jsonb;
 comment on function ai.embedding_openai is 'A model of OpenAI, or of any server that speaks its interface (base_url).';
 
+create or replace function ai.embedding_sentence_transformers
+( model text default 'nomic-ai/nomic-embed-text-v1.5'
+, dimensions int4 default 768
+) returns jsonb
+language sql immutable
+return json_strip_nulls(json_build_object
+( 'implementation', 'sentence_transformers'
+, 'config_type', 'embedding'
+, 'model', model
+, 'dimensions', dimensions
+))::jsonb;
+comment on function ai.embedding_sentence_transformers is
+    'A model in the worker''s own process: a directory, or a name that the worker looks up in its --models-dir.';
+
+create or replace function ai.embedding_voyageai
+( model text
+, dimensions int
+, input_type text default 'document'
+, api_key_name text default 'VOYAGE_API_KEY'
+, output_dimension int default null
+, output_dtype text default null
+) returns jsonb
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if input_type is not null and input_type not in ('query', 'document') then
+        raise exception 'invalid input_type for voyage ai "%"', input_type;
+    end if;
+    return json_strip_nulls(json_build_object
+    ( 'implementation', 'voyageai'
+    , 'config_type', 'embedding'
+    , 'model', model
+    , 'dimensions', dimensions
+    , 'input_type', input_type
+    , 'api_key_name', api_key_name
+    , 'output_dimension', output_dimension
+    , 'output_dtype', output_dtype
+    ))::jsonb;
+end
+$$;
+comment on function ai.embedding_voyageai is 'A model of Voyage AI.';
+
 create or replace function ai._validate_embedding(config jsonb) returns void
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
@@ -53,9 +96,10 @@ begin
     if config ->> 'implementation' is null then
         raise exception 'embedding implementation not specified';
     end if;
-    if config ->> 'implementation' not in ('openai', 'ollama') then
+    if config ->> 'implementation' not in ('openai', 'ollama', 'sentence_transformers', 'voyageai') then
         raise exception 'invalid embedding implementation: "%"', config ->> 'implementation'
-            using hint = 'This version knows ai.embedding_ollama and ai.embedding_openai.';
+            using hint = 'This version knows ai.embedding_ollama, ai.embedding_openai, '
+                'ai.embedding_sentence_transformers and ai.embedding_voyageai.';
     end if;
     if coalesce(config ->> 'model', '') = '' then
         raise exception 'embedding model not specified';
@@ -71,6 +115,15 @@ begin
         and (config ->> 'dimensions')::numeric <> 1536
     then
         raise exception 'dimensions must be 1536 for text-embedding-ada-002';
+    end if;
+    if config ->> 'implementation' = 'voyageai' and config ->> 'output_dtype' <> 'float' then
+        raise exception 'output_dtype must be float, got "%"', config ->> 'output_dtype'
+            using hint = 'A column of type vector holds nothing else.';
+    end if;
+    if config ->> 'implementation' = 'voyageai'
+        and (config ->> 'output_dimension')::numeric <> (config ->> 'dimensions')::numeric
+    then
+        raise exception 'output_dimension must be the same as dimensions, which is %', config ->> 'dimensions';
     end if;
     if config ->> 'base_url' !~ '^https?://[^/]' then
         raise exception 'base_url must begin with http:// or https://, got "%"', config ->> 'base_url';

@@ -1,5 +1,6 @@
 //! The Cranfield abstracts: 1,400 real documents, for tests that want more than invented sentences.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
 
@@ -28,9 +29,52 @@ pub fn load() -> Option<Vec<Doc>> {
     Some(text.lines().map(parse).collect())
 }
 
-fn path() -> PathBuf {
+/// One question of the collection.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Question {
+    /// The question.
+    pub text: String,
+    /// The ids of the documents that answer it.
+    pub answers: BTreeSet<i32>,
+}
+
+/// The questions with their judged answers, or `None` as [`load`].
+///
+/// # Panics
+///
+/// As [`load`].
+pub fn questions() -> Option<Vec<Question>> {
+    let questions = fs::read_to_string(directory().join("queries.jsonl")).ok()?;
+    let judgements = fs::read_to_string(directory().join("qrels.tsv")).ok()?;
+    let mut answers = BTreeMap::<i64, BTreeSet<i32>>::new();
+    for line in judgements.lines().skip(1) {
+        let mut fields = line.split('\t');
+        let question = fields.next().and_then(|id| id.parse().ok());
+        let document = fields.next().and_then(|id| id.parse().ok());
+        let question = answers
+            .entry(question.expect("a question's id"))
+            .or_default();
+        question.insert(document.expect("a document's id"));
+    }
+    let question = |line: &str| {
+        let value: serde_json::Value = serde_json::from_str(line).expect("a line of JSON");
+        Question {
+            text: value["text"].as_str().expect("a text").to_owned(),
+            answers: answers
+                .remove(&value["id"].as_i64().expect("an id"))
+                .unwrap_or_default(),
+        }
+    };
+    Some(questions.lines().map(question).collect())
+}
+
+fn directory() -> PathBuf {
     let repository = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
-    PathBuf::from(repository).join("../shared/data/cranfield/docs.jsonl")
+    PathBuf::from(repository).join("../shared/data/cranfield")
+}
+
+fn path() -> PathBuf {
+    directory().join("docs.jsonl")
 }
 
 fn parse(line: &str) -> Doc {
@@ -75,6 +119,13 @@ mod tests {
         };
         assert_eq!(docs.len(), 1_400);
         assert!(docs.iter().zip(1..).all(|(doc, id)| doc.id == id));
+        let questions = questions().unwrap();
+        assert_eq!(questions.len(), 225);
+        assert!(
+            questions
+                .iter()
+                .all(|question| !question.answers.is_empty())
+        );
         assert!(
             docs[0]
                 .body

@@ -2,9 +2,11 @@
 
 pub mod cranfield;
 pub mod hand;
+pub mod minilm;
 pub mod postgres;
 pub mod process;
 pub mod python;
 pub mod shell_smol;
+pub mod stage;
 pub mod stub;
 pub mod world;

@@ -2,16 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails where it cannot go on")]
 
-#[path = "conformance/stage.rs"]
-mod stage;
-
 use std::collections::BTreeSet;
 use std::fs;
 
 use serde_json::Value;
 use tests::stub::Behaviour;
 
-use stage::{DIMENSIONS, PATIENCE, Stage, paragraph};
+use tests::stage::{DIMENSIONS, PATIENCE, Stage, paragraph};
 
 /// Runs a command to its end: exit code, stdout and stderr.
 fn command(stage: &Stage, shell: &str, arguments: &[&str]) -> (Option<i32>, String) {

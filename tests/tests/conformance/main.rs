@@ -7,8 +7,9 @@ mod changes;
 mod deaths;
 mod drain;
 mod interface;
-mod stage;
 mod troubles;
+
+use tests::stage;
 
 /// Runs each case against each shell.
 macro_rules! conformance {

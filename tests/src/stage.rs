@@ -3,24 +3,36 @@
 use std::time::Duration;
 
 use postgres::Client;
-use tests::postgres::{Database, Server};
-use tests::process::Process;
-use tests::stub::{Stub, vector_of};
+
+use crate::postgres::{Database, Server};
+use crate::process::Process;
+use crate::stub::{Stub, vector_of};
 
 /// How long anything may take before a test gives up.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
-pub(crate) const DIMENSIONS: usize = 8;
+/// How many numbers the stub's vectors have.
+pub const DIMENSIONS: usize = 8;
 
-pub(crate) struct Stage {
-    pub(crate) database: Database,
-    pub(crate) sql: Client,
-    pub(crate) stub: Stub,
+/// A database, a connection to it, and a provider.
+pub struct Stage {
+    /// The database, dropped with the stage.
+    pub database: Database,
+    /// A superuser's connection to it.
+    pub sql: Client,
+    /// The provider.
+    pub stub: Stub,
+}
+
+impl Default for Stage {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl Stage {
     /// An installed database and a provider.
-    pub(crate) fn new() -> Self {
+    pub fn new() -> Self {
         let database = Server::shared().database();
         database.install();
         let sql = database.client();
@@ -33,7 +45,7 @@ impl Stage {
 
     /// With the table `blog (id, title, body, views)` and a vectorizer that makes a chunk of every
     /// paragraph, into `blog_store`.
-    pub(crate) fn with_blog() -> Self {
+    pub fn with_blog() -> Self {
         let mut stage = Self::new();
         stage.run(
             "create table blog (id int primary key, title text, body text, views int default 0)",
@@ -48,15 +60,17 @@ impl Stage {
         stage
     }
 
+    /// Runs statements.
     #[track_caller]
-    pub(crate) fn run(&mut self, sql: &str) {
+    pub fn run(&mut self, sql: &str) {
         if let Err(error) = self.sql.batch_execute(sql) {
             panic!("{sql}: {error:?}");
         }
     }
 
+    /// The one number that a query returns.
     #[track_caller]
-    pub(crate) fn number(&mut self, sql: &str) -> i64 {
+    pub fn number(&mut self, sql: &str) -> i64 {
         self.sql
             .query_one(sql, &[])
             .unwrap_or_else(|error| panic!("{sql}: {error:?}"))
@@ -64,11 +78,12 @@ impl Stage {
     }
 
     /// Starts a worker on this database.
-    pub(crate) fn worker(&self, shell: &str, arguments: &[&str]) -> Process {
+    pub fn worker(&self, shell: &str, arguments: &[&str]) -> Process {
         self.worker_with(shell, arguments, &[])
     }
 
-    pub(crate) fn worker_with(
+    /// The same with further environment variables.
+    pub fn worker_with(
         &self,
         shell: &str,
         arguments: &[&str],
@@ -85,7 +100,7 @@ impl Stage {
 
     /// Runs a worker with `--once` to its end, which must be a good one.
     #[track_caller]
-    pub(crate) fn once(&self, shell: &str) -> Process {
+    pub fn once(&self, shell: &str) -> Process {
         let mut worker = self.worker(shell, &["--once"]);
         let status = worker.wait(PATIENCE);
         assert_eq!(status.code(), Some(0));
@@ -94,7 +109,7 @@ impl Stage {
 
     /// Waits until nothing is queued.
     #[track_caller]
-    pub(crate) fn wait_until_done(&self) {
+    pub fn wait_until_done(&self) {
         self.database.wait_until(
             "(select bool_and(ai.vectorizer_queue_pending(id, true) = 0) from ai.vectorizer)",
             PATIENCE,
@@ -103,14 +118,14 @@ impl Stage {
 
     /// The rows of the store in order: key, place, text.
     #[track_caller]
-    pub(crate) fn store(&mut self) -> Vec<(i32, i32, String)> {
+    pub fn store(&mut self) -> Vec<(i32, i32, String)> {
         let rows = self
             .sql
             .query(
                 "select id, chunk_seq, chunk, embedding::real[] from blog_store order by 1, 2",
                 &[],
             )
-            .unwrap();
+            .expect("a row");
         rows.iter()
             .map(|row| {
                 let text: String = row.get(2);
@@ -126,7 +141,7 @@ impl Stage {
     }
 
     /// The chunks that the table should have.
-    pub(crate) fn wanted(&mut self) -> Vec<(i32, i32, String)> {
+    pub fn wanted(&mut self) -> Vec<(i32, i32, String)> {
         let rows = self
             .sql
             .query(
@@ -135,20 +150,21 @@ impl Stage {
                  where piece.text <> '' order by 1, 2",
                 &[],
             )
-            .unwrap();
+            .expect("a row");
         rows.iter()
             .map(|row| (row.get(0), row.get(1), row.get(2)))
             .collect()
     }
 
+    /// The store holds what it should, and the provider had no reason to complain.
     #[track_caller]
-    pub(crate) fn assert_true(&mut self) {
+    pub fn assert_true(&mut self) {
         assert_eq!(self.store(), self.wanted());
         assert_eq!(self.stub.complaints(), Vec::<String>::new());
     }
 }
 
 /// Thirty characters, so that two never share a chunk.
-pub(crate) fn paragraph(of: &str) -> String {
+pub fn paragraph(of: &str) -> String {
     format!("{of:.<30}")
 }
