@@ -50,6 +50,7 @@ create schema if not exists ai;
 
 do $$
 declare
+    knows_errors boolean = false;
     owner oid;
     version text;
 begin
@@ -62,8 +63,13 @@ begin
         raise exception 'only the owner of the ai.pgai_lib_migration table can run database migrations'
             using hint = 'Run setup.sql as the role that ran it first.';
     end if;
-    -- The last migration of 0.12 before the semantic catalogue.
-    if to_regclass('ai.vectorizer') is not null and to_regclass('ai._vectorizer_errors') is null then
+    -- The last migration of 0.12 before the semantic catalogue; 020_history.sql writes it, too, so that
+    -- a run that was cut off is not taken for an old pgai.
+    if to_regclass('ai.pgai_lib_migration') is not null then
+        execute $q$ select exists (select from ai.pgai_lib_migration m
+            where m.name = '030-add_vectorizer_errors_view.sql') $q$ into knows_errors;
+    end if;
+    if to_regclass('ai.vectorizer') is not null and not knows_errors then
         raise exception 'the schema ai is that of a Python pgai older than 0.12'
             using errcode = 'object_not_in_prerequisite_state',
                   hint = 'Run pgai.install() of version 0.12.1 first, then setup.sql.';

@@ -1,12 +1,26 @@
 //! A Python of the tests' own, with packages from PyPI, cached under `target/`.
 
 use std::fs::{self, File};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 
 use crate::postgres::target_directory;
+
+/// What applications reach PostgreSQL with, Alembic, and pytest.
+pub const DRIVERS: &[&str] = &[
+    "SQLAlchemy==2.1.9",
+    "alembic==1.20.1",
+    "asyncpg==0.32.0",
+    "greenlet==3.5.6",
+    "pg8000==1.31.6",
+    "pgvector==0.5.1",
+    "psycopg-binary==3.3.9",
+    "psycopg2-binary==2.9.13",
+    "psycopg==3.3.9",
+    "pytest==9.2.0",
+];
 
 /// The interpreter of a virtual environment with exactly these packages (and what they need), each
 /// as `name==version`. It is made once.
@@ -85,4 +99,36 @@ pub fn unpacked(package: &str) -> Result<PathBuf> {
         File::create(&ready).context("marking the files as ready")?;
     }
     Ok(files)
+}
+
+/// The file that a manual shows: the fenced block of `manual` whose first line is a comment with
+/// the file's name.
+///
+/// # Errors
+/// If there is no such block, or more than one.
+pub fn block(manual: &str, name: &str) -> Result<String> {
+    let first = format!("# {name}\n");
+    let blocks: Vec<_> = manual
+        .split("\n```python\n")
+        .skip(1)
+        .filter_map(|rest| rest.split_once("\n```"))
+        .filter(|(block, _)| block.starts_with(&first))
+        .collect();
+    ensure!(blocks.len() == 1, "{} blocks are {name}", blocks.len());
+    Ok(format!("{}\n", blocks[0].0))
+}
+
+/// Runs a program with Python and returns what it printed.
+///
+/// # Errors
+/// If it cannot be started, or fails: with what it said.
+pub fn run(python: &Path, arguments: &[&str]) -> Result<String> {
+    let output = Command::new(python).args(arguments).output();
+    let output = output.with_context(|| format!("starting {}", python.display()))?;
+    ensure!(
+        output.status.success(),
+        "{arguments:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).context("Python prints UTF-8")
 }
