@@ -101,21 +101,26 @@ pub fn unpacked(package: &str) -> Result<PathBuf> {
     Ok(files)
 }
 
-/// The file that a manual shows: the fenced block of `manual` whose first line is a comment with
-/// the file's name.
+/// The file that a manual shows: the fenced block of `manual` whose first line is a comment, of
+/// Python, SQL or YAML, with the file's name.
 ///
 /// # Errors
 /// If there is no such block, or more than one.
 pub fn block(manual: &str, name: &str) -> Result<String> {
-    let first = format!("# {name}\n");
-    let blocks: Vec<_> = manual
-        .split("\n```python\n")
-        .skip(1)
-        .filter_map(|rest| rest.split_once("\n```"))
-        .filter(|(block, _)| block.starts_with(&first))
-        .collect();
-    ensure!(blocks.len() == 1, "{} blocks are {name}", blocks.len());
-    Ok(format!("{}\n", blocks[0].0))
+    let named = |block: &&str| {
+        let first = block.lines().next().unwrap_or_default();
+        [first.strip_prefix("# "), first.strip_prefix("-- ")].contains(&Some(name))
+    };
+    let found: Vec<_> = blocks(manual).into_iter().map(|(_, block)| block).collect();
+    let found: Vec<_> = found.into_iter().filter(named).collect();
+    ensure!(found.len() == 1, "{} blocks are {name}", found.len());
+    Ok(found[0].to_owned())
+}
+
+/// The fenced blocks of a manual, each with its language.
+pub fn blocks(manual: &str) -> Vec<(&str, &str)> {
+    let fences = manual.split("\n```").skip(1).step_by(2);
+    fences.filter_map(|rest| rest.split_once('\n')).collect()
 }
 
 /// Runs a program with Python and returns what it printed.

@@ -147,13 +147,18 @@ fn the_image_does_not_run_as_root() {
     assert!(user.parse::<u32>().unwrap() > 0);
 }
 
-/// The Compose file as Python's YAML reads it.
-fn compose() -> Value {
+const MANUAL: &str = include_str!("../../docs/moving-from-pgai.md");
+
+/// A Compose file as Python's YAML reads it.
+fn yaml(text: &str) -> Value {
     let python = python::with(&["PyYAML==6.0.3"]).unwrap();
-    let program = "import json, sys, yaml; print(json.dumps(yaml.safe_load(open(sys.argv[1]))))";
-    let file = root().join("docker-compose.yml");
-    let json = python::run(&python, &["-c", program, file.to_str().unwrap()]).unwrap();
+    let program = "import json, sys, yaml; print(json.dumps(yaml.safe_load(sys.argv[1])))";
+    let json = python::run(&python, &["-c", program, text]).unwrap();
     serde_json::from_str(&json).unwrap()
+}
+
+fn compose() -> Value {
+    yaml(&read("docker-compose.yml"))
 }
 
 fn strings(value: &Value) -> Vec<String> {
@@ -163,9 +168,8 @@ fn strings(value: &Value) -> Vec<String> {
         .collect()
 }
 
-/// The worker's service as the worker would read it, with this in place of its command.
-fn worker_with(command: &[String]) -> (Command, BTreeMap<String, String>) {
-    let compose = compose();
+/// What the worker makes of its service in a Compose file, with this in place of its command.
+fn worker_with(compose: &Value, command: &[String]) -> (Command, BTreeMap<String, String>) {
     let worker = &compose["services"]["vectorizer-worker"];
     let environment: BTreeMap<String, String> = worker["environment"]
         .as_object()
@@ -190,7 +194,7 @@ fn the_worker_understands_the_command_and_the_environment_of_its_service() {
     assert_eq!(strings(&worker["profiles"]), ["embeddings"]);
     let command = strings(&worker["command"]);
     assert_eq!(command, ["--poll-interval", "10"]);
-    let (Command::Run(options), environment) = worker_with(&command) else {
+    let (Command::Run(options), environment) = worker_with(&compose, &command) else {
         panic!("the service runs the worker")
     };
     let settings = settings(&options, &environment);
@@ -217,7 +221,10 @@ fn the_worker_understands_the_command_and_the_environment_of_its_service() {
 #[test]
 fn the_commands_of_the_compose_file_and_the_dockerfile_are_the_workers() {
     let install = ["install".to_owned()];
-    assert!(matches!(worker_with(&install).0, Command::Install(_)));
+    assert!(matches!(
+        worker_with(&compose(), &install).0,
+        Command::Install(_)
+    ));
     assert!(read("docker-compose.yml").contains("run --rm vectorizer-worker install "));
     let compose = compose();
     let build = &compose["services"]["vectorizer-worker"]["build"];
@@ -245,4 +252,45 @@ fn services_wait_only_for_services_that_tell_how_they_are() {
             );
         }
     }
+}
+
+#[test]
+fn the_service_of_the_manual_is_understood_before_and_now() {
+    let services = ["before", "now"].map(|when| {
+        let block = python::block(MANUAL, &format!("docker-compose.yml, {when}"));
+        let compose = yaml(&block.unwrap());
+        let command = strings(&compose["services"]["vectorizer-worker"]["command"]);
+        let (Command::Run(options), environment) = worker_with(&compose, &command) else {
+            panic!("the service runs the worker")
+        };
+        let settings = settings(&options, &environment);
+        assert_eq!(settings.poll_interval, Duration::from_secs(5));
+        assert!(settings.ollama_host.is_some());
+        (command, environment)
+    });
+    assert_eq!(services[0], services[1], "only the image changes");
+}
+
+/// Only one kind of command is not the worker's own: psql's, which `installers.rs` runs.
+#[test]
+fn every_command_of_the_manual_is_one_that_the_worker_understands() {
+    let blocks = python::blocks(MANUAL).into_iter();
+    let scripts: String = blocks
+        .filter(|(language, _)| *language == "sh")
+        .map(|(_, block)| format!("{block}\n"))
+        .collect();
+    let compose = "docker compose run --rm vectorizer-worker ";
+    let mut understood = 0;
+    for line in scripts.lines().filter(|line| !line.is_empty()) {
+        let line = line.replace(compose, "pgai-worker ");
+        if line == r#"psql "$DB_URL" -v ON_ERROR_STOP=1 -1 -f setup.sql"# {
+            continue;
+        }
+        let words = line.split_whitespace().map(str::to_owned);
+        let command = Command::parse(words, &BTreeMap::new(), "1");
+        assert!(line.starts_with("pgai-worker "), "{line}");
+        assert!(command.is_ok(), "{line}: {command:?}");
+        understood += 1;
+    }
+    assert!(understood >= 4, "{understood}");
 }

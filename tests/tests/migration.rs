@@ -334,17 +334,56 @@ def test_it_can_be_used_again(connection):
     assert!(said.contains("2 passed"), "{said}");
 }
 
+#[test]
+fn the_sql_of_the_manual_does_what_it_says() {
+    let project = Project::with_psycopg();
+    project.alembic(&["upgrade", "head"]);
+    let mut client = project.database.client();
+    let block = |name: &str| python::block(MANUAL, name).unwrap();
+    client
+        .batch_execute(
+            "truncate ai._vectorizer_q_1;
+             insert into ai._vectorizer_q_failed_1 (id, failure_step) values (2, 'loading')",
+        )
+        .unwrap();
+    // Roles are the server's: this one goes with the transaction.
+    let mut transaction = client.transaction().unwrap();
+    transaction.batch_execute(&block("rights.sql")).unwrap();
+    transaction.rollback().unwrap();
+    client.batch_execute(&block("retry.sql")).unwrap();
+
+    let stub = Stub::start_with(DIMENSIONS);
+    let environment = [
+        ("DB_URL", project.database.url()),
+        ("OLLAMA_HOST", &stub.url()),
+    ];
+    let mut worker = Process::worker("worker", &["--once"], &environment);
+    assert_eq!(worker.wait(Duration::from_secs(60)).code(), Some(0));
+    assert_eq!(stub.inputs(), ["two: other"]);
+    let failed = "select count(*) from ai._vectorizer_q_failed_1";
+    assert_eq!(project.number(failed), 0);
+
+    client.batch_execute(&block("back.sql")).unwrap();
+    project.assert_at("0003", [false, false, true]);
+    client.batch_execute("truncate blog").unwrap();
+}
+
 /// The manual's files are all used above: one that nobody runs would rot.
 #[test]
 fn every_file_of_the_manual_is_run_here() {
-    let sources =
-        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/migration.rs"));
-    let sources = sources.unwrap();
-    let blocks = MANUAL.split("\n```python\n").skip(1);
-    let names: Vec<_> = blocks.filter_map(|block| block.lines().next()).collect();
-    assert!(names.len() >= 8, "{names:?}");
-    for name in names {
-        let name = name.trim_start_matches("# ");
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/migration.rs");
+    let sources = fs::read_to_string(sources).unwrap();
+    let mut files = 0;
+    for (language, block) in python::blocks(MANUAL) {
+        let first = block.lines().next().unwrap_or_default();
+        let name = match language {
+            "python" => first.strip_prefix("# ").unwrap(),
+            "sql" => first.strip_prefix("-- ").unwrap(),
+            "sh" | "yaml" => continue,
+            other => panic!("who runs {other}? {first}"),
+        };
         assert!(sources.contains(&format!("\"{name}\"")), "{name}");
+        files += 1;
     }
+    assert!(files >= 11, "{files}");
 }
