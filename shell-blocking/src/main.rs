@@ -33,5 +33,5 @@ fn run(url: &str, settings: Settings, console: &Console) -> Result<Summary, Fail
 fn install(url: &str) -> Result<String, Failure> {
     let warn = |message: &str| console::print(&format!("warning: {message}"));
     database::install(&Target::parse(url)?, SETUP, warn)
-        .map_err(|error| Failure::Failed(error.to_string()))
+        .map_err(|error| Failure::Failed(error.explain()))
 }

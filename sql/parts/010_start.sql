@@ -23,15 +23,44 @@ begin
 end
 $$;
 
+-- Says what to do where the database lacks something that this script cannot give it.
 do $$
+declare
+    database name = pg_catalog.current_database();
+    has_vector boolean = exists (
+        select from pg_catalog.pg_extension e where e.extname operator(pg_catalog.=) 'vector');
 begin
-    if not exists (select from pg_catalog.pg_extension e where e.extname operator(pg_catalog.=) 'vector') then
-        if pg_catalog.current_schema() is null then
-            create extension vector schema public;
-        else
-            create extension vector;
-        end if;
+    if not pg_catalog.has_database_privilege(database, 'create') then
+        raise exception 'permission denied for database %', pg_catalog.quote_ident(database)
+            using errcode = 'insufficient_privilege',
+                  hint = pg_catalog.format('Run setup.sql as the database''s owner, or let the owner run: '
+                      'grant create on database %I to %I', database, current_user);
     end if;
+    if has_vector then
+        return;
+    end if;
+    if not exists (
+        select from pg_catalog.pg_available_extensions e where e.name operator(pg_catalog.=) 'vector')
+    then
+        raise exception 'the extension vector (pgvector) is not installed on this server'
+            using errcode = 'feature_not_supported',
+                  hint = 'Debian and Ubuntu have it in the package postgresql-NN-pgvector (NN is the server''s '
+                      'version), Docker in the image pgvector/pgvector; or see https://github.com/pgvector/pgvector';
+    end if;
+    if pg_catalog.current_schema() is null then
+        create extension vector schema public;
+    else
+        create extension vector;
+    end if;
+exception
+    -- Where the server does not trust it, only a superuser may.
+    when insufficient_privilege then
+        if pg_catalog.has_database_privilege(database, 'create') then
+            raise exception 'permission denied to create extension "vector"'
+                using errcode = 'insufficient_privilege',
+                      hint = 'Let a superuser run in this database: create extension vector';
+        end if;
+        raise;
 end
 $$;
 

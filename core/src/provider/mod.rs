@@ -16,7 +16,7 @@ use crate::request::{Request, Response};
 use crate::settings::Settings;
 
 pub(crate) use answer::BadAnswer;
-pub(crate) use refusal::{Refusal, brief};
+pub(crate) use refusal::{Refusal, brief, said};
 
 /// The provider of a vectorizer, from the `embedding` part of its config.
 #[derive(Clone, Debug)]
@@ -130,6 +130,25 @@ impl Provider {
         match self {
             Self::Ollama(ollama) => Some(ollama.pull(timeout)),
             Self::OpenAi(_) => None,
+        }
+    }
+
+    /// What to do where no connection can be made.
+    pub(crate) const fn if_unreachable(&self) -> &'static str {
+        match self {
+            Self::Ollama(_) => "start Ollama (`ollama serve`), or say with OLLAMA_HOST where it is",
+            Self::OpenAi(_) => {
+                "check the base_url of the vectorizer's embedding or OPENAI_BASE_URL, and the network"
+            }
+        }
+    }
+
+    /// What to do where the provider does not have the model.
+    pub(crate) fn if_model_is_missing(&self) -> String {
+        let check = "check the model's name in the vectorizer's embedding";
+        match self {
+            Self::Ollama(ollama) => format!("{check}, or run `ollama pull {}`", ollama.model),
+            Self::OpenAi(_) => check.to_owned(),
         }
     }
 
