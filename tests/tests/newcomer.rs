@@ -100,7 +100,7 @@ fn a_server_that_is_not_there() {
     let url = "postgres://postgres:secret@127.0.0.1:1/blog";
     for arguments in [&["--once"][..], &["install"]] {
         let wanted = [
-            "unable to connect to database",
+            "unable to connect to database: 127.0.0.1:1: ",
             "refused",
             "check that the server runs",
             "--db-url or DB_URL",
