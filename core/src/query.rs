@@ -262,6 +262,21 @@ impl fmt::Display for DbError {
 
 impl std::error::Error for DbError {}
 
+impl DbError {
+    /// The error in words for whoever gave the database's URL. Right after the start a missing
+    /// answer is a wrong URL more often than anything else.
+    #[must_use]
+    pub fn explain(&self) -> String {
+        match self.sqlstate {
+            Some(_) => self.to_string(),
+            None => format!(
+                "unable to connect to database: {self}; check that the server runs, and host, port, \
+                 user, password and database of --db-url or DB_URL"
+            ),
+        }
+    }
+}
+
 /// What a shell runs first on every connection it makes, as one simple query.
 #[must_use]
 pub const fn session_settings() -> &'static str {

@@ -90,7 +90,8 @@ impl Database {
     fn connected(&mut self) -> Result<&mut Session, DbError> {
         if self.session.is_none() {
             self.connect_after = Instant::now() + CONNECT_PAUSE;
-            let session = Session::begin(&self.target).map_err(connect_error)?;
+            let session = Session::begin(&self.target)
+                .map_err(|error| connect_error(&self.target, &error))?;
             self.session = Some(session);
             self.wakes.push_back(None);
         }
@@ -142,7 +143,9 @@ impl Session {
 /// # Errors
 /// PostgreSQL's message.
 pub fn install(target: &Target, script: &str, warn: fn(message: &str)) -> Result<String, DbError> {
-    let mut client = target.connect_with_notices(warn).map_err(connect_error)?;
+    let mut client = target
+        .connect_with_notices(warn)
+        .map_err(|error| connect_error(target, &error))?;
     // Several statements in one message are one transaction.
     client.batch_execute(script).map_err(db_error)?;
     let row = client
@@ -174,10 +177,10 @@ fn db_error(error: postgres::Error) -> DbError {
 
 /// Without an SQLSTATE, although the server may have said one: what it refuses while a connection
 /// is made says nothing of the statement.
-fn connect_error(error: postgres::Error) -> DbError {
+fn connect_error(target: &Target, error: &postgres::Error) -> DbError {
     DbError {
         sqlstate: None,
-        message: message(&error),
+        message: format!("{}: {}", target.address(), message(error)),
     }
 }
 

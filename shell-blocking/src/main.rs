@@ -38,5 +38,5 @@ fn inquire(url: &str, task: Task) -> Result<Report, Failure> {
 fn install(url: &str) -> Result<String, Failure> {
     let warn = |message: &str| console::print(&format!("warning: {message}"));
     database::install(&Target::parse(url)?, SETUP, warn)
-        .map_err(|error| Failure::Failed(error.to_string()))
+        .map_err(|error| Failure::Failed(error.explain()))
 }

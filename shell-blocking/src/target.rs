@@ -5,7 +5,7 @@ use std::str::FromStr as _;
 use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
-use postgres::config::SslMode;
+use postgres::config::{Host, SslMode};
 use postgres::{Client, Config};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
@@ -84,6 +84,20 @@ impl Target {
             config,
             tls: MakeRustlsConnect::new(tls.client_config()?),
         })
+    }
+
+    /// Where the database is, for messages.
+    pub(crate) fn address(&self) -> String {
+        let ports = self.config.get_ports();
+        let hosts = self.config.get_hosts().iter().enumerate();
+        let addresses = hosts.map(|(at, host)| {
+            let port = ports.get(at).or_else(|| ports.first()).unwrap_or(&5432);
+            match host {
+                Host::Tcp(name) => format!("{name}:{port}"),
+                Host::Unix(directory) => directory.display().to_string(),
+            }
+        });
+        addresses.collect::<Vec<_>>().join(", ")
     }
 
     pub(crate) fn connect(&self) -> Result<Client, postgres::Error> {

@@ -180,10 +180,7 @@ async fn listen_once(
 /// # Errors
 /// PostgreSQL's message.
 pub async fn install(options: PgConnectOptions, script: &'static str) -> Result<String, DbError> {
-    let mut connection = within(CONNECT_TIMEOUT, "the connection", async {
-        options.connect().await.map_err(connect_error)
-    })
-    .await?;
+    let mut connection = reach(&options, options.connect()).await?;
     // Several statements in one message are one transaction.
     connection.execute(script).await.map_err(db_error)?;
     let name = sqlx::query_scalar("select current_database()::text");
@@ -191,17 +188,29 @@ pub async fn install(options: PgConnectOptions, script: &'static str) -> Result<
 }
 
 async fn connect(options: &PgConnectOptions) -> Result<PgConnection, DbError> {
-    within(CONNECT_TIMEOUT, "the connection", async {
-        let mut connection = PgConnection::connect_with(options)
-            .await
-            .map_err(connect_error)?;
-        connection
-            .execute(session_settings())
-            .await
-            .map_err(connect_error)?;
+    reach(options, async {
+        let mut connection = PgConnection::connect_with(options).await?;
+        connection.execute(session_settings()).await?;
         Ok(connection)
     })
     .await
+}
+
+/// Makes a connection in time, or says where that failed.
+async fn reach(
+    options: &PgConnectOptions,
+    connecting: impl Future<Output = sqlx::Result<PgConnection>>,
+) -> Result<PgConnection, DbError> {
+    let connecting = async { connecting.await.map_err(connect_error) };
+    let reached = within(CONNECT_TIMEOUT, "the connection", connecting).await;
+    reached.map_err(|error| {
+        let (host, port) = (options.get_host(), options.get_port());
+        let at = match options.get_socket() {
+            Some(socket) => socket.display().to_string(),
+            None => format!("{host}:{port}"),
+        };
+        no_answer(format!("{at}: {}", error.message))
+    })
 }
 
 /// sqlx keeps the statement prepared under its text.

@@ -39,7 +39,7 @@ fn install(url: &str) -> Result<String, Failure> {
     if log::set_logger(&Notices).is_ok() {
         log::set_max_level(LevelFilter::Warn);
     }
-    block_on(database::install(options, SETUP))?.map_err(|error| Failure::Failed(error.to_string()))
+    block_on(database::install(options, SETUP))?.map_err(|error| Failure::Failed(error.explain()))
 }
 
 /// One thread is enough: all that it does is wait.

@@ -23,15 +23,44 @@ begin
 end
 $$;
 
+-- Says what to do where the database lacks something that this script cannot give it.
 do $$
+declare
+    database name = pg_catalog.current_database();
+    has_vector boolean = exists (
+        select from pg_catalog.pg_extension e where e.extname operator(pg_catalog.=) 'vector');
 begin
-    if not exists (select from pg_catalog.pg_extension e where e.extname operator(pg_catalog.=) 'vector') then
-        if pg_catalog.current_schema() is null then
-            create extension vector schema public;
-        else
-            create extension vector;
-        end if;
+    if not pg_catalog.has_database_privilege(database, 'create') then
+        raise exception 'permission denied for database %', pg_catalog.quote_ident(database)
+            using errcode = 'insufficient_privilege',
+                  hint = pg_catalog.format('Run setup.sql as the database''s owner, or let the owner run: '
+                      'grant create on database %I to %I', database, current_user);
     end if;
+    if has_vector then
+        return;
+    end if;
+    if not exists (
+        select from pg_catalog.pg_available_extensions e where e.name operator(pg_catalog.=) 'vector')
+    then
+        raise exception 'the extension vector (pgvector) is not installed on this server'
+            using errcode = 'feature_not_supported',
+                  hint = 'Debian and Ubuntu have it in the package postgresql-NN-pgvector (NN is the server''s '
+                      'version), Docker in the image pgvector/pgvector; or see https://github.com/pgvector/pgvector';
+    end if;
+    if pg_catalog.current_schema() is null then
+        create extension vector schema public;
+    else
+        create extension vector;
+    end if;
+exception
+    -- Where the server does not trust it, only a superuser may.
+    when insufficient_privilege then
+        if pg_catalog.has_database_privilege(database, 'create') then
+            raise exception 'permission denied to create extension "vector"'
+                using errcode = 'insufficient_privilege',
+                      hint = 'Let a superuser run in this database: create extension vector';
+        end if;
+        raise;
 end
 $$;
 
@@ -50,6 +79,7 @@ create schema if not exists ai;
 
 do $$
 declare
+    knows_errors boolean = false;
     owner oid;
     version text;
 begin
@@ -62,8 +92,13 @@ begin
         raise exception 'only the owner of the ai.pgai_lib_migration table can run database migrations'
             using hint = 'Run setup.sql as the role that ran it first.';
     end if;
-    -- The last migration of 0.12 before the semantic catalogue.
-    if to_regclass('ai.vectorizer') is not null and to_regclass('ai._vectorizer_errors') is null then
+    -- The last migration of 0.12 before the semantic catalogue; 020_history.sql writes it, too, so that
+    -- a run that was cut off is not taken for an old pgai.
+    if to_regclass('ai.pgai_lib_migration') is not null then
+        execute $q$ select exists (select from ai.pgai_lib_migration m
+            where m.name = '030-add_vectorizer_errors_view.sql') $q$ into knows_errors;
+    end if;
+    if to_regclass('ai.vectorizer') is not null and not knows_errors then
         raise exception 'the schema ai is that of a Python pgai older than 0.12'
             using errcode = 'object_not_in_prerequisite_state',
                   hint = 'Run pgai.install() of version 0.12.1 first, then setup.sql.';

@@ -64,7 +64,7 @@ begin
         if octet_length(made) > 63 then
             raise exception 'the name "%" is longer than PostgreSQL''s 63 bytes', made
                 using errcode = 'name_too_long',
-                      hint = 'Give shorter names with ai.destination_table(target_table => …, view_name => …).';
+                      hint = 'Give shorter names with ai.destination_table(target_table => ..., view_name => ...).';
         end if;
     end loop;
     return evaluated;

@@ -5,9 +5,10 @@
 //! 18 (the default). Every test makes databases of its own in it.
 
 mod cluster;
+mod fingerprint;
 mod install;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -17,6 +18,7 @@ use ::postgres::{Client, NoTls};
 use anyhow::{Context, Result, ensure};
 
 use cluster::Cluster;
+use install::Install;
 
 pub(crate) use install::target_directory;
 
@@ -209,6 +211,18 @@ impl Server {
             .as_ref()
             .expect("an own server was started here")
     }
+}
+
+/// The path of a client program of PostgreSQL 18, such as `psql`.
+///
+/// # Panics
+///
+/// If it cannot be provisioned.
+#[track_caller]
+pub fn client_program(name: &str) -> PathBuf {
+    let programs = Install::find().and_then(|install| install::programs(&install.root(), 18));
+    let programs = programs.unwrap_or_else(|error| panic!("no {name} for the tests: {error:#}"));
+    programs.join("bin").join(name)
 }
 
 /// A database of one test's own, dropped with everybody connected to it when this is dropped.

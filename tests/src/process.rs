@@ -16,7 +16,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use rustix::process::{Pid, kill_process};
 
-pub use binaries::{BINARIES, worker_path};
+pub use binaries::{BINARIES, worker_path, worker_sources};
 
 /// What a running process can be sent.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

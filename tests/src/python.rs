@@ -1,12 +1,26 @@
 //! A Python of the tests' own, with packages from PyPI, cached under `target/`.
 
 use std::fs::{self, File};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 
 use crate::postgres::target_directory;
+
+/// What applications reach PostgreSQL with, Alembic, and pytest.
+pub const DRIVERS: &[&str] = &[
+    "SQLAlchemy==2.1.9",
+    "alembic==1.20.1",
+    "asyncpg==0.32.0",
+    "greenlet==3.5.6",
+    "pg8000==1.31.6",
+    "pgvector==0.5.1",
+    "psycopg-binary==3.3.9",
+    "psycopg2-binary==2.9.13",
+    "psycopg==3.3.9",
+    "pytest==9.2.0",
+];
 
 /// The interpreter of a virtual environment with exactly these packages (and what they need), each
 /// as `name==version`. It is made once.
@@ -85,4 +99,41 @@ pub fn unpacked(package: &str) -> Result<PathBuf> {
         File::create(&ready).context("marking the files as ready")?;
     }
     Ok(files)
+}
+
+/// The file that a manual shows: the fenced block of `manual` whose first line is a comment, of
+/// Python, SQL or YAML, with the file's name.
+///
+/// # Errors
+/// If there is no such block, or more than one.
+pub fn block(manual: &str, name: &str) -> Result<String> {
+    let named = |block: &&str| {
+        let first = block.lines().next().unwrap_or_default();
+        [first.strip_prefix("# "), first.strip_prefix("-- ")].contains(&Some(name))
+    };
+    let found: Vec<_> = blocks(manual).into_iter().map(|(_, block)| block).collect();
+    let found: Vec<_> = found.into_iter().filter(named).collect();
+    ensure!(found.len() == 1, "{} blocks are {name}", found.len());
+    Ok(found[0].to_owned())
+}
+
+/// The fenced blocks of a manual, each with its language.
+pub fn blocks(manual: &str) -> Vec<(&str, &str)> {
+    let fences = manual.split("\n```").skip(1).step_by(2);
+    fences.filter_map(|rest| rest.split_once('\n')).collect()
+}
+
+/// Runs a program with Python and returns what it printed.
+///
+/// # Errors
+/// If it cannot be started, or fails: with what it said.
+pub fn run(python: &Path, arguments: &[&str]) -> Result<String> {
+    let output = Command::new(python).args(arguments).output();
+    let output = output.with_context(|| format!("starting {}", python.display()))?;
+    ensure!(
+        output.status.success(),
+        "{arguments:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).context("Python prints UTF-8")
 }

@@ -177,7 +177,7 @@ impl Stub {
             .insert(name.to_owned(), Some(dimensions));
     }
 
-    /// Makes a model missing, until [`Stub::add_model`] adds it.
+    /// Makes a model missing, and not to be pulled either, until [`Stub::add_model`] adds it.
     pub fn remove_model(&self, name: &str) {
         self.shared.state().models.insert(name.to_owned(), None);
     }

@@ -187,7 +187,7 @@ impl Answer {
 /// A database's error, and what to do about the common ones.
 fn explained(error: &DbError) -> String {
     let hint = match error.sqlstate.as_deref() {
-        None => "check --db-url, and that the server runs",
+        None => return error.explain(),
         Some("3F000" | "42P01") if error.message.contains("ai") => {
             return format!(
                 "pgai is not installed in the database: run `worker install` ({error})"

@@ -20,7 +20,7 @@ use crate::settings::Settings;
 use crate::tokens;
 
 pub(crate) use answer::BadAnswer;
-pub(crate) use refusal::{Refusal, brief};
+pub(crate) use refusal::{Refusal, brief, said};
 
 /// The provider of a vectorizer, from the `embedding` part of its config.
 #[derive(Clone, Debug)]
@@ -225,6 +225,28 @@ impl Provider {
         match self {
             Self::Ollama(ollama) => Some(ollama.pull(timeout)),
             Self::Local(_) | Self::OpenAi(_) | Self::Voyage(_) => None,
+        }
+    }
+
+    /// What to do where no connection can be made.
+    pub(crate) const fn if_unreachable(&self) -> &'static str {
+        match self {
+            Self::Ollama(_) => "start Ollama (`ollama serve`), or say with OLLAMA_HOST where it is",
+            Self::OpenAi(_) => {
+                "check the base_url of the vectorizer's embedding or OPENAI_BASE_URL, and the network"
+            }
+            // Which cannot be out of reach.
+            Self::Local(_) => "",
+            Self::Voyage(_) => "check the network, and VOYAGE_BASE_URL if it is set",
+        }
+    }
+
+    /// What to do where the provider does not have the model.
+    pub(crate) fn if_model_is_missing(&self) -> String {
+        let check = "check the model's name in the vectorizer's embedding";
+        match self {
+            Self::Ollama(ollama) => format!("{check}, or run `ollama pull {}`", ollama.model),
+            Self::Local(_) | Self::OpenAi(_) | Self::Voyage(_) => check.to_owned(),
         }
     }
 

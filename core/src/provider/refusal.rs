@@ -49,7 +49,7 @@ impl Refusal {
     /// `wall` is the time since 1970.
     pub(super) fn from_response(response: &Response, wall: Duration) -> Self {
         let status = response.status();
-        let said = message(response.body());
+        let said = said(response.body());
         let reason = if said.is_empty() {
             status.to_string()
         } else {
@@ -113,7 +113,7 @@ fn code(body: &[u8]) -> String {
 }
 
 /// What a body says went wrong: providers put it in one of these places.
-fn message(body: &[u8]) -> String {
+pub(crate) fn said(body: &[u8]) -> String {
     let value = parsed(body);
     let said = value["error"]["message"]
         .as_str()

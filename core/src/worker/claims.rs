@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::batch::{Batch, Claimed};
 use super::statements::{Asked, HOUSEKEEPING};
-use super::trouble::Trouble;
+use super::trouble::{Trouble, remedy};
 use super::vectorizers::Vectorizer;
 use super::{Worker, failure};
 use crate::query::{ClaimId, DbError, Key, Query, Rows};
@@ -87,6 +87,7 @@ impl Worker {
         let claim = vectorizer.claim_again.take();
         let claim = claim.unwrap_or_else(|| ClaimId(self.random.positive()));
         vectorizer.claim_out = true;
+        vectorizer.claim_overtaken = false;
         self.last_claimed = id;
         let since = vectorizer.since.clone();
         let from_head = since.is_none();
@@ -187,7 +188,7 @@ impl Worker {
             vectorizer.claim_out = false;
             // Fewer than asked for: the next claim looks at the head again.
             vectorizer.since = if is_full { last } else { None };
-            vectorizer.exhausted = is_empty && from_head;
+            vectorizer.exhausted = is_empty && from_head && !vectorizer.claim_overtaken;
             match (is_empty, from_head) {
                 (false, _) => vectorizer.pace.found(now),
                 (true, true) => vectorizer.pace.empty(now, now.since(asked)),
@@ -228,7 +229,7 @@ impl Worker {
                 vectorizer.pace.again(at);
             }
             Trouble::Data | Trouble::Schema => {
-                self.pause_vectorizer(id, failure::UNEXPECTED, &error.to_string());
+                self.pause_vectorizer(id, failure::UNEXPECTED, &remedy(error));
                 self.session.reload_at(self.now + HOUSEKEEPING);
             }
         }
@@ -266,6 +267,7 @@ impl Worker {
             if !keep && let Some(vectorizer) = vectorizers.get_mut(&batch.profile.id) {
                 vectorizer.pace.found(now);
                 vectorizer.exhausted = false;
+                vectorizer.claim_overtaken = true;
             }
             keep
         });

@@ -7,7 +7,7 @@ use super::vectorizers::{Probe, Pull};
 use super::{Worker, failure};
 use crate::event::Event;
 use crate::local::{LocalAnswer, LocalError};
-use crate::provider::{Account, BadAnswer, Call, Purpose, Refusal, Verdict, brief};
+use crate::provider::{Account, BadAnswer, Call, Purpose, Refusal, Verdict, brief, said};
 use crate::request::{RequestError, Response};
 use crate::vectorizer::Profile;
 
@@ -254,7 +254,7 @@ impl Worker {
             }
             Err(error @ (RequestError::Broken(_) | RequestError::Connect(_))) => {
                 self.put_back(number, span);
-                self.provider_failed(profile, None, &brief(&error.to_string()));
+                self.provider_failed(profile, None, &silence(profile, &error));
             }
         }
     }
@@ -332,7 +332,7 @@ impl Worker {
                 error
                 @ (RequestError::Broken(_) | RequestError::Connect(_) | RequestError::Timeout),
             ) => {
-                return self.probe_again(profile, None, &brief(&error.to_string()));
+                return self.probe_again(profile, None, &silence(profile, &error));
             }
         };
         self.pause_vectorizer(profile.id, failure::EMBEDDING, &reason);
@@ -397,8 +397,9 @@ impl Worker {
             Pull::Out(_) | Pull::Wanted(_) => {}
             Pull::None | Pull::Tried => {
                 let reason = format!(
-                    "{reason}: the model {:?} is missing",
-                    profile.provider.model()
+                    "{reason}: the model {:?} is missing; {}",
+                    profile.provider.model(),
+                    profile.provider.if_model_is_missing()
                 );
                 self.pause_vectorizer(profile.id, failure::EMBEDDING, &reason);
             }
@@ -416,10 +417,13 @@ impl Worker {
         vectorizer.pace.again(self.now);
         let said = match answer {
             Ok(response) if response.status().is_success() => return,
-            Ok(response) => brief(&String::from_utf8_lossy(response.body())),
-            Err(error) => error.to_string(),
+            Ok(response) => said(response.body()),
+            Err(error) => brief(&error.to_string()),
         };
-        let reason = format!("{missing}; fetching it failed, too: {said}");
+        let reason = format!(
+            "{missing}; fetching it failed, too: {said}; {}",
+            profile.provider.if_model_is_missing()
+        );
         self.pause_vectorizer(profile.id, failure::EMBEDDING, &reason);
     }
 
@@ -498,7 +502,8 @@ impl Worker {
         }
     }
 
-    /// With `--once`: the vectorizers of this account cannot be served in this run.
+    /// With `--once`: the vectorizers of this account cannot be served in this run. Why was told
+    /// when the account was paused.
     fn give_up(&mut self, account: &Account, reason: &str) {
         let ids: Vec<_> = self
             .vectorizers
@@ -510,7 +515,17 @@ impl Worker {
             .map(|(id, _)| *id)
             .collect();
         for id in ids {
-            self.pause_vectorizer(id, failure::EMBEDDING, reason);
+            self.rest_vectorizer(id);
         }
+        self.failed_as_a_whole(reason);
+    }
+}
+
+/// Why there is no answer, and what to do where nobody is there to give one.
+fn silence(profile: &Profile, error: &RequestError) -> String {
+    let reason = brief(&error.to_string());
+    match error {
+        RequestError::Connect(_) => format!("{reason}; {}", profile.provider.if_unreachable()),
+        RequestError::Broken(_) | RequestError::Secret(_) | RequestError::Timeout => reason,
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::Worker;
 use super::statements::{Asked, HOUSEKEEPING};
-use super::trouble::Trouble;
+use super::trouble::{Trouble, remedy};
 use crate::event::Event;
 use crate::query::{DbError, ErrorRecord, Heartbeat, Progress, Query, Rows};
 use crate::time::Time;
@@ -252,10 +252,10 @@ impl Worker {
             Trouble::Outage | Trouble::Again => self.session.schema = Schema::Unknown,
             Trouble::Data | Trouble::Schema => match error.sqlstate.as_deref() {
                 Some("3F000" | "42P01") => self.not_installed(NOT_INSTALLED.to_owned()),
-                _ => self.not_installed(format!(
-                    "the schema ai cannot be read: {error}; a worker's role needs the rights that \
-                     the documentation lists"
-                )),
+                _ => {
+                    let reason = remedy(error);
+                    self.not_installed(format!("the schema ai cannot be read: {reason}"));
+                }
             },
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::Worker;
 use super::batch::{Batch, Step};
 use super::failure;
-use super::trouble::Trouble;
+use super::trouble::{Trouble, remedy};
 use crate::event::Event;
 use crate::query::{ClaimId, DbError, ErrorRecord, Heartbeat, Query, Rows};
 use crate::retry;
@@ -117,7 +117,9 @@ impl Worker {
         self.database.failures += 1;
         let retry_in = retry::DATABASE.wait(self.database.failures, &mut self.random);
         self.database.retry_at = self.now + retry_in;
+        let at_start = !self.session.is_checked();
         let reason = match &error.sqlstate {
+            None if at_start => error.explain(),
             None => format!("unable to connect to database: {error}"),
             Some(_) => format!("the database is not available: {error}"),
         };
@@ -125,7 +127,6 @@ impl Worker {
             reason: reason.clone(),
             retry_in,
         });
-        let at_start = !self.session.is_checked();
         if self.settings.exit_on_error && (at_start || self.database.failures >= OUTAGES_MAX) {
             self.summary.failure.get_or_insert(reason);
             self.life.ask_to_end();
@@ -218,7 +219,7 @@ impl Worker {
                 } else {
                     batch.give_back();
                 }
-                self.vectorizer_broke(vectorizer, &error.to_string());
+                self.vectorizer_broke(vectorizer, &remedy(error));
             }
         }
     }

@@ -42,6 +42,17 @@ impl Trouble {
     }
 }
 
+/// The error, and what to do about it where its SQLSTATE tells.
+pub(super) fn remedy(error: &DbError) -> String {
+    match error.sqlstate.as_deref() {
+        // insufficient_privilege
+        Some("42501") => format!(
+            "{error}; let the owner of the schema ai run: select ai.grant_worker_usage('this worker''s role')"
+        ),
+        _ => error.to_string(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

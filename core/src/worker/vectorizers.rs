@@ -18,6 +18,8 @@ pub(super) struct Vectorizer {
     pub(super) profile: Option<Arc<Profile>>,
     pub(super) pace: Pace,
     pub(super) claim_out: bool,
+    /// Since that claim was asked a batch has ended: its rows may be back on the queue.
+    pub(super) claim_overtaken: bool,
     /// A claim whose answer was lost: it is asked again under its name.
     pub(super) claim_again: Option<ClaimId>,
     /// The low-water mark: claims start there, not at the head of the queue.
@@ -93,6 +95,7 @@ impl Vectorizer {
             profile,
             pace: Pace::new(now, poll),
             claim_out: false,
+            claim_overtaken: false,
             claim_again: None,
             since: None,
             head_at: Time::ZERO,
@@ -211,6 +214,18 @@ impl Worker {
     /// Leaves a vectorizer alone for a while: it is its config or its tables that must be mended,
     /// not its rows. They go back to the queue as they were.
     pub(super) fn pause_vectorizer(&mut self, id: i64, message: &'static str, reason: &str) {
+        if self.rest_vectorizer(id) {
+            self.record(id, message, reason);
+            self.events.push_back(Event::VectorizerBroken {
+                vectorizer: id,
+                reason: reason.to_owned(),
+            });
+            self.failed_as_a_whole(reason);
+        }
+    }
+
+    /// Leaves a vectorizer alone without a word, and says whether it was not already.
+    pub(super) fn rest_vectorizer(&mut self, id: i64) -> bool {
         for batch in self
             .batches
             .values_mut()
@@ -219,21 +234,16 @@ impl Worker {
             batch.drain();
         }
         let Some(vectorizer) = self.vectorizers.get_mut(&id) else {
-            return;
+            return false;
         };
         if vectorizer.is_paused() {
-            return;
+            return false;
         }
         vectorizer.pause.times += 1;
         let wait = retry::PAUSE.wait(vectorizer.pause.times, &mut self.random);
         vectorizer.pause.until = Some(self.now + wait);
         vectorizer.proof = Proof::default();
-        self.record(id, message, reason);
-        self.events.push_back(Event::VectorizerBroken {
-            vectorizer: id,
-            reason: reason.to_owned(),
-        });
-        self.failed_as_a_whole(reason);
+        true
     }
 
     /// A statement of a vectorizer met a missing table, column or right.

@@ -40,6 +40,19 @@ pub fn worker_path(binary: &str) -> PathBuf {
     }
 }
 
+/// The files that one of [`BINARIES`] was made from, as cargo says, but for those of other
+/// people's crates.
+///
+/// # Panics
+///
+/// If the binary is stale and cargo does not build it.
+#[track_caller]
+pub fn worker_sources(binary: &str) -> Vec<PathBuf> {
+    let rule = worker_path(binary).with_extension("d");
+    let rule = std::fs::read_to_string(rule).expect("cargo says what a binary is made from");
+    prerequisites(&rule)
+}
+
 /// Goes up from `target/debug/deps/tests-0123`, with a target triple before the profile or not.
 fn profile_directory() -> Result<PathBuf, String> {
     let exe = std::env::current_exe().map_err(|error| error.to_string())?;

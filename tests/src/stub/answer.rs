@@ -38,6 +38,19 @@ pub(super) fn show(question: &Question, state: &State) -> Response {
     }
 }
 
+/// Answers `/api/pull`, without a stream: a model that is missing is in no library either.
+pub(super) fn pull(question: &Question, state: &State) -> Response {
+    if state.models.get(question.model()) == Some(&None) {
+        let message = "pull model manifest: file does not exist";
+        return error(question.endpoint, 500, message, None);
+    }
+    Response {
+        status: 200,
+        headers: Vec::new(),
+        body: json!({"status": "success"}).to_string(),
+    }
+}
+
 /// Returns the error that a well-formed request meets, if any.
 pub(super) fn refuse(
     question: &Question,

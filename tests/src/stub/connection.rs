@@ -97,8 +97,12 @@ fn reply(
             return Reply::Whole(refusal.response);
         }
     };
-    if !endpoint.embeds() {
-        return Reply::Whole(answer::show(&question, &shared.state()));
+    match endpoint {
+        Endpoint::OllamaPull => return Reply::Whole(answer::pull(&question, &shared.state())),
+        Endpoint::OllamaShow | Endpoint::Unknown => {
+            return Reply::Whole(answer::show(&question, &shared.state()));
+        }
+        Endpoint::OllamaEmbed | Endpoint::OpenAi => {}
     }
     let mut behaviour = choose(shared, id);
     hold(shared, stream, id);

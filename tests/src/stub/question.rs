@@ -11,6 +11,7 @@ const INPUTS_MAX: usize = 2_048;
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Endpoint {
     OllamaEmbed,
+    OllamaPull,
     OllamaShow,
     OpenAi,
     Unknown,
@@ -20,6 +21,7 @@ impl Endpoint {
     pub(super) fn of(method: &str, path: &str) -> Self {
         match (method, path.split('?').next().unwrap_or_default()) {
             ("POST", "/api/embed") => Self::OllamaEmbed,
+            ("POST", "/api/pull") => Self::OllamaPull,
             ("POST", "/api/show") => Self::OllamaShow,
             ("POST", "/v1/embeddings" | "/embeddings") => Self::OpenAi,
             _ => Self::Unknown,
@@ -134,9 +136,9 @@ fn check_fields(endpoint: Endpoint, fields: &Map<String, Value>) -> Result<(), S
             (Endpoint::OllamaEmbed | Endpoint::OpenAi, "dimensions") => {
                 value.as_u64().is_some_and(|dimensions| dimensions > 0)
             }
-            (Endpoint::OllamaEmbed, "truncate") | (Endpoint::OllamaShow, "verbose") => {
-                value.is_boolean()
-            }
+            (Endpoint::OllamaEmbed, "truncate")
+            | (Endpoint::OllamaPull, "stream")
+            | (Endpoint::OllamaShow, "verbose") => value.is_boolean(),
             (Endpoint::OllamaEmbed, "options") => value.is_object(),
             (Endpoint::OllamaEmbed, "keep_alive") => value.is_string() || value.is_i64(),
             (Endpoint::OpenAi, "encoding_format") => {
