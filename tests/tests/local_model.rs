@@ -9,27 +9,8 @@ use serde_json::Value;
 use tests::stage::{PATIENCE, Stage};
 use tests::{cranfield, minilm};
 
-/// The model as vectorizers name it, and where it stands.
-struct Place {
-    /// A directory of models that has it under its name.
-    models: tempfile::TempDir,
-}
-
-const NAME: &str = "sentence-transformers/all-MiniLM-L6-v2";
-
-impl Place {
-    fn new() -> Self {
-        let models = tempfile::tempdir().unwrap();
-        let organisation = models.path().join("sentence-transformers");
-        std::fs::create_dir(&organisation).unwrap();
-        let link = organisation.join("all-MiniLM-L6-v2");
-        std::os::unix::fs::symlink(minilm::directory().unwrap(), link).unwrap();
-        Self { models }
-    }
-
-    fn path(&self) -> &str {
-        self.models.path().to_str().unwrap()
-    }
+fn models_dir() -> String {
+    minilm::models_dir().unwrap().to_str().unwrap().to_owned()
 }
 
 fn stage(model: &str) -> Stage {
@@ -58,15 +39,15 @@ fn search(stage: &Stage, models: &str, question: &str, k: usize) -> Vec<String> 
 
 #[test]
 fn words_are_found_by_their_meaning() {
-    let place = Place::new();
-    let mut stage = stage(NAME);
+    let models = models_dir();
+    let mut stage = stage(minilm::NAME);
     stage.run(
         "insert into notes values
            (1, 'The cat slept on the warm windowsill all afternoon.'),
            (2, 'Interest rates rose again, and so did the price of bread.'),
            (3, 'To turn the boat, pull the rope on the left.')",
     );
-    let arguments = ["--once", "--models-dir", place.path()];
+    let arguments = ["--once", "--models-dir", &models];
     let mut worker = stage.worker("worker", &arguments);
     assert_eq!(worker.wait(PATIENCE).code(), Some(0));
     assert_eq!(stage.stub.requests().len(), 0, "no provider is asked");
@@ -75,18 +56,14 @@ fn words_are_found_by_their_meaning() {
         ("inflation", "2"),
         ("how to steer a sailing vessel", "3"),
     ] {
-        assert_eq!(
-            search(&stage, place.path(), question, 1),
-            [wanted],
-            "{question}"
-        );
+        assert_eq!(search(&stage, &models, question, 1), [wanted], "{question}");
     }
 
     // A changed row follows, and an unchanged one is not computed again.
     stage.run("update notes set body = 'Stock markets fell.' where id = 1");
     let mut worker = stage.worker("worker", &arguments);
     assert_eq!(worker.wait(PATIENCE).code(), Some(0));
-    let two = search(&stage, place.path(), "the economy", 2);
+    let two = search(&stage, &models, "the economy", 2);
     assert_eq!(
         BTreeSet::from_iter(two),
         BTreeSet::from(["1".to_owned(), "2".to_owned()])
@@ -95,11 +72,11 @@ fn words_are_found_by_their_meaning() {
 
 #[test]
 fn what_the_model_does_not_read_is_told_and_counted() {
-    let place = Place::new();
-    let mut stage = stage(NAME);
+    let models = models_dir();
+    let mut stage = stage(minilm::NAME);
     stage.run("insert into notes values (1, repeat('word ', 300)), (2, 'short')");
-    let models = [("PGAI_MODELS_DIR", place.path())];
-    let mut worker = stage.worker_with("worker", &["--once"], &models);
+    let environment = [("PGAI_MODELS_DIR", models.as_str())];
+    let mut worker = stage.worker_with("worker", &["--once"], &environment);
     assert_eq!(worker.wait(PATIENCE).code(), Some(0));
     let line = worker.wait_for_line("chunks truncated", PATIENCE);
     assert!(line.contains("chunks=1"), "{line}");
@@ -111,7 +88,7 @@ fn what_the_model_does_not_read_is_told_and_counted() {
     let mut chunk = stage.worker_with(
         "worker",
         &["chunk", "notes", "--key", "1", "--json"],
-        &models,
+        &environment,
     );
     assert_eq!(chunk.wait(PATIENCE).code(), Some(0));
     let shown: Value = serde_json::from_str(&chunk.lines().join("\n")).unwrap();
@@ -120,17 +97,18 @@ fn what_the_model_does_not_read_is_told_and_counted() {
 
 #[test]
 fn a_model_that_is_not_there_or_does_not_work_is_one_clear_error() {
-    let place = Place::new();
+    let directory = tempfile::tempdir().unwrap();
+    let models = directory.path().to_str().unwrap().to_owned();
     let mut stage = stage("nomic-ai/nomic-embed-text-v1.5");
     stage.run("insert into notes select n, 'text ' || n from generate_series(1, 200) n");
-    let models = [("PGAI_MODELS_DIR", place.path())];
-    let mut worker = stage.worker_with("worker", &["--once"], &models);
+    let environment = [("PGAI_MODELS_DIR", models.as_str())];
+    let mut worker = stage.worker_with("worker", &["--once"], &environment);
     assert_eq!(worker.wait(PATIENCE).code(), Some(1));
     let line = worker.wait_for_line("vectorizer cannot run", PATIENCE);
     for says in [
         "there is no model",
         "nomic-ai/nomic-embed-text-v1.5",
-        place.path(),
+        &models,
         "sentence-transformers model of type bert",
     ] {
         assert!(line.contains(says), "{says:?} in: {line}");
@@ -139,10 +117,10 @@ fn a_model_that_is_not_there_or_does_not_work_is_one_clear_error() {
     assert_eq!(stage.number("select count(*) from ai._vectorizer_q_1"), 200);
 
     // It is there, and of a kind that does not work here.
-    let model = place.models.path().join("nomic-ai/nomic-embed-text-v1.5");
+    let model = directory.path().join("nomic-ai/nomic-embed-text-v1.5");
     std::fs::create_dir_all(&model).unwrap();
     std::fs::write(model.join("config.json"), r#"{"model_type": "nomic_bert"}"#).unwrap();
-    let mut worker = stage.worker_with("worker", &["--once"], &models);
+    let mut worker = stage.worker_with("worker", &["--once"], &environment);
     assert_eq!(worker.wait(PATIENCE).code(), Some(1));
     let line = worker.wait_for_line("vectorizer cannot run", PATIENCE);
     assert!(
@@ -166,7 +144,7 @@ fn search_over_cranfield_is_as_good_as_the_reference() {
     let (Some(documents), Some(questions)) = (cranfield::load(), cranfield::questions()) else {
         return;
     };
-    let place = Place::new();
+    let models = models_dir();
     let mut stage = Stage::new();
     stage.run("create table docs (id int primary key, title text, body text)");
     for document in &documents {
@@ -179,18 +157,19 @@ fn search_over_cranfield_is_as_good_as_the_reference() {
     }
     stage.run(&format!(
         "select ai.create_vectorizer('docs', name => 'notes', loading => ai.loading_column('body'),
-           embedding => ai.embedding_sentence_transformers('{NAME}', {}), chunking => ai.chunking_none(),
+           embedding => ai.embedding_sentence_transformers('{}', {}), chunking => ai.chunking_none(),
            formatting => ai.formatting_python_template(E'$title\n$chunk'),
            destination => ai.destination_table(target_table => 'docs_store'))",
+        minilm::NAME,
         minilm::DIMENSIONS
     ));
-    let models = [("PGAI_MODELS_DIR", place.path())];
-    let mut worker = stage.worker_with("worker", &["--once"], &models);
+    let environment = [("PGAI_MODELS_DIR", models.as_str())];
+    let mut worker = stage.worker_with("worker", &["--once"], &environment);
     assert_eq!(worker.wait(Duration::from_secs(300)).code(), Some(0));
     // Two documents have no text.
     assert_eq!(stage.number("select count(*) from docs_store"), 1398);
     let gains = questions.iter().map(|question| {
-        let found = search(&stage, place.path(), &question.text, 10);
+        let found = search(&stage, &models, &question.text, 10);
         let found: Vec<i32> = found.iter().map(|id| id.parse().unwrap()).collect();
         ndcg(&found, &question.answers)
     });
