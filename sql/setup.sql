@@ -964,6 +964,16 @@ return json_strip_nulls(json_build_object
 comment on function ai.destination_table is
     'A table for chunks and vectors (<destination>_store), and a view that joins it with the source (<destination>).';
 
+create or replace function ai.destination_column(embedding_column name) returns jsonb
+language sql immutable
+return json_strip_nulls(json_build_object
+( 'implementation', 'column'
+, 'config_type', 'destination'
+, 'embedding_column', embedding_column
+))::jsonb;
+comment on function ai.destination_column is
+    'A column of the source table itself, for one vector a row: chunking must be ai.chunking_none().';
+
 create or replace function ai._validate_destination(destination jsonb, chunking jsonb) returns void
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
@@ -975,9 +985,18 @@ begin
     if destination ->> 'config_type' is distinct from 'destination' then
         raise exception 'invalid config_type for destination config';
     end if;
-    if destination ->> 'implementation' is distinct from 'table' then
+    if coalesce(destination ->> 'implementation', '') not in ('table', 'column') then
         raise exception 'invalid implementation for destination config'
-            using hint = 'This version knows ai.destination_table.';
+            using hint = 'Use ai.destination_table or ai.destination_column.';
+    end if;
+    if destination ->> 'implementation' = 'column' then
+        if coalesce(destination ->> 'embedding_column', '') = '' then
+            raise exception 'invalid destination config, missing embedding_column';
+        end if;
+        if chunking ->> 'implementation' is distinct from 'none' then
+            raise exception 'chunking must be none for column destination'
+                using hint = 'A row has one vector there: chunking => ai.chunking_none()';
+        end if;
     end if;
 end
 $$;
@@ -1003,6 +1022,9 @@ declare
     );
     made text;
 begin
+    if destination ->> 'implementation' = 'column' then
+        return destination;
+    end if;
     foreach made in array array[evaluated ->> 'target_table', evaluated ->> 'view_name'] loop
         if octet_length(made) > 63 then
             raise exception 'the name "%" is longer than PostgreSQL''s 63 bytes', made
@@ -1019,6 +1041,9 @@ language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+    if destination ->> 'implementation' = 'column' then
+        return;
+    end if;
     if to_regclass(format('%I.%I', destination ->> 'view_schema', destination ->> 'view_name')) is not null then
         raise exception 'an object named %.% already exists. specify an alternate destination or view_name explicitly'
             , destination ->> 'view_schema', destination ->> 'view_name'
@@ -1131,7 +1156,7 @@ begin atomic
 end;
 
 -- Names that the tables or the view of a vectorizer need for themselves.
-create or replace function ai._validate_source_names(source_table regclass) returns void
+create or replace function ai._validate_source_names(source_table regclass, destination jsonb) returns void
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -1160,6 +1185,7 @@ begin
     select a.attname into taken
     from pg_attribute a
     where a.attrelid = source_table
+    and destination ->> 'implementation' = 'table'
     and a.attnum > 0
     and not a.attisdropped
     and a.attname in ('embedding_uuid', 'chunk_seq', 'chunk', 'embedding');
@@ -1218,6 +1244,47 @@ begin
       'from %s t left outer join %s s on %s'
     , view_name, columns, store, source, ai._vectorizer_key_equals(source, 't', 's')
     );
+end
+$$;
+
+-- Adds the column for the vectors, or takes one that fits. What the vectorizer reads cannot be what it writes.
+create or replace function ai._vectorizer_create_column
+( source regclass
+, destination jsonb
+, dimensions int
+, watched name[]
+) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    wanted name = destination ->> 'embedding_column';
+    type_name text;
+    is_taken boolean;
+begin
+    if wanted = any (watched) then
+        raise exception 'the column "%" cannot be both read and written by a vectorizer', wanted
+            using errcode = 'invalid_parameter_value', hint = 'Give another name to ai.destination_column.';
+    end if;
+    select format_type(a.atttypid, a.atttypmod)
+        , a.attgenerated <> '' or exists (select from ai._vectorizer_key(source) k where k.attnum = a.attnum)
+    into type_name, is_taken
+    from pg_attribute a where a.attrelid = source and a.attname = wanted and a.attnum > 0 and not a.attisdropped;
+    if type_name is null then
+        execute format('alter table %s add column %I %s', source, wanted, ai._vector_type(dimensions));
+        execute format('alter table %s alter column %I set storage main', source, wanted);
+        return;
+    end if;
+    if is_taken or not exists (
+        select from pg_attribute a
+        where a.attrelid = source and a.attname = wanted and a.atttypmod in (-1, dimensions)
+        and a.atttypid = to_regtype(ai._vector_type(dimensions)))
+    then
+        raise exception 'the column "%" of % is there and cannot hold the vectors: it is %', wanted, source, type_name
+            using errcode = 'datatype_mismatch',
+                  hint = format('It must be an ordinary column of type vector(%s). Give another name to ai.destination_column.', dimensions);
+    end if;
+    raise notice 'embedding column % already exists in % skipping creation', wanted, source;
 end
 $$;
 
@@ -1299,12 +1366,14 @@ begin atomic
     , queue, ai._vectorizer_key_list(source), keys);
 end;
 
--- The body of a trigger function: queue, clean, wake. `cleanup` may be null.
+-- The body of a trigger function: queue, clean, wake. `cleanup` may be null. Where the worker writes to the source
+-- itself (`heeds_own`: the column destination), what it writes is no change, whatever other triggers make of it.
 create or replace function ai._vectorizer_trigger_body
 ( vectorizer_id int
 , enqueue text
 , cleanup text
 , bell text
+, heeds_own boolean default false
 ) returns text
 language sql immutable
 return format
@@ -1313,6 +1382,7 @@ declare
     queued bigint = 0;
     is_strict boolean = current_setting('transaction_isolation') in ('repeatable read', 'serializable');
 begin
+    %5$s
     if is_strict then
         for attempt in 1..10 loop
             begin
@@ -1340,6 +1410,7 @@ begin
 end
 $body$
 , enqueue, coalesce(cleanup || ';', ''), bell, vectorizer_id::text
+, case when heeds_own then 'if current_setting(''ai.own_write'', true) = ''on'' then return null; end if;' else '' end
 );
 
 -- Creates one trigger function that nobody may call.
@@ -1423,7 +1494,9 @@ declare
     queue text = format('%I.%I', queue_schema, queue_table);
     failed text = format('%I.%I', queue_schema, queue_failed_table);
     bell text = format('%I.%I', queue_schema, '_vectorizer_bell_' || vectorizer_id);
-    store text = format('%I.%I', destination ->> 'target_schema', destination ->> 'target_table');
+    -- Null where the source is its own store.
+    store text = case destination ->> 'implementation' when 'table' then
+        format('%I.%I', destination ->> 'target_schema', destination ->> 'target_table') end;
     changed text = ai._vectorizer_changed_sql(source, watched);
     same_key text = ai._vectorizer_key_equals(source, 'o', 'n');
     per_row boolean = ai._vectorizer_per_row(source);
@@ -1456,7 +1529,7 @@ begin
                 settings = '';
             when 'delete' then
                 selects = format('select %s%s from %s', distinctly, ai._vectorizer_key_list(source, 'o'), old_set);
-                cleanup = format('if %s then %s; end if', both_there, orphans);
+                cleanup = case when store is not null then format('if %s then %s; end if', both_there, orphans) end;
                 -- The plan is kept from the first call, which may have seen one row or all of them.
                 settings = 'set enable_hashjoin = off set enable_mergejoin = off set enable_seqscan = off';
             when 'update' then
@@ -1470,19 +1543,19 @@ begin
                 , (select k.name from ai._vectorizer_key(source) k where k.pknum = 1), changed);
                 -- The search for changed keys joins whole tables, the cleaning looks up single keys: each has
                 -- the plans it needs, and the function's own settings end with it.
-                cleanup = format
+                cleanup = case when store is not null then format
                 ( 'if exists (select from %s where not exists (select from %s where %s)) and %s then '
                   'perform set_config(''enable_nestloop'', ''on'', true), set_config(''enable_hashjoin'', ''off'', true), '
                   'set_config(''enable_mergejoin'', ''off'', true), set_config(''enable_seqscan'', ''off'', true); '
                   '%s; end if'
-                , old_set, new_set, same_key, both_there, orphans);
+                , old_set, new_set, same_key, both_there, orphans) end;
                 settings = format('set enable_nestloop = %s set enable_hashjoin = on set enable_mergejoin = on '
                     'set enable_seqscan = on', case when per_row then 'on' else 'off' end);
         end case;
         perform ai._vectorizer_create_trigger_function
         ( function_name
         , ai._vectorizer_trigger_body
-            (vectorizer_id, ai._vectorizer_enqueue_sql(source, queue, selects), cleanup, bell)
+            (vectorizer_id, ai._vectorizer_enqueue_sql(source, queue, selects), cleanup, bell, store is null)
         , settings
         );
         execute format
@@ -1504,8 +1577,8 @@ begin
     function_name = format('%I.%I', queue_schema, trigger_name || '_truncate');
     perform ai._vectorizer_create_trigger_function
     ( function_name
-    , format('begin truncate %s; truncate %s; if to_regclass(%L) is not null then truncate %s; end if; return null; end'
-        , queue, failed, store, store)
+    , format('begin truncate %s; truncate %s; %s return null; end', queue, failed, case when store is not null then
+        format('if to_regclass(%L) is not null then truncate %s; end if;', store, store) else '' end)
     , ''
     );
     execute format
@@ -1518,7 +1591,7 @@ begin
     end if;
 
     -- The partitions that there are can be truncated one by one: keys that are in none of them go.
-    if not exists (select from pg_partition_tree(source) p where p.level > 0) then
+    if store is null or not exists (select from pg_partition_tree(source) p where p.level > 0) then
         return;
     end if;
     selects = format('select distinct %s from %s s where not exists (select from %s t where %s)'
@@ -1579,6 +1652,7 @@ declare
     existing int;
     trigger_name name;
     failed_table name;
+    watched name[];
     config jsonb;
 begin
     roles = ai._existing_roles(grant_to);
@@ -1649,10 +1723,10 @@ begin
     perform ai._validate_scheduling(scheduling);
     perform ai._validate_processing(processing);
     perform ai._validate_supported(loading, parsing, source_schema, source_name);
-    perform ai._validate_source_names(source);
+    perform ai._validate_source_names(source, destination);
 
     destination = ai._evaluate_destination(destination, source_schema, source_name);
-    name = coalesce(name, ai._vectorizer_default_name(destination));
+    name = coalesce(name, ai._vectorizer_default_name(destination, source_schema, source_name));
     if name !~ '^[a-z][a-z_0-9]*$' then
         raise exception 'invalid vectorizer name: "%"', name
             using errcode = 'check_violation', constraint = 'vectorizer_name_check',
@@ -1675,12 +1749,15 @@ begin
         raise warning 'writes to the tables that inherit from % are not seen', source
             using hint = 'Write through the parent.';
     end if;
-    perform ai._vectorizer_create_store(source, destination, (embedding ->> 'dimensions')::int);
+    watched = ai._formatting_columns(formatting) || (loading ->> 'column_name')::name;
+    if destination ->> 'implementation' = 'column' then
+        perform ai._vectorizer_create_column(source, destination, (embedding ->> 'dimensions')::int, watched);
+    else
+        perform ai._vectorizer_create_store(source, destination, (embedding ->> 'dimensions')::int);
+    end if;
     perform ai._vectorizer_create_queue(source, id, queue_schema, queue_table, failed_table);
     perform ai._vectorizer_create_triggers
-    ( source, id, trigger_name, queue_schema, queue_table, failed_table, destination
-    , ai._formatting_columns(formatting) || (loading ->> 'column_name')::name
-    );
+    (source, id, trigger_name, queue_schema, queue_table, failed_table, destination, watched);
     config = jsonb_build_object
     ( 'version', '0.12.1'
     , 'loading', loading
@@ -1753,10 +1830,13 @@ end
 $$;
 
 -- pgai's default name, made legal where the table's is not.
-create or replace function ai._vectorizer_default_name(destination jsonb) returns text
+create or replace function ai._vectorizer_default_name(destination jsonb, source_schema name, source_table name)
+returns text
 language sql immutable
 return regexp_replace
-( regexp_replace(lower((destination ->> 'target_schema') || '_' || (destination ->> 'target_table')), '[^a-z0-9_]', '_', 'g')
+( regexp_replace(lower(coalesce
+    ( (destination ->> 'target_schema') || '_' || (destination ->> 'target_table')
+    , source_schema || '_' || source_table || '_' || (destination ->> 'embedding_column'))), '[^a-z0-9_]', '_', 'g')
 , '^(?=[^a-z])', 'v');
 
 create or replace function ai._vectorizer_grant(source regclass, vectorizer_id int, roles name[]) returns void
@@ -1775,10 +1855,13 @@ begin
     end if;
     select x.* into strict v from ai.vectorizer x where x.id = vectorizer_id;
     d = v.config -> 'destination';
-    execute format('grant usage on schema %I, %I, %I, %I, ai to %s'
-        , v.source_schema, d ->> 'target_schema', d ->> 'view_schema', v.queue_schema, grantees);
-    execute format('grant select on %s, %I.%I, ai.vectorizer to %s', source, d ->> 'view_schema', d ->> 'view_name', grantees);
-    execute format('grant select, insert, update on %I.%I to %s', d ->> 'target_schema', d ->> 'target_table', grantees);
+    execute format('grant usage on schema %I, %I, ai to %s', v.source_schema, v.queue_schema, grantees);
+    execute format('grant select on %s, ai.vectorizer to %s', source, grantees);
+    if d ->> 'implementation' = 'table' then
+        execute format('grant usage on schema %I, %I to %s', d ->> 'target_schema', d ->> 'view_schema', grantees);
+        execute format('grant select on %I.%I to %s', d ->> 'view_schema', d ->> 'view_name', grantees);
+        execute format('grant select, insert, update on %I.%I to %s', d ->> 'target_schema', d ->> 'target_table', grantees);
+    end if;
     execute format('grant select, insert, update, delete on %1$I.%2$I, %1$I.%3$I to %4$s'
         , v.queue_schema, v.queue_table, v.queue_failed_table, grantees);
     -- Who inserts into the queue takes a number for the item.
@@ -2027,6 +2110,10 @@ begin
             (v.queue_schema, v.queue_failed_table),
             (v.queue_schema, '_vectorizer_lease_' || v.id),
             (d ->> 'target_schema', d ->> 'target_table')) s(schema, name)
+        where s.name is not null
+        union all
+        select format('grant update (%I) on %I.%I to %I', d ->> 'embedding_column', v.source_schema, v.source_table, worker)
+        where d ->> 'implementation' = 'column'
         union all
         select format('grant select, usage, update on sequence %I.%I to %I'
             , v.queue_schema, '_vectorizer_bell_' || v.id, worker)
@@ -2143,9 +2230,6 @@ begin
     source = to_regclass(format('%I.%I', v.source_schema, v.source_table));
     if source is null then
         raise exception 'its source table is gone' using hint = 'Drop it with ai.drop_vectorizer.';
-    end if;
-    if v.config #>> '{destination,implementation}' is distinct from 'table' then
-        raise exception 'its destination is not supported yet';
     end if;
     -- The source first: the other order makes writers deadlock.
     execute format('lock table %s in share row exclusive mode', source);

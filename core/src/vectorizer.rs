@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::provider::Provider;
 use crate::retry;
 use crate::settings::Settings;
-use crate::sql::{KeyColumn, Plan, PlanInput, TemplateColumn, qualified};
+use crate::sql::{Destination, KeyColumn, Plan, PlanInput, TemplateColumn, qualified};
 use crate::text::{Chunker, Template};
 
 /// Everything that is fixed about a vectorizer while its definition stands.
@@ -83,7 +83,7 @@ struct Config {
     chunking: Value,
     formatting: Formatting,
     processing: Option<Processing>,
-    destination: Destination,
+    destination: DestinationConfig,
 }
 
 #[derive(Debug, Deserialize)]
@@ -111,8 +111,9 @@ struct Processing {
 }
 
 #[derive(Debug, Deserialize)]
-struct Destination {
+struct DestinationConfig {
     implementation: String,
+    embedding_column: Option<String>,
     target_schema: Option<String>,
     target_table: Option<String>,
 }
@@ -137,7 +138,10 @@ impl Profile {
         let chunker = Chunker::parse(&config.chunking).map_err(|error| error.to_string())?;
         let format = format(&config.formatting, columns, &source)?;
         let provider = Provider::from_config(&config.embedding, settings)?;
-        let (store_schema, store_table) = store(&config.destination)?;
+        let destination = destination(&config.destination, columns, &source)?;
+        if let (Destination::Column(_), false) = (destination, matches!(chunker, Chunker::None)) {
+            return Err("a column takes one vector a row: chunking must be none".to_owned());
+        }
         let (queue_schema, queue_table, failed_table) = queue(definition)?;
         let vector_schema = definition
             .vector_schema
@@ -152,7 +156,7 @@ impl Profile {
         let plan = Plan::new(&PlanInput {
             vectorizer: definition.id,
             source: (&definition.source_schema, &definition.source_table),
-            store: (store_schema, store_table),
+            destination,
             queue_schema,
             queue_table,
             failed_table,
@@ -310,15 +314,34 @@ fn format(formatting: &Formatting, columns: &[Column], source: &str) -> Result<F
     }
 }
 
-fn store(destination: &Destination) -> Result<(&str, &str), String> {
+fn destination<'a>(
+    config: &'a DestinationConfig,
+    columns: &[Column],
+    source: &str,
+) -> Result<Destination<'a>, String> {
+    let DestinationConfig {
+        implementation,
+        embedding_column,
+        target_schema,
+        target_table,
+    } = config;
     match (
-        destination.implementation.as_str(),
-        &destination.target_schema,
-        &destination.target_table,
+        implementation.as_str(),
+        embedding_column,
+        target_schema,
+        target_table,
     ) {
-        ("table", Some(schema), Some(table)) => Ok((schema, table)),
+        ("table", _, Some(schema), Some(table)) => Ok(Destination::Table(schema, table)),
+        ("column", Some(name), ..) if columns.iter().any(|column| column.name == *name) => {
+            Ok(Destination::Column(name))
+        }
+        ("column", Some(name), ..) => Err(format!(
+            "the column {name:?} of {source} was renamed or dropped: rename it back, \
+             or drop the vectorizer and create it anew"
+        )),
         (other, ..) => Err(format!(
-            "this worker does not know the destination {other:?}: it knows ai.destination_table()"
+            "this worker does not know the destination {other:?}: \
+             it knows ai.destination_table() and ai.destination_column()"
         )),
     }
 }

@@ -21,6 +21,16 @@ return json_strip_nulls(json_build_object
 comment on function ai.destination_table is
     'A table for chunks and vectors (<destination>_store), and a view that joins it with the source (<destination>).';
 
+create or replace function ai.destination_column(embedding_column name) returns jsonb
+language sql immutable
+return json_strip_nulls(json_build_object
+( 'implementation', 'column'
+, 'config_type', 'destination'
+, 'embedding_column', embedding_column
+))::jsonb;
+comment on function ai.destination_column is
+    'A column of the source table itself, for one vector a row: chunking must be ai.chunking_none().';
+
 create or replace function ai._validate_destination(destination jsonb, chunking jsonb) returns void
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
@@ -32,9 +42,18 @@ begin
     if destination ->> 'config_type' is distinct from 'destination' then
         raise exception 'invalid config_type for destination config';
     end if;
-    if destination ->> 'implementation' is distinct from 'table' then
+    if coalesce(destination ->> 'implementation', '') not in ('table', 'column') then
         raise exception 'invalid implementation for destination config'
-            using hint = 'This version knows ai.destination_table.';
+            using hint = 'Use ai.destination_table or ai.destination_column.';
+    end if;
+    if destination ->> 'implementation' = 'column' then
+        if coalesce(destination ->> 'embedding_column', '') = '' then
+            raise exception 'invalid destination config, missing embedding_column';
+        end if;
+        if chunking ->> 'implementation' is distinct from 'none' then
+            raise exception 'chunking must be none for column destination'
+                using hint = 'A row has one vector there: chunking => ai.chunking_none()';
+        end if;
     end if;
 end
 $$;
@@ -60,6 +79,9 @@ declare
     );
     made text;
 begin
+    if destination ->> 'implementation' = 'column' then
+        return destination;
+    end if;
     foreach made in array array[evaluated ->> 'target_table', evaluated ->> 'view_name'] loop
         if octet_length(made) > 63 then
             raise exception 'the name "%" is longer than PostgreSQL''s 63 bytes', made
@@ -76,6 +98,9 @@ language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+    if destination ->> 'implementation' = 'column' then
+        return;
+    end if;
     if to_regclass(format('%I.%I', destination ->> 'view_schema', destination ->> 'view_name')) is not null then
         raise exception 'an object named %.% already exists. specify an alternate destination or view_name explicitly'
             , destination ->> 'view_schema', destination ->> 'view_name'

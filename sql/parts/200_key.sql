@@ -75,7 +75,7 @@ begin atomic
 end;
 
 -- Names that the tables or the view of a vectorizer need for themselves.
-create or replace function ai._validate_source_names(source_table regclass) returns void
+create or replace function ai._validate_source_names(source_table regclass, destination jsonb) returns void
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -104,6 +104,7 @@ begin
     select a.attname into taken
     from pg_attribute a
     where a.attrelid = source_table
+    and destination ->> 'implementation' = 'table'
     and a.attnum > 0
     and not a.attisdropped
     and a.attname in ('embedding_uuid', 'chunk_seq', 'chunk', 'embedding');

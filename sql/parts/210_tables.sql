@@ -49,6 +49,47 @@ begin
 end
 $$;
 
+-- Adds the column for the vectors, or takes one that fits. What the vectorizer reads cannot be what it writes.
+create or replace function ai._vectorizer_create_column
+( source regclass
+, destination jsonb
+, dimensions int
+, watched name[]
+) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    wanted name = destination ->> 'embedding_column';
+    type_name text;
+    is_taken boolean;
+begin
+    if wanted = any (watched) then
+        raise exception 'the column "%" cannot be both read and written by a vectorizer', wanted
+            using errcode = 'invalid_parameter_value', hint = 'Give another name to ai.destination_column.';
+    end if;
+    select format_type(a.atttypid, a.atttypmod)
+        , a.attgenerated <> '' or exists (select from ai._vectorizer_key(source) k where k.attnum = a.attnum)
+    into type_name, is_taken
+    from pg_attribute a where a.attrelid = source and a.attname = wanted and a.attnum > 0 and not a.attisdropped;
+    if type_name is null then
+        execute format('alter table %s add column %I %s', source, wanted, ai._vector_type(dimensions));
+        execute format('alter table %s alter column %I set storage main', source, wanted);
+        return;
+    end if;
+    if is_taken or not exists (
+        select from pg_attribute a
+        where a.attrelid = source and a.attname = wanted and a.atttypmod in (-1, dimensions)
+        and a.atttypid = to_regtype(ai._vector_type(dimensions)))
+    then
+        raise exception 'the column "%" of % is there and cannot hold the vectors: it is %', wanted, source, type_name
+            using errcode = 'datatype_mismatch',
+                  hint = format('It must be an ordinary column of type vector(%s). Give another name to ai.destination_column.', dimensions);
+    end if;
+    raise notice 'embedding column % already exists in % skipping creation', wanted, source;
+end
+$$;
+
 create or replace function ai._vectorizer_create_lease
 ( source regclass
 , vectorizer_id int

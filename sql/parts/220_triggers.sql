@@ -15,12 +15,14 @@ begin atomic
     , queue, ai._vectorizer_key_list(source), keys);
 end;
 
--- The body of a trigger function: queue, clean, wake. `cleanup` may be null.
+-- The body of a trigger function: queue, clean, wake. `cleanup` may be null. Where the worker writes to the source
+-- itself (`heeds_own`: the column destination), what it writes is no change, whatever other triggers make of it.
 create or replace function ai._vectorizer_trigger_body
 ( vectorizer_id int
 , enqueue text
 , cleanup text
 , bell text
+, heeds_own boolean default false
 ) returns text
 language sql immutable
 return format
@@ -29,6 +31,7 @@ declare
     queued bigint = 0;
     is_strict boolean = current_setting('transaction_isolation') in ('repeatable read', 'serializable');
 begin
+    %5$s
     if is_strict then
         for attempt in 1..10 loop
             begin
@@ -56,6 +59,7 @@ begin
 end
 $body$
 , enqueue, coalesce(cleanup || ';', ''), bell, vectorizer_id::text
+, case when heeds_own then 'if current_setting(''ai.own_write'', true) = ''on'' then return null; end if;' else '' end
 );
 
 -- Creates one trigger function that nobody may call.
@@ -139,7 +143,9 @@ declare
     queue text = format('%I.%I', queue_schema, queue_table);
     failed text = format('%I.%I', queue_schema, queue_failed_table);
     bell text = format('%I.%I', queue_schema, '_vectorizer_bell_' || vectorizer_id);
-    store text = format('%I.%I', destination ->> 'target_schema', destination ->> 'target_table');
+    -- Null where the source is its own store.
+    store text = case destination ->> 'implementation' when 'table' then
+        format('%I.%I', destination ->> 'target_schema', destination ->> 'target_table') end;
     changed text = ai._vectorizer_changed_sql(source, watched);
     same_key text = ai._vectorizer_key_equals(source, 'o', 'n');
     per_row boolean = ai._vectorizer_per_row(source);
@@ -172,7 +178,7 @@ begin
                 settings = '';
             when 'delete' then
                 selects = format('select %s%s from %s', distinctly, ai._vectorizer_key_list(source, 'o'), old_set);
-                cleanup = format('if %s then %s; end if', both_there, orphans);
+                cleanup = case when store is not null then format('if %s then %s; end if', both_there, orphans) end;
                 -- The plan is kept from the first call, which may have seen one row or all of them.
                 settings = 'set enable_hashjoin = off set enable_mergejoin = off set enable_seqscan = off';
             when 'update' then
@@ -186,19 +192,19 @@ begin
                 , (select k.name from ai._vectorizer_key(source) k where k.pknum = 1), changed);
                 -- The search for changed keys joins whole tables, the cleaning looks up single keys: each has
                 -- the plans it needs, and the function's own settings end with it.
-                cleanup = format
+                cleanup = case when store is not null then format
                 ( 'if exists (select from %s where not exists (select from %s where %s)) and %s then '
                   'perform set_config(''enable_nestloop'', ''on'', true), set_config(''enable_hashjoin'', ''off'', true), '
                   'set_config(''enable_mergejoin'', ''off'', true), set_config(''enable_seqscan'', ''off'', true); '
                   '%s; end if'
-                , old_set, new_set, same_key, both_there, orphans);
+                , old_set, new_set, same_key, both_there, orphans) end;
                 settings = format('set enable_nestloop = %s set enable_hashjoin = on set enable_mergejoin = on '
                     'set enable_seqscan = on', case when per_row then 'on' else 'off' end);
         end case;
         perform ai._vectorizer_create_trigger_function
         ( function_name
         , ai._vectorizer_trigger_body
-            (vectorizer_id, ai._vectorizer_enqueue_sql(source, queue, selects), cleanup, bell)
+            (vectorizer_id, ai._vectorizer_enqueue_sql(source, queue, selects), cleanup, bell, store is null)
         , settings
         );
         execute format
@@ -220,8 +226,8 @@ begin
     function_name = format('%I.%I', queue_schema, trigger_name || '_truncate');
     perform ai._vectorizer_create_trigger_function
     ( function_name
-    , format('begin truncate %s; truncate %s; if to_regclass(%L) is not null then truncate %s; end if; return null; end'
-        , queue, failed, store, store)
+    , format('begin truncate %s; truncate %s; %s return null; end', queue, failed, case when store is not null then
+        format('if to_regclass(%L) is not null then truncate %s; end if;', store, store) else '' end)
     , ''
     );
     execute format
@@ -234,7 +240,7 @@ begin
     end if;
 
     -- The partitions that there are can be truncated one by one: keys that are in none of them go.
-    if not exists (select from pg_partition_tree(source) p where p.level > 0) then
+    if store is null or not exists (select from pg_partition_tree(source) p where p.level > 0) then
         return;
     end if;
     selects = format('select distinct %s from %s s where not exists (select from %s t where %s)'

@@ -35,6 +35,7 @@ declare
     existing int;
     trigger_name name;
     failed_table name;
+    watched name[];
     config jsonb;
 begin
     roles = ai._existing_roles(grant_to);
@@ -105,10 +106,10 @@ begin
     perform ai._validate_scheduling(scheduling);
     perform ai._validate_processing(processing);
     perform ai._validate_supported(loading, parsing, source_schema, source_name);
-    perform ai._validate_source_names(source);
+    perform ai._validate_source_names(source, destination);
 
     destination = ai._evaluate_destination(destination, source_schema, source_name);
-    name = coalesce(name, ai._vectorizer_default_name(destination));
+    name = coalesce(name, ai._vectorizer_default_name(destination, source_schema, source_name));
     if name !~ '^[a-z][a-z_0-9]*$' then
         raise exception 'invalid vectorizer name: "%"', name
             using errcode = 'check_violation', constraint = 'vectorizer_name_check',
@@ -131,12 +132,15 @@ begin
         raise warning 'writes to the tables that inherit from % are not seen', source
             using hint = 'Write through the parent.';
     end if;
-    perform ai._vectorizer_create_store(source, destination, (embedding ->> 'dimensions')::int);
+    watched = ai._formatting_columns(formatting) || (loading ->> 'column_name')::name;
+    if destination ->> 'implementation' = 'column' then
+        perform ai._vectorizer_create_column(source, destination, (embedding ->> 'dimensions')::int, watched);
+    else
+        perform ai._vectorizer_create_store(source, destination, (embedding ->> 'dimensions')::int);
+    end if;
     perform ai._vectorizer_create_queue(source, id, queue_schema, queue_table, failed_table);
     perform ai._vectorizer_create_triggers
-    ( source, id, trigger_name, queue_schema, queue_table, failed_table, destination
-    , ai._formatting_columns(formatting) || (loading ->> 'column_name')::name
-    );
+    (source, id, trigger_name, queue_schema, queue_table, failed_table, destination, watched);
     config = jsonb_build_object
     ( 'version', '0.12.1'
     , 'loading', loading
@@ -209,10 +213,13 @@ end
 $$;
 
 -- pgai's default name, made legal where the table's is not.
-create or replace function ai._vectorizer_default_name(destination jsonb) returns text
+create or replace function ai._vectorizer_default_name(destination jsonb, source_schema name, source_table name)
+returns text
 language sql immutable
 return regexp_replace
-( regexp_replace(lower((destination ->> 'target_schema') || '_' || (destination ->> 'target_table')), '[^a-z0-9_]', '_', 'g')
+( regexp_replace(lower(coalesce
+    ( (destination ->> 'target_schema') || '_' || (destination ->> 'target_table')
+    , source_schema || '_' || source_table || '_' || (destination ->> 'embedding_column'))), '[^a-z0-9_]', '_', 'g')
 , '^(?=[^a-z])', 'v');
 
 create or replace function ai._vectorizer_grant(source regclass, vectorizer_id int, roles name[]) returns void
@@ -231,10 +238,13 @@ begin
     end if;
     select x.* into strict v from ai.vectorizer x where x.id = vectorizer_id;
     d = v.config -> 'destination';
-    execute format('grant usage on schema %I, %I, %I, %I, ai to %s'
-        , v.source_schema, d ->> 'target_schema', d ->> 'view_schema', v.queue_schema, grantees);
-    execute format('grant select on %s, %I.%I, ai.vectorizer to %s', source, d ->> 'view_schema', d ->> 'view_name', grantees);
-    execute format('grant select, insert, update on %I.%I to %s', d ->> 'target_schema', d ->> 'target_table', grantees);
+    execute format('grant usage on schema %I, %I, ai to %s', v.source_schema, v.queue_schema, grantees);
+    execute format('grant select on %s, ai.vectorizer to %s', source, grantees);
+    if d ->> 'implementation' = 'table' then
+        execute format('grant usage on schema %I, %I to %s', d ->> 'target_schema', d ->> 'view_schema', grantees);
+        execute format('grant select on %I.%I to %s', d ->> 'view_schema', d ->> 'view_name', grantees);
+        execute format('grant select, insert, update on %I.%I to %s', d ->> 'target_schema', d ->> 'target_table', grantees);
+    end if;
     execute format('grant select, insert, update, delete on %1$I.%2$I, %1$I.%3$I to %4$s'
         , v.queue_schema, v.queue_table, v.queue_failed_table, grantees);
     -- Who inserts into the queue takes a number for the item.

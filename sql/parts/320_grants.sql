@@ -54,6 +54,10 @@ begin
             (v.queue_schema, v.queue_failed_table),
             (v.queue_schema, '_vectorizer_lease_' || v.id),
             (d ->> 'target_schema', d ->> 'target_table')) s(schema, name)
+        where s.name is not null
+        union all
+        select format('grant update (%I) on %I.%I to %I', d ->> 'embedding_column', v.source_schema, v.source_table, worker)
+        where d ->> 'implementation' = 'column'
         union all
         select format('grant select, usage, update on sequence %I.%I to %I'
             , v.queue_schema, '_vectorizer_bell_' || v.id, worker)

@@ -18,9 +18,6 @@ begin
     if source is null then
         raise exception 'its source table is gone' using hint = 'Drop it with ai.drop_vectorizer.';
     end if;
-    if v.config #>> '{destination,implementation}' is distinct from 'table' then
-        raise exception 'its destination is not supported yet';
-    end if;
     -- The source first: the other order makes writers deadlock.
     execute format('lock table %s in share row exclusive mode', source);
     queue = format('%I.%I', v.queue_schema, v.queue_table);

@@ -1,14 +1,16 @@
 //! The statements: static ones here, those of a vectorizer planned in [`plan`] from the texts of
-//! `protocol` (what a worker runs) and `commands` (what an operator asks).
+//! `protocol` (what a worker runs), `column` (what is different where a column of the source holds the
+//! vectors) and `commands` (what an operator asks).
 //!
 //! Every statement is one transaction, every value a parameter, every column of an answer `text`.
 
+mod column;
 mod commands;
 mod plan;
 mod protocol;
 
 pub use plan::Plan;
-pub(crate) use plan::{KeyColumn, PlanInput, TemplateColumn, fill, qualified, quoted};
+pub(crate) use plan::{Destination, KeyColumn, PlanInput, TemplateColumn, fill, qualified, quoted};
 
 /// What every session of a worker pins, so that keys and values always read the same and no
 /// statement waits for long. Queue and store commit together, so `synchronous_commit = off` loses

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::{commands, protocol};
+use super::{column, commands, protocol};
 
 /// The planned statements of one vectorizer.
 #[derive(Debug, Eq, PartialEq)]
@@ -47,12 +47,21 @@ pub(crate) struct TemplateColumn {
     pub(crate) base_type: String,
 }
 
+/// Where the vectors go.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Destination<'a> {
+    /// A column of the source itself, with this name: one vector a row.
+    Column(&'a str),
+    /// The store with this schema and name.
+    Table(&'a str, &'a str),
+}
+
 /// What a plan is made from.
 #[derive(Clone, Debug)]
 pub(crate) struct PlanInput<'a> {
     pub(crate) vectorizer: i64,
     pub(crate) source: (&'a str, &'a str),
-    pub(crate) store: (&'a str, &'a str),
+    pub(crate) destination: Destination<'a>,
     pub(crate) queue_schema: &'a str,
     pub(crate) queue_table: &'a str,
     pub(crate) failed_table: &'a str,
@@ -71,6 +80,10 @@ impl Plan {
     pub(crate) fn new(input: &PlanInput<'_>) -> Self {
         let values = values(input);
         let fill = |template: &str| fill(template, &values);
+        let (commit, read, search) = match input.destination {
+            Destination::Column(_) => (column::COMMIT, column::READ, column::SEARCH),
+            Destination::Table(..) => (protocol::COMMIT, protocol::READ, commands::SEARCH),
+        };
         Self {
             vectorizer: input.vectorizer,
             key_columns: input.key.len(),
@@ -78,13 +91,13 @@ impl Plan {
             rows: input.rows,
             bell: fill(protocol::BELL),
             claim: fill(protocol::CLAIM),
-            commit: fill(protocol::COMMIT),
+            commit: fill(commit),
             extend: fill(protocol::EXTEND),
             fail: fill(protocol::FAIL),
-            read: fill(protocol::READ),
+            read: fill(read),
             release: fill(protocol::RELEASE),
             sample: fill(commands::SAMPLE),
-            search: fill(commands::SEARCH),
+            search: fill(search),
             size: fill(commands::SIZE),
             waiting: fill(protocol::WAITING),
         }
@@ -102,7 +115,10 @@ fn values(input: &PlanInput<'_>) -> BTreeMap<String, String> {
 
     set("id", input.vectorizer.to_string());
     set("source", qualified(input.source.0, input.source.1));
-    set("store", qualified(input.store.0, input.store.1));
+    match input.destination {
+        Destination::Column(name) => set("column", quoted(name)),
+        Destination::Table(schema, name) => set("store", qualified(schema, name)),
+    }
     set("queue", queue(input.queue_table));
     set("failed", queue(input.failed_table));
     set(
@@ -275,7 +291,7 @@ pub(crate) fn fill(template: &str, values: &BTreeMap<String, String>) -> String 
 mod tests {
     use super::*;
 
-    fn plan(name: &str) -> Plan {
+    fn plan(name: &str, destination: Destination<'_>) -> Plan {
         let column = TemplateColumn {
             name: name.to_owned(),
             base_type: "text".to_owned(),
@@ -288,7 +304,7 @@ mod tests {
         Plan::new(&PlanInput {
             vectorizer: 7,
             source: ("public", name),
-            store: ("public", "s"),
+            destination,
             queue_schema: "ai",
             queue_table: "_vectorizer_q_7",
             failed_table: "_vectorizer_q_failed_7",
@@ -304,27 +320,33 @@ mod tests {
 
     #[test]
     fn every_name_in_every_statement_is_filled_in() {
-        let plan = plan("id");
-        for sql in [
-            &plan.bell,
-            &plan.claim,
-            &plan.commit,
-            &plan.extend,
-            &plan.fail,
-            &plan.read,
-            &plan.release,
-            &plan.sample,
-            &plan.search,
-            &plan.size,
-            &plan.waiting,
-        ] {
+        let destinations = [Destination::Table("public", "s"), Destination::Column("v")];
+        let plans = destinations.map(|destination| plan("id", destination));
+        for sql in plans.iter().flat_map(|plan| {
+            [
+                &plan.bell,
+                &plan.claim,
+                &plan.commit,
+                &plan.extend,
+                &plan.fail,
+                &plan.read,
+                &plan.release,
+                &plan.sample,
+                &plan.search,
+                &plan.size,
+                &plan.waiting,
+            ]
+        }) {
             assert!(!sql.contains('{') && !sql.contains('}'), "{sql}");
         }
     }
 
     #[test]
     fn a_hostile_name_stays_a_name() {
-        let plan = plan("x\" {store} '; drop table y --");
+        let plan = plan(
+            "x\" {store} '; drop table y --",
+            Destination::Table("public", "s"),
+        );
         assert!(
             plan.read.contains("\"x\"\" {store} '; drop table y --\""),
             "{}",

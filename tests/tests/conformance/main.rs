@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails where it cannot go on")]
 
 mod changes;
+mod columns;
 mod deaths;
 mod drain;
 mod interface;
@@ -34,6 +35,10 @@ conformance! {
     changes::an_idle_worker_is_woken_by_a_change,
     changes::applications_in_strict_isolation_meet_no_failure,
     changes::truncate_empties_the_store,
+    columns::a_column_that_the_application_fills_is_left_alone,
+    columns::a_row_that_the_application_holds_is_written_later,
+    columns::a_trigger_on_the_source_makes_no_loop,
+    columns::vectors_in_a_column_follow_their_rows,
     deaths::a_killed_worker_loses_nothing,
     deaths::a_stopped_worker_says_goodbye_and_gives_back_what_it_holds,
     deaths::a_worker_survives_the_end_of_its_sessions,

@@ -1,0 +1,90 @@
+//! The statements that are different where a column of the source itself holds the vectors: one vector
+//! a row, of a text that is stored nowhere but in the row's own columns.
+//!
+//! So nothing tells whether a vector still belongs to its text, and a claimed row is always embedded.
+//! Worker and application write the same rows: source row and item are locked together, both
+//! skip-locked, and only rows of which both were got are written.
+
+/// As the protocol's `READ`, with nothing stored to compare with.
+pub(super) const READ: &str = "\
+with input as materialized (
+  select i.n, {i.keys typed}
+  from unnest({key params 2}) with ordinality as i({input keys}, n)
+), sized as materialized (
+  select i.*, {s.first} is not null as found,
+    sum(coalesce(octet_length({s.loading}), 0)) over (order by i.n)
+      - coalesce(octet_length({s.loading}), 0) as bytes_before
+  from input i left join {source} s on {s=i}
+)
+select z.n::text, z.found::text, {s.loading as text}{s.columns as text}, null::text
+from sized z left join {source} s on {s=z}
+where z.bytes_before < $1::bigint
+order by z.n";
+
+/// Parameters and answers as those of the protocol's `COMMIT`; a row has one chunk, whose vector is
+/// written, or none, and the column becomes null.
+///
+/// A row that has changed since it was read is not written: its vector would be another text's, and
+/// the item that is kept brings the right one. `ai.own_write` tells the source's triggers that this
+/// is no change to be queued, also where a trigger of the application sets another column.
+pub(super) const COMMIT: &str = "\
+with input as materialized (
+  select i.n, {i.keys typed}, i.generation, i.chunks, own.set
+  from unnest({key params 2}, ${generations}::bigint[], ${chunks}::bigint[])
+    with ordinality as i({input keys}, generation, chunks, n),
+    set_config('ai.own_write', 'on', true) as own(set)
+), live as materialized (
+  select i.n, q._generation = i.generation as same, true as found
+  from input i join {source} s on {s=i} join {queue} q on {q=i}
+  for no key update of s skip locked for update of q skip locked
+), gone as materialized (
+  select i.n, q._generation = i.generation as same, false as found
+  from input i join {queue} q on {q=i}
+  where not exists (select from {source} s where {s=i})
+  for update of q skip locked
+), held as materialized (
+  select i.n, m.same, m.found
+  from (select * from live union all select * from gone) m
+  join input i on i.n = m.n join {lease} l on {l=i}
+  where l._claim = $1::bigint
+  for update of l skip locked
+), piece as materialized (
+  select *
+  from unnest(${c.row}::bigint[], ${c.place}::bigint[], ${c.text}::text[], ${c.origin}::bigint[],
+    ${c.hash}::text[], ${c.vector}::bigint[]) as p(n, place, text, origin, hash, vector)
+), written as (
+  update {source} s
+  set {column} = (select (${vectors}::real[])[
+      p.vector * {dimensions} + 1:(p.vector + 1) * {dimensions}]::{vector}({dimensions})
+    from piece p where p.n = h.n and p.place = 0)
+  from held h join input i on i.n = h.n
+  where h.same and h.found and {s=i}
+    and (i.chunks > 0 or s.{column} is not null)
+), finished as (
+  delete from {queue} q using held h join input i on i.n = h.n
+  where h.same and {q=i}
+), mended as (
+  delete from {failed} f using held h join input i on i.n = h.n
+  where h.same and {f=i}
+), freed as (
+  delete from {lease} l using held h join input i on i.n = h.n
+  where {l=i}
+)
+select i.n::text, case
+    when h.n is null then case when exists (
+        select from {lease} l join {queue} q on {q=l} where {l=i} and l._claim = $1::bigint)
+      then 'busy' else 'lost' end
+    when h.same then 'done'
+    else 'changed'
+  end
+from input i left join held h on h.n = i.n
+order by i.n";
+
+/// As the commands' `SEARCH`; the text is the loaded one.
+pub(super) const SEARCH: &str = "\
+select {s.keys as text}, '0',
+  (s.{column} operator({vector schema}.<=>) $1::text::{vector})::text, {s.loading as text}
+from {source} s
+where s.{column} is not null
+order by s.{column} operator({vector schema}.<=>) $1::text::{vector}
+limit $2::bigint";
