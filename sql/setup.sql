@@ -745,6 +745,15 @@ return json_strip_nulls(json_build_object
 comment on function ai.embedding_sentence_transformers is
     'A model in the worker''s own process: a directory, or a name that the worker looks up in its --models-dir.';
 
+-- pgai's, which has fewer parameters: with both, a call would be ambiguous.
+do $$
+begin
+    if to_regprocedure('ai.embedding_voyageai(text, int, text, text)') is not null then
+        drop function ai.embedding_voyageai(text, int, text, text);
+    end if;
+end
+$$;
+
 create or replace function ai.embedding_voyageai
 ( model text
 , dimensions int
@@ -774,6 +783,29 @@ end
 $$;
 comment on function ai.embedding_voyageai is 'A model of Voyage AI.';
 
+create or replace function ai.embedding_litellm
+( model text
+, dimensions int
+, api_key_name text default null
+, extra_options jsonb default null
+) returns jsonb
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return json_strip_nulls(json_build_object
+    ( 'implementation', 'litellm'
+    , 'config_type', 'embedding'
+    , 'model', model
+    , 'dimensions', dimensions
+    , 'api_key_name', api_key_name
+    , 'extra_options', extra_options
+    ))::jsonb;
+end
+$$;
+comment on function ai.embedding_litellm is
+    'A model that the Python library LiteLLM reaches. Workers reach it through a LiteLLM proxy only: ai.embedding_openai.';
+
 create or replace function ai._validate_embedding(config jsonb) returns void
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
@@ -787,6 +819,11 @@ begin
     end if;
     if config ->> 'implementation' is null then
         raise exception 'embedding implementation not specified';
+    end if;
+    if config ->> 'implementation' = 'litellm' then
+        raise exception 'ai.embedding_litellm is not supported'
+            using errcode = 'feature_not_supported',
+                  hint = 'LiteLLM is a Python library. Run its proxy, and use ai.embedding_openai with the proxy''s base_url.';
     end if;
     if config ->> 'implementation' not in ('openai', 'ollama', 'sentence_transformers', 'voyageai') then
         raise exception 'invalid embedding implementation: "%"', config ->> 'implementation'
@@ -823,7 +860,8 @@ begin
 end
 $$;
 -- Indexing and scheduling: when pgai built vector indexes and ran its jobs.
--- Both need a scheduler; without one the only choice is none, which is also the default.
+-- Both need pgai's jobs in TimescaleDB, which these workers do without: create_vectorizer refuses them with pgai's
+-- messages, and none is the default. An index is made with create index concurrently, when the table is filled.
 
 create or replace function ai.indexing_none() returns jsonb
 language sql immutable
@@ -845,6 +883,105 @@ language sql immutable
 return jsonb_build_object('implementation', 'default', 'config_type', 'scheduling');
 comment on function ai.scheduling_default is 'What the setting ai.scheduling_default says; nothing means none.';
 
+create or replace function ai.indexing_diskann
+( min_rows int default 100000
+, storage_layout text default null
+, num_neighbors int default null
+, search_list_size int default null
+, max_alpha float8 default null
+, num_dimensions int default null
+, num_bits_per_dimension int default null
+, create_when_queue_empty boolean default true
+) returns jsonb
+language sql immutable
+return json_strip_nulls(json_build_object
+( 'implementation', 'diskann'
+, 'config_type', 'indexing'
+, 'min_rows', min_rows
+, 'storage_layout', storage_layout
+, 'num_neighbors', num_neighbors
+, 'search_list_size', search_list_size
+, 'max_alpha', max_alpha
+, 'num_dimensions', num_dimensions
+, 'num_bits_per_dimension', num_bits_per_dimension
+, 'create_when_queue_empty', create_when_queue_empty
+))::jsonb;
+comment on function ai.indexing_diskann is 'An index of the extension vectorscale, made by a job of pgai''s.';
+
+create or replace function ai.indexing_hnsw
+( min_rows int default 100000
+, opclass text default 'vector_cosine_ops'
+, m int default null
+, ef_construction int default null
+, create_when_queue_empty boolean default true
+) returns jsonb
+language sql immutable
+return json_strip_nulls(json_build_object
+( 'implementation', 'hnsw'
+, 'config_type', 'indexing'
+, 'min_rows', min_rows
+, 'opclass', opclass
+, 'm', m
+, 'ef_construction', ef_construction
+, 'create_when_queue_empty', create_when_queue_empty
+))::jsonb;
+comment on function ai.indexing_hnsw is 'An HNSW index of pgvector, made by a job of pgai''s.';
+
+create or replace function ai.scheduling_timescaledb
+( schedule_interval interval default '5 minutes'
+, initial_start timestamptz default null
+, fixed_schedule boolean default null
+, timezone text default null
+) returns jsonb
+language sql immutable
+return json_strip_nulls(json_build_object
+( 'implementation', 'timescaledb'
+, 'config_type', 'scheduling'
+, 'schedule_interval', schedule_interval
+, 'initial_start', initial_start
+, 'fixed_schedule', fixed_schedule
+, 'timezone', timezone
+))::jsonb;
+comment on function ai.scheduling_timescaledb is 'A job of TimescaleDB, as pgai''s extension ran it.';
+
+create or replace function ai._resolve_indexing_default() returns jsonb
+language sql volatile
+return case current_setting('ai.indexing_default', true)
+    when 'indexing_diskann' then ai.indexing_diskann()
+    when 'indexing_hnsw' then ai.indexing_hnsw()
+    else ai.indexing_none() end;
+
+create or replace function ai._resolve_scheduling_default() returns jsonb
+language sql volatile
+return case current_setting('ai.scheduling_default', true)
+    when 'scheduling_timescaledb' then ai.scheduling_timescaledb()
+    else ai.scheduling_none() end;
+
+create or replace function ai._validate_indexing_diskann(config jsonb) returns void
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if config ->> 'storage_layout' not in ('memory_optimized', 'plain') then
+        raise exception 'invalid storage_layout';
+    end if;
+end
+$$;
+
+-- (vector_l2_ops is one that pgai refused by mistake.)
+create or replace function ai._validate_indexing_hnsw(config jsonb) returns void
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if coalesce(config ->> 'opclass', '')
+        not in ('vector_ip_ops', 'vector_cosine_ops', 'vector_l1_ops', 'vector_l2_ops')
+    then
+        raise exception 'invalid opclass';
+    end if;
+end
+$$;
+
 create or replace function ai._validate_indexing(config jsonb) returns void
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
@@ -856,13 +993,16 @@ begin
     if config ->> 'config_type' is distinct from 'indexing' then
         raise exception 'invalid config_type for indexing config';
     end if;
-    if config ->> 'implementation' is null then
-        raise exception 'indexing implementation not specified';
-    end if;
-    if config ->> 'implementation' <> 'none' then
-        raise exception 'invalid indexing implementation: "%"', config ->> 'implementation'
-            using hint = 'Use ai.indexing_none(), and create index yourself when the table is filled.';
-    end if;
+    case config ->> 'implementation'
+        when 'none' then null;
+        when 'diskann' then perform ai._validate_indexing_diskann(config);
+        when 'hnsw' then perform ai._validate_indexing_hnsw(config);
+        else
+            if config ->> 'implementation' is null then
+                raise exception 'indexing implementation not specified';
+            end if;
+            raise exception 'invalid indexing implementation: "%"', config ->> 'implementation';
+    end case;
 end
 $$;
 
@@ -880,9 +1020,25 @@ begin
     if config ->> 'implementation' is null then
         raise exception 'scheduling implementation not specified';
     end if;
-    if config ->> 'implementation' <> 'none' then
-        raise exception 'unrecognized scheduling implementation: "%"', config ->> 'implementation'
-            using hint = 'Use ai.scheduling_none(): a worker runs the vectorizer.';
+    if config ->> 'implementation' not in ('none', 'timescaledb') then
+        raise exception 'unrecognized scheduling implementation: "%"', config ->> 'implementation';
+    end if;
+end
+$$;
+
+-- What only pgai's jobs could do, with pgai's messages.
+create or replace function ai._validate_jobs(scheduling jsonb, indexing jsonb) returns void
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if scheduling ->> 'implementation' = 'none' and indexing ->> 'implementation' <> 'none' then
+        raise exception 'automatic indexing is not supported without scheduling. set indexing=>ai.indexing_none() when scheduling=>ai.scheduling_none()'
+            using hint = 'When the table is filled: create index concurrently on <store> using hnsw (embedding vector_cosine_ops)';
+    end if;
+    if scheduling ->> 'implementation' = 'timescaledb' then
+        raise exception 'ai extension not found but it is needed for timescaledb scheduling.'
+            using hint = 'A worker needs no schedule: use ai.scheduling_none().';
     end if;
 end
 $$;
@@ -1713,15 +1869,16 @@ begin
     perform ai._validate_embedding(embedding);
     perform ai._validate_chunking(chunking);
     if indexing ->> 'implementation' = 'default' then
-        indexing = ai.indexing_none();
+        indexing = ai._resolve_indexing_default();
     end if;
     perform ai._validate_indexing(indexing);
     perform ai._validate_formatting(formatting, source_schema, source_name);
     if scheduling ->> 'implementation' = 'default' then
-        scheduling = ai.scheduling_none();
+        scheduling = ai._resolve_scheduling_default();
     end if;
     perform ai._validate_scheduling(scheduling);
     perform ai._validate_processing(processing);
+    perform ai._validate_jobs(scheduling, indexing);
     perform ai._validate_supported(loading, parsing, source_schema, source_name);
     perform ai._validate_source_names(source, destination);
 
@@ -2181,13 +2338,14 @@ declare
     written jsonb;
 begin
     if indexing ->> 'implementation' = 'default' then
-        indexing = ai.indexing_none();
+        indexing = ai._resolve_indexing_default();
     end if;
     perform ai._validate_indexing(indexing);
     if scheduling ->> 'implementation' = 'default' then
-        scheduling = ai.scheduling_none();
+        scheduling = ai._resolve_scheduling_default();
     end if;
     perform ai._validate_scheduling(scheduling);
+    perform ai._validate_jobs(scheduling, indexing);
     update ai.vectorizer v
     set config = v.config || jsonb_build_object('scheduling', scheduling, 'indexing', indexing)
     where v.id = vectorizer_id
@@ -2211,6 +2369,136 @@ begin
 end
 $$;
 comment on function ai.execute_vectorizer is 'Asks the workers to look at the vectorizer''s queue now.';
+-- ai.vectorizer_embed: pgai's function that embeds a text inside a query. It asked the provider from within the
+-- database, through the extension ai; these workers have no part there. So it exists, and says what to use.
+
+do $$
+declare
+    vector_type text = (
+        select format('%I.vector', n.nspname)
+        from pg_extension e join pg_namespace n on n.oid = e.extnamespace
+        where e.extname = 'vector');
+    arguments text;
+begin
+    foreach arguments in array array
+        ['embedding_config jsonb', 'vectorizer_id int', 'name text']
+    loop
+        execute format
+        ( 'create or replace function ai.vectorizer_embed(%s, input_text text, input_type text default null) '
+          'returns %s language plpgsql %s set search_path = pg_catalog, pg_temp as %L'
+        , arguments
+        , vector_type
+        , case when starts_with(arguments, 'embedding_config') then 'immutable' else 'stable' end
+        , 'begin
+    raise exception ''ai.vectorizer_embed needs the extension ai, which this installation does without''
+        using errcode = ''feature_not_supported'',
+              hint = ''Embed the text in the application with the same model, or ask: worker search NAME "words" --json'';
+end'
+        );
+    end loop;
+end
+$$;
+comment on function ai.vectorizer_embed(jsonb, text, text) is 'Needs pgai''s extension: says what to use in its place.';
+comment on function ai.vectorizer_embed(int, text, text) is 'The same, by id.';
+comment on function ai.vectorizer_embed(text, text, text) is 'The same, by name.';
+-- Vector indexes, as pgai's job made them: whether a vectorizer has one, whether it should, and making it.
+-- They lock the table while they are made; create index concurrently, which no function can run, does not.
+
+create or replace function ai._vectorizer_vector_index_exists
+( target_schema name
+, target_table name
+, indexing jsonb
+, column_name name default 'embedding'
+) returns boolean
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if coalesce(indexing ->> 'implementation', '') not in ('diskann', 'hnsw') then
+        raise exception 'unrecognized index implementation: %', indexing ->> 'implementation';
+    end if;
+    return exists (
+        select
+        from pg_index x
+        join pg_class c on c.oid = x.indexrelid
+        join pg_am m on m.oid = c.relam
+        join pg_attribute a on a.attrelid = x.indrelid and a.attnum = x.indkey[0]
+        where x.indrelid = to_regclass(format('%I.%I', target_schema, target_table))
+        and a.attname = column_name
+        and m.amname = indexing ->> 'implementation');
+end
+$$;
+
+create or replace function ai._vectorizer_should_create_vector_index(vectorizer ai.vectorizer) returns boolean
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    indexing jsonb = vectorizer.config -> 'indexing';
+    destination jsonb = vectorizer.config -> 'destination';
+    is_column boolean = destination ->> 'implementation' = 'column';
+    target_schema name = case when is_column then vectorizer.source_schema else (destination ->> 'target_schema')::name end;
+    target_table name = case when is_column then vectorizer.source_table else (destination ->> 'target_table')::name end;
+    target_column name = case when is_column then (destination ->> 'embedding_column')::name else 'embedding' end;
+    min_rows bigint = coalesce((indexing ->> 'min_rows')::bigint, 0);
+    counted bigint;
+begin
+    if coalesce(indexing ->> 'implementation', 'none') = 'none'
+        or ai._vectorizer_vector_index_exists(target_schema, target_table, indexing, target_column)
+    then
+        return false;
+    end if;
+    if coalesce((indexing ->> 'create_when_queue_empty')::boolean, true) then
+        execute format('select count(*) from (select from %I.%I limit 1) q', vectorizer.queue_schema, vectorizer.queue_table)
+        into counted;
+        if counted > 0 then
+            raise notice 'queue for %.% is not empty. skipping vector index creation', target_schema, target_table;
+            return false;
+        end if;
+    end if;
+    execute format('select count(*) from (select from %I.%I where %I is not null limit %s) t'
+        , target_schema, target_table, target_column, min_rows)
+    into counted;
+    return counted >= min_rows;
+end
+$$;
+
+create or replace function ai._vectorizer_create_vector_index
+( target_schema name
+, target_table name
+, indexing jsonb
+, column_name name default 'embedding'
+) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    target regclass = format('%I.%I', target_schema, target_table)::regclass;
+    options text;
+    vector_schema name = (
+        select n.nspname from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extname = 'vector');
+begin
+    if not pg_try_advisory_xact_lock(1982010642, target::oid::int) then
+        raise warning 'another process is already building a vector index on %.%', target_schema, target_table;
+        return;
+    end if;
+    if ai._vectorizer_vector_index_exists(target_schema, target_table, indexing, column_name) then
+        raise notice 'the vector index on %.% already exists', target_schema, target_table;
+        return;
+    end if;
+    select string_agg(format('%I = %L', o.key, o.value), ', ' order by o.key) into options
+    from jsonb_each_text(indexing) o
+    where o.key in ('m', 'ef_construction', 'storage_layout', 'num_neighbors', 'search_list_size', 'max_alpha'
+        , 'num_dimensions', 'num_bits_per_dimension');
+    execute format('create index on %s using %I (%I %s) %s'
+        , target
+        , indexing ->> 'implementation'
+        , column_name
+        , case indexing ->> 'implementation' when 'hnsw' then
+            format('%I.%I', vector_schema, coalesce(indexing ->> 'opclass', 'vector_cosine_ops')) else '' end
+        , coalesce('with (' || options || ')', ''));
+end
+$$;
 -- Vectorizers that Python pgai created get the queue protocol of this version; stores, pending work and failed
 -- rows stay. One that cannot be upgraded is recorded with the reason, and the others go on.
 

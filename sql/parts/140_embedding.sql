@@ -53,6 +53,15 @@ return json_strip_nulls(json_build_object
 comment on function ai.embedding_sentence_transformers is
     'A model in the worker''s own process: a directory, or a name that the worker looks up in its --models-dir.';
 
+-- pgai's, which has fewer parameters: with both, a call would be ambiguous.
+do $$
+begin
+    if to_regprocedure('ai.embedding_voyageai(text, int, text, text)') is not null then
+        drop function ai.embedding_voyageai(text, int, text, text);
+    end if;
+end
+$$;
+
 create or replace function ai.embedding_voyageai
 ( model text
 , dimensions int
@@ -82,6 +91,29 @@ end
 $$;
 comment on function ai.embedding_voyageai is 'A model of Voyage AI.';
 
+create or replace function ai.embedding_litellm
+( model text
+, dimensions int
+, api_key_name text default null
+, extra_options jsonb default null
+) returns jsonb
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return json_strip_nulls(json_build_object
+    ( 'implementation', 'litellm'
+    , 'config_type', 'embedding'
+    , 'model', model
+    , 'dimensions', dimensions
+    , 'api_key_name', api_key_name
+    , 'extra_options', extra_options
+    ))::jsonb;
+end
+$$;
+comment on function ai.embedding_litellm is
+    'A model that the Python library LiteLLM reaches. Workers reach it through a LiteLLM proxy only: ai.embedding_openai.';
+
 create or replace function ai._validate_embedding(config jsonb) returns void
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
@@ -95,6 +127,11 @@ begin
     end if;
     if config ->> 'implementation' is null then
         raise exception 'embedding implementation not specified';
+    end if;
+    if config ->> 'implementation' = 'litellm' then
+        raise exception 'ai.embedding_litellm is not supported'
+            using errcode = 'feature_not_supported',
+                  hint = 'LiteLLM is a Python library. Run its proxy, and use ai.embedding_openai with the proxy''s base_url.';
     end if;
     if config ->> 'implementation' not in ('openai', 'ollama', 'sentence_transformers', 'voyageai') then
         raise exception 'invalid embedding implementation: "%"', config ->> 'implementation'

@@ -1,5 +1,6 @@
 -- Indexing and scheduling: when pgai built vector indexes and ran its jobs.
--- Both need a scheduler; without one the only choice is none, which is also the default.
+-- Both need pgai's jobs in TimescaleDB, which these workers do without: create_vectorizer refuses them with pgai's
+-- messages, and none is the default. An index is made with create index concurrently, when the table is filled.
 
 create or replace function ai.indexing_none() returns jsonb
 language sql immutable
@@ -21,6 +22,105 @@ language sql immutable
 return jsonb_build_object('implementation', 'default', 'config_type', 'scheduling');
 comment on function ai.scheduling_default is 'What the setting ai.scheduling_default says; nothing means none.';
 
+create or replace function ai.indexing_diskann
+( min_rows int default 100000
+, storage_layout text default null
+, num_neighbors int default null
+, search_list_size int default null
+, max_alpha float8 default null
+, num_dimensions int default null
+, num_bits_per_dimension int default null
+, create_when_queue_empty boolean default true
+) returns jsonb
+language sql immutable
+return json_strip_nulls(json_build_object
+( 'implementation', 'diskann'
+, 'config_type', 'indexing'
+, 'min_rows', min_rows
+, 'storage_layout', storage_layout
+, 'num_neighbors', num_neighbors
+, 'search_list_size', search_list_size
+, 'max_alpha', max_alpha
+, 'num_dimensions', num_dimensions
+, 'num_bits_per_dimension', num_bits_per_dimension
+, 'create_when_queue_empty', create_when_queue_empty
+))::jsonb;
+comment on function ai.indexing_diskann is 'An index of the extension vectorscale, made by a job of pgai''s.';
+
+create or replace function ai.indexing_hnsw
+( min_rows int default 100000
+, opclass text default 'vector_cosine_ops'
+, m int default null
+, ef_construction int default null
+, create_when_queue_empty boolean default true
+) returns jsonb
+language sql immutable
+return json_strip_nulls(json_build_object
+( 'implementation', 'hnsw'
+, 'config_type', 'indexing'
+, 'min_rows', min_rows
+, 'opclass', opclass
+, 'm', m
+, 'ef_construction', ef_construction
+, 'create_when_queue_empty', create_when_queue_empty
+))::jsonb;
+comment on function ai.indexing_hnsw is 'An HNSW index of pgvector, made by a job of pgai''s.';
+
+create or replace function ai.scheduling_timescaledb
+( schedule_interval interval default '5 minutes'
+, initial_start timestamptz default null
+, fixed_schedule boolean default null
+, timezone text default null
+) returns jsonb
+language sql immutable
+return json_strip_nulls(json_build_object
+( 'implementation', 'timescaledb'
+, 'config_type', 'scheduling'
+, 'schedule_interval', schedule_interval
+, 'initial_start', initial_start
+, 'fixed_schedule', fixed_schedule
+, 'timezone', timezone
+))::jsonb;
+comment on function ai.scheduling_timescaledb is 'A job of TimescaleDB, as pgai''s extension ran it.';
+
+create or replace function ai._resolve_indexing_default() returns jsonb
+language sql volatile
+return case current_setting('ai.indexing_default', true)
+    when 'indexing_diskann' then ai.indexing_diskann()
+    when 'indexing_hnsw' then ai.indexing_hnsw()
+    else ai.indexing_none() end;
+
+create or replace function ai._resolve_scheduling_default() returns jsonb
+language sql volatile
+return case current_setting('ai.scheduling_default', true)
+    when 'scheduling_timescaledb' then ai.scheduling_timescaledb()
+    else ai.scheduling_none() end;
+
+create or replace function ai._validate_indexing_diskann(config jsonb) returns void
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if config ->> 'storage_layout' not in ('memory_optimized', 'plain') then
+        raise exception 'invalid storage_layout';
+    end if;
+end
+$$;
+
+-- (vector_l2_ops is one that pgai refused by mistake.)
+create or replace function ai._validate_indexing_hnsw(config jsonb) returns void
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if coalesce(config ->> 'opclass', '')
+        not in ('vector_ip_ops', 'vector_cosine_ops', 'vector_l1_ops', 'vector_l2_ops')
+    then
+        raise exception 'invalid opclass';
+    end if;
+end
+$$;
+
 create or replace function ai._validate_indexing(config jsonb) returns void
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
@@ -32,13 +132,16 @@ begin
     if config ->> 'config_type' is distinct from 'indexing' then
         raise exception 'invalid config_type for indexing config';
     end if;
-    if config ->> 'implementation' is null then
-        raise exception 'indexing implementation not specified';
-    end if;
-    if config ->> 'implementation' <> 'none' then
-        raise exception 'invalid indexing implementation: "%"', config ->> 'implementation'
-            using hint = 'Use ai.indexing_none(), and create index yourself when the table is filled.';
-    end if;
+    case config ->> 'implementation'
+        when 'none' then null;
+        when 'diskann' then perform ai._validate_indexing_diskann(config);
+        when 'hnsw' then perform ai._validate_indexing_hnsw(config);
+        else
+            if config ->> 'implementation' is null then
+                raise exception 'indexing implementation not specified';
+            end if;
+            raise exception 'invalid indexing implementation: "%"', config ->> 'implementation';
+    end case;
 end
 $$;
 
@@ -56,9 +159,25 @@ begin
     if config ->> 'implementation' is null then
         raise exception 'scheduling implementation not specified';
     end if;
-    if config ->> 'implementation' <> 'none' then
-        raise exception 'unrecognized scheduling implementation: "%"', config ->> 'implementation'
-            using hint = 'Use ai.scheduling_none(): a worker runs the vectorizer.';
+    if config ->> 'implementation' not in ('none', 'timescaledb') then
+        raise exception 'unrecognized scheduling implementation: "%"', config ->> 'implementation';
+    end if;
+end
+$$;
+
+-- What only pgai's jobs could do, with pgai's messages.
+create or replace function ai._validate_jobs(scheduling jsonb, indexing jsonb) returns void
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if scheduling ->> 'implementation' = 'none' and indexing ->> 'implementation' <> 'none' then
+        raise exception 'automatic indexing is not supported without scheduling. set indexing=>ai.indexing_none() when scheduling=>ai.scheduling_none()'
+            using hint = 'When the table is filled: create index concurrently on <store> using hnsw (embedding vector_cosine_ops)';
+    end if;
+    if scheduling ->> 'implementation' = 'timescaledb' then
+        raise exception 'ai extension not found but it is needed for timescaledb scheduling.'
+            using hint = 'A worker needs no schedule: use ai.scheduling_none().';
     end if;
 end
 $$;

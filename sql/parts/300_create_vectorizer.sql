@@ -96,15 +96,16 @@ begin
     perform ai._validate_embedding(embedding);
     perform ai._validate_chunking(chunking);
     if indexing ->> 'implementation' = 'default' then
-        indexing = ai.indexing_none();
+        indexing = ai._resolve_indexing_default();
     end if;
     perform ai._validate_indexing(indexing);
     perform ai._validate_formatting(formatting, source_schema, source_name);
     if scheduling ->> 'implementation' = 'default' then
-        scheduling = ai.scheduling_none();
+        scheduling = ai._resolve_scheduling_default();
     end if;
     perform ai._validate_scheduling(scheduling);
     perform ai._validate_processing(processing);
+    perform ai._validate_jobs(scheduling, indexing);
     perform ai._validate_supported(loading, parsing, source_schema, source_name);
     perform ai._validate_source_names(source, destination);
 

@@ -13,13 +13,14 @@ declare
     written jsonb;
 begin
     if indexing ->> 'implementation' = 'default' then
-        indexing = ai.indexing_none();
+        indexing = ai._resolve_indexing_default();
     end if;
     perform ai._validate_indexing(indexing);
     if scheduling ->> 'implementation' = 'default' then
-        scheduling = ai.scheduling_none();
+        scheduling = ai._resolve_scheduling_default();
     end if;
     perform ai._validate_scheduling(scheduling);
+    perform ai._validate_jobs(scheduling, indexing);
     update ai.vectorizer v
     set config = v.config || jsonb_build_object('scheduling', scheduling, 'indexing', indexing)
     where v.id = vectorizer_id

@@ -64,6 +64,18 @@ pub fn with(packages: &[&str]) -> Result<PathBuf> {
     Ok(python)
 }
 
+/// What the real `pgai.install()` of a version sends to a database with pgvector in schema `public`.
+///
+/// # Errors
+/// If the package cannot be fetched.
+pub fn pgai_sql(version: &str) -> Result<String> {
+    let package = unpacked(&format!("pgai=={version}"))?;
+    let script = fs::read_to_string(package.join("pgai/data/ai.sql")).context("reading ai.sql")?;
+    Ok(script
+        .replace("@extschema:vector@", "public")
+        .replace("__version__", version))
+}
+
 /// The files of a wheel from PyPI, `name==version`, without what it needs.
 ///
 /// # Errors

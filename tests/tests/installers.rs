@@ -268,24 +268,20 @@ fn it_installs_in_a_database_of_another_encoding() {
 }
 
 /// The SQL of the real Python package, as `pgai.install()` runs it.
-fn script_of_pgai(version: &str) -> String {
-    let package = python::unpacked(&format!("pgai=={version}")).unwrap();
-    let script = fs::read_to_string(package.join("pgai/data/ai.sql")).unwrap();
-    script
-        .replace("@extschema:vector@", "public")
-        .replace("__version__", version)
-}
-
 #[test]
 fn a_leftover_install_of_the_newest_pgai_does_nothing_over_an_older_one_that_was_upgraded() {
     let database = Server::shared().database();
     let mut client = database.client();
     client.batch_execute("create extension vector").unwrap();
-    client.batch_execute(&script_of_pgai("0.11.3")).unwrap();
+    client
+        .batch_execute(&python::pgai_sql("0.11.3").unwrap())
+        .unwrap();
     database.install();
     let before = database.fingerprint();
     // pgai.install() takes this SQLSTATE for "already done".
-    let error = client.batch_execute(&script_of_pgai("0.12.1")).unwrap_err();
+    let error = client
+        .batch_execute(&python::pgai_sql("0.12.1").unwrap())
+        .unwrap_err();
     assert_eq!(error.code().unwrap().code(), "42710", "{error:?}");
     assert_eq!(database.fingerprint(), before);
 }

@@ -341,11 +341,7 @@ fn no_notification_where_transactions_are_prepared() {
 
 /// Installs the SQL of the real Python package, as `pgai.install()` does.
 fn install_python_pgai(client: &mut Client, version: &str) {
-    let package = tests::python::unpacked(&format!("pgai=={version}")).unwrap();
-    let script = fs::read_to_string(package.join("pgai/data/ai.sql")).unwrap();
-    let script = script
-        .replace("@extschema:vector@", "public")
-        .replace("__version__", version);
+    let script = tests::python::pgai_sql(version).unwrap();
     client
         .batch_execute("create extension if not exists vector")
         .unwrap();
@@ -430,11 +426,7 @@ fn an_older_python_pgai_is_named_with_what_to_do() {
 #[test]
 fn a_leftover_install_of_python_pgai_changes_nothing() {
     let (_database, mut client) = installed();
-    let package = tests::python::unpacked("pgai==0.12.1").unwrap();
-    let script = fs::read_to_string(package.join("pgai/data/ai.sql")).unwrap();
-    let script = script
-        .replace("@extschema:vector@", "public")
-        .replace("__version__", "0.12.1");
+    let script = tests::python::pgai_sql("0.12.1").unwrap();
     // pgai.install() takes this SQLSTATE for "already done".
     let (_, code) = refusal(&mut client, &script);
     assert_eq!(code, "42710");
