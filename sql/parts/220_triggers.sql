@@ -17,12 +17,15 @@ end;
 
 -- The body of a trigger function: queue, clean, wake. `cleanup` may be null. Where the worker writes to the source
 -- itself (`heeds_own`: the column destination), what it writes is no change, whatever other triggers make of it.
+-- Columns are named: where one of `keys` is gone or has another name now, the application's write goes on all the
+-- same, unqueued (a worker records what to do).
 create or replace function ai._vectorizer_trigger_body
 ( vectorizer_id int
 , enqueue text
 , cleanup text
 , bell text
-, heeds_own boolean default false
+, keys name[]
+, heeds_own boolean
 ) returns text
 language sql immutable
 return format
@@ -32,6 +35,11 @@ declare
     is_strict boolean = current_setting('transaction_isolation') in ('repeatable read', 'serializable');
 begin
     %5$s
+    if (select count(*) from pg_attribute a where a.attrelid = tg_relid and a.attname = any (%6$L)) < %7$s then
+        raise warning 'changes of %% are not embedded: its key column was renamed or dropped', tg_relid::regclass
+            using hint = 'Rename it back, or drop the vectorizer %4$s with ai.drop_vectorizer and create it anew.';
+        return null;
+    end if;
     if is_strict then
         for attempt in 1..10 loop
             begin
@@ -53,13 +61,14 @@ begin
         and (select b.last_value from %3$s b) < extract(epoch from clock_timestamp()) * 1000
         and current_setting('max_prepared_transactions') = '0'
     then
-        perform pg_notify('ai_vectorizer', %4$L);
+        perform pg_notify('ai_vectorizer', '%4$s');
     end if;
     return null;
 end
 $body$
 , enqueue, coalesce(cleanup || ';', ''), bell, vectorizer_id::text
 , case when heeds_own then 'if current_setting(''ai.own_write'', true) = ''on'' then return null; end if;' else '' end
+, keys, cardinality(keys)
 );
 
 -- Creates one trigger function that nobody may call.
@@ -156,10 +165,14 @@ declare
         select case when x.indimmediate then '' else 'distinct ' end
         from pg_index x where x.indrelid = source and x.indisprimary);
     -- Where one of the tables has been renamed or dropped, the application's write goes on: workers clean later.
-    both_there text = format('to_regclass(%L) is not null and to_regclass(%L) is not null', source, store);
+    -- (Another table may have the old name by now. Triggers on rows may run on a partition, which has its own.)
+    both_there text = format('to_regclass(%L) %s and to_regclass(%L) is not null'
+        , source, case when per_row then 'is not null' else '= tg_relid' end, store);
     orphans text = format
     ( 'delete from %s s using %s where %s and not exists (select from %s t where %s)'
     , store, old_set, ai._vectorizer_key_equals(source, 's', 'o'), source, ai._vectorizer_key_equals(source, 't', 'o'));
+    keys name[] = (select array_agg(k.name::name order by k.pknum) from ai._vectorizer_key(source) k);
+    enqueue text;
     event text;
     suffix text;
     partition regclass;
@@ -184,12 +197,11 @@ begin
             when 'update' then
                 -- One pass over both images: a row whose key changed stands on one side only.
                 selects = format
-                ( 'select %1$s%2$s from %3$s full join %4$s on %5$s where n.%6$I is null or o.%6$I is null or %7$s'
+                ( 'select %s%s from %s full join %s on %s'
                 , distinctly
                 , (select string_agg(format('coalesce(n.%1$I, o.%1$I)', k.name), ', ' order by k.pknum)
                    from ai._vectorizer_key(source) k)
-                , old_set, new_set, same_key
-                , (select k.name from ai._vectorizer_key(source) k where k.pknum = 1), changed);
+                , old_set, new_set, same_key);
                 -- The search for changed keys joins whole tables, the cleaning looks up single keys: each has
                 -- the plans it needs, and the function's own settings end with it.
                 cleanup = case when store is not null then format
@@ -201,10 +213,21 @@ begin
                 settings = format('set enable_nestloop = %s set enable_hashjoin = on set enable_mergejoin = on '
                     'set enable_seqscan = on', case when per_row then 'on' else 'off' end);
         end case;
+        enqueue = ai._vectorizer_enqueue_sql(source, queue, selects);
+        if event = 'update' then
+            -- Where a watched column has another name now, nobody knows what changed: all rows are queued.
+            enqueue = format
+            ( 'if (select count(*) from pg_attribute a where a.attrelid = tg_relid and a.attname = any (%L)) = %s then '
+              '%s; else %s; end if'
+            , watched
+            , (select count(distinct w.name) from unnest(watched) w(name))
+            , ai._vectorizer_enqueue_sql(source, queue, format('%s where n.%I is null or o.%2$I is null or %3$s'
+                , selects, keys[1], changed))
+            , enqueue);
+        end if;
         perform ai._vectorizer_create_trigger_function
         ( function_name
-        , ai._vectorizer_trigger_body
-            (vectorizer_id, ai._vectorizer_enqueue_sql(source, queue, selects), cleanup, bell, store is null)
+        , ai._vectorizer_trigger_body(vectorizer_id, enqueue, cleanup, bell, keys, store is null)
         , settings
         );
         execute format
@@ -253,7 +276,7 @@ begin
         , format('if %s then %s; end if', both_there, ai._vectorizer_enqueue_sql(source, queue, selects))
         , format('if %s then delete from %s s where not exists (select from %s t where %s); end if'
             , both_there, store, source, ai._vectorizer_key_equals(source, 't', 's'))
-        , bell)
+        , bell, keys, false)
     , ''
     );
     for partition in select p.relid from pg_partition_tree(source) p where p.level > 0 loop
