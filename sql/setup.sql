@@ -1642,6 +1642,19 @@ begin
 end
 $$;
 
+-- What the triggers of this version are made by: setup.sql replaces those that were made by something else.
+create or replace function ai._vectorizer_trigger_version() returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+begin atomic
+    select md5(string_agg(pg_get_functiondef(p.oid), '' order by p.proname))
+    from pg_proc p
+    where p.pronamespace = 'ai'::regnamespace
+    and p.proname in
+        ( '_vectorizer_create_triggers', '_vectorizer_create_trigger_function', '_vectorizer_trigger_body'
+        , '_vectorizer_enqueue_sql', '_vectorizer_changed_sql', '_vectorizer_per_row');
+end;
+
 create or replace function ai._vectorizer_create_triggers
 ( source regclass
 , vectorizer_id int
@@ -1752,6 +1765,9 @@ begin
             execute format('alter table %s enable always trigger %I', source, trigger_name || suffix);
         end if;
     end loop;
+
+    execute format('comment on function %I.%I() is %L', queue_schema, trigger_name
+        , 'triggers ' || ai._vectorizer_trigger_version());
 
     function_name = format('%I.%I', queue_schema, trigger_name || '_truncate');
     perform ai._vectorizer_create_trigger_function
@@ -2523,7 +2539,8 @@ begin
 end
 $$;
 -- Vectorizers that Python pgai created get the queue protocol of this version; stores, pending work and failed
--- rows stay. One that cannot be upgraded is recorded with the reason, and the others go on.
+-- rows stay. Those of an older version of ours get its triggers. One that cannot be upgraded is recorded with the
+-- reason, and the others go on.
 
 create or replace function ai._vectorizer_upgrade(vectorizer_id int) returns void
 language plpgsql volatile
@@ -2575,18 +2592,55 @@ begin
 end
 $$;
 
+-- Replaces the triggers of a vectorizer. (Its columns may have other names by now: then they stay as they are.)
+create or replace function ai._vectorizer_renew_triggers(vectorizer_id int) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v ai.vectorizer;
+    source regclass;
+    watched name[];
+begin
+    select x.* into strict v from ai.vectorizer x where x.id = vectorizer_id;
+    source = to_regclass(format('%I.%I', v.source_schema, v.source_table));
+    watched = ai._formatting_columns(v.config -> 'formatting') || (v.config #>> '{loading,column_name}')::name;
+    if source is null
+        or exists (
+            select from unnest(watched) w(name)
+            where not exists (select from pg_attribute a where a.attrelid = source and a.attname = w.name))
+        or (select jsonb_agg(k ->> 'attname') from jsonb_array_elements(v.source_pk) k)
+            is distinct from (select jsonb_agg(k.name order by k.pknum) from ai._vectorizer_key(source) k)
+    then
+        return;
+    end if;
+    execute format('lock table %s in share row exclusive mode', source);
+    perform ai._vectorizer_drop_triggers(v.queue_schema, v.trigger_name);
+    perform ai._vectorizer_create_triggers
+    ( source, v.id, v.trigger_name, v.queue_schema, v.queue_table, v.queue_failed_table, v.config -> 'destination'
+    , watched);
+end
+$$;
+
 do $$
 declare
     v record;
 begin
     for v in
-        select x.id from ai.vectorizer x
+        select x.id
+            , to_regclass(format('%I.%I', x.queue_schema, '_vectorizer_lease_' || x.id)) is null as is_of_pgai
+            , obj_description(to_regprocedure(format('%I.%I()', x.queue_schema, x.trigger_name)), 'pg_proc')
+                is distinct from 'triggers ' || ai._vectorizer_trigger_version() as is_old
+        from ai.vectorizer x
         where x.queue_table is not null
-        and to_regclass(format('%I.%I', x.queue_schema, '_vectorizer_lease_' || x.id)) is null
         order by x.id
     loop
         begin
-            perform ai._vectorizer_upgrade(v.id);
+            if v.is_of_pgai then
+                perform ai._vectorizer_upgrade(v.id);
+            elsif v.is_old then
+                perform ai._vectorizer_renew_triggers(v.id);
+            end if;
         exception when others then
             insert into ai._vectorizer_errors (id, message, details)
             values (v.id, 'upgrade failed', jsonb_build_object('error_reason', sqlerrm));

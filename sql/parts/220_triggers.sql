@@ -135,6 +135,19 @@ begin
 end
 $$;
 
+-- What the triggers of this version are made by: setup.sql replaces those that were made by something else.
+create or replace function ai._vectorizer_trigger_version() returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+begin atomic
+    select md5(string_agg(pg_get_functiondef(p.oid), '' order by p.proname))
+    from pg_proc p
+    where p.pronamespace = 'ai'::regnamespace
+    and p.proname in
+        ( '_vectorizer_create_triggers', '_vectorizer_create_trigger_function', '_vectorizer_trigger_body'
+        , '_vectorizer_enqueue_sql', '_vectorizer_changed_sql', '_vectorizer_per_row');
+end;
+
 create or replace function ai._vectorizer_create_triggers
 ( source regclass
 , vectorizer_id int
@@ -245,6 +258,9 @@ begin
             execute format('alter table %s enable always trigger %I', source, trigger_name || suffix);
         end if;
     end loop;
+
+    execute format('comment on function %I.%I() is %L', queue_schema, trigger_name
+        , 'triggers ' || ai._vectorizer_trigger_version());
 
     function_name = format('%I.%I', queue_schema, trigger_name || '_truncate');
     perform ai._vectorizer_create_trigger_function

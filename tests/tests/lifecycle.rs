@@ -191,3 +191,44 @@ fn a_creation_that_fails_leaves_nothing_behind() {
     assert_eq!(again, 1);
     assert_eq!((stage.number(objects), stage.number(functions)), before);
 }
+
+/// What an older version of ours left: its triggers are replaced, and nothing else changes.
+#[test]
+fn setup_over_an_older_version_replaces_the_triggers_and_keeps_the_rest() {
+    let mut stage = embedded();
+    stage.run("update blog set body = 'pending' where id = 1");
+    let function = "select prosrc from pg_proc where proname = '_vectorizer_src_trg_1'";
+    let new: String = stage.sql.query_one(function, &[]).unwrap().get(0);
+    stage.run(
+        "create or replace function ai._vectorizer_src_trg_1() returns trigger language plpgsql as
+           $$ begin raise exception 'an old trigger'; end $$;
+         comment on function ai._vectorizer_src_trg_1() is 'triggers of old';
+         grant select on blog_store to public",
+    );
+    assert!(
+        stage
+            .sql
+            .batch_execute("insert into blog values (11, 't', 'new')")
+            .is_err()
+    );
+    stage.database.install();
+    let renewed: String = stage.sql.query_one(function, &[]).unwrap().get(0);
+    assert_eq!(renewed, new);
+    stage.run("insert into blog values (11, 't', 'new')");
+    assert_eq!(queued(&mut stage), 2);
+    stage.once("worker");
+    stage.assert_true();
+    let granted = "select count(*) from information_schema.table_privileges
+        where table_name = 'blog_store' and grantee = 'PUBLIC'";
+    assert_eq!(stage.number(granted), 1);
+
+    // The next run finds nothing to do: not even a lock is taken.
+    let mut other = stage.database.client();
+    let mut writer = other.transaction().unwrap();
+    writer
+        .batch_execute("insert into blog values (12, 't', 'held')")
+        .unwrap();
+    stage.run("set lock_timeout = '5s'");
+    stage.database.install();
+    writer.commit().unwrap();
+}
