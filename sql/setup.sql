@@ -80,7 +80,7 @@ create schema if not exists ai;
 
 do $$
 declare
-    knows_errors boolean = false;
+    knows_names boolean = false;
     owner oid;
     version text;
 begin
@@ -93,14 +93,14 @@ begin
         raise exception 'only the owner of the ai.pgai_lib_migration table can run database migrations'
             using hint = 'Run setup.sql as the role that ran it first.';
     end if;
-    -- The last migration of 0.12 before the semantic catalogue; 020_history.sql writes it, too, so that
-    -- a run that was cut off is not taken for an old pgai.
+    -- The last migration of 0.10; 020_history.sql writes it, too, so that a run that was cut off is not taken for
+    -- an old pgai.
     if to_regclass('ai.pgai_lib_migration') is not null then
         execute $q$ select exists (select from ai.pgai_lib_migration m
-            where m.name = '030-add_vectorizer_errors_view.sql') $q$ into knows_errors;
+            where m.name = '029-add-vectorizer-name-column.sql') $q$ into knows_names;
     end if;
-    if to_regclass('ai.vectorizer') is not null and not knows_errors then
-        raise exception 'the schema ai is that of a Python pgai older than 0.12'
+    if to_regclass('ai.vectorizer') is not null and not knows_names then
+        raise exception 'the schema ai is that of a Python pgai older than 0.10'
             using errcode = 'object_not_in_prerequisite_state',
                   hint = 'Run pgai.install() of version 0.12.1 first, then setup.sql.';
     end if;
@@ -218,6 +218,32 @@ create or replace trigger vectorizer_changed
     for each statement execute function ai._vectorizer_changed();
 -- What went wrong, per vectorizer: the worker writes ai._vectorizer_errors, people read ai.vectorizer_errors.
 -- Rows go with their vectorizer.
+
+-- In pgai 0.10 the table had the view's name. Who could read it can read the view.
+do $$
+declare
+    reader text;
+begin
+    if (select c.relkind from pg_class c where c.oid = to_regclass('ai.vectorizer_errors')) is distinct from 'r' then
+        return;
+    end if;
+    alter table ai.vectorizer_errors rename to _vectorizer_errors;
+    alter index if exists ai.vectorizer_errors_id_recorded_idx rename to _vectorizer_errors_id_recorded_idx;
+    create view ai.vectorizer_errors as
+    select e.id, e.message, e.details, e.recorded, v.name
+    from ai._vectorizer_errors e
+    left join ai.vectorizer v on e.id = v.id;
+    for reader in
+        select case a.grantee when 0 then 'public' else quote_ident(r.rolname) end
+        from pg_class c
+        cross join aclexplode(c.relacl) a
+        left join pg_roles r on r.oid = a.grantee
+        where c.oid = 'ai._vectorizer_errors'::regclass and a.privilege_type = 'SELECT' and a.grantee <> c.relowner
+    loop
+        execute format('grant select on ai.vectorizer_errors to %s', reader);
+    end loop;
+end
+$$;
 
 create table if not exists ai._vectorizer_errors
 ( id int4 not null
@@ -2233,6 +2259,18 @@ exception when undefined_table then
 end
 $$;
 
+-- In pgai 0.10 the view had other columns, which no replacement can change. Who could read it can read the new one.
+do $$
+begin
+    if exists (
+        select from pg_attribute a
+        where a.attrelid = to_regclass('ai.vectorizer_status') and a.attnum = 2 and a.attname <> 'name')
+    then
+        alter view ai.vectorizer_status rename to _vectorizer_status_of_old;
+    end if;
+end
+$$;
+
 create or replace view ai.vectorizer_status as
 select v.id
      , v.name
@@ -2250,6 +2288,27 @@ select v.id
      , v.disabled
 from ai.vectorizer v;
 comment on view ai.vectorizer_status is 'Each vectorizer, where it reads and writes, and how much waits.';
+
+do $$
+declare
+    reader text;
+begin
+    if to_regclass('ai._vectorizer_status_of_old') is null then
+        return;
+    end if;
+    for reader in
+        select case a.grantee when 0 then 'public' else quote_ident(r.rolname) end
+        from pg_class c
+        cross join aclexplode(c.relacl) a
+        left join pg_roles r on r.oid = a.grantee
+        where c.oid = to_regclass('ai._vectorizer_status_of_old')
+        and a.privilege_type = 'SELECT' and a.grantee <> c.relowner
+    loop
+        execute format('grant select on ai.vectorizer_status to %s', reader);
+    end loop;
+    drop view ai._vectorizer_status_of_old;
+end
+$$;
 -- Who may do what: roles that create vectorizers, and roles that only run the worker.
 -- Names are quoted. What a worker's role needs is granted for the vectorizers that are there, and by
 -- ai.create_vectorizer for those to come.

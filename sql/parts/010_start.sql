@@ -79,7 +79,7 @@ create schema if not exists ai;
 
 do $$
 declare
-    knows_errors boolean = false;
+    knows_names boolean = false;
     owner oid;
     version text;
 begin
@@ -92,14 +92,14 @@ begin
         raise exception 'only the owner of the ai.pgai_lib_migration table can run database migrations'
             using hint = 'Run setup.sql as the role that ran it first.';
     end if;
-    -- The last migration of 0.12 before the semantic catalogue; 020_history.sql writes it, too, so that
-    -- a run that was cut off is not taken for an old pgai.
+    -- The last migration of 0.10; 020_history.sql writes it, too, so that a run that was cut off is not taken for
+    -- an old pgai.
     if to_regclass('ai.pgai_lib_migration') is not null then
         execute $q$ select exists (select from ai.pgai_lib_migration m
-            where m.name = '030-add_vectorizer_errors_view.sql') $q$ into knows_errors;
+            where m.name = '029-add-vectorizer-name-column.sql') $q$ into knows_names;
     end if;
-    if to_regclass('ai.vectorizer') is not null and not knows_errors then
-        raise exception 'the schema ai is that of a Python pgai older than 0.12'
+    if to_regclass('ai.vectorizer') is not null and not knows_names then
+        raise exception 'the schema ai is that of a Python pgai older than 0.10'
             using errcode = 'object_not_in_prerequisite_state',
                   hint = 'Run pgai.install() of version 0.12.1 first, then setup.sql.';
     end if;

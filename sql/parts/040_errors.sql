@@ -1,6 +1,32 @@
 -- What went wrong, per vectorizer: the worker writes ai._vectorizer_errors, people read ai.vectorizer_errors.
 -- Rows go with their vectorizer.
 
+-- In pgai 0.10 the table had the view's name. Who could read it can read the view.
+do $$
+declare
+    reader text;
+begin
+    if (select c.relkind from pg_class c where c.oid = to_regclass('ai.vectorizer_errors')) is distinct from 'r' then
+        return;
+    end if;
+    alter table ai.vectorizer_errors rename to _vectorizer_errors;
+    alter index if exists ai.vectorizer_errors_id_recorded_idx rename to _vectorizer_errors_id_recorded_idx;
+    create view ai.vectorizer_errors as
+    select e.id, e.message, e.details, e.recorded, v.name
+    from ai._vectorizer_errors e
+    left join ai.vectorizer v on e.id = v.id;
+    for reader in
+        select case a.grantee when 0 then 'public' else quote_ident(r.rolname) end
+        from pg_class c
+        cross join aclexplode(c.relacl) a
+        left join pg_roles r on r.oid = a.grantee
+        where c.oid = 'ai._vectorizer_errors'::regclass and a.privilege_type = 'SELECT' and a.grantee <> c.relowner
+    loop
+        execute format('grant select on ai.vectorizer_errors to %s', reader);
+    end loop;
+end
+$$;
+
 create table if not exists ai._vectorizer_errors
 ( id int4 not null
 , message text

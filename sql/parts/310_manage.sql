@@ -167,6 +167,18 @@ exception when undefined_table then
 end
 $$;
 
+-- In pgai 0.10 the view had other columns, which no replacement can change. Who could read it can read the new one.
+do $$
+begin
+    if exists (
+        select from pg_attribute a
+        where a.attrelid = to_regclass('ai.vectorizer_status') and a.attnum = 2 and a.attname <> 'name')
+    then
+        alter view ai.vectorizer_status rename to _vectorizer_status_of_old;
+    end if;
+end
+$$;
+
 create or replace view ai.vectorizer_status as
 select v.id
      , v.name
@@ -184,3 +196,24 @@ select v.id
      , v.disabled
 from ai.vectorizer v;
 comment on view ai.vectorizer_status is 'Each vectorizer, where it reads and writes, and how much waits.';
+
+do $$
+declare
+    reader text;
+begin
+    if to_regclass('ai._vectorizer_status_of_old') is null then
+        return;
+    end if;
+    for reader in
+        select case a.grantee when 0 then 'public' else quote_ident(r.rolname) end
+        from pg_class c
+        cross join aclexplode(c.relacl) a
+        left join pg_roles r on r.oid = a.grantee
+        where c.oid = to_regclass('ai._vectorizer_status_of_old')
+        and a.privilege_type = 'SELECT' and a.grantee <> c.relowner
+    loop
+        execute format('grant select on ai.vectorizer_status to %s', reader);
+    end loop;
+    drop view ai._vectorizer_status_of_old;
+end
+$$;

@@ -350,9 +350,19 @@ fn install_python_pgai(client: &mut Client, version: &str) {
 
 #[test]
 fn a_database_of_python_pgai_is_upgraded_in_place() {
+    for version in ["0.10.0", "0.11.3", "0.12.1"] {
+        upgrade_of_python_pgai(version);
+    }
+}
+
+fn upgrade_of_python_pgai(version: &str) {
     let database = Server::shared().database();
     let mut client = database.client();
-    install_python_pgai(&mut client, "0.12.1");
+    install_python_pgai(&mut client, version);
+    // 0.10 has the errors in a table of this name.
+    client
+        .batch_execute("grant select on ai.vectorizer_errors to public")
+        .unwrap();
     let loading = "loading => ai.loading_column('body'), embedding => ai.embedding_ollama('m', 3)";
     client
             .batch_execute(&format!(
@@ -369,8 +379,12 @@ fn a_database_of_python_pgai_is_upgraded_in_place() {
     database.install();
     assert_eq!(
         number(&mut client, "select count(*) from ai._vectorizer_errors"),
-        0
+        0,
+        "{version}"
     );
+    let readable =
+        "select has_table_privilege('public', 'ai.vectorizer_errors', 'select')::int::bigint";
+    assert_eq!(number(&mut client, readable), 1, "{version}: grants stay");
     assert_eq!(
         number(&mut client, "select count(*) from ai._vectorizer_q_1"),
         2,
@@ -417,9 +431,13 @@ fn a_database_of_python_pgai_is_upgraded_in_place() {
 fn an_older_python_pgai_is_named_with_what_to_do() {
     let database = Server::shared().database();
     let mut client = database.client();
-    install_python_pgai(&mut client, "0.10.0");
+    install_python_pgai(&mut client, "0.12.1");
+    // As 0.9 left it.
+    client
+        .batch_execute("delete from ai.pgai_lib_migration where name > '028'")
+        .unwrap();
     let (message, code) = refusal(&mut client, &setup());
-    assert!(message.contains("older than 0.12"), "{message}");
+    assert!(message.contains("older than 0.10"), "{message}");
     assert_eq!(code, "55000");
 }
 
