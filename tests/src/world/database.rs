@@ -11,6 +11,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::ledger::Ledger;
+
 /// No retry is further away than this.
 const BACKOFF_MAX: Duration = Duration::from_secs(600);
 
@@ -89,13 +91,53 @@ pub enum Mutant {
     KeyChangeForgetsOldKey,
     /// The source is read with the snapshot of the claim.
     ReadWithClaimSnapshot,
+    /// An answer of the provider never reaches the worker.
+    AnswersGetLost,
+    /// A release counts the attempt.
+    AttemptsAreNotGivenBack,
+    /// A claim takes what another worker holds.
+    ClaimIgnoresLeases,
+    /// A claim takes a failed row before its time.
+    ClaimIgnoresRetryTime,
+    /// All workers begin with the same seed, as a sequence repeats after a crash.
+    ClaimNamesRepeat,
+    /// A commit does not check whose lease it is.
+    CommitIgnoresLease,
+    /// A commit leaves the item on the queue.
+    CommitKeepsItem,
+    /// DELETE queues nothing: the worker's chunks stay.
+    DeleteKeepsChunks,
+    /// A change of a row that a worker holds is not queued.
+    EnqueueSkipsHeldRows,
+    /// An extension extends the lease of another.
+    ExtendIgnoresLease,
+    /// A failed row is taken off the queue.
+    FailForgetsItem,
+    /// A failure counts against a row that has changed since.
+    FailIgnoresGeneration,
+    /// A failure does not check whose lease it is.
+    FailIgnoresLease,
+    /// An inserted row is not queued.
+    InsertIsNotQueued,
+    /// A change of key forgets the new key.
+    KeyChangeForgetsNewKey,
+    /// A provider that refuses everything takes the probe, so rows are blamed.
+    ProbeIsTaken,
+    /// A provider gives its vectors in another order.
+    ProviderMixesUpAnswers,
+    /// A read does not find a row that is there.
+    ReadLosesRows,
+    /// A read brings the text of another row.
+    ReadMixesUpRows,
+    /// Requests are larger than they may be.
+    RequestsIgnoreTheirCap,
     /// Vectors of one answer are handed out in the wrong order.
     SwappedVectors,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 28] = [
         Self::CommitIgnoresGeneration,
         Self::CommitMovesUnchecked,
         Self::CommitKeepsTail,
@@ -103,6 +145,26 @@ impl Mutant {
         Self::EnqueueKeepsGeneration,
         Self::KeyChangeForgetsOldKey,
         Self::ReadWithClaimSnapshot,
+        Self::AnswersGetLost,
+        Self::AttemptsAreNotGivenBack,
+        Self::ClaimIgnoresLeases,
+        Self::ClaimIgnoresRetryTime,
+        Self::ClaimNamesRepeat,
+        Self::CommitIgnoresLease,
+        Self::CommitKeepsItem,
+        Self::DeleteKeepsChunks,
+        Self::EnqueueSkipsHeldRows,
+        Self::ExtendIgnoresLease,
+        Self::FailForgetsItem,
+        Self::FailIgnoresGeneration,
+        Self::FailIgnoresLease,
+        Self::InsertIsNotQueued,
+        Self::KeyChangeForgetsNewKey,
+        Self::ProbeIsTaken,
+        Self::ProviderMixesUpAnswers,
+        Self::ReadLosesRows,
+        Self::ReadMixesUpRows,
+        Self::RequestsIgnoreTheirCap,
         Self::SwappedVectors,
     ];
 }
@@ -115,6 +177,7 @@ pub(super) struct Database {
     mutant: Option<Mutant>,
     /// For [`Mutant::ReadWithClaimSnapshot`]: the snapshot in which each key was claimed.
     claim_snapshots: BTreeMap<i64, Tables>,
+    ledger: Ledger,
 }
 
 impl Tables {
@@ -160,6 +223,7 @@ impl Database {
             generations: 0,
             mutant,
             claim_snapshots: BTreeMap::new(),
+            ledger: Ledger::default(),
         }
     }
 
@@ -167,6 +231,10 @@ impl Database {
     #[must_use]
     pub(super) const fn tables(&self) -> &Tables {
         &self.tables
+    }
+
+    pub(super) const fn ledger(&mut self) -> &mut Ledger {
+        &mut self.ledger
     }
 
     fn is(&self, mutant: Mutant) -> bool {
@@ -219,8 +287,10 @@ impl Database {
                 {
                     return false;
                 }
-                self.tables.source.insert(*key, text.as_str().into());
-                self.enqueue(*key, now);
+                let old = self.tables.source.insert(*key, text.as_str().into());
+                if old.is_some() || !self.is(Mutant::InsertIsNotQueued) {
+                    self.enqueue(*key, now);
+                }
             }
             Edit::Delete { key } => {
                 if self.tables.source.remove(key).is_none() {
@@ -247,7 +317,9 @@ impl Database {
                 };
                 self.tables.source.remove(from);
                 self.tables.source.insert(*to, text);
-                self.enqueue(*to, now);
+                if !self.is(Mutant::KeyChangeForgetsNewKey) {
+                    self.enqueue(*to, now);
+                }
                 if !self.is(Mutant::KeyChangeForgetsOldKey) {
                     self.deleted(*from, isolation, now);
                 }
@@ -264,6 +336,9 @@ impl Database {
     }
 
     fn enqueue(&mut self, key: i64, now: Duration) {
+        if self.is(Mutant::EnqueueSkipsHeldRows) && self.tables.leased(key, now).is_some() {
+            return;
+        }
         let keep = self.is(Mutant::EnqueueKeepsGeneration);
         self.generations += 1;
         let generation = self.generations;
@@ -296,6 +371,9 @@ impl Database {
                     .store
                     .retain(|place, _| place.0 != key || !visible(place));
             }
+            return;
+        }
+        if self.is(Mutant::DeleteKeepsChunks) {
             return;
         }
         self.enqueue(key, now);

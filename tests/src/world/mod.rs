@@ -6,15 +6,17 @@
 
 mod database;
 mod entropy;
+mod ledger;
 mod node;
 mod rules;
 mod scene;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 pub use database::Mutant;
 pub use entropy::Entropy;
-pub use rules::Violation;
+pub use rules::{Rule, Violation};
 pub use scene::{Answer, Scene, embed, refuse};
 
 use pgai_core::Settings;
@@ -25,10 +27,16 @@ use node::{Delivery, Faults, Node};
 /// What PostgreSQL may say of the moment: a lock, a deadlock, a timeout, no room, a shutdown.
 const SQLSTATES: [&str; 5] = ["55P03", "40P01", "57014", "53300", "57P01"];
 
+/// Inputs in one request.
+const INPUTS_MAX: usize = 3;
+
 /// Keys of the source table are below this: few, so that everything meets everything.
 const KEYS: i64 = 6;
 /// In the second phase the world must come to rest within this time of its own.
 const CONVERGE_WITHIN: Duration = Duration::from_secs(4 * 3600);
+
+/// And within so many rounds: a protocol that goes in circles takes no time.
+const ROUNDS_MAX: usize = 20_000;
 
 /// What happened, counted, so that a test can see that anything did.
 #[derive(Clone, Debug, Default)]
@@ -81,6 +89,8 @@ struct Swarm {
     refuse_statements: bool,
     /// The provider refuses every request with a certain word in it.
     poison: bool,
+    /// At times the provider refuses every request, as if a parameter were wrong.
+    refuse_all: bool,
     /// The application writes so rarely that workers get everything done in between.
     quiet: bool,
 }
@@ -96,6 +106,12 @@ pub struct World {
     transactions: Vec<database::Tables>,
     swarm: Swarm,
     seeds: u64,
+    serials: u64,
+    mutant: Option<Mutant>,
+    /// Whether the provider refuses everything just now.
+    refuses_all: bool,
+    /// The worker that uses each claim's name.
+    names: BTreeMap<i64, u64>,
     /// What happened.
     pub coverage: Coverage,
     /// One line for each thing that happened.
@@ -114,6 +130,7 @@ impl World {
             repeatable_read: entropy.chance(2),
             refuse_statements: entropy.chance(3),
             poison: entropy.chance(3),
+            refuse_all: entropy.chance(4),
             quiet: entropy.chance(2),
         };
         let mut world = Self {
@@ -124,6 +141,10 @@ impl World {
             transactions: vec![],
             swarm,
             seeds: entropy.number(1 << 30),
+            serials: 0,
+            mutant,
+            refuses_all: false,
+            names: BTreeMap::new(),
             coverage: Coverage::default(),
             trace: vec![format!("{swarm:?}")],
         };
@@ -155,14 +176,23 @@ impl World {
     }
 
     fn new_node(&mut self) -> Node {
-        self.seeds += 1;
+        if self.mutant != Some(Mutant::ClaimNamesRepeat) {
+            self.seeds += 1;
+        }
         let mut settings = Settings::new("simulated");
         settings.lease = Duration::from_secs(30);
         settings.limits.rows = 3;
-        settings.limits.inputs = 4;
+        settings.limits.inputs = if self.mutant == Some(Mutant::RequestsIgnoreTheirCap) {
+            64
+        } else {
+            INPUTS_MAX
+        };
         settings.limits.chunks = 4;
         settings.limits.bytes = 24;
-        Node::new(self.now, self.seeds, settings)
+        self.serials += 1;
+        let mut node = Node::new(self.now, self.seeds, settings);
+        (node.serial, node.mutant) = (self.serials, self.mutant);
+        node
     }
 
     /// One thing happens, then the rules are checked.
@@ -182,6 +212,14 @@ impl World {
             }
             15 if self.swarm.crash && entropy.chance(4) => self.crash(entropy),
             _ => self.notify(entropy.chance(2)),
+        }
+        self.check()
+    }
+
+    /// What must hold at any moment.
+    fn check(&mut self) -> Result<(), Violation> {
+        if let Some((rule, how)) = self.database.ledger().take_broken() {
+            return Err(Violation::new(rule, &how, &self.trace));
         }
         rules::vectors_belong_to_their_texts(self.database.tables(), &self.trace)
     }
@@ -232,12 +270,36 @@ impl World {
         let node = &mut self.nodes[at];
         let events = node
             .poll(self.now)
-            .map_err(|reason| Violation::new(&reason, trace))?;
+            .map_err(|reason| Violation::new(Rule::WorkersGoOn, &reason, trace))?;
         if let Some(summary) = &node.summary {
             return Err(Violation::new(
+                Rule::WorkersGoOn,
                 &format!("a worker stopped: {summary:?}"),
                 trace,
             ));
+        }
+        for name in node.claims_asked() {
+            let owner = *self.names.entry(name).or_insert(node.serial);
+            if owner != node.serial {
+                let reason = format!(
+                    "claim {name} is a name of worker {owner} and of {}",
+                    node.serial
+                );
+                return Err(Violation::new(
+                    Rule::ClaimsHaveNamesOfTheirOwn,
+                    &reason,
+                    trace,
+                ));
+            }
+        }
+        if let Some(count) = node
+            .requests
+            .iter()
+            .map(|(_, request)| node::inputs(request).len())
+            .find(|count| *count > INPUTS_MAX)
+        {
+            let reason = format!("a request has {count} inputs");
+            return Err(Violation::new(Rule::RequestsKeepTheirCap, &reason, trace));
         }
         for event in events {
             self.note(format!("worker {at}: {event:?}"));
@@ -253,6 +315,13 @@ impl World {
             zombie.advance(&mut self.database, self.now, &mut self.coverage);
             return;
         }
+        if self.swarm.refuse_all && entropy.chance(40) {
+            self.refuses_all = !self.refuses_all;
+            self.note(format!(
+                "provider: refuses everything: {}",
+                self.refuses_all
+            ));
+        }
         let at = entropy.index(self.nodes.len());
         let faults = Faults {
             lose: self.swarm.lose_answers && entropy.chance(8),
@@ -260,6 +329,7 @@ impl World {
                 .then(|| SQLSTATES[entropy.index(SQLSTATES.len())]),
             fail: self.swarm.provider_fails && entropy.chance(4),
             poison: self.swarm.poison,
+            refuse_all: self.refuses_all,
         };
         let (from, now) = (entropy.number(u64::MAX), self.now);
         let line =
@@ -298,7 +368,7 @@ impl World {
     /// Lets the workers work until nothing is queued.
     fn rest(&mut self, deadline: Duration) -> Result<(), Violation> {
         self.notify(false);
-        loop {
+        for _ in 0..ROUNDS_MAX {
             let mut moved = false;
             for at in 0..self.nodes.len() {
                 self.poll(at)?;
@@ -310,7 +380,7 @@ impl World {
                     self.trace.push(format!("{now:>12?} worker {at}: {line}"));
                 }
             }
-            rules::vectors_belong_to_their_texts(self.database.tables(), &self.trace)?;
+            self.check()?;
             if moved {
                 continue;
             }
@@ -320,15 +390,14 @@ impl World {
             let wake = self.nodes.iter().filter_map(|node| node.wakes_at()).min();
             match wake {
                 Some(at) if at <= deadline => self.now = self.now.max(at),
-                _ => {
-                    let reason = format!(
-                        "the world does not come to rest: {:?}",
-                        self.database.tables()
-                    );
-                    return Err(Violation::new(&reason, &self.trace));
-                }
+                _ => break,
             }
         }
+        let reason = format!(
+            "the world does not come to rest: {:?}",
+            self.database.tables()
+        );
+        Err(Violation::new(Rule::ComesToRest, &reason, &self.trace))
     }
 }
 

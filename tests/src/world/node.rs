@@ -10,7 +10,7 @@ use pgai_core::{
 use serde_json::{Value, json};
 
 use super::Coverage;
-use super::database::{DIMENSIONS, Database, Tables};
+use super::database::{DIMENSIONS, Database, Mutant, Tables};
 use crate::stub::vector_of;
 
 /// `poll` must say `Wait` within this many calls.
@@ -26,6 +26,9 @@ pub(super) struct Node {
     pub(super) requests: Vec<(RequestTicket, Request)>,
     /// The last word, when there is one.
     pub(super) summary: Option<Summary>,
+    /// Which worker this is, over all that ever were.
+    pub(super) serial: u64,
+    pub(super) mutant: Option<Mutant>,
 }
 
 /// What goes wrong with one message.
@@ -39,6 +42,8 @@ pub(super) struct Faults {
     pub(super) fail: bool,
     /// The provider refuses [`POISON`].
     pub(super) poison: bool,
+    /// The provider refuses every request.
+    pub(super) refuse_all: bool,
 }
 
 /// The word that a provider may refuse.
@@ -46,6 +51,9 @@ const POISON: &str = "cow";
 
 /// What it says then.
 pub(super) const REFUSAL: &str = "no such word";
+
+/// And what it says when it refuses whatever is sent.
+pub(super) const REFUSAL_OF_ALL: &str = "no such parameter";
 
 /// A statement on its way.
 pub(super) struct Delivery {
@@ -87,6 +95,8 @@ impl Node {
             queries: vec![],
             requests: vec![],
             summary: None,
+            serial: 0,
+            mutant: None,
         }
     }
 
@@ -118,6 +128,17 @@ impl Node {
             .into_iter()
             .map(|(_, delivery)| delivery)
             .collect()
+    }
+
+    /// The names of the claims that are on their way.
+    pub(super) fn claims_asked(&self) -> Vec<i64> {
+        let mut names = vec![];
+        for (_, delivery) in &self.queries {
+            if let Query::Claim { claim, .. } = &delivery.query {
+                names.push(claim.0);
+            }
+        }
+        names
     }
 
     /// Polls until the worker waits.
@@ -170,7 +191,10 @@ impl Node {
         let time = self.time(now);
         if at >= self.queries.len() {
             let (ticket, request) = self.requests.swap_remove(at - self.queries.len());
-            let (answer, line) = respond(&request, faults, coverage);
+            let (answer, line) = respond(&request, faults, self.mutant, coverage);
+            if self.mutant == Some(Mutant::AnswersGetLost) && faults.fail {
+                return Some("an answer is dropped".to_owned());
+            }
             self.worker.handle_response(time, ticket, answer);
             return Some(line);
         }
@@ -246,6 +270,7 @@ pub(super) fn inputs(request: &Request) -> Vec<String> {
 fn respond(
     request: &Request,
     faults: Faults,
+    mutant: Option<Mutant>,
     coverage: &mut Coverage,
 ) -> (Result<Response, RequestError>, String) {
     if faults.lose {
@@ -261,8 +286,17 @@ fn respond(
         .iter()
         .map(|text| vector_of(text.as_str().expect("an input is a text"), DIMENSIONS))
         .collect();
+    if mutant == Some(Mutant::ProviderMixesUpAnswers) && vectors.len() > 1 {
+        vectors.rotate_left(1);
+    }
+    // A provider that takes the probe, and nothing else, makes its own refusal look like the rows'.
+    let is_probe = texts.iter().any(|text| text == "probe") && mutant == Some(Mutant::ProbeIsTaken);
     let mut response = Response::default();
-    if faults.poison && texts.iter().any(|text| text == POISON) {
+    if faults.refuse_all && !is_probe {
+        coverage.refused += 1;
+        *response.status_mut() = StatusCode::BAD_REQUEST;
+        *response.body_mut() = REFUSAL_OF_ALL.as_bytes().to_vec();
+    } else if faults.poison && texts.iter().any(|text| text == POISON) {
         coverage.poisoned += 1;
         *response.status_mut() = StatusCode::BAD_REQUEST;
         *response.body_mut() = REFUSAL.as_bytes().to_vec();

@@ -6,17 +6,47 @@ use super::database::Tables;
 use super::node::REFUSAL;
 use crate::stub::vector_of;
 
+/// What must hold.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Rule {
+    /// A failed row is not given out before its time.
+    AFailedRowWaits,
+    /// A row that changed meanwhile is not blamed for what it was.
+    AFailureCountsAgainstItsText,
+    /// Only workers that ended without a word cost a row an attempt.
+    AttemptsAreThoseOfDeadWorkers,
+    /// No two workers name a claim alike.
+    ClaimsHaveNamesOfTheirOwn,
+    /// When nothing fails any more, nothing stays queued.
+    ComesToRest,
+    /// Every row has exactly the chunks of its final text, and nothing else is stored.
+    EveryRowStandsTrue,
+    /// Of two workers at most one believes in a row.
+    OneWorkerAtATime,
+    /// A request holds no more inputs than its cap.
+    RequestsKeepTheirCap,
+    /// No row is given up without a reason: its workers kept dying, or the provider refused its text.
+    RowsAreGivenUpForAReasonOnly,
+    /// No vector stands beside a text that is not its own.
+    VectorsBelongToTheirTexts,
+    /// A worker without an end of its own does not stop, and does not spin.
+    WorkersGoOn,
+}
+
 /// A broken rule.
 #[derive(Debug)]
 pub struct Violation {
-    /// Which, and how.
+    /// Which.
+    pub rule: Rule,
+    /// How.
     pub reason: String,
     trace: Vec<String>,
 }
 
 impl Violation {
-    pub(super) fn new(reason: &str, trace: &[String]) -> Self {
+    pub(super) fn new(rule: Rule, reason: &str, trace: &[String]) -> Self {
         Self {
+            rule,
             reason: reason.to_owned(),
             trace: trace.to_vec(),
         }
@@ -25,7 +55,7 @@ impl Violation {
 
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}", self.reason)?;
+        writeln!(f, "{:?}: {}", self.rule, self.reason)?;
         self.trace
             .iter()
             .try_for_each(|line| writeln!(f, "  {line}"))
@@ -40,7 +70,11 @@ pub(super) fn vectors_belong_to_their_texts(
     for ((key, place), (text, vector)) in &tables.store {
         if **vector != vector_of(text, vector.len()) {
             let reason = format!("chunk {place} of row {key} ({text:?}) has another text's vector");
-            return Err(Violation::new(&reason, trace));
+            return Err(Violation::new(
+                Rule::VectorsBelongToTheirTexts,
+                &reason,
+                trace,
+            ));
         }
     }
     Ok(())
@@ -64,7 +98,7 @@ pub(super) fn every_row_stands_true(tables: &Tables, trace: &[String]) -> Result
         .collect();
     if stored != wanted {
         let reason = format!("the store has\n  {stored:?}\nand should have\n  {wanted:?}");
-        return Err(Violation::new(&reason, trace));
+        return Err(Violation::new(Rule::EveryRowStandsTrue, &reason, trace));
     }
     Ok(())
 }
@@ -80,6 +114,7 @@ pub(super) fn rows_are_given_up_for_a_reason_only(
         .find(|(_, reason)| !(reason.starts_with("the worker died") || reason.contains(REFUSAL)))
     {
         Some((key, reason)) => Err(Violation::new(
+            Rule::RowsAreGivenUpForAReasonOnly,
             &format!("row {key} was given up: {reason}"),
             trace,
         )),

@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::{Database, Item, Lease, Mutant, Tables};
 use crate::world::Coverage;
+use crate::world::ledger::Granted;
 
 impl Database {
     /// Runs a worker's statement that began with `snapshot`.
@@ -74,7 +75,7 @@ impl Database {
             .filter(|(key, item)| {
                 is_due(item)
                     && since.is_none_or(|since| stamp(item.queued_at).as_str() >= since)
-                    && !snapshot.is_barred(**key, item.generation, claim, now)
+                    && !self.bars(snapshot, **key, item.generation, claim, now)
             })
             .map(|(key, item)| (item.queued_at, *key))
             .collect();
@@ -93,7 +94,7 @@ impl Database {
         let mut rows = vec![];
         for (_, key) in due {
             let generation = self.tables.items[&key].generation;
-            if self.tables.is_barred(key, generation, claim, now) {
+            if self.bars(&self.tables, key, generation, claim, now) {
                 continue;
             }
             let held = self.tables.leases.get(&key);
@@ -111,6 +112,14 @@ impl Database {
                 generation,
             };
             self.tables.leases.insert(key, lease);
+            let granted = Granted {
+                key,
+                claim,
+                generation,
+                attempts,
+                until,
+            };
+            self.ledger.granted(now, granted);
             self.claim_snapshots.insert(key, snapshot.clone());
             let item = &self.tables.items[&key];
             rows.push(vec![
@@ -124,6 +133,19 @@ impl Database {
         rows
     }
 
+    fn bars(&self, tables: &Tables, key: i64, generation: i64, claim: i64, now: Duration) -> bool {
+        let is_put_off = tables
+            .leases
+            .get(&key)
+            .is_some_and(|lease| lease.claim == 0);
+        let ignored = if is_put_off {
+            Mutant::ClaimIgnoresRetryTime
+        } else {
+            Mutant::ClaimIgnoresLeases
+        };
+        tables.is_barred(key, generation, claim, now) && !self.is(ignored)
+    }
+
     fn read(&self, keys: &[Key], bytes_max: usize, snapshot: &Tables) -> Rows {
         let mut rows = vec![];
         let mut bytes = 0;
@@ -132,7 +154,11 @@ impl Database {
                 Some(claimed) if self.is(Mutant::ReadWithClaimSnapshot) => claimed,
                 _ => snapshot,
             };
-            let source = seen.source.get(&key);
+            let source = match self.mutant {
+                Some(Mutant::ReadLosesRows) if number == 2 => None,
+                Some(Mutant::ReadMixesUpRows) if number == 2 => seen.source.get(&id(&keys[0])),
+                _ => seen.source.get(&key),
+            };
             // The first row always comes.
             if bytes >= bytes_max {
                 break;
@@ -158,7 +184,7 @@ impl Database {
             .tables
             .leases
             .get(&key)
-            .is_some_and(|held| held.claim == claim);
+            .is_some_and(|held| held.claim == claim || self.is(Mutant::CommitIgnoresLease));
         held && self.tables.items.contains_key(&key)
     }
 
@@ -199,6 +225,7 @@ impl Database {
             return "lost";
         }
         self.tables.leases.remove(&key);
+        self.ledger.committed(key, claim);
         let item = &self.tables.items[&key];
         let same = item.generation == row.generation || self.is(Mutant::CommitIgnoresGeneration);
         let origin = |place: i32, wanted: &ChunkHash| {
@@ -245,7 +272,9 @@ impl Database {
             self.tables.store.insert((key, place), chunk);
         }
         if same {
-            self.tables.items.remove(&key);
+            if !self.is(Mutant::CommitKeepsItem) {
+                self.tables.items.remove(&key);
+            }
             self.tables.failed.remove(&key);
             "done"
         } else {
@@ -258,7 +287,9 @@ impl Database {
         for (row, number) in rows.iter().zip(1_usize..) {
             let key = id(&row.key);
             let outcome = match self.tables.leases.remove(&key) {
-                Some(lease) if lease.claim == claim => self.fail_row(key, row, lease, now),
+                Some(lease) if lease.claim == claim || self.is(Mutant::FailIgnoresLease) => {
+                    self.fail_row(claim, key, row, lease, now)
+                }
                 other => {
                     self.tables.leases.extend(other.map(|lease| (key, lease)));
                     "lost"
@@ -269,12 +300,29 @@ impl Database {
         answer
     }
 
-    fn fail_row(&mut self, key: i64, row: &FailedRow, lease: Lease, now: Duration) -> &'static str {
+    fn fail_row(
+        &mut self,
+        claim: i64,
+        key: i64,
+        row: &FailedRow,
+        lease: Lease,
+        now: Duration,
+    ) -> &'static str {
         let Some(item) = self.tables.items.get(&key) else {
             return "lost";
         };
-        if item.generation != row.generation {
+        let generation = item.generation;
+        if generation != row.generation && !self.is(Mutant::FailIgnoresGeneration) {
+            self.ledger.released(key, claim);
             return "changed";
+        }
+        self.ledger.blamed(key, &row.reason);
+        let until = row.retry_after.map(|wait| now + wait);
+        self.ledger
+            .failed(key, claim, generation, row.generation, until);
+        if self.is(Mutant::FailForgetsItem) {
+            self.tables.items.remove(&key);
+            return "done";
         }
         if let Some(wait) = row.retry_after {
             let failures = lease.failures + lease.attempts;
@@ -303,7 +351,10 @@ impl Database {
             else {
                 continue;
             };
-            if lease.attempts > 1 || lease.failures > 0 {
+            self.ledger.released(key, claim);
+            if self.mutant == Some(Mutant::AttemptsAreNotGivenBack) {
+                (lease.claim, lease.until) = (0, now);
+            } else if lease.attempts > 1 || lease.failures > 0 {
                 (lease.claim, lease.until) = (0, now);
                 lease.attempts -= 1;
             } else {
@@ -316,13 +367,11 @@ impl Database {
     fn extend(&mut self, claim: i64, keys: &[Key], lease: Duration, now: Duration) -> Rows {
         let mut rows = vec![];
         for (key, number) in keys.iter().map(id).zip(1_usize..) {
-            if let Some(held) = self
-                .tables
-                .leases
-                .get_mut(&key)
-                .filter(|held| held.claim == claim)
-            {
+            if let Some(held) = self.tables.leases.get_mut(&key).filter(|held| {
+                held.claim == claim || self.mutant == Some(Mutant::ExtendIgnoresLease)
+            }) {
                 held.until = now + lease;
+                self.ledger.extended(key, claim, now + lease);
                 rows.push(vec![text(&number.to_string())]);
             }
         }

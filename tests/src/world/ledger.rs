@@ -1,0 +1,152 @@
+//! What the model database writes down beside its tables, to see whether its statements keep the
+//! protocol. It decides nothing, so a mutant of a statement does not touch it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::node::REFUSAL_OF_ALL;
+use super::rules::Rule;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Ledger {
+    /// Who was given each key last, as long as it has not been given back.
+    holders: BTreeMap<i64, Holder>,
+    /// How many claims of a key ended without a word since its item changed or failed.
+    silent: BTreeMap<i64, (i64, i64)>,
+    /// Until when a failed key waits, and the generation that failed.
+    waits: BTreeMap<i64, (i64, Duration)>,
+    broken: Option<(Rule, String)>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Holder {
+    claim: i64,
+    until: Duration,
+}
+
+/// A claim of one key, as it was granted.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Granted {
+    pub(super) key: i64,
+    pub(super) claim: i64,
+    pub(super) generation: i64,
+    pub(super) attempts: i64,
+    pub(super) until: Duration,
+}
+
+impl Ledger {
+    /// The first rule that was broken, once.
+    pub(super) const fn take_broken(&mut self) -> Option<(Rule, String)> {
+        self.broken.take()
+    }
+
+    fn broke(&mut self, rule: Rule, how: String) {
+        self.broken.get_or_insert((rule, how));
+    }
+
+    pub(super) fn granted(&mut self, now: Duration, granted: Granted) {
+        let Granted {
+            key,
+            claim,
+            generation,
+            attempts,
+            until,
+        } = granted;
+        let before = self.holders.insert(key, Holder { claim, until });
+        let other = before.filter(|before| before.claim != claim);
+        if let Some(other) = other.filter(|other| other.until > now) {
+            let left = other.until.saturating_sub(now);
+            let how = format!(
+                "row {key} is given to claim {claim}, and claim {} holds it for {left:?} more",
+                other.claim
+            );
+            self.broke(Rule::OneWorkerAtATime, how);
+        }
+        let silent = self.silent.entry(key).or_insert((generation, 0));
+        if silent.0 != generation {
+            *silent = (generation, 0);
+        }
+        silent.1 += i64::from(other.is_some());
+        let allowed = silent.1 + 1;
+        if attempts > allowed {
+            let how = format!(
+                "row {key} counts attempt {attempts}, and {} ended without a word",
+                allowed - 1
+            );
+            self.broke(Rule::AttemptsAreThoseOfDeadWorkers, how);
+        }
+        if let Some((failed, wait)) = self.waits.remove(&key)
+            && failed == generation
+            && wait > now
+        {
+            let how = format!(
+                "row {key} failed and should wait {:?} more",
+                wait.saturating_sub(now)
+            );
+            self.broke(Rule::AFailedRowWaits, how);
+        }
+    }
+
+    fn lets_go(&mut self, key: i64, claim: i64, what: &str) {
+        let holder = self.holders.remove(&key);
+        if holder.is_none_or(|holder| holder.claim != claim) {
+            let how = format!("claim {claim} {what} row {key}, which {holder:?} holds");
+            self.broke(Rule::OneWorkerAtATime, how);
+        }
+    }
+
+    pub(super) fn committed(&mut self, key: i64, claim: i64) {
+        self.lets_go(key, claim, "commits");
+    }
+
+    /// A failure was counted: `item` is the generation on the queue, `failed` the one that failed.
+    pub(super) fn failed(
+        &mut self,
+        key: i64,
+        claim: i64,
+        item: i64,
+        failed: i64,
+        until: Option<Duration>,
+    ) {
+        self.lets_go(key, claim, "fails");
+        self.silent.remove(&key);
+        if item != failed {
+            let how = format!("row {key} failed in generation {failed}, and is {item} by now");
+            self.broke(Rule::AFailureCountsAgainstItsText, how);
+        }
+        if let Some(until) = until {
+            self.waits.insert(key, (failed, until));
+        }
+    }
+
+    /// The failure's reason names a fault that is not the row's.
+    pub(super) fn blamed(&mut self, key: i64, reason: &str) {
+        if reason.contains(REFUSAL_OF_ALL) {
+            let how = format!("row {key} is blamed for {reason:?}");
+            self.broke(Rule::RowsAreGivenUpForAReasonOnly, how);
+        }
+    }
+
+    /// A lease was given back, or a changed row's commit or failure ended it.
+    pub(super) fn released(&mut self, key: i64, claim: i64) {
+        if self
+            .holders
+            .get(&key)
+            .is_some_and(|holder| holder.claim == claim)
+        {
+            self.holders.remove(&key);
+        }
+    }
+
+    pub(super) fn extended(&mut self, key: i64, claim: i64, until: Duration) {
+        match self.holders.get_mut(&key) {
+            Some(holder) if holder.claim == claim => holder.until = until,
+            other => {
+                let how =
+                    format!("claim {claim} is told that it holds row {key}, which {other:?} holds");
+                self.broke(Rule::OneWorkerAtATime, how);
+            }
+        }
+    }
+}
