@@ -5,6 +5,7 @@
 #![allow(clippy::print_stdout, reason = "a test says what it does")]
 #![allow(clippy::unwrap_used, reason = "a test fails where it cannot go on")]
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use pgai_core::{DbError, Query, QueryTicket, Rows};
@@ -131,6 +132,19 @@ impl Stage {
         asked
     }
 
+    /// What stands in the column, by key; nothing where there is a store.
+    fn vectors(&mut self) -> BTreeMap<i32, (Option<String>, Option<Vec<f32>>)> {
+        if matches!(self.destination, Destination::Table) {
+            return BTreeMap::new();
+        }
+        let rows = self
+            .application
+            .query("select id, body, vector::real[] from t", &[]);
+        let rows = rows.unwrap().into_iter();
+        rows.map(|row| (row.get(0), (row.get(1), row.get(2))))
+            .collect()
+    }
+
     /// Every row has the vector of its text, those without a text have none, and nothing waits.
     #[track_caller]
     fn assert_true(&mut self) {
@@ -192,7 +206,15 @@ fn change_before(destination: Destination) {
             let held: i64 = stage.application.query_one(held, &[]).unwrap().get(0);
             assert_eq!(held, 0, "a worker between two statements holds nothing");
             stage.run(change);
+            let before = stage.vectors();
             stage.worker.run(asked).unwrap();
+            for (id, (text, vector)) in stage.vectors() {
+                let is_own = vector == text.map(|text| vector_of(&text, 3));
+                assert!(
+                    is_own || vector == before[&id].1,
+                    "the worker wrote another text's vector to row {id}"
+                );
+            }
             stage.assert_true();
         }
     }
