@@ -38,12 +38,20 @@ impl Hand {
     /// # Panics
     /// If the session's settings are refused.
     #[must_use]
-    pub fn new(mut client: Client, seed: u64) -> Self {
+    pub fn new(client: Client, seed: u64) -> Self {
+        Self::with(client, seed, Settings::new("led by the hand"))
+    }
+
+    /// The same with other settings.
+    ///
+    /// # Panics
+    /// If the session's settings are refused, or these.
+    #[must_use]
+    pub fn with(mut client: Client, seed: u64, settings: Settings) -> Self {
         client
             .batch_execute(session_settings())
             .expect("the settings of a session");
-        let worker =
-            Worker::new(Settings::new("led by the hand"), seed).expect("the defaults are good");
+        let worker = Worker::new(settings, seed).expect("good settings");
         let (queries, requests) = (vec![], vec![]);
         Self {
             worker,
