@@ -19,7 +19,7 @@ pub use scene::{Answer, Scene, embed, refuse};
 
 use pgai_core::Settings;
 
-use database::{Database, Isolation};
+use database::{Database, Destination, Isolation};
 use node::{Delivery, Faults, Node};
 
 /// What PostgreSQL may say of the moment: a lock, a deadlock, a timeout, no room, a shutdown.
@@ -51,6 +51,8 @@ pub struct Coverage {
     pub refused: u64,
     /// Workers that crashed.
     pub crashes: u64,
+    /// Rows in whose column a vector stands at the end.
+    pub columns: u64,
 }
 
 impl Coverage {
@@ -65,6 +67,7 @@ impl Coverage {
         self.poisoned += other.poisoned;
         self.refused += other.refused;
         self.crashes += other.crashes;
+        self.columns += other.columns;
     }
 }
 
@@ -83,6 +86,8 @@ struct Swarm {
     poison: bool,
     /// The application writes so rarely that workers get everything done in between.
     quiet: bool,
+    /// The vectors go to a column of the source.
+    column: bool,
 }
 
 /// The world.
@@ -115,10 +120,16 @@ impl World {
             refuse_statements: entropy.chance(3),
             poison: entropy.chance(3),
             quiet: entropy.chance(2),
+            column: entropy.chance(3),
+        };
+        let destination = if swarm.column {
+            Destination::Column
+        } else {
+            Destination::Table
         };
         let mut world = Self {
             now: Duration::ZERO,
-            database: Database::new(mutant),
+            database: Database::new(destination, mutant),
             nodes: vec![],
             zombies: vec![],
             transactions: vec![],
@@ -292,7 +303,13 @@ impl World {
         rules::rows_are_given_up_for_a_reason_only(self.database.tables(), &self.trace)?;
         self.database.retry_failed(self.now);
         self.rest(deadline)?;
-        rules::every_row_stands_true(self.database.tables(), &self.trace)
+        let tables = self.database.tables();
+        self.coverage.columns += tables.vectors.len() as u64;
+        if self.swarm.column {
+            rules::every_row_has_its_vector(tables, &self.trace)
+        } else {
+            rules::every_row_stands_true(tables, &self.trace)
+        }
     }
 
     /// Lets the workers work until nothing is queued.
