@@ -1553,7 +1553,7 @@ language sql stable
 begin atomic
     select format
     ( 'insert into %s (%s) %s on conflict (%2$s) do update '
-      'set _generation = nextval(''ai._generation''), loading_retries = 0, loading_retry_after = null'
+      'set _generation = excluded._generation, loading_retries = 0, loading_retry_after = null'
     , queue, ai._vectorizer_key_list(source), keys);
 end;
 

@@ -52,15 +52,9 @@ impl Server {
     pub fn shared() -> &'static Self {
         static SHARED: OnceLock<Server> = OnceLock::new();
         SHARED.get_or_init(|| {
-            // An empty variable is how CI files say "not set".
-            let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
             let server = match variable("PGAI_TEST_DATABASE_URL") {
                 Some(url) => Self::existing(url),
-                None => {
-                    let major = variable("PGAI_TEST_PG").unwrap_or_else(|| "18".to_owned());
-                    let major = major.parse().expect("PGAI_TEST_PG is 16 or 18");
-                    Self::provision(major, &[], false)
-                }
+                None => Self::provision(major(), &[], false),
             };
             server.unwrap_or_else(|error| panic!("no PostgreSQL for the tests: {error:#}"))
         })
@@ -213,14 +207,25 @@ impl Server {
     }
 }
 
-/// The path of a client program of PostgreSQL 18, such as `psql`.
+/// An empty variable is how CI files say "not set".
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// The version of PostgreSQL that is provisioned.
+fn major() -> u32 {
+    let major = variable("PGAI_TEST_PG").unwrap_or_else(|| "18".to_owned());
+    major.parse().expect("PGAI_TEST_PG is 16 or 18")
+}
+
+/// The path of a client program of the provisioned PostgreSQL, such as `psql`.
 ///
 /// # Panics
 ///
 /// If it cannot be provisioned.
 #[track_caller]
 pub fn client_program(name: &str) -> PathBuf {
-    let programs = Install::find().and_then(|install| install::programs(&install.root(), 18));
+    let programs = Install::find().and_then(|install| install::programs(&install.root(), major()));
     let programs = programs.unwrap_or_else(|error| panic!("no {name} for the tests: {error:#}"));
     programs.join("bin").join(name)
 }

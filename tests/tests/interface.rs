@@ -363,3 +363,23 @@ fn what_is_refused_is_refused_with_pgais_words() {
     let [theirs, ours] = both.ask(&with("name => 'there', if_not_exists => true"));
     assert!(theirs.is_ok() && ours.is_ok(), "{theirs:?} {ours:?}");
 }
+
+#[test]
+fn the_manual_has_every_public_function_as_it_is() {
+    const FUNCTIONS: &str = "
+        select format('ai.%s(%s) -> %s', p.proname,
+            replace(pg_get_function_arguments(p.oid), E'\\n', '\\n'), pg_get_function_result(p.oid)), ''
+        from pg_proc p
+        where p.pronamespace = 'ai'::regnamespace and not starts_with(p.proname, '_')";
+    let database = Server::shared().database();
+    database.install();
+    let functions = pairs(&mut database.client(), FUNCTIONS);
+    let manual = include_str!("../../docs/sql.md");
+    let written: BTreeMap<String, String> = python::blocks(manual)
+        .into_iter()
+        .flat_map(|(_, block)| block.lines())
+        .filter(|line| line.starts_with("ai.") && line.contains(") -> "))
+        .map(|line| (line.to_owned(), String::new()))
+        .collect();
+    assert_eq!(written, functions);
+}
