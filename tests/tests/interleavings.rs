@@ -466,8 +466,10 @@ fn a_text_that_was_refused_before_a_lock_was_met_is_asked_for_again() {
     let asked = hand.until(is_read);
     hand.run(asked).unwrap();
     session.batch_execute("rollback").unwrap();
-    hand.until(|query| match query {
-        Query::Fail { rows, .. } => rows.iter().any(|row| row.key.0 == ["3"]),
-        _ => false,
+    hand.until(|query| {
+        let Query::Fail { rows, .. } = query else {
+            return false;
+        };
+        rows.iter().any(|row| row.key.0 == ["3"])
     });
 }
