@@ -407,3 +407,38 @@ fn a_column_that_is_there_is_taken_if_it_fits_and_never_dropped() {
     assert_eq!(stage.number(left), 0);
     create(&mut stage.application, "t", "$chunk", "fits").unwrap();
 }
+
+/// Python pgai queued every change of any other column, and its worker left old vectors.
+#[test]
+fn a_column_of_python_pgai_goes_on_after_the_upgrade() {
+    for version in ["0.11.3", "0.12.1"] {
+        println!("{version}");
+        let database = Server::shared().database();
+        let mut application = database.client();
+        for script in [
+            "create extension vector",
+            &tests::python::pgai_sql(version).unwrap(),
+            "create table t (id int primary key, body text, views int default 0);
+             insert into t values (1, 'one'), (2, 'two'), (3, null);
+             select ai.create_vectorizer('t', loading => ai.loading_column('body'),
+               embedding => ai.embedding_ollama('m', 3), chunking => ai.chunking_none(),
+               destination => ai.destination_column('vector'));
+             update t set vector = '[1,2,3]'; update t set body = 'changed' where id = 2",
+        ] {
+            application.batch_execute(script).unwrap();
+        }
+        database.install();
+        let mut stage = Stage {
+            database,
+            application,
+        };
+        let mut hand = stage.hand();
+        hand.finish();
+        stage.assert_true();
+        stage.run("update t set views = 1; update t set vector = vector");
+        assert_eq!(stage.number("select count(*) from ai._vectorizer_q_1"), 0);
+        stage.run("update t set body = 'new' where id = 1");
+        hand.finish();
+        stage.assert_true();
+    }
+}
