@@ -262,6 +262,32 @@ select e.id, e.message, e.details, e.recorded, v.name
 from ai._vectorizer_errors e
 left join ai.vectorizer v on e.id = v.id;
 comment on view ai.vectorizer_errors is 'Errors of all vectorizers, with their names.';
+
+-- Old errors go: the latest thousand of each vectorizer are kept. (Workers may insert here, and not delete.)
+create or replace function ai._vectorizer_errors_prune() returns trigger
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    delete from ai._vectorizer_errors e
+    where e.ctid in (
+        select x.ctid
+        from (select distinct w.id from new_rows w) n
+        cross join lateral (
+            select d.ctid from ai._vectorizer_errors d
+            where d.id = n.id
+            order by d.recorded desc
+            offset 1000
+            for update skip locked) x);
+    return null;
+end
+$$;
+revoke all on function ai._vectorizer_errors_prune() from public;
+
+create or replace trigger vectorizer_errors_prune
+    after insert on ai._vectorizer_errors
+    referencing new table as new_rows
+    for each statement execute function ai._vectorizer_errors_prune();
 -- Which workers live and what they have done: written by workers through the three functions below,
 -- read by people. Timestamps are the database's.
 

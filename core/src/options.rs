@@ -95,6 +95,14 @@ pub struct Options {
     #[arg(short, long, value_name = "N", value_parser = at_least_one)]
     concurrency: Option<usize>,
 
+    /// Requests that each provider gets in a minute, at most
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    max_requests_per_minute: Option<u64>,
+
+    /// Tokens that each provider gets in a minute, at most, estimated as a quarter of the bytes
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    max_tokens_per_minute: Option<u64>,
+
     /// Stop at the first failure that is not one row's own [default: true with --once]
     #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL")]
     exit_on_error: Option<bool>,
@@ -199,6 +207,8 @@ fn from_environment(environment: &BTreeMap<String, String>) -> Vec<(&'static str
         ("secret_names", "SECRET_NAMES"),
         ("allow_host", "ALLOW_HOST"),
         ("models_dir", "MODELS_DIR"),
+        ("max_requests_per_minute", "MAX_REQUESTS_PER_MINUTE"),
+        ("max_tokens_per_minute", "MAX_TOKENS_PER_MINUTE"),
         ("log_level", "LOG_LEVEL"),
         ("log_format", "LOG_FORMAT"),
     ];
@@ -306,6 +316,8 @@ impl Options {
             exit_on_error: self.exit_on_error(),
             concurrency: self.concurrency,
             lease: self.lease,
+            requests_per_minute: self.max_requests_per_minute,
+            tokens_per_minute: self.max_tokens_per_minute,
             limits,
             ollama_host: value("OLLAMA_HOST"),
             openai_base_url: value("OPENAI_BASE_URL"),

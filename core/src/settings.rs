@@ -26,6 +26,10 @@ pub struct Settings {
     pub lease: Duration,
     /// How long a stopping worker may finish what is in flight.
     pub grace: Duration,
+    /// How many requests an account (one provider at one place with one key) may get in a minute.
+    pub requests_per_minute: Option<u64>,
+    /// How many tokens, estimated as a quarter of the bytes.
+    pub tokens_per_minute: Option<u64>,
     /// The bounds on what is in flight.
     pub limits: Limits,
     /// Emit [`Event::Progress`](crate::Event::Progress), for which the queues are counted.
@@ -56,7 +60,7 @@ pub struct Limits {
     pub chunks: usize,
     /// Inputs in one request of a provider.
     pub inputs: usize,
-    /// Requests in flight towards one provider.
+    /// Requests in flight towards one provider, at most: it begins with 4 and adapts.
     pub requests: usize,
     /// Rows in one batch, where the vectorizer's config does not say.
     pub rows: usize,
@@ -69,7 +73,7 @@ impl Default for Limits {
             bytes: 4 * 1024 * 1024,
             chunks: 64,
             inputs: 64,
-            requests: 4,
+            requests: 8,
             rows: 50,
         }
     }
@@ -115,6 +119,8 @@ impl Settings {
             concurrency: None,
             lease: Duration::from_secs(180),
             grace: Duration::from_secs(8),
+            requests_per_minute: None,
+            tokens_per_minute: None,
             limits: Limits::default(),
             progress: false,
             ollama_host: None,
@@ -143,6 +149,13 @@ impl Settings {
             ("rows", limits.rows),
             ("concurrency", self.concurrency.unwrap_or(1)),
         ];
+        let rates = [
+            ("requests a minute", self.requests_per_minute),
+            ("tokens a minute", self.tokens_per_minute),
+        ];
+        if let Some((name, _)) = rates.iter().find(|(_, rate)| *rate == Some(0)) {
+            return Err(SettingsError::Limit(name));
+        }
         if let Some((name, _)) = bounds.iter().find(|(_, bound)| *bound == 0) {
             return Err(SettingsError::Limit(name));
         }

@@ -461,3 +461,30 @@ fn setup_waits_for_nobody_and_refuses_while_a_python_worker_is_connected() {
     assert!(message.contains("worker of Python pgai"), "{message}");
     assert_eq!(code, "55006");
 }
+
+#[test]
+fn the_latest_thousand_errors_of_each_vectorizer_are_kept() {
+    let (_database, mut client) = installed();
+    client
+        .batch_execute(
+            "insert into ai.vectorizer (id, source_schema, source_table, source_pk, trigger_name, config, name)
+             select n, 's', 't', '[]', 'x', '{}', 'v' || n from generate_series(1, 2) n;
+             insert into ai._vectorizer_errors (id, message, recorded)
+             select 1, 'e' || n, now() + n * interval '1 s' from generate_series(1, 1500) n;
+             insert into ai._vectorizer_errors (id, message) values (2, 'the only one');
+             insert into ai._vectorizer_errors (id, message, recorded)
+             select 1, 'e' || n, now() + n * interval '1 s' from generate_series(1501, 1700) n",
+        )
+        .unwrap();
+    let kept = "select count(*) from ai._vectorizer_errors where id = 1";
+    assert_eq!(number(&mut client, kept), 1000);
+    let oldest = "select min(substr(message, 2)::bigint) from ai._vectorizer_errors where id = 1";
+    assert_eq!(number(&mut client, oldest), 701);
+    assert_eq!(
+        number(
+            &mut client,
+            "select count(*) from ai._vectorizer_errors where id = 2"
+        ),
+        1
+    );
+}

@@ -5,6 +5,7 @@ mod local;
 mod ollama;
 mod openai;
 mod refusal;
+mod remaining;
 mod voyage;
 
 use std::fmt;
@@ -21,6 +22,7 @@ use crate::tokens;
 
 pub(crate) use answer::BadAnswer;
 pub(crate) use refusal::{Refusal, brief, said};
+pub(crate) use remaining::Remaining;
 
 /// The provider of a vectorizer, from the `embedding` part of its config.
 #[derive(Clone, Debug)]
@@ -68,6 +70,13 @@ pub(crate) struct Account {
     pub(crate) provider: &'static str,
     pub(crate) base_url: String,
     pub(crate) secret: Option<String>,
+}
+
+impl Account {
+    /// Whether it is the worker's own process.
+    pub(crate) const fn is_here(&self) -> bool {
+        self.base_url.is_empty()
+    }
 }
 
 impl fmt::Display for Account {

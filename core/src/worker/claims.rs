@@ -68,7 +68,7 @@ impl Worker {
             wanted.unwrap_or(limits.batches)
         };
         let throttle = self.throttles.get(&profile.provider.account());
-        let open = throttle.is_none_or(|throttle| throttle.opens() <= self.now);
+        let open = throttle.is_none_or(|throttle| throttle.opens(self.now) <= self.now);
         !vectorizer.claim_out
             && !vectorizer.is_paused()
             && self.is_trusted(id)

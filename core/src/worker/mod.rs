@@ -224,10 +224,12 @@ impl Worker {
         let others = [self.life.wakes(self.now), self.database.wakes()]
             .into_iter()
             .flatten();
+        let throttles = self.throttles.values();
+        let throttles = throttles.flat_map(|throttle| throttle.wakes(self.now));
         session
             .chain(batches)
             .chain(claims)
-            .chain(self.throttles.values().map(Throttle::opens))
+            .chain(throttles)
             .chain(others)
             .filter(|at| *at > self.now)
             .min()

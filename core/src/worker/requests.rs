@@ -3,11 +3,14 @@
 use std::sync::Arc;
 
 use super::batch::Span;
+use super::throttle::{Allowance, Throttle, tokens_of};
 use super::vectorizers::{Probe, Pull};
 use super::{Worker, failure};
 use crate::event::Event;
 use crate::local::{LocalAnswer, LocalError};
-use crate::provider::{Account, BadAnswer, Call, Purpose, Refusal, Verdict, brief, said};
+use crate::provider::{
+    Account, BadAnswer, Call, Purpose, Refusal, Remaining, Verdict, brief, said,
+};
 use crate::request::{RequestError, Response};
 use crate::vectorizer::Profile;
 
@@ -18,9 +21,18 @@ pub(super) enum Sent {
         batch: u64,
         span: Span,
         profile: Arc<Profile>,
+        /// Estimated.
+        tokens: u64,
     },
     Probe(Arc<Profile>),
     Pull(Arc<Profile>),
+}
+
+impl Sent {
+    const fn profile(&self) -> &Arc<Profile> {
+        let (Self::Embed { profile, .. } | Self::Probe(profile) | Self::Pull(profile)) = self;
+        profile
+    }
 }
 
 /// A text that every model takes.
@@ -37,11 +49,27 @@ const ONCE_WAIT_MAX: std::time::Duration = std::time::Duration::from_secs(60);
 const PULL_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(3600);
 
 impl Worker {
-    fn is_open(&self, account: &Account) -> bool {
+    fn is_open(&self, account: &Account, tokens: u64) -> bool {
         let max = self.settings.limits.requests;
         self.throttles
             .get(account)
-            .is_none_or(|throttle| throttle.is_open(self.now, max))
+            .is_none_or(|throttle| throttle.is_open(self.now, max, tokens))
+    }
+
+    fn throttle(&mut self, account: Account) -> &mut Throttle {
+        // What runs in this process costs nobody anything.
+        let allowance = if account.is_here() {
+            Allowance::default()
+        } else {
+            Allowance {
+                requests_per_minute: self.settings.requests_per_minute,
+                tokens_per_minute: self.settings.tokens_per_minute,
+            }
+        };
+        let now = self.now;
+        self.throttles
+            .entry(account)
+            .or_insert_with(|| Throttle::new(allowance, now))
     }
 
     /// Whether requests with rows of this vectorizer may be sent.
@@ -69,7 +97,7 @@ impl Worker {
                     // No request outlives its lease.
                     && self.now < batch.extend_at(timeout)
                     && self.is_trusted(batch.profile.id)
-                    && self.is_open(&batch.profile.provider.account())
+                    && self.is_open(&batch.profile.provider.account(), batch.next_tokens())
             })
             .min_by_key(|(number, batch)| (out(batch.profile.id), **number))
             .map(|(number, _)| *number)?;
@@ -78,16 +106,16 @@ impl Worker {
         batch.requests_out += 1;
         let profile = Arc::clone(&batch.profile);
         let texts = batch.texts(&span);
+        let tokens = tokens_of(texts.iter().map(|text| text.len()).sum());
         let call = profile.provider.call(&texts, Purpose::Document, timeout);
-        self.throttles
-            .entry(profile.provider.account())
-            .or_default()
-            .in_flight += 1;
+        let now = self.now;
+        self.throttle(profile.provider.account()).sent(now, tokens);
         Some((
             Sent::Embed {
                 batch: number,
                 span,
                 profile,
+                tokens,
             },
             call,
         ))
@@ -96,10 +124,8 @@ impl Worker {
     pub(super) fn probe_call(&mut self) -> Option<(Sent, Call)> {
         let profile = self.wanting(|vectorizer| vectorizer.proof.probe == Probe::Wanted)?;
         self.vectorizers.get_mut(&profile.id)?.proof.probe = Probe::Out;
-        self.throttles
-            .entry(profile.provider.account())
-            .or_default()
-            .in_flight += 1;
+        let now = self.now;
+        self.throttle(profile.provider.account()).sent(now, 1);
         let timeout = self.settings.request_timeout();
         let call = profile
             .provider
@@ -115,10 +141,8 @@ impl Worker {
         if let Pull::Wanted(reason) = std::mem::take(pull) {
             *pull = Pull::Out(reason);
         }
-        self.throttles
-            .entry(profile.provider.account())
-            .or_default()
-            .in_flight += 1;
+        let now = self.now;
+        self.throttle(profile.provider.account()).sent(now, 1);
         Some((Sent::Pull(profile), Call::http(request)))
     }
 
@@ -132,12 +156,17 @@ impl Worker {
             .filter(|vectorizer| wants(vectorizer));
         profiles
             .filter_map(|vectorizer| vectorizer.profile.as_ref())
-            .find(|profile| self.is_open(&profile.provider.account()))
+            .find(|profile| self.is_open(&profile.provider.account(), 1))
             .map(Arc::clone)
     }
 
     pub(super) fn responded(&mut self, sent: Sent, answer: Result<Response, RequestError>) {
         self.back(&sent);
+        if let Ok(response) = &answer {
+            let account = sent.profile().provider.account();
+            let now = self.now;
+            self.throttle(account).heard(now, &Remaining::of(response));
+        }
         let wall = self.settings.wall_start + self.now.since_start();
         match sent {
             Sent::Pull(profile) => self.pulled(&profile, answer),
@@ -149,6 +178,7 @@ impl Worker {
                 batch,
                 span,
                 profile,
+                ..
             } => {
                 let count = span.inputs.len();
                 let verdict = answer.map(|response| profile.provider.judge(&response, count, wall));
@@ -170,6 +200,7 @@ impl Worker {
                 batch,
                 span,
                 profile,
+                ..
             } => {
                 if let Ok(LocalAnswer::Vectors { truncated, .. }) = answer {
                     self.tell_truncated(profile.id, truncated, None);
@@ -182,12 +213,12 @@ impl Worker {
 
     /// A request is no longer in flight.
     fn back(&mut self, sent: &Sent) {
-        let (Sent::Embed { profile, .. } | Sent::Probe(profile) | Sent::Pull(profile)) = sent;
-        let throttle = self
-            .throttles
-            .entry(profile.provider.account())
-            .or_default();
-        throttle.in_flight = throttle.in_flight.saturating_sub(1);
+        let tokens = match sent {
+            Sent::Embed { tokens, .. } => *tokens,
+            Sent::Probe(_) | Sent::Pull(_) => 1,
+        };
+        self.throttle(sent.profile().provider.account())
+            .back(tokens);
         if let Sent::Embed { batch, .. } = sent
             && let Some(batch) = self.batches.get_mut(batch)
         {
@@ -429,10 +460,11 @@ impl Worker {
 
     fn provider_answered(&mut self, profile: &Arc<Profile>) {
         let account = profile.provider.account();
+        let max = self.settings.limits.requests;
         if self
             .throttles
             .get_mut(&account)
-            .is_some_and(super::Throttle::succeeded)
+            .is_some_and(|throttle| throttle.succeeded(max))
         {
             self.events.push_back(Event::Resumed {
                 provider: account.to_string(),
@@ -448,11 +480,15 @@ impl Worker {
         reason: &str,
     ) {
         let account = profile.provider.account();
-        let throttle = self.throttles.entry(account.clone()).or_default();
-        let tell = throttle.failed(self.now, after, &mut self.random);
+        let now = self.now;
+        self.throttle(account.clone());
+        let Some(throttle) = self.throttles.get_mut(&account) else {
+            return;
+        };
+        let tell = throttle.failed(now, after, &mut self.random);
         let failures = throttle.failures;
-        let is_closed = throttle.is_closed_for_long(self.now);
-        let wait = throttle.opens().since(self.now);
+        let is_closed = throttle.is_closed_for_long(now);
+        let wait = throttle.opens(now).since(now);
         if let Some(retry_in) = tell {
             self.record(profile.id, failure::EMBEDDING, reason);
             let provider = account.to_string();
@@ -477,8 +513,10 @@ impl Worker {
     /// go back to the queue as they were.
     fn account_refused(&mut self, profile: &Arc<Profile>, reason: &str) {
         let account = profile.provider.account();
-        let throttle = self.throttles.entry(account.clone()).or_default();
-        if let Some(retry_in) = throttle.paused(self.now, &mut self.random) {
+        self.throttle(account.clone());
+        let throttle = self.throttles.get_mut(&account);
+        let tell = throttle.and_then(|throttle| throttle.paused(self.now, &mut self.random));
+        if let Some(retry_in) = tell {
             self.record(profile.id, failure::EMBEDDING, reason);
             let provider = account.to_string();
             self.events.push_back(Event::Paused {

@@ -1,14 +1,31 @@
 //! When a provider may be asked: shared by all vectorizers with the same provider, place and key.
 
+mod budget;
+
 use std::time::Duration;
 
+pub(crate) use budget::tokens_of;
+use budget::{Bucket, Remote};
+
+use crate::provider::Remaining;
 use crate::random::Random;
 use crate::retry::{self, Backoff};
 use crate::time::Time;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Throttle {
-    pub(super) in_flight: usize,
+    in_flight: usize,
+    /// The tokens of what is in flight.
+    tokens_out: u64,
+    /// How many requests may be in flight: one more after as many good answers, half after a refusal
+    /// (additive increase, multiplicative decrease).
+    width: usize,
+    /// Good answers since the width changed.
+    answers: usize,
+    remote: Remote,
+    /// What the operator allows.
+    requests: Option<Bucket>,
+    tokens: Option<Bucket>,
     /// Failures since the last answer that was of use.
     pub(super) failures: u32,
     blocked_until: Time,
@@ -21,22 +38,88 @@ const FAILURES_SILENT: u32 = 3;
 /// So is a provider that wants to be left alone for longer than this.
 const WAIT_SILENT: Duration = Duration::from_secs(30);
 
+/// Requests in flight before anything is known of the provider.
+const WIDTH_FIRST: usize = 4;
+
+/// The operator's limits for each account.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Allowance {
+    pub(super) requests_per_minute: Option<u64>,
+    pub(super) tokens_per_minute: Option<u64>,
+}
+
 impl Throttle {
-    /// Whether a request may be sent now.
-    pub(super) fn is_open(&self, now: Time, requests_max: usize) -> bool {
-        // While a provider fails, one request at a time finds out whether it still does.
-        let max = if self.failures == 0 { requests_max } else { 1 };
-        now >= self.blocked_until && self.in_flight < max
+    pub(super) fn new(allowance: Allowance, now: Time) -> Self {
+        let bucket = |per_minute: u64| Bucket::new(per_minute, now);
+        Self {
+            in_flight: 0,
+            tokens_out: 0,
+            width: WIDTH_FIRST,
+            answers: 0,
+            remote: Remote::default(),
+            requests: allowance.requests_per_minute.map(bucket),
+            tokens: allowance.tokens_per_minute.map(bucket),
+            failures: 0,
+            blocked_until: Time::ZERO,
+            announced: false,
+        }
     }
 
-    /// When requests may be sent again.
-    pub(super) const fn opens(&self) -> Time {
-        self.blocked_until
+    /// Whether a request of so many tokens may be sent now.
+    pub(super) fn is_open(&self, now: Time, requests_max: usize, tokens: u64) -> bool {
+        // While a provider fails, one request at a time finds out whether it still does.
+        let max = if self.failures == 0 {
+            self.width.min(requests_max)
+        } else {
+            1
+        };
+        self.in_flight < max && self.opens(now) <= now && self.remote.opens(now, tokens) <= now
+    }
+
+    /// When requests may be sent again, as far as that does not depend on their size.
+    pub(super) fn opens(&self, now: Time) -> Time {
+        let buckets = [&self.requests, &self.tokens].into_iter().flatten();
+        let bucket = buckets.map(|bucket| bucket.opens(now)).max();
+        self.blocked_until.max(bucket.unwrap_or(Time::ZERO))
+    }
+
+    /// When something may have changed.
+    pub(super) fn wakes(&self, now: Time) -> impl Iterator<Item = Time> {
+        std::iter::once(self.opens(now)).chain(self.remote.resets())
+    }
+
+    pub(super) fn sent(&mut self, now: Time, tokens: u64) {
+        self.in_flight += 1;
+        self.tokens_out += tokens;
+        self.remote.sent(now, tokens);
+        if let Some(bucket) = &mut self.requests {
+            bucket.take(now, 1);
+        }
+        if let Some(bucket) = &mut self.tokens {
+            bucket.take(now, tokens);
+        }
+    }
+
+    /// A request is no longer in flight.
+    pub(super) const fn back(&mut self, tokens: u64) {
+        self.in_flight = self.in_flight.saturating_sub(1);
+        self.tokens_out = self.tokens_out.saturating_sub(tokens);
+    }
+
+    /// What an answer says of the limits, once it is [`back`](Self::back).
+    pub(super) fn heard(&mut self, now: Time, said: &Remaining) {
+        self.remote
+            .heard(now, said, self.in_flight as u64, self.tokens_out);
     }
 
     /// An answer was of use. Returns whether the operator was told of a pause that is over now.
-    pub(super) const fn succeeded(&mut self) -> bool {
+    pub(super) const fn succeeded(&mut self, requests_max: usize) -> bool {
         self.failures = 0;
+        self.answers += 1;
+        if self.answers >= self.width && self.width < requests_max {
+            self.width += 1;
+            self.answers = 0;
+        }
         std::mem::replace(&mut self.announced, false)
     }
 
@@ -74,6 +157,8 @@ impl Throttle {
             self.blocked_until = self.blocked_until.max(now + after);
         } else {
             self.failures += 1;
+            self.width = (self.width / 2).max(1);
+            self.answers = 0;
             self.blocked_until = now + backoff.wait(self.failures, random).max(after);
         }
         let wait = self.blocked_until.since(now);

@@ -11,6 +11,7 @@ use crate::rows::TextError;
 use crate::settings::Limits;
 use crate::vectorizer::Profile;
 use crate::worker::failure::Failure;
+use crate::worker::throttle::tokens_of;
 
 impl Batch {
     /// Takes the answer to a read: chunks, formats and compares each row that came.
@@ -106,6 +107,12 @@ impl Batch {
         if !inputs.is_empty() {
             self.spans.push_back(Span::new(inputs));
         }
+    }
+
+    /// The tokens of the next request, estimated.
+    pub(in crate::worker) fn next_tokens(&self) -> u64 {
+        let inputs = self.spans.front().map_or(&[][..], |span| &span.inputs);
+        tokens_of(inputs.iter().map(|at| self.inputs[*at].sent().len()).sum())
     }
 
     pub(in crate::worker) fn texts(&self, span: &Span) -> Vec<Arc<str>> {
