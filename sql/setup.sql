@@ -1469,7 +1469,16 @@ declare
     wanted name = destination ->> 'embedding_column';
     type_name text;
     is_taken boolean;
+    other name = (
+        select v.name from ai.vectorizer v
+        where to_regclass(format('%I.%I', v.source_schema, v.source_table)) = source
+        and v.config #>> '{destination,embedding_column}' = wanted
+        limit 1);
 begin
+    if other is not null then
+        raise exception 'the vectorizer "%" writes to the column "%" already', other, wanted
+            using errcode = 'duplicate_object', hint = 'Give another name to ai.destination_column.';
+    end if;
     if wanted = any (watched) then
         raise exception 'the column "%" cannot be both read and written by a vectorizer', wanted
             using errcode = 'invalid_parameter_value', hint = 'Give another name to ai.destination_column.';
@@ -1575,7 +1584,8 @@ begin atomic
 end;
 
 -- The body of a trigger function: queue, clean, wake. `cleanup` may be null. Where the worker writes to the source
--- itself (`heeds_own`: the column destination), what it writes is no change, whatever other triggers make of it.
+-- itself (`heeds_own`: the column destination), what it writes is no change of that table, whatever other triggers
+-- make of it there: the workers' commit names its vectorizer, whose trigger stands on the same table as this one.
 -- Columns are named: where one of `keys` is gone or has another name now, the application's write goes on all the
 -- same, unqueued (a worker records what to do).
 create or replace function ai._vectorizer_trigger_body
@@ -1626,7 +1636,14 @@ begin
 end
 $body$
 , enqueue, coalesce(cleanup || ';', ''), bell, vectorizer_id::text
-, case when heeds_own then 'if current_setting(''ai.own_write'', true) = ''on'' then return null; end if;' else '' end
+, case when heeds_own then $own$if coalesce(current_setting('ai.own_write', true), '') <> '' then
+        if exists (
+            select from pg_trigger t
+            where t.tgrelid = tg_relid and t.tgname = '_vectorizer_src_trg_' || current_setting('ai.own_write'))
+        then
+            return null;
+        end if;
+    end if;$own$ else '' end
 , keys, cardinality(keys)
 );
 
@@ -2401,7 +2418,7 @@ begin
     loop
         begin
             execute command;
-        exception when insufficient_privilege or undefined_table or invalid_schema_name then
+        exception when insufficient_privilege or undefined_table or undefined_column or invalid_schema_name then
             raise warning 'vectorizer %: %', v.name, sqlerrm using hint = format('Needed: %s', command);
         end;
     end loop;

@@ -63,7 +63,16 @@ declare
     wanted name = destination ->> 'embedding_column';
     type_name text;
     is_taken boolean;
+    other name = (
+        select v.name from ai.vectorizer v
+        where to_regclass(format('%I.%I', v.source_schema, v.source_table)) = source
+        and v.config #>> '{destination,embedding_column}' = wanted
+        limit 1);
 begin
+    if other is not null then
+        raise exception 'the vectorizer "%" writes to the column "%" already', other, wanted
+            using errcode = 'duplicate_object', hint = 'Give another name to ai.destination_column.';
+    end if;
     if wanted = any (watched) then
         raise exception 'the column "%" cannot be both read and written by a vectorizer', wanted
             using errcode = 'invalid_parameter_value', hint = 'Give another name to ai.destination_column.';

@@ -16,7 +16,8 @@ begin atomic
 end;
 
 -- The body of a trigger function: queue, clean, wake. `cleanup` may be null. Where the worker writes to the source
--- itself (`heeds_own`: the column destination), what it writes is no change, whatever other triggers make of it.
+-- itself (`heeds_own`: the column destination), what it writes is no change of that table, whatever other triggers
+-- make of it there: the workers' commit names its vectorizer, whose trigger stands on the same table as this one.
 -- Columns are named: where one of `keys` is gone or has another name now, the application's write goes on all the
 -- same, unqueued (a worker records what to do).
 create or replace function ai._vectorizer_trigger_body
@@ -67,7 +68,14 @@ begin
 end
 $body$
 , enqueue, coalesce(cleanup || ';', ''), bell, vectorizer_id::text
-, case when heeds_own then 'if current_setting(''ai.own_write'', true) = ''on'' then return null; end if;' else '' end
+, case when heeds_own then $own$if coalesce(current_setting('ai.own_write', true), '') <> '' then
+        if exists (
+            select from pg_trigger t
+            where t.tgrelid = tg_relid and t.tgname = '_vectorizer_src_trg_' || current_setting('ai.own_write'))
+        then
+            return null;
+        end if;
+    end if;$own$ else '' end
 , keys, cardinality(keys)
 );
 

@@ -64,7 +64,7 @@ begin
     loop
         begin
             execute command;
-        exception when insufficient_privilege or undefined_table or invalid_schema_name then
+        exception when insufficient_privilege or undefined_table or undefined_column or invalid_schema_name then
             raise warning 'vectorizer %: %', v.name, sqlerrm using hint = format('Needed: %s', command);
         end;
     end loop;

@@ -24,6 +24,12 @@ pub struct Hand {
     pub embedded: Vec<String>,
     /// A text that the provider refuses.
     pub poison: Option<String>,
+    /// The status that the provider answers every request with, instead of vectors.
+    pub refusal: Option<u16>,
+    /// Whether the provider says nothing at all.
+    pub is_silent: bool,
+    /// Whether leases in the database grow old with the worker's time, and not with the real one only.
+    pub ages_leases: bool,
 }
 
 impl Hand {
@@ -32,12 +38,20 @@ impl Hand {
     /// # Panics
     /// If the session's settings are refused.
     #[must_use]
-    pub fn new(mut client: Client, seed: u64) -> Self {
+    pub fn new(client: Client, seed: u64) -> Self {
+        Self::with(client, seed, Settings::new("led by the hand"))
+    }
+
+    /// The same with other settings.
+    ///
+    /// # Panics
+    /// If the session's settings are refused, or these.
+    #[must_use]
+    pub fn with(mut client: Client, seed: u64, settings: Settings) -> Self {
         client
             .batch_execute(session_settings())
             .expect("the settings of a session");
-        let worker =
-            Worker::new(Settings::new("led by the hand"), seed).expect("the defaults are good");
+        let worker = Worker::new(settings, seed).expect("good settings");
         let (queries, requests) = (vec![], vec![]);
         Self {
             worker,
@@ -47,6 +61,9 @@ impl Hand {
             requests,
             embedded: vec![],
             poison: None,
+            refusal: None,
+            is_silent: false,
+            ages_leases: false,
         }
     }
 
@@ -62,6 +79,17 @@ impl Hand {
         self.client
             .batch_execute(sql)
             .expect("a statement in the worker's session");
+    }
+
+    /// The id of the worker's session in the server.
+    ///
+    /// # Panics
+    /// If the server does not say.
+    pub fn pid(&mut self) -> i32 {
+        self.client
+            .query_one("select pg_backend_pid()", &[])
+            .expect("a session has an id")
+            .get(0)
     }
 
     /// Goes on until the worker wants a statement that `wanted` knows, and leaves that for
@@ -135,12 +163,23 @@ impl Hand {
                 let code = error.sqlstate.as_deref().unwrap_or_default();
                 assert!(!code.starts_with("42"), "{error}");
             }
-        } else if let Some((ticket, request)) = self.requests.pop() {
+        } else if let Some((ticket, request)) = self.requests.pop_if(|_| !self.is_silent) {
             let answer = self.embed(&request);
             self.worker.handle_response(self.time(), ticket, Ok(answer));
         } else {
             let next = next.map_or(self.now, Time::since_start);
-            self.now = next.max(self.now + Duration::from_millis(1));
+            self.pass(next.saturating_sub(self.now).max(Duration::from_millis(1)));
+        }
+    }
+
+    fn pass(&mut self, pause: Duration) {
+        self.now += pause;
+        if self.ages_leases {
+            let age =
+                "update ai._vectorizer_lease_1 set _until = _until - $1 * interval '1 second'";
+            self.client
+                .execute(age, &[&pause.as_secs_f64()])
+                .expect("leases grow old");
         }
     }
 
@@ -151,11 +190,13 @@ impl Hand {
             .expect("a request has inputs")
             .clone();
         let texts: Vec<_> = texts.iter().filter_map(Value::as_str).collect();
-        if let Some(poison) = &self.poison
-            && texts.contains(&poison.as_str())
-        {
+        let is_poisoned = self
+            .poison
+            .as_deref()
+            .is_some_and(|poison| texts.contains(&poison));
+        if let Some(status) = self.refusal.or_else(|| is_poisoned.then_some(400)) {
             let mut refusal = Response::new(b"no such word".to_vec());
-            *refusal.status_mut() = http::StatusCode::BAD_REQUEST;
+            *refusal.status_mut() = http::StatusCode::from_u16(status).expect("a status of HTTP");
             return refusal;
         }
         self.embedded

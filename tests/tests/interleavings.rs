@@ -4,7 +4,7 @@
 #![allow(clippy::print_stdout, reason = "a test says what it does")]
 #![allow(clippy::unwrap_used, reason = "a test fails where it cannot go on")]
 
-use pgai_core::Query;
+use pgai_core::{Query, Settings};
 use postgres::Client;
 use tests::hand::Hand;
 use tests::postgres::{Database, Server};
@@ -447,4 +447,29 @@ fn a_failed_row_waits_and_its_failures_are_counted() {
         );
         stage.run("update ai._vectorizer_lease_1 set _until = now() where _claim = 0");
     }
+}
+
+/// One row waits for a lock, one was refused by the provider, and only then a third one with the same
+/// text is read: it is asked for again, and fails as well. (It hung in its batch for ever.)
+#[test]
+fn a_text_that_was_refused_before_a_lock_was_met_is_asked_for_again() {
+    let mut stage = Stage::new();
+    stage.run("insert into t values (1, 'one'), (2, 'bad'), (3, 'bad')");
+    let mut settings = Settings::new("reads two rows at a time");
+    settings.limits.bytes = 4;
+    let mut hand = Hand::with(stage.database.client(), 1, settings);
+    hand.poison = Some("bad".to_owned());
+    let asked = hand.until(is_commit);
+    let mut session = stage.session("begin; update t set body = 'changed' where id = 1");
+    let answer = hand.run(asked).unwrap();
+    assert_eq!(answer[0][1].as_deref(), Some("busy"));
+    let asked = hand.until(is_read);
+    hand.run(asked).unwrap();
+    session.batch_execute("rollback").unwrap();
+    hand.until(|query| {
+        let Query::Fail { rows, .. } = query else {
+            return false;
+        };
+        rows.iter().any(|row| row.key.0 == ["3"])
+    });
 }

@@ -34,6 +34,7 @@ fn seeded_worlds_end_true_and_meet_every_kind_of_trouble() {
         poisoned,
         refused,
         crashes,
+        columns,
     } = coverage;
     for (what, count) in [
         ("changed", changed),
@@ -45,6 +46,7 @@ fn seeded_worlds_end_true_and_meet_every_kind_of_trouble() {
         ("poisoned", poisoned),
         ("refused", refused),
         ("crashes", crashes),
+        ("columns", columns),
     ] {
         assert!(count > 0, "no world met {what}");
     }

@@ -25,14 +25,21 @@ order by z.n";
 /// written, or none, and the column becomes null.
 ///
 /// A row that has changed since it was read is not written: its vector would be another text's, and
-/// the item that is kept brings the right one. `ai.own_write` tells the source's triggers that this
-/// is no change to be queued, also where a trigger of the application sets another column.
+/// the item that is kept brings the right one. `ai.own_write` tells our triggers on the source that
+/// this is no change to be queued, also where a trigger of the application sets another column: if
+/// that stands in the template, every write would bring the next. What such a trigger writes to
+/// another table counts. It runs with the settings of any session of the worker's role, not with
+/// those that the worker pins; this statement has been parsed and planned with the pinned ones.
 pub(super) const COMMIT: &str = "\
-with input as materialized (
-  select i.n, {i.keys typed}, i.generation, i.chunks, own.set
+with own as materialized (
+  select count(set_config(p.name, p.value, true)) as settings
+  from (
+    select name, reset_val from pg_settings where name in ('row_security', 'search_path')
+    union all values ('ai.own_write', '{id}')) p(name, value)
+), input as materialized (
+  select i.n, {i.keys typed}, i.generation, i.chunks, own.settings
   from unnest({key params 2}, ${generations}::bigint[], ${chunks}::bigint[])
-    with ordinality as i({input keys}, generation, chunks, n),
-    set_config('ai.own_write', 'on', true) as own(set)
+    with ordinality as i({input keys}, generation, chunks, n), own
 ), live as materialized (
   select i.n, q._generation = i.generation as same, true as found
   from input i join {source} s on {s=i} join {queue} q on {q=i}

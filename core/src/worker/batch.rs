@@ -85,6 +85,9 @@ pub(super) struct Span {
     pub(super) bad_answers: u32,
     /// Why it was refused, while it is not yet clear whose fault that is.
     pub(super) refused: Option<String>,
+    /// How many answers with vectors there had been when the request that it comes from was refused:
+    /// if there was none since, nothing shows that the provider takes others.
+    pub(super) doubted: Option<u64>,
 }
 
 /// One claimed item, as the claim statement returned it.
@@ -225,12 +228,17 @@ impl Span {
             inputs,
             bad_answers: 0,
             refused: None,
+            doubted: None,
         }
     }
 
     /// Two halves, to find the input that is refused.
     pub(super) fn halves(mut self) -> [Self; 2] {
         let second = self.inputs.split_off(self.inputs.len() / 2);
-        [Self::new(self.inputs), Self::new(second)]
+        let doubted = self.doubted;
+        [self.inputs, second].map(|inputs| Self {
+            doubted,
+            ..Self::new(inputs)
+        })
     }
 }

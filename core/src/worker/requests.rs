@@ -314,9 +314,10 @@ impl Worker {
         let proof = &mut vectorizer.proof;
         proof.refusals_since_success += 1;
         let alone = span.inputs.len() == 1;
-        let unproven = !proof.has_succeeded
+        let doubted = *span.doubted.get_or_insert(proof.successes);
+        let unproven = proof.successes == 0
             || proof.refusals_since_success >= REFUSALS_UNPROVEN
-            || (alone && proof.refusals_since_success > 1);
+            || (alone && proof.successes == doubted);
         if unproven {
             proof.probe = Probe::Wanted;
             span.refused = Some(reason.to_owned());

@@ -56,7 +56,8 @@ struct Pause {
 /// only if it does.
 #[derive(Debug, Default)]
 pub(super) struct Proof {
-    pub(super) has_succeeded: bool,
+    /// Answers with vectors.
+    pub(super) successes: u64,
     pub(super) refusals_since_success: u32,
     pub(super) probe: Probe,
     pub(super) pull: Pull,
@@ -120,7 +121,7 @@ impl Vectorizer {
     /// The provider embedded something for it.
     pub(super) fn succeeded(&mut self) {
         self.proof = Proof {
-            has_succeeded: true,
+            successes: self.proof.successes + 1,
             ..Proof::default()
         };
         // A pause for another reason than the provider goes on.

@@ -5,6 +5,7 @@
 //! with, so it is kept: [`Database::finish`] gets both. Statements act as a whole (real ones hold
 //! their row locks from the first to the end, which comes to the same).
 
+mod column;
 mod protocol;
 
 use std::collections::BTreeMap;
@@ -30,6 +31,19 @@ pub(super) struct Tables {
     leases: BTreeMap<i64, Lease>,
     pub(super) failed: BTreeMap<i64, String>,
     pub(super) store: BTreeMap<(i64, i32), Chunk>,
+    /// The column of the source that holds its vectors, where there is no store.
+    pub(super) vectors: BTreeMap<i64, Arc<[f32]>>,
+    /// A row whose column was given another text's vector.
+    pub(super) misled: Option<i64>,
+}
+
+/// Where the vectors go.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Destination {
+    /// A column of the source: one vector for each row.
+    Column,
+    /// A store: one for each word.
+    Table,
 }
 
 #[derive(Clone, Debug)]
@@ -83,6 +97,10 @@ pub enum Mutant {
     CommitMovesUnchecked,
     /// A commit leaves chunks beyond the last one.
     CommitKeepsTail,
+    /// A commit leaves the vector in the column of a row that has no text any more.
+    CommitKeepsVector,
+    /// A commit writes to the column of a row that has changed.
+    CommitWritesChanged,
     /// DELETE takes the item off the queue instead of leaving a tombstone.
     DeleteRemovesItem,
     /// An update of a queued row does not count up its generation.
@@ -137,10 +155,12 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 30] = [
         Self::CommitIgnoresGeneration,
         Self::CommitMovesUnchecked,
         Self::CommitKeepsTail,
+        Self::CommitKeepsVector,
+        Self::CommitWritesChanged,
         Self::DeleteRemovesItem,
         Self::EnqueueKeepsGeneration,
         Self::KeyChangeForgetsOldKey,
@@ -174,6 +194,7 @@ impl Mutant {
 pub(super) struct Database {
     tables: Tables,
     generations: i64,
+    destination: Destination,
     mutant: Option<Mutant>,
     /// For [`Mutant::ReadWithClaimSnapshot`]: the snapshot in which each key was claimed.
     claim_snapshots: BTreeMap<i64, Tables>,
@@ -217,10 +238,11 @@ impl Tables {
 }
 
 impl Database {
-    pub(super) fn new(mutant: Option<Mutant>) -> Self {
+    pub(super) fn new(destination: Destination, mutant: Option<Mutant>) -> Self {
         Self {
             tables: Tables::default(),
             generations: 0,
+            destination,
             mutant,
             claim_snapshots: BTreeMap::new(),
             ledger: Ledger::default(),
@@ -296,6 +318,7 @@ impl Database {
                 if self.tables.source.remove(key).is_none() {
                     return false;
                 }
+                self.tables.vectors.remove(key);
                 self.deleted(*key, isolation, now);
             }
             Edit::DeleteAndInsert { key, text } => {
@@ -304,6 +327,7 @@ impl Database {
                     .source
                     .insert(*key, text.as_str().into())
                     .is_some();
+                self.tables.vectors.remove(key);
                 self.enqueue(*key, now);
                 if existed {
                     // The trigger for DELETE comes second: it is the outer statement's.
@@ -317,6 +341,9 @@ impl Database {
                 };
                 self.tables.source.remove(from);
                 self.tables.source.insert(*to, text);
+                if let Some(vector) = self.tables.vectors.remove(from) {
+                    self.tables.vectors.insert(*to, vector);
+                }
                 if !self.is(Mutant::KeyChangeForgetsNewKey) {
                     self.enqueue(*to, now);
                 }

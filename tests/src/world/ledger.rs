@@ -16,6 +16,8 @@ pub(super) struct Ledger {
     silent: BTreeMap<i64, (i64, i64)>,
     /// Until when a failed key waits, and the generation that failed.
     waits: BTreeMap<i64, (i64, Duration)>,
+    /// How many rows may still be blamed for what the provider refuses of everybody.
+    mistakes_left: u32,
     broken: Option<(Rule, String)>,
 }
 
@@ -120,9 +122,20 @@ impl Ledger {
         }
     }
 
+    /// The provider refuses everything from now on. What it took and refused just before and after
+    /// may look as if a row were at fault, once for each worker.
+    pub(super) const fn provider_turned(&mut self, workers: u32) {
+        self.mistakes_left += workers;
+    }
+
     /// The failure's reason names a fault that is not the row's.
     pub(super) fn blamed(&mut self, key: i64, reason: &str) {
-        if reason.contains(REFUSAL_OF_ALL) {
+        if !reason.contains(REFUSAL_OF_ALL) {
+            return;
+        }
+        if let Some(left) = self.mistakes_left.checked_sub(1) {
+            self.mistakes_left = left;
+        } else {
             let how = format!("row {key} is blamed for {reason:?}");
             self.broke(Rule::RowsAreGivenUpForAReasonOnly, how);
         }

@@ -21,7 +21,7 @@ pub use scene::{Answer, Scene, embed, refuse};
 
 use pgai_core::Settings;
 
-use database::{Database, Isolation};
+use database::{Database, Destination, Isolation};
 use node::{Delivery, Faults, Node};
 
 /// What PostgreSQL may say of the moment: a lock, a deadlock, a timeout, no room, a shutdown.
@@ -59,6 +59,8 @@ pub struct Coverage {
     pub refused: u64,
     /// Workers that crashed.
     pub crashes: u64,
+    /// Rows in whose column a vector stands at the end.
+    pub columns: u64,
 }
 
 impl Coverage {
@@ -73,6 +75,7 @@ impl Coverage {
         self.poisoned += other.poisoned;
         self.refused += other.refused;
         self.crashes += other.crashes;
+        self.columns += other.columns;
     }
 }
 
@@ -93,6 +96,8 @@ struct Swarm {
     refuse_all: bool,
     /// The application writes so rarely that workers get everything done in between.
     quiet: bool,
+    /// The vectors go to a column of the source.
+    column: bool,
 }
 
 /// The world.
@@ -132,10 +137,16 @@ impl World {
             poison: entropy.chance(3),
             refuse_all: entropy.chance(4),
             quiet: entropy.chance(2),
+            column: entropy.chance(3),
+        };
+        let destination = if swarm.column {
+            Destination::Column
+        } else {
+            Destination::Table
         };
         let mut world = Self {
             now: Duration::ZERO,
-            database: Database::new(mutant),
+            database: Database::new(destination, mutant),
             nodes: vec![],
             zombies: vec![],
             transactions: vec![],
@@ -317,6 +328,9 @@ impl World {
         }
         if self.swarm.refuse_all && entropy.chance(40) {
             self.refuses_all = !self.refuses_all;
+            if self.refuses_all {
+                self.database.ledger().provider_turned(2);
+            }
             self.note(format!(
                 "provider: refuses everything: {}",
                 self.refuses_all
@@ -362,7 +376,13 @@ impl World {
         rules::rows_are_given_up_for_a_reason_only(self.database.tables(), &self.trace)?;
         self.database.retry_failed(self.now);
         self.rest(deadline)?;
-        rules::every_row_stands_true(self.database.tables(), &self.trace)
+        let tables = self.database.tables();
+        self.coverage.columns += tables.vectors.len() as u64;
+        if self.swarm.column {
+            rules::every_row_has_its_vector(tables, &self.trace)
+        } else {
+            rules::every_row_stands_true(tables, &self.trace)
+        }
     }
 
     /// Lets the workers work until nothing is queued.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::database::Tables;
+use super::database::{DIMENSIONS, Tables};
 use super::node::REFUSAL;
 use crate::stub::vector_of;
 
@@ -62,7 +62,8 @@ impl fmt::Display for Violation {
     }
 }
 
-/// No vector stands beside a text that is not its own.
+/// No vector stands beside a text that is not its own: in a store never, in a column never by the
+/// hand of a worker. (There the application's own update of the text leaves the old vector.)
 pub(super) fn vectors_belong_to_their_texts(
     tables: &Tables,
     trace: &[String],
@@ -75,6 +76,26 @@ pub(super) fn vectors_belong_to_their_texts(
                 &reason,
                 trace,
             ));
+        }
+    }
+    match tables.misled {
+        Some(key) => Err(Violation::new(
+            Rule::VectorsBelongToTheirTexts,
+            &format!("row {key} was given another text's vector"),
+            trace,
+        )),
+        None => Ok(()),
+    }
+}
+
+/// Every row has the vector of its final text in its column, and none if there is no text.
+pub(super) fn every_row_has_its_vector(tables: &Tables, trace: &[String]) -> Result<(), Violation> {
+    for (key, text) in &tables.source {
+        let vector = tables.vectors.get(key);
+        let wanted = (!text.is_empty()).then(|| vector_of(text, DIMENSIONS));
+        if vector.map(|vector| vector.to_vec()) != wanted {
+            let reason = format!("row {key} ({text:?}) has the vector {vector:?}");
+            return Err(Violation::new(Rule::EveryRowStandsTrue, &reason, trace));
         }
     }
     Ok(())

@@ -5,7 +5,7 @@ use std::time::Duration;
 use pgai_core::{Event, Request, RequestError, Response, Settings, Summary};
 use serde_json::json;
 
-use super::database::{DIMENSIONS, Database, Edit, Isolation};
+use super::database::{DIMENSIONS, Database, Destination, Edit, Isolation};
 use super::node::{self, Node};
 use crate::stub::vector_of;
 
@@ -31,7 +31,7 @@ impl Scene {
     pub fn new(settings: Settings) -> Self {
         Self {
             now: Duration::ZERO,
-            database: Database::new(None),
+            database: Database::new(Destination::Table, None),
             node: Node::new(Duration::ZERO, 1, settings),
             latency: Duration::ZERO,
             events: vec![],

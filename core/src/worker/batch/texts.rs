@@ -46,7 +46,7 @@ impl Batch {
                 Ok(pieces) => RowState::Planned(
                     pieces
                         .into_iter()
-                        .map(|piece| self.planned(piece))
+                        .map(|piece| self.planned(piece, first))
                         .collect(),
                 ),
                 Err(failure) => RowState::Failed(failure),
@@ -63,12 +63,16 @@ impl Batch {
         truncated
     }
 
-    fn planned(&mut self, piece: Piece) -> Planned {
+    /// The input of an equal text is taken if it has its vector, or is of this read (`first` and on):
+    /// one of a read before without a vector was refused or given up, and nobody asks for it.
+    fn planned(&mut self, piece: Piece, first: usize) -> Planned {
         let Piece::New(text) = piece else {
             return Planned::Stored(piece);
         };
-        if let Some(at) = self.by_text.get(&text) {
-            return Planned::Input(*at);
+        if let Some(at) = self.by_text.get(&text).copied()
+            && (at >= first || self.inputs[at].vector.is_some())
+        {
+            return Planned::Input(at);
         }
         let at = self.inputs.len();
         self.by_text.insert(Arc::clone(&text), at);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use pgai_core::{ChunkHash, CommitChunk, CommitRow, FailedRow, Key, Plan, Query, Rows};
 use sha2::{Digest, Sha256};
 
-use super::{Database, Item, Lease, Mutant, Tables};
+use super::{Database, Destination, Item, Lease, Mutant, Tables};
 use crate::world::Coverage;
 use crate::world::ledger::Granted;
 
@@ -44,7 +44,13 @@ impl Database {
                 claim, keys, lease, ..
             } => self.extend(claim.0, keys, *lease, now),
             Query::Fail { claim, rows, .. } => self.fail(claim.0, rows, now),
-            Query::LoadVectorizers { .. } => vec![vec![text("1"), text(DEFINITION)]],
+            Query::LoadVectorizers { .. } => {
+                let definition = match self.destination {
+                    Destination::Column => super::column::DEFINITION,
+                    Destination::Table => DEFINITION,
+                };
+                vec![vec![text("1"), text(definition)]]
+            }
             Query::Read {
                 keys, bytes_max, ..
             } => self.read(keys, *bytes_max, snapshot),
@@ -179,7 +185,7 @@ impl Database {
         rows
     }
 
-    fn holds(&self, claim: i64, key: i64) -> bool {
+    pub(super) fn holds(&self, claim: i64, key: i64) -> bool {
         let held = self
             .tables
             .leases
@@ -198,7 +204,10 @@ impl Database {
         let mut answer = vec![];
         for (row, number) in rows.iter().zip(1_usize..) {
             let key = id(&row.key);
-            let outcome = self.commit_row(claim, key, row, snapshot);
+            let outcome = match self.destination {
+                Destination::Column => self.commit_column(claim, key, row, snapshot),
+                Destination::Table => self.commit_row(claim, key, row, snapshot),
+            };
             match outcome {
                 "changed" => coverage.changed += 1,
                 "lost" => coverage.lost += 1,

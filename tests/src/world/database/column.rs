@@ -1,0 +1,92 @@
+//! The worker's commit where a column of the source holds the vectors: it writes the source row, so
+//! that a transaction with an older snapshot of it fails.
+
+use std::sync::Arc;
+
+use pgai_core::{CommitChunk, CommitRow};
+
+use super::{Database, Mutant, Tables};
+use crate::stub::vector_of;
+
+impl Database {
+    pub(super) fn commit_column(
+        &mut self,
+        claim: i64,
+        key: i64,
+        row: &CommitRow,
+        snapshot: &Tables,
+    ) -> &'static str {
+        if !self.holds(claim, key) {
+            return "lost";
+        }
+        let found = self.tables.source.contains_key(&key);
+        if snapshot.source.contains_key(&key) && !found {
+            // Deleted since the snapshot: neither is there a row to lock, nor is it known to be gone.
+            return "busy";
+        }
+        self.tables.leases.remove(&key);
+        self.ledger.committed(key, claim);
+        let generation = self.tables.items[&key].generation;
+        let same = generation == row.generation || self.is(Mutant::CommitIgnoresGeneration);
+        // A row that came after the snapshot is not there for this statement.
+        let is_live = found && snapshot.source.contains_key(&key);
+        if is_live && (same || self.is(Mutant::CommitWritesChanged)) {
+            self.write_column(key, row);
+        }
+        if !same {
+            return "changed";
+        }
+        if !self.is(Mutant::CommitKeepsItem) {
+            self.tables.items.remove(&key);
+        }
+        self.tables.failed.remove(&key);
+        "done"
+    }
+
+    fn write_column(&mut self, key: i64, row: &CommitRow) {
+        let tables = &mut self.tables;
+        let vector = row.chunks.iter().find_map(|chunk| match chunk {
+            CommitChunk::Write { vector, .. } => Some(Arc::clone(vector)),
+            CommitChunk::Keep(_) | CommitChunk::Move { .. } => None,
+        });
+        let Some(text) = tables.source.get_mut(&key) else {
+            return;
+        };
+        match vector {
+            Some(vector) => {
+                if *vector != vector_of(text, vector.len()) {
+                    tables.misled = Some(key);
+                }
+                tables.vectors.insert(key, vector);
+            }
+            None if !tables.vectors.contains_key(&key)
+                || self.mutant == Some(Mutant::CommitKeepsVector) =>
+            {
+                return;
+            }
+            None => {
+                tables.vectors.remove(&key);
+            }
+        }
+        // Another version of the row.
+        *text = Arc::from(&**text);
+    }
+}
+
+/// One vectorizer whose vectors are those of whole texts.
+pub(super) const DEFINITION: &str = r#"{
+  "id": 1, "name": "texts", "disabled": false, "source_schema": "public", "source_table": "t",
+  "source_pk": [{"attname": "id"}], "queue_schema": "ai", "queue_table": "_vectorizer_q_1",
+  "queue_failed_table": "_vectorizer_q_failed_1", "vector_schema": "public",
+  "lease_found": true, "queue_found": true,
+  "columns": [
+    {"name": "id", "type": "bigint", "base": "bigint", "equals": "operator(pg_catalog.=)"},
+    {"name": "body", "type": "text", "base": "text", "equals": null},
+    {"name": "v", "type": "vector(2)", "base": "vector", "equals": null}],
+  "config": {
+    "loading": {"implementation": "column", "column_name": "body"},
+    "embedding": {"implementation": "ollama", "model": "m", "dimensions": 2},
+    "chunking": {"implementation": "none"},
+    "formatting": {"implementation": "python_template", "template": "$chunk"},
+    "destination": {"implementation": "column", "embedding_column": "v"}
+  }}"#;
