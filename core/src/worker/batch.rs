@@ -37,6 +37,8 @@ pub(super) struct Batch {
     /// No statement before this moment: somebody held a row, or the database was in trouble.
     pub(super) not_before: Time,
     pub(super) troubles: u32,
+    /// Since when every statement has met a row that an application holds.
+    pub(super) stuck_since: Option<Time>,
     /// A statement over several rows was refused for its data: find the row.
     one_by_one: bool,
     /// Send nothing more; commit what is finished, then give the rest back.
@@ -169,6 +171,7 @@ impl Batch {
             query_out: false,
             not_before: Time::ZERO,
             troubles: 0,
+            stuck_since: None,
             one_by_one: false,
             draining: false,
             leaving: false,

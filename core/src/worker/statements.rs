@@ -165,11 +165,17 @@ impl Worker {
         };
         batch.query_out = false;
         batch.not_before = Time::ZERO;
+        let mut is_stuck = false;
         if Batch::met_a_lock(&rows) {
             batch.troubles += 1;
             batch.not_before = self.now + retry::LOCKED.wait(batch.troubles, &mut self.random);
+            let since = *batch.stuck_since.get_or_insert(self.now);
+            is_stuck = self.now.since(since) >= self.settings.lease / 2;
         } else {
             batch.troubles = 0;
+            if matches!(step, Step::Commit(_) | Step::Fail(_)) {
+                batch.stuck_since = None;
+            }
         }
         match step {
             Step::Read(asked) => {
@@ -183,6 +189,10 @@ impl Worker {
                 }
                 let vectorizer = batch.profile.id;
                 let report = batch.handle_step(step, &rows);
+                if is_stuck {
+                    // Its place is wanted: the rows are embedded again when they can be written.
+                    batch.give_back();
+                }
                 self.tell(vectorizer, report);
             }
         }

@@ -135,3 +135,30 @@ pub(crate) fn a_row_that_the_application_holds_is_written_later(shell: &str) {
     drop(worker);
     assert_true(&mut stage);
 }
+
+/// An application that holds a row for long keeps one batch waiting, and not the other vectorizers.
+pub(crate) fn a_row_held_for_long_stops_no_other_vectorizer(shell: &str) {
+    let mut stage = stage();
+    stage.run(&format!(
+        "create table pages (id int primary key, body text);
+         select ai.create_vectorizer('pages', loading => ai.loading_column('body'),
+           embedding => ai.embedding_ollama('stub', {DIMENSIONS}), chunking => ai.chunking_none(),
+           destination => ai.destination_table('pages_e'));
+         insert into notes values (1, 't', 'held')"
+    ));
+    let mut application = stage.database.client();
+    let mut held = application.transaction().unwrap();
+    held.execute("select from notes where id = 1 for update", &[])
+        .unwrap();
+    let worker = stage.worker(shell, &["--poll-interval", "1", "--lease", "4"]);
+    stage.stub.wait_for_requests(1, crate::stage::PATIENCE);
+    stage.run("insert into pages values (1, 'free')");
+    stage.database.wait_until(
+        "(select count(*) = 1 from pages_e_store)",
+        crate::stage::PATIENCE,
+    );
+    held.commit().unwrap();
+    stage.wait_until_done();
+    drop(worker);
+    assert_true(&mut stage);
+}

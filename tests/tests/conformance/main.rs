@@ -36,6 +36,7 @@ conformance! {
     changes::applications_in_strict_isolation_meet_no_failure,
     changes::truncate_empties_the_store,
     columns::a_column_that_the_application_fills_is_left_alone,
+    columns::a_row_held_for_long_stops_no_other_vectorizer,
     columns::a_row_that_the_application_holds_is_written_later,
     columns::a_trigger_on_the_source_makes_no_loop,
     columns::vectors_in_a_column_follow_their_rows,
