@@ -1,6 +1,7 @@
 //! What the tests and benches are made of.
 
 pub mod cranfield;
+pub mod fuzz;
 pub mod hand;
 pub mod minilm;
 pub mod postgres;
