@@ -83,6 +83,35 @@ fn a_vectorizer_whose_every_request_is_refused_is_paused_and_no_row_is_blamed() 
 }
 
 #[test]
+fn a_refusal_that_comes_after_the_pause_does_not_silence_the_vectorizer() {
+    let mut settings = settings();
+    settings.limits.inputs = 1;
+    let mut scene = Scene::new(settings);
+    for key in 1..=4 {
+        scene.put(key, &format!("w{key}"));
+    }
+    // Several requests are out when the first answer pauses the vectorizer; the next one makes it
+    // doubt the provider, whose answer to that comes in the pause, too.
+    scene.latency = Duration::from_secs(1);
+    let mut answers = 0;
+    let mut refuses = |_, _: &Request| {
+        answers += 1;
+        if answers == 1 {
+            return Ok(Response::new(b"{\"embeddings\": [[1, 2, 3]]}".to_vec()));
+        }
+        refuse(400, "no such parameter")
+    };
+    scene.play(Duration::from_secs(10), &mut refuses, &is_at_rest);
+    assert_eq!(scene.queue().len(), 4);
+    scene.play(
+        HOUR,
+        &mut |_, request: &Request| embed(request),
+        &is_at_rest,
+    );
+    assert_eq!(scene.stored().len(), 4);
+}
+
+#[test]
 fn a_provider_that_takes_nothing_any_more_is_not_blamed_on_rows_either() {
     let mut scene = scene_with_rows(10);
     scene.play(

@@ -167,6 +167,10 @@ impl Worker {
             let now = self.now;
             self.throttle(account).heard(now, &Remaining::of(response));
         }
+        // A definition that was mended meanwhile is not paused for what the old one met.
+        if !self.is_current(sent.profile()) {
+            return;
+        }
         let wall = self.settings.wall_start + self.now.since_start();
         match sent {
             Sent::Pull(profile) => self.pulled(&profile, answer),
@@ -189,6 +193,9 @@ impl Worker {
 
     pub(super) fn computed(&mut self, sent: Sent, answer: Result<LocalAnswer, LocalError>) {
         self.back(&sent);
+        if !self.is_current(sent.profile()) {
+            return;
+        }
         match sent {
             // Nothing is fetched for a local model.
             Sent::Pull(_) => {}

@@ -237,13 +237,14 @@ impl Worker {
         let Some(vectorizer) = self.vectorizers.get_mut(&id) else {
             return false;
         };
+        // Late answers to what was sent before the pause prove nothing of what comes after it.
+        vectorizer.proof = Proof::default();
         if vectorizer.is_paused() {
             return false;
         }
         vectorizer.pause.times += 1;
         let wait = retry::PAUSE.wait(vectorizer.pause.times, &mut self.random);
         vectorizer.pause.until = Some(self.now + wait);
-        vectorizer.proof = Proof::default();
         true
     }
 
@@ -267,6 +268,14 @@ impl Worker {
                 vectorizer.pace.again(self.now);
             }
         }
+    }
+
+    /// Whether a vectorizer is still defined as it was when this profile was made.
+    pub(super) fn is_current(&self, profile: &Arc<Profile>) -> bool {
+        let known = self.vectorizers.get(&profile.id);
+        known
+            .and_then(|known| known.profile.as_ref())
+            .is_some_and(|current| Arc::ptr_eq(current, profile))
     }
 
     pub(super) fn provider_of(&self, id: i64) -> Option<&'static str> {

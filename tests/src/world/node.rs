@@ -69,6 +69,11 @@ enum Stage {
 }
 
 impl Delivery {
+    /// Whether it is a commit that has looked at the store, and not written yet.
+    pub(super) const fn is_amid_commit(&self) -> bool {
+        matches!(self.query, Query::Commit { .. }) && matches!(self.stage, Stage::Begun(_))
+    }
+
     /// Runs the statement to its end, from wherever it is.
     pub(super) fn advance(
         &mut self,
@@ -128,6 +133,12 @@ impl Node {
             .into_iter()
             .map(|(_, delivery)| delivery)
             .collect()
+    }
+
+    /// Whether a commit has looked at the store, and not written yet.
+    pub(super) fn is_amid_commit(&self) -> bool {
+        let mut deliveries = self.queries.iter().map(|(_, delivery)| delivery);
+        deliveries.any(Delivery::is_amid_commit)
     }
 
     /// The names of the claims that are on their way.
