@@ -3,6 +3,7 @@
 pub mod cranfield;
 pub mod fuzz;
 pub mod hand;
+pub mod measure;
 pub mod minilm;
 pub mod postgres;
 pub mod process;
