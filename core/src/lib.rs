@@ -96,7 +96,7 @@
 //! # const DEFINITION: &str = r#"{
 //! #   "id": 1, "name": "blog", "disabled": false, "source_schema": "public", "source_table": "blog",
 //! #   "source_pk": [{"attname": "id"}], "queue_schema": "ai", "queue_table": "_vectorizer_q_1",
-//! #   "queue_failed_table": "_vectorizer_q_failed_1", "vector_schema": "public",
+//! #   "queue_failed_table": "_vectorizer_q_failed_1", "vector": {"schema": "public", "oid": 1, "array_oid": 2},
 //! #   "lease_found": true, "queue_found": true,
 //! #   "columns": [
 //! #     {"name": "id", "type": "bigint", "base": "bigint", "equals": "operator(pg_catalog.=)"},
@@ -148,8 +148,8 @@ pub use local::{LocalAnswer, LocalError, LocalRequest, LocalTicket, Wanted};
 pub use options::{Command, Options, Usage};
 pub use output::{Output, Summary};
 pub use query::{
-    ChunkHash, ClaimId, CommitChunk, CommitRow, DbError, ErrorRecord, FailedRow, Heartbeat, Key,
-    Param, Progress, Query, QueryTicket, Rows, session_settings,
+    Binary, ChunkHash, ClaimId, CommitChunk, CommitRow, DbError, ErrorRecord, FailedRow, Heartbeat,
+    Key, Param, Progress, Query, QueryTicket, Rows, session_settings,
 };
 pub use request::{RESPONSE_BYTES_MAX, Request, RequestError, RequestTicket, Response, authorize};
 pub use settings::{Limits, Secrets, Settings, SettingsError};

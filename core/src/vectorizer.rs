@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::provider::Provider;
 use crate::retry;
 use crate::settings::Settings;
-use crate::sql::{Destination, KeyColumn, Plan, PlanInput, TemplateColumn, qualified};
+use crate::sql::{Destination, KeyColumn, Plan, PlanInput, TemplateColumn, VectorTypes, qualified};
 use crate::text::{Chunker, Template};
 
 /// Everything that is fixed about a vectorizer while its definition stands.
@@ -55,10 +55,18 @@ pub(crate) struct Definition {
     config: Config,
     #[serde(default)]
     time_zone: String,
-    vector_schema: Option<String>,
+    vector: Option<VectorType>,
     lease_found: bool,
     queue_found: bool,
     columns: Option<Vec<Column>>,
+}
+
+/// The type `vector` of the extension.
+#[derive(Debug, Deserialize)]
+struct VectorType {
+    schema: String,
+    oid: u32,
+    array_oid: u32,
 }
 
 #[derive(Debug, Deserialize)]
@@ -143,9 +151,9 @@ impl Profile {
             return Err("a column takes one vector a row: chunking must be none".to_owned());
         }
         let (queue_schema, queue_table, failed_table) = queue(definition)?;
-        let vector_schema = definition
-            .vector_schema
-            .as_deref()
+        let vector = definition
+            .vector
+            .as_ref()
             .ok_or("the extension vector is not installed: run create extension vector")?;
 
         let processing = config.processing.as_ref();
@@ -160,7 +168,11 @@ impl Profile {
             queue_schema,
             queue_table,
             failed_table,
-            vector_schema,
+            vector_schema: &vector.schema,
+            vector_types: VectorTypes {
+                vector: vector.oid,
+                array: vector.array_oid,
+            },
             key: &key,
             loading: &loading,
             columns: format.columns(),

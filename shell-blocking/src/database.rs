@@ -1,11 +1,13 @@
 //! PostgreSQL through the crate `postgres`: one connection for statements and notifications.
 
 use std::collections::{HashMap, VecDeque};
+use std::error::Error;
 use std::time::{Duration, Instant};
 
+use bytes::BytesMut;
 use pgai_core::{CHANNEL, DbError, Param, Query, Rows, session_settings};
 use postgres::fallible_iterator::FallibleIterator as _;
-use postgres::types::ToSql;
+use postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 use postgres::{Client, Row, Statement};
 
 use crate::target::{Target, chain};
@@ -131,7 +133,11 @@ impl Session {
             }
         };
         let params = query.params();
-        let params: Vec<_> = params.iter().map(value).collect();
+        let params: Vec<_> = params.iter().map(Value).collect();
+        let params: Vec<_> = params
+            .iter()
+            .map(|param| param as &(dyn ToSql + Sync))
+            .collect();
         let rows = self.client.query(&statement, &params)?;
         rows.iter().map(texts).collect()
     }
@@ -154,14 +160,34 @@ pub fn install(target: &Target, script: &str, warn: fn(message: &str)) -> Result
     row.try_get(0).map_err(db_error)
 }
 
-fn value(param: &Param) -> &(dyn ToSql + Sync) {
-    match param {
-        Param::Floats(floats) => floats,
-        Param::Int(number) => number,
-        Param::Ints(numbers) => numbers,
-        Param::Text(text) => text,
-        Param::Texts(texts) => texts,
+/// A parameter as the crate `postgres` takes it.
+#[derive(Debug)]
+struct Value<'a>(&'a Param);
+
+impl ToSql for Value<'_> {
+    fn to_sql(
+        &self,
+        kind: &Type,
+        out: &mut BytesMut,
+    ) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
+        match self.0 {
+            Param::Binary(binary) => {
+                out.extend_from_slice(&binary.bytes);
+                Ok(IsNull::No)
+            }
+            Param::Int(number) => number.to_sql_checked(kind, out),
+            Param::Ints(numbers) => numbers.to_sql_checked(kind, out),
+            Param::Text(text) => text.to_sql_checked(kind, out),
+            Param::Texts(texts) => texts.to_sql_checked(kind, out),
+        }
     }
+
+    /// Each of the others checks for itself.
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+
+    to_sql_checked!();
 }
 
 fn texts(row: &Row) -> Result<Vec<Option<String>>, postgres::Error> {

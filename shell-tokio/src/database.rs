@@ -6,13 +6,16 @@ use std::future::Future;
 use std::str::FromStr as _;
 use std::time::Duration;
 
-use pgai_core::{CHANNEL, DbError, Param, Query, Rows, session_settings};
+use pgai_core::{Binary, CHANNEL, DbError, Param, Query, Rows, session_settings};
+use sqlx::encode::{Encode, IsNull};
+use sqlx::error::BoxDynError;
+use sqlx::postgres::types::Oid;
 use sqlx::postgres::{
-    PgArguments, PgConnectOptions, PgConnection, PgDatabaseError, PgListener, PgPoolOptions, PgRow,
-    PgSeverity,
+    PgArgumentBuffer, PgArguments, PgConnectOptions, PgConnection, PgDatabaseError, PgListener,
+    PgPoolOptions, PgRow, PgSeverity, PgTypeInfo,
 };
 use sqlx::{
-    AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, Postgres, Row as _,
+    AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, Postgres, Row as _, Type,
 };
 use tokio::sync::{Mutex, Semaphore, mpsc};
 use tokio::time::{sleep, timeout};
@@ -221,12 +224,37 @@ fn statement(query: &Query) -> sqlx::query::Query<'_, Postgres, PgArguments> {
         .params()
         .into_iter()
         .fold(statement, |statement, param| match param {
-            Param::Floats(floats) => statement.bind(floats),
+            Param::Binary(binary) => statement.bind(Raw(binary)),
             Param::Int(number) => statement.bind(number),
             Param::Ints(numbers) => statement.bind(numbers),
             Param::Text(text) => statement.bind(text),
             Param::Texts(texts) => statement.bind(texts),
         })
+}
+
+/// A value that the core has written as PostgreSQL reads it.
+struct Raw(Binary);
+
+impl Type<Postgres> for Raw {
+    /// Unknown: each value tells its own.
+    fn type_info() -> PgTypeInfo {
+        PgTypeInfo::with_oid(Oid(0))
+    }
+}
+
+impl Encode<'_, Postgres> for Raw {
+    fn encode_by_ref(&self, buffer: &mut PgArgumentBuffer) -> Result<IsNull, BoxDynError> {
+        buffer.extend_from_slice(&self.0.bytes);
+        Ok(IsNull::No)
+    }
+
+    fn produces(&self) -> Option<PgTypeInfo> {
+        Some(PgTypeInfo::with_oid(Oid(self.0.type_oid)))
+    }
+
+    fn size_hint(&self) -> usize {
+        self.0.bytes.len()
+    }
 }
 
 fn texts(row: &PgRow) -> sqlx::Result<Vec<Option<String>>> {

@@ -103,7 +103,7 @@ pub fn provider(bytes: &[u8]) {
         let definition = json!({
             "id": 1, "name": "v", "disabled": false, "source_schema": "public", "source_table": "t",
             "source_pk": [{"attname": "id"}], "queue_schema": "ai", "queue_table": "q",
-            "queue_failed_table": "f", "vector_schema": "public", "lease_found": true, "queue_found": true,
+            "queue_failed_table": "f", "vector": {"schema": "public", "oid": 1, "array_oid": 2}, "lease_found": true, "queue_found": true,
             "columns": [
                 {"name": "id", "type": "bigint", "base": "bigint", "equals": "operator(pg_catalog.=)"},
                 {"name": "body", "type": "text", "base": "text", "equals": null}],

@@ -1,13 +1,15 @@
 //! A worker led by the hand: the real core on a real PostgreSQL, one statement at a time, so that a
 //! test can put an application's statements exactly where it wants them.
 
+use std::error::Error;
 use std::time::Duration;
 
 use ::postgres::Client;
-use ::postgres::types::ToSql;
+use ::postgres::types::{IsNull, ToSql, Type, to_sql_checked};
+use bytes::BytesMut;
 use pgai_core::{
-    DbError, Output, Param, Query, QueryTicket, Request, RequestTicket, Response, Rows, Settings,
-    Time, Worker, session_settings,
+    Binary, DbError, Output, Param, Query, QueryTicket, Request, RequestTicket, Response, Rows,
+    Settings, Time, Worker, session_settings,
 };
 use serde_json::{Value, json};
 
@@ -206,6 +208,23 @@ impl Hand {
     }
 }
 
+/// A value that the core has written as PostgreSQL reads it.
+#[derive(Debug)]
+struct Raw(Binary);
+
+impl ToSql for Raw {
+    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
+        out.extend_from_slice(&self.0.bytes);
+        Ok(IsNull::No)
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+
+    to_sql_checked!();
+}
+
 /// Runs one of the core's statements as a shell does.
 ///
 /// # Errors
@@ -216,7 +235,7 @@ pub fn execute(client: &mut Client, query: &Query) -> Result<Rows, DbError> {
         .into_iter()
         .map(|param| -> Box<dyn ToSql + Sync> {
             match param {
-                Param::Floats(floats) => Box::new(floats),
+                Param::Binary(binary) => Box::new(Raw(binary)),
                 Param::Int(int) => Box::new(int),
                 Param::Ints(ints) => Box::new(ints),
                 Param::Text(text) => Box::new(text),

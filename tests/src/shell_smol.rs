@@ -20,16 +20,20 @@ use async_signal::{Signal, Signals};
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use pgai_core::{
-    CHANNEL, DbError, Event, LocalError, Output, Param, Query, QueryTicket, RESPONSE_BYTES_MAX,
-    Request, RequestError, RequestTicket, Response, Rows, Settings, Summary, Time, Worker,
-    authorize, session_settings,
+    Binary, CHANNEL, DbError, Event, LocalError, Output, Param, Query, QueryTicket,
+    RESPONSE_BYTES_MAX, Request, RequestError, RequestTicket, Response, Rows, Settings, Summary,
+    Time, Worker, authorize, session_settings,
 };
 use smol::Timer;
 use smol::future::FutureExt as _;
+use sqlx::encode::{Encode, IsNull};
+use sqlx::error::BoxDynError;
+use sqlx::postgres::types::Oid;
 use sqlx::postgres::{
-    PgConnectOptions, PgConnection, PgDatabaseError, PgListener, PgPoolOptions, PgRow,
+    PgArgumentBuffer, PgConnectOptions, PgConnection, PgDatabaseError, PgListener, PgPoolOptions,
+    PgRow, PgTypeInfo,
 };
-use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgPool, Row as _};
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgPool, Postgres, Row as _, Type};
 use ureq::tls::{RootCerts, TlsConfig};
 
 /// What comes back. A ticket comes back exactly once, with an answer or an error. What can come
@@ -166,7 +170,7 @@ async fn ask(sessions: &Sessions, query: &Query) -> sqlx::Result<Rows> {
     let mut statement = sqlx::query(AssertSqlSafe(query.sql().to_owned()));
     for param in query.params() {
         statement = match param {
-            Param::Floats(floats) => statement.bind(floats),
+            Param::Binary(binary) => statement.bind(Raw(binary)),
             Param::Int(number) => statement.bind(number),
             Param::Ints(numbers) => statement.bind(numbers),
             Param::Text(text) => statement.bind(text),
@@ -177,6 +181,27 @@ async fn ask(sessions: &Sessions, query: &Query) -> sqlx::Result<Rows> {
     sessions.idle.borrow_mut().push(connection);
     let texts = |row: &PgRow| (0..row.len()).map(|column| row.try_get(column)).collect();
     rows.iter().map(texts).collect()
+}
+
+/// A value that the core has written as PostgreSQL reads it.
+struct Raw(Binary);
+
+impl Type<Postgres> for Raw {
+    /// Unknown: each value tells its own.
+    fn type_info() -> PgTypeInfo {
+        PgTypeInfo::with_oid(Oid(0))
+    }
+}
+
+impl Encode<'_, Postgres> for Raw {
+    fn encode_by_ref(&self, buffer: &mut PgArgumentBuffer) -> Result<IsNull, BoxDynError> {
+        buffer.extend_from_slice(&self.0.bytes);
+        Ok(IsNull::No)
+    }
+
+    fn produces(&self) -> Option<PgTypeInfo> {
+        Some(PgTypeInfo::with_oid(Oid(self.0.type_oid)))
+    }
 }
 
 /// Only what PostgreSQL itself says has an SQLSTATE. Of everything else it is not known what became

@@ -65,7 +65,7 @@ fn once_does_not_end_because_of_a_claim_that_was_overtaken() {
 const DEFINITION: &str = r#"{
     "id": 1, "name": "blog", "disabled": false, "source_schema": "public", "source_table": "blog",
     "source_pk": [{"attname": "id"}], "queue_schema": "ai", "queue_table": "_vectorizer_q_1",
-    "queue_failed_table": "_vectorizer_q_failed_1", "vector_schema": "public",
+    "queue_failed_table": "_vectorizer_q_failed_1", "vector": {"schema": "public", "oid": 1, "array_oid": 2},
     "lease_found": true, "queue_found": true,
     "columns": [
         {"name": "id", "type": "bigint", "base": "bigint", "equals": "operator(pg_catalog.=)"},

@@ -61,8 +61,7 @@ with own as materialized (
     ${c.hash}::text[], ${c.vector}::bigint[]) as p(n, place, text, origin, hash, vector)
 ), written as (
   update {source} s
-  set {column} = (select (${vectors}::real[])[
-      p.vector * {dimensions} + 1:(p.vector + 1) * {dimensions}]::{vector}({dimensions})
+  set {column} = (select (${vectors}::{vector}[])[p.vector]::{vector}({dimensions})
     from piece p where p.n = h.n and p.place = 0)
   from held h join input i on i.n = h.n
   where h.same and h.found and {s=i}

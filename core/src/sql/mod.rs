@@ -10,7 +10,9 @@ mod plan;
 mod protocol;
 
 pub use plan::Plan;
-pub(crate) use plan::{Destination, KeyColumn, PlanInput, TemplateColumn, fill, qualified, quoted};
+pub(crate) use plan::{
+    Destination, KeyColumn, PlanInput, TemplateColumn, VectorTypes, fill, qualified, quoted,
+};
 
 /// What every session of a worker pins, so that keys and values always read the same and no
 /// statement waits for long. Queue and store commit together, so `synchronous_commit = off` loses
@@ -79,8 +81,12 @@ select
     'queue_failed_table', v.queue_failed_table,
     'config', v.config,
     'time_zone', current_setting('TimeZone'),
-    'vector_schema', (
-      select n.nspname from pg_extension e join pg_namespace n on n.oid = e.extnamespace
+    'vector', (
+      select json_build_object(
+        'schema', n.nspname, 'oid', t.oid::bigint, 'array_oid', t.typarray::bigint)
+      from pg_extension e
+      join pg_namespace n on n.oid = e.extnamespace
+      join pg_type t on t.typnamespace = n.oid and t.typname = 'vector'
       where e.extname = 'vector'
     ),
     'lease_found', to_regclass(

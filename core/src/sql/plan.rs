@@ -16,6 +16,7 @@ pub struct Plan {
     pub dimensions: usize,
     /// How many items one claim takes at most.
     pub rows: usize,
+    pub(crate) vector_types: VectorTypes,
     pub(crate) bell: String,
     pub(crate) claim: String,
     pub(crate) commit: String,
@@ -47,6 +48,13 @@ pub(crate) struct TemplateColumn {
     pub(crate) base_type: String,
 }
 
+/// The oids of the extension's type `vector` and of its arrays, which differ between databases.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct VectorTypes {
+    pub(crate) vector: u32,
+    pub(crate) array: u32,
+}
+
 /// Where the vectors go.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Destination<'a> {
@@ -66,6 +74,7 @@ pub(crate) struct PlanInput<'a> {
     pub(crate) queue_table: &'a str,
     pub(crate) failed_table: &'a str,
     pub(crate) vector_schema: &'a str,
+    pub(crate) vector_types: VectorTypes,
     pub(crate) key: &'a [KeyColumn],
     pub(crate) loading: &'a TemplateColumn,
     pub(crate) columns: &'a [TemplateColumn],
@@ -89,6 +98,7 @@ impl Plan {
             key_columns: input.key.len(),
             dimensions: input.dimensions,
             rows: input.rows,
+            vector_types: input.vector_types,
             bell: fill(protocol::BELL),
             claim: fill(protocol::CLAIM),
             commit: fill(commit),
@@ -309,6 +319,10 @@ mod tests {
             queue_table: "_vectorizer_q_7",
             failed_table: "_vectorizer_q_failed_7",
             vector_schema: "public",
+            vector_types: VectorTypes {
+                vector: 1,
+                array: 2,
+            },
             key: &[key.clone(), key],
             loading: &column,
             columns: std::slice::from_ref(&column),

@@ -89,7 +89,7 @@ order by z.n";
 
 /// Parameters: claim, keys, generations, chunk counts, and for each chunk: the row's number, its
 /// place, its text (null: keep what stands there), the place of its vector (null: a new one), the
-/// hash of the text there, the number of its vector; all vectors one behind the other.
+/// hash of the text there, the number of its vector; all vectors.
 ///
 /// Each row comes back as `done`; `changed` (written if the source row is still there, the item
 /// kept as it was: whoever changed the row put it there); `edited` (somebody wrote to the store:
@@ -131,8 +131,7 @@ with input as materialized (
 ), written as (
   insert into {store} ({keys}, chunk_seq, chunk, embedding)
   select {i.keys}, p.place, p.text,
-    coalesce(o.embedding, (${vectors}::real[])[
-      p.vector * {dimensions} + 1:(p.vector + 1) * {dimensions}]::{vector}({dimensions}))
+    coalesce(o.embedding, (${vectors}::{vector}[])[p.vector]::{vector}({dimensions}))
   from piece p join good g on g.n = p.n join input i on i.n = p.n
   left join origin o on o.n = p.n and o.place = p.place
   where p.text is not null

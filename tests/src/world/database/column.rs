@@ -77,7 +77,7 @@ impl Database {
 pub(super) const DEFINITION: &str = r#"{
   "id": 1, "name": "texts", "disabled": false, "source_schema": "public", "source_table": "t",
   "source_pk": [{"attname": "id"}], "queue_schema": "ai", "queue_table": "_vectorizer_q_1",
-  "queue_failed_table": "_vectorizer_q_failed_1", "vector_schema": "public",
+  "queue_failed_table": "_vectorizer_q_failed_1", "vector": {"schema": "public", "oid": 1, "array_oid": 2},
   "lease_found": true, "queue_found": true,
   "columns": [
     {"name": "id", "type": "bigint", "base": "bigint", "equals": "operator(pg_catalog.=)"},
