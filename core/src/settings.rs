@@ -52,11 +52,13 @@ pub struct Settings {
 /// to 1; there is no other difference between the shells.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Limits {
-    /// Batches in flight for one vectorizer, where nothing asks for more: two is prefetch.
+    /// Batches in flight for one vectorizer, where nothing asks for more: two is prefetch. More are
+    /// claimed while their requests do not fill what may be in flight; with one, never.
     pub batches: usize,
     /// Bytes of text that one read brings, unless one row alone is longer.
     pub bytes: usize,
-    /// Chunks that one commit writes, unless one row alone has more.
+    /// Chunks that a vectorizer's first commits write, unless one row alone has more. How many the
+    /// next ones write depends on how long that takes.
     pub chunks: usize,
     /// Inputs in one request of a provider.
     pub inputs: usize,
@@ -73,7 +75,7 @@ impl Default for Limits {
             bytes: 4 * 1024 * 1024,
             chunks: 64,
             inputs: 64,
-            requests: 8,
+            requests: 32,
             rows: 50,
         }
     }

@@ -37,7 +37,12 @@ impl Http {
         let client = self.client(request.url())?;
         let mut answer = client.execute(request).await.map_err(request_error)?;
 
-        let mut response = Response::new(vec![]);
+        // The length that it promises, so that the body need not grow step by step.
+        let length = answer
+            .content_length()
+            .and_then(|n| usize::try_from(n).ok());
+        let body = Vec::with_capacity(length.unwrap_or(0).min(RESPONSE_BYTES_MAX));
+        let mut response = Response::new(body);
         *response.status_mut() = answer.status();
         *response.version_mut() = answer.version();
         *response.headers_mut() = std::mem::take(answer.headers_mut());

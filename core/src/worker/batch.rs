@@ -187,6 +187,12 @@ impl Batch {
                 .all(|row| matches!(row.state, RowState::Over))
     }
 
+    /// Whether none of its rows has been read yet.
+    pub(super) fn is_unread(&self) -> bool {
+        let mut rows = self.rows.iter();
+        !self.draining && rows.all(|row| matches!(row.state, RowState::Unread))
+    }
+
     /// Sends nothing more; what is finished is committed, the rest is given back.
     pub(super) fn drain(&mut self) {
         self.draining = true;

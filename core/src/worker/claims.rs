@@ -8,6 +8,7 @@ use super::statements::{Asked, HOUSEKEEPING};
 use super::trouble::{Trouble, remedy};
 use super::vectorizers::Vectorizer;
 use super::{Worker, failure};
+use crate::provider::Account;
 use crate::query::{ClaimId, DbError, Key, Query, Rows};
 use crate::retry;
 use crate::time::Time;
@@ -15,6 +16,8 @@ use crate::vectorizer::Profile;
 
 /// Claims in flight at a time: the other connections are for commits.
 const CLAIMS_OUT_MAX: usize = 2;
+/// Batches in flight for one vectorizer, however many requests its provider takes.
+const BATCHES_MAX: usize = 16;
 /// Claims start at the head of the queue at least this often: older items may have come free.
 const HEAD_EVERY: Duration = Duration::from_secs(60);
 
@@ -61,19 +64,34 @@ impl Worker {
                 .filter(|batch| batch.profile.id == id)
                 .count()
         };
+        let account = profile.provider.account();
         let wanted = self.settings.concurrency.or(profile.concurrency);
-        let batches_max = if limits.batches == 1 {
-            1
-        } else {
-            wanted.unwrap_or(limits.batches)
+        let batches_max = match wanted {
+            _ if limits.batches == 1 => 1,
+            Some(wanted) => wanted,
+            None if self.is_hungry(&account) => BATCHES_MAX,
+            None => limits.batches,
         };
-        let throttle = self.throttles.get(&profile.provider.account());
+        let throttle = self.throttles.get(&account);
         let open = throttle.is_none_or(|throttle| throttle.opens(self.now) <= self.now);
         !vectorizer.claim_out
             && !vectorizer.is_paused()
             && self.is_trusted(id)
             && batches < batches_max
             && open
+    }
+
+    /// Whether all that is held does not fill the requests that may be in flight.
+    fn is_hungry(&self, account: &Account) -> bool {
+        let mut batches = self.batches.values();
+        let same = batches
+            .clone()
+            .filter(|batch| batch.profile.provider.account() == *account);
+        let requests: usize = same
+            .map(|batch| batch.requests_out + batch.spans.len())
+            .sum();
+        // What an unread batch brings is not known.
+        !batches.any(Batch::is_unread) && requests < self.width(account)
     }
 
     fn claim(&mut self, id: i64) -> Option<(Asked, Query)> {

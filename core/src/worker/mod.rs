@@ -4,6 +4,7 @@
 
 mod batch;
 mod claims;
+mod commit_size;
 mod failure;
 mod life;
 mod pace;

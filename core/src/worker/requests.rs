@@ -45,15 +45,35 @@ const REFUSALS_UNPROVEN: u32 = 3;
 const FAILURES_MAX: u32 = 5;
 /// With `--once`, a provider is not waited for any longer than this.
 const ONCE_WAIT_MAX: std::time::Duration = std::time::Duration::from_secs(60);
+/// Requests of a model in this process: one at work, and the next ones at hand.
+const REQUESTS_HERE_MAX: usize = 4;
 /// Fetching a model may take long.
 const PULL_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(3600);
 
 impl Worker {
     fn is_open(&self, account: &Account, tokens: u64) -> bool {
-        let max = self.settings.limits.requests;
+        let max = self.requests_max(account);
         self.throttles
             .get(account)
             .is_none_or(|throttle| throttle.is_open(self.now, max, tokens))
+    }
+
+    /// A model in this process has all processors at work with one request.
+    fn requests_max(&self, account: &Account) -> usize {
+        let max = self.settings.limits.requests;
+        if account.is_here() {
+            max.min(REQUESTS_HERE_MAX)
+        } else {
+            max
+        }
+    }
+
+    /// How many requests may be in flight towards this account.
+    pub(super) fn width(&self, account: &Account) -> usize {
+        let max = self.requests_max(account);
+        self.throttles
+            .get(account)
+            .map_or(1, |throttle| throttle.width(max))
     }
 
     fn throttle(&mut self, account: Account) -> &mut Throttle {
@@ -242,7 +262,7 @@ impl Worker {
     ) {
         match verdict {
             Ok(Verdict::Vectors(vectors)) => {
-                self.provider_answered(profile);
+                self.provider_answered(profile, vectors.len());
                 if let Some(vectorizer) = self.vectorizers.get_mut(&profile.id) {
                     vectorizer.succeeded();
                 }
@@ -255,7 +275,7 @@ impl Worker {
             }
             Ok(Verdict::Bad(bad)) => {
                 // It did answer: this is no outage.
-                self.provider_answered(profile);
+                self.provider_answered(profile, 0);
                 span.bad_answers += 1;
                 if span.bad_answers < BAD_ANSWERS_MAX {
                     self.put_back(number, span);
@@ -264,7 +284,7 @@ impl Worker {
                 }
             }
             Ok(Verdict::Refused(Refusal::Inputs(reason))) => {
-                self.provider_answered(profile);
+                self.provider_answered(profile, 0);
                 self.inputs_refused(number, span, profile, &reason);
             }
             Ok(Verdict::Refused(Refusal::ModelMissing(reason))) => {
@@ -347,7 +367,7 @@ impl Worker {
     fn probed(&mut self, profile: &Arc<Profile>, verdict: Result<Verdict, RequestError>) {
         let reason = match verdict {
             Ok(Verdict::Vectors(_)) => {
-                self.provider_answered(profile);
+                self.provider_answered(profile, 1);
                 if let Some(vectorizer) = self.vectorizers.get_mut(&profile.id) {
                     vectorizer.succeeded();
                 }
@@ -466,13 +486,14 @@ impl Worker {
         self.pause_vectorizer(profile.id, failure::EMBEDDING, &reason);
     }
 
-    fn provider_answered(&mut self, profile: &Arc<Profile>) {
+    fn provider_answered(&mut self, profile: &Arc<Profile>, vectors: usize) {
         let account = profile.provider.account();
-        let max = self.settings.limits.requests;
+        let max = self.requests_max(&account);
+        let now = self.now;
         if self
             .throttles
             .get_mut(&account)
-            .is_some_and(|throttle| throttle.succeeded(max))
+            .is_some_and(|throttle| throttle.succeeded(now, vectors, max))
         {
             self.events.push_back(Event::Resumed {
                 provider: account.to_string(),

@@ -19,6 +19,7 @@ pub(super) enum Asked {
     Batch {
         number: u64,
         step: Step,
+        asked: Time,
     },
     Bell,
     CheckSchema,
@@ -75,7 +76,11 @@ impl Worker {
 
     fn fulfilled(&mut self, asked: Asked, rows: Rows) {
         match asked {
-            Asked::Batch { number, step } => self.batch_answered(number, step, rows),
+            Asked::Batch {
+                number,
+                step,
+                asked,
+            } => self.batch_answered(number, step, asked, rows),
             Asked::Bell => {}
             Asked::CheckSchema => self.schema_checked(&rows),
             Asked::Claim {
@@ -94,7 +99,9 @@ impl Worker {
 
     fn refused(&mut self, asked: Asked, trouble: Trouble, error: &DbError) {
         match asked {
-            Asked::Batch { number, step } => self.batch_refused(number, step, trouble, error),
+            Asked::Batch { number, step, .. } => {
+                self.batch_refused(number, step, trouble, error);
+            }
             Asked::Bell => {}
             Asked::CheckSchema => self.schema_missing(trouble, error),
             Asked::Claim { profile, claim, .. } => {
@@ -137,13 +144,21 @@ impl Worker {
         let timeout = self.settings.request_timeout();
         let (lease, limits) = (self.settings.lease, self.settings.limits);
         for (number, batch) in &mut self.batches {
-            if let Some((step, query)) =
-                batch.next_query(self.now, lease, timeout, limits, &mut self.random)
-            {
+            let known = self.vectorizers.get(&batch.profile.id);
+            let commit_max = known.map_or(limits.chunks, |known| known.commit_size.chunks());
+            if let Some((step, query)) = batch.next_query(
+                self.now,
+                lease,
+                timeout,
+                limits,
+                commit_max,
+                &mut self.random,
+            ) {
                 return Some((
                     Asked::Batch {
                         number: *number,
                         step,
+                        asked: self.now,
                     },
                     query,
                 ));
@@ -159,10 +174,16 @@ impl Worker {
             .flat_map(move |batch| [batch.not_before, batch.extend_at(timeout), batch.held_until])
     }
 
-    fn batch_answered(&mut self, number: u64, step: Step, rows: Rows) {
+    fn batch_answered(&mut self, number: u64, step: Step, asked: Time, rows: Rows) {
         let Some(batch) = self.batches.get_mut(&number) else {
             return;
         };
+        if let (Step::Commit(rows), Some(known)) =
+            (&step, self.vectorizers.get_mut(&batch.profile.id))
+        {
+            let took = self.now.since(asked);
+            known.commit_size.took(batch.chunks(rows), took);
+        }
         batch.query_out = false;
         batch.not_before = Time::ZERO;
         let mut is_stuck = false;

@@ -1,11 +1,13 @@
 //! When a provider may be asked: shared by all vectorizers with the same provider, place and key.
 
 mod budget;
+mod width;
 
 use std::time::Duration;
 
 pub(crate) use budget::tokens_of;
 use budget::{Bucket, Remote};
+use width::Width;
 
 use crate::provider::Remaining;
 use crate::random::Random;
@@ -17,11 +19,7 @@ pub(super) struct Throttle {
     in_flight: usize,
     /// The tokens of what is in flight.
     tokens_out: u64,
-    /// How many requests may be in flight: one more after as many good answers, half after a refusal
-    /// (additive increase, multiplicative decrease).
-    width: usize,
-    /// Good answers since the width changed.
-    answers: usize,
+    width: Width,
     remote: Remote,
     /// What the operator allows.
     requests: Option<Bucket>,
@@ -38,9 +36,6 @@ const FAILURES_SILENT: u32 = 3;
 /// So is a provider that wants to be left alone for longer than this.
 const WAIT_SILENT: Duration = Duration::from_secs(30);
 
-/// Requests in flight before anything is known of the provider.
-const WIDTH_FIRST: usize = 4;
-
 /// The operator's limits for each account.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Allowance {
@@ -54,8 +49,7 @@ impl Throttle {
         Self {
             in_flight: 0,
             tokens_out: 0,
-            width: WIDTH_FIRST,
-            answers: 0,
+            width: Width::new(),
             remote: Remote::default(),
             requests: allowance.requests_per_minute.map(bucket),
             tokens: allowance.tokens_per_minute.map(bucket),
@@ -67,13 +61,19 @@ impl Throttle {
 
     /// Whether a request of so many tokens may be sent now.
     pub(super) fn is_open(&self, now: Time, requests_max: usize, tokens: u64) -> bool {
-        // While a provider fails, one request at a time finds out whether it still does.
-        let max = if self.failures == 0 {
-            self.width.min(requests_max)
+        self.in_flight < self.width(requests_max)
+            && self.opens(now) <= now
+            && self.remote.opens(now, tokens) <= now
+    }
+
+    /// How many requests may be in flight. While a provider fails, one at a time finds out whether it
+    /// still does.
+    pub(super) fn width(&self, requests_max: usize) -> usize {
+        if self.failures == 0 {
+            self.width.requests().min(requests_max)
         } else {
             1
-        };
-        self.in_flight < max && self.opens(now) <= now && self.remote.opens(now, tokens) <= now
+        }
     }
 
     /// When requests may be sent again, as far as that does not depend on their size.
@@ -91,6 +91,7 @@ impl Throttle {
     pub(super) fn sent(&mut self, now: Time, tokens: u64) {
         self.in_flight += 1;
         self.tokens_out += tokens;
+        self.width.sent(now, self.in_flight);
         self.remote.sent(now, tokens);
         if let Some(bucket) = &mut self.requests {
             bucket.take(now, 1);
@@ -112,14 +113,12 @@ impl Throttle {
             .heard(now, said, self.in_flight as u64, self.tokens_out);
     }
 
-    /// An answer was of use. Returns whether the operator was told of a pause that is over now.
-    pub(super) const fn succeeded(&mut self, requests_max: usize) -> bool {
+    /// An answer was of use, with so many vectors. Returns whether the operator was told of a pause
+    /// that is over now.
+    pub(super) fn succeeded(&mut self, now: Time, vectors: usize, requests_max: usize) -> bool {
         self.failures = 0;
-        self.answers += 1;
-        if self.answers >= self.width && self.width < requests_max {
-            self.width += 1;
-            self.answers = 0;
-        }
+        self.width
+            .answered(now, vectors, self.in_flight, requests_max);
         std::mem::replace(&mut self.announced, false)
     }
 
@@ -157,8 +156,7 @@ impl Throttle {
             self.blocked_until = self.blocked_until.max(now + after);
         } else {
             self.failures += 1;
-            self.width = (self.width / 2).max(1);
-            self.answers = 0;
+            self.width.refused();
             self.blocked_until = now + backoff.wait(self.failures, random).max(after);
         }
         let wait = self.blocked_until.since(now);

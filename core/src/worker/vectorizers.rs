@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use super::commit_size::CommitSize;
 use super::pace::Pace;
 use super::{Worker, failure};
 use crate::event::Event;
 use crate::query::{ClaimId, Rows};
 use crate::retry;
+use crate::settings::Settings;
 use crate::time::Time;
 use crate::vectorizer::{Definition, Profile};
 
@@ -17,6 +19,7 @@ pub(super) struct Vectorizer {
     /// `None` while it is disabled, or when its definition cannot be used.
     pub(super) profile: Option<Arc<Profile>>,
     pub(super) pace: Pace,
+    pub(super) commit_size: CommitSize,
     pub(super) claim_out: bool,
     /// Since that claim was asked a batch has ended: its rows may be back on the queue.
     pub(super) claim_overtaken: bool,
@@ -89,12 +92,16 @@ impl Vectorizer {
         definition: String,
         profile: Option<Arc<Profile>>,
         now: Time,
-        poll: std::time::Duration,
+        settings: &Settings,
     ) -> Self {
+        let dimensions = profile
+            .as_ref()
+            .map_or(1, |profile| profile.plan.dimensions);
         Self {
             definition,
             profile,
-            pace: Pace::new(now, poll),
+            pace: Pace::new(now, settings.poll_interval),
+            commit_size: CommitSize::new(settings.limits.chunks, dimensions),
             claim_out: false,
             claim_overtaken: false,
             claim_again: None,
@@ -183,7 +190,7 @@ impl Worker {
             Ok(profile) => (profile.map(Arc::new), None),
             Err(reason) => (None, Some(reason)),
         };
-        let mut vectorizer = Vectorizer::new(text, profile, self.now, self.settings.poll_interval);
+        let mut vectorizer = Vectorizer::new(text, profile, self.now, &self.settings);
         if let Some(old) = self.vectorizers.get_mut(&id) {
             vectorizer.claim_again = old.claim_again.take();
         }

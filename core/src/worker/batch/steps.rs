@@ -19,6 +19,7 @@ impl Batch {
         lease: Duration,
         timeout: Duration,
         limits: Limits,
+        commit_max: usize,
         random: &mut Random,
     ) -> Option<(Step, Query)> {
         if self.query_out || now < self.not_before {
@@ -30,7 +31,7 @@ impl Batch {
         let next = extend
             .flatten()
             .or_else(|| is_stuck.then(|| self.release().or_else(|| self.read(limits)))?)
-            .or_else(|| self.commit(limits))
+            .or_else(|| self.commit(limits, commit_max))
             .or_else(|| self.fail(random))
             .or_else(|| self.release())
             .or_else(|| self.read(limits));
@@ -72,24 +73,31 @@ impl Batch {
         })
     }
 
-    /// Finished rows, up to the bound on chunks; fewer only when nothing more is on its way.
-    fn commit(&self, limits: Limits) -> Option<(Step, Query)> {
-        let ready = self.some_of(self.numbers(|state| self.is_ready(state)));
+    /// The chunks that these rows shall have; a row without any counts, too.
+    pub(in crate::worker) fn chunks(&self, rows: &[usize]) -> usize {
         let size = |at: &usize| match &self.rows[*at].state {
             RowState::Planned(pieces) => pieces.len().max(1),
             RowState::Failed(_) | RowState::Over | RowState::Unread => 0,
         };
-        let chunks: usize = ready.iter().map(size).sum();
-        if ready.is_empty() || (chunks < limits.chunks && self.expects_vectors() && !self.leaving) {
+        rows.iter().map(size).sum()
+    }
+
+    /// Finished rows, at most `chunks_max` chunks unless one row alone has more. Few are worth a
+    /// commit only when nothing more is on its way.
+    fn commit(&self, limits: Limits, chunks_max: usize) -> Option<(Step, Query)> {
+        let ready = self.some_of(self.numbers(|state| self.is_ready(state)));
+        let are_few = self.chunks(&ready) < limits.chunks.min(chunks_max);
+        if ready.is_empty() || (are_few && self.expects_vectors() && !self.leaving) {
             return None;
         }
-        let mut room = limits.chunks;
+        let mut room = chunks_max;
         let mut rows = vec![];
         for at in ready {
-            if !rows.is_empty() && size(&at) > room {
+            let size = self.chunks(&[at]);
+            if !rows.is_empty() && size > room {
                 break;
             }
-            room = room.saturating_sub(size(&at));
+            room = room.saturating_sub(size);
             rows.push(at);
         }
         let query = Query::Commit {

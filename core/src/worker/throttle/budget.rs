@@ -23,6 +23,10 @@ struct Window {
     left: u64,
     /// All of it comes back then.
     reset: Time,
+    /// The most that ever was left, and the longest time to a reset: what the next window is taken
+    /// to be like until its first answer.
+    whole: u64,
+    length: Duration,
 }
 
 impl Remote {
@@ -34,17 +38,19 @@ impl Remote {
         requests_out: u64,
         tokens_out: u64,
     ) {
-        let window = |said: Option<(u64, Duration)>, out: u64| {
-            said.map(|(left, reset)| Window {
-                left: left.saturating_sub(out),
-                reset: now + reset,
-            })
-        };
-        if said.requests.is_some() {
-            self.requests = window(said.requests, requests_out);
-        }
-        if said.tokens.is_some() {
-            self.tokens = window(said.tokens, tokens_out);
+        for (window, said, out) in [
+            (&mut self.requests, said.requests, requests_out),
+            (&mut self.tokens, said.tokens, tokens_out),
+        ] {
+            if let Some((left, reset)) = said {
+                let before = *window;
+                *window = Some(Window {
+                    left: left.saturating_sub(out),
+                    reset: now + reset,
+                    whole: before.map_or(left, |before| before.whole.max(left)),
+                    length: before.map_or(reset, |before| before.length.max(reset)),
+                });
+            }
         }
     }
 
@@ -59,13 +65,13 @@ impl Remote {
     }
 
     pub(super) fn sent(&mut self, now: Time, tokens: u64) {
-        for (window, cost) in [(&mut self.requests, 1), (&mut self.tokens, tokens)] {
-            match window {
-                // Nothing is known of the next window until its first answer.
-                Some(known) if now >= known.reset => *window = None,
-                Some(known) => known.left = known.left.saturating_sub(cost),
-                None => {}
+        let windows = [(&mut self.requests, 1), (&mut self.tokens, tokens)];
+        for (window, cost) in windows {
+            let Some(window) = window else { continue };
+            if now >= window.reset {
+                (window.left, window.reset) = (window.whole, now + window.length);
             }
+            window.left = window.left.saturating_sub(cost);
         }
     }
 
@@ -194,11 +200,11 @@ mod tests {
             "no request is left"
         );
         assert_eq!(remote.opens(seconds(20.0), 1_000_000), Time::ZERO);
-        remote.sent(seconds(20.0), 1);
-        assert_eq!(
-            remote.opens(seconds(20.0), 1_000_000),
-            Time::ZERO,
-            "nothing is known"
-        );
+        // The next window is like the first one, until an answer says otherwise.
+        for _ in 0..3 {
+            assert_eq!(remote.opens(seconds(20.0), 1), Time::ZERO);
+            remote.sent(seconds(20.0), 1);
+        }
+        assert_eq!(remote.opens(seconds(20.0), 1), seconds(40.0));
     }
 }
