@@ -75,7 +75,7 @@ impl Default for Limits {
             bytes: 4 * 1024 * 1024,
             chunks: 64,
             inputs: 64,
-            requests: 32,
+            requests: 16,
             rows: 50,
         }
     }

@@ -13,6 +13,7 @@ const SETUP: &str = include_str!("../../sql/setup.sql");
 fn main() -> ExitCode {
     let limits = Limits {
         batches: 1,
+        inputs: 128,
         requests: 1,
         ..Limits::default()
     };

@@ -2,40 +2,68 @@
 
 use std::error::Error;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use pgai_core::{RESPONSE_BYTES_MAX, Request, RequestError, Response, authorize};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Url};
 use rustls::{ClientConfig, RootCertStore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 
 /// How the worker calls itself.
 const USER_AGENT: &str = concat!("pgai-worker-rs/", env!("CARGO_PKG_VERSION"));
 
+/// So many answers are here at a time: the others wait in the system's buffers, or on their way, and
+/// cost no memory here.
+const ANSWERS_MAX: usize = 4;
+
+/// An answer that does not come on keeps the next one waiting no longer than this.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(1);
+
+/// An answer's turn: when it is dropped, the next one may be read.
+pub type Turn = Option<OwnedSemaphorePermit>;
+
 /// Sends requests, and keeps connections open for the next ones.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Http {
+    turns: Arc<Semaphore>,
     plain: OnceLock<Client>,
     /// Made apart, because the system's certificates need some memory and may be missing where
     /// nobody needs them.
     secure: OnceLock<Client>,
 }
 
+impl Default for Http {
+    fn default() -> Self {
+        Self {
+            turns: Arc::new(Semaphore::new(ANSWERS_MAX)),
+            plain: OnceLock::new(),
+            secure: OnceLock::new(),
+        }
+    }
+}
+
 impl Http {
-    /// Sends a request and reads the answer, whatever its status.
+    /// Sends a request and reads the answer, whatever its status. The turn is to be kept for as long
+    /// as the answer.
     ///
     /// # Errors
     /// If there is no whole answer within the request's time, or if its secret is not there.
-    pub async fn answer(&self, request: Request) -> Result<Response, RequestError> {
-        let timeout = request.timeout;
+    pub async fn answer(&self, request: Request) -> Result<(Response, Turn), RequestError> {
+        let patience = request.timeout;
         let secret = request
             .secret
             .as_ref()
             .and_then(|name| std::env::var(name).ok());
         let request = authorize(request, secret.as_deref())?;
         let mut request = reqwest::Request::try_from(request).map_err(request_error)?;
-        *request.timeout_mut() = Some(timeout);
+        *request.timeout_mut() = Some(patience);
         let client = self.client(request.url())?;
         let mut answer = client.execute(request).await.map_err(request_error)?;
+        // The semaphore is never closed; without a turn the answer is only read early.
+        let turn = timeout(ANSWER_PATIENCE, Arc::clone(&self.turns).acquire_owned()).await;
+        let turn = turn.ok().and_then(Result::ok);
 
         // The length that it promises, so that the body need not grow step by step.
         let length = answer
@@ -54,7 +82,7 @@ impl Http {
             }
             body.extend_from_slice(&chunk);
         }
-        Ok(response)
+        Ok((response, turn))
     }
 
     fn client(&self, url: &Url) -> Result<&Client, RequestError> {

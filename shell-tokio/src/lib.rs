@@ -25,7 +25,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::console::Console;
 use crate::database::Database;
-use crate::http::Http;
+use crate::http::{Http, Turn};
 use crate::local::Models;
 use crate::program::{Failure, exit_code, seed};
 
@@ -33,7 +33,7 @@ use crate::program::{Failure, exit_code, seed};
 enum Answer {
     Local(LocalTicket, Result<LocalAnswer, LocalError>),
     Rows(QueryTicket, Result<Rows, DbError>),
-    Response(RequestTicket, Result<Response, RequestError>),
+    Response(RequestTicket, Result<(Response, Turn), RequestError>),
 }
 
 /// Runs a worker to its end: until SIGTERM or SIGINT, or until it has nothing left to do.
@@ -82,7 +82,10 @@ pub async fn run(
             Some(answer) = tasks.join_next() => match unwrap(answer) {
                 Answer::Local(ticket, answer) => worker.handle_local(now(), ticket, answer),
                 Answer::Rows(ticket, rows) => worker.handle_rows(now(), ticket, rows),
-                Answer::Response(ticket, answer) => worker.handle_response(now(), ticket, answer),
+                Answer::Response(ticket, answer) => {
+                    let (answer, _turn) = apart(answer);
+                    worker.handle_response(now(), ticket, answer);
+                }
             },
             Some(wake) = wakes.recv() => worker.wake(wake.as_deref()),
             signal = signals.next() => {
@@ -114,8 +117,18 @@ pub async fn inquire(options: PgConnectOptions, mut task: Task) -> Report {
                 )
             }
             Ask::Query(query) => pgai_core::Answer::Rows(database.answer(&query).await),
-            Ask::Request(request) => pgai_core::Answer::Response(http.answer(request).await),
+            Ask::Request(request) => {
+                pgai_core::Answer::Response(apart(http.answer(request).await).0)
+            }
         };
+    }
+}
+
+/// The turn lasts until the answer has been taken in.
+fn apart(answer: Result<(Response, Turn), RequestError>) -> (Result<Response, RequestError>, Turn) {
+    match answer {
+        Ok((response, turn)) => (Ok(response), turn),
+        Err(error) => (Err(error), None),
     }
 }
 

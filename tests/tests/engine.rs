@@ -176,6 +176,35 @@ fn two_minutes_of_errors_burn_nothing() {
 }
 
 #[test]
+fn requests_that_a_slow_provider_does_not_get_done_in_time_are_made_smaller() {
+    let mut settings = settings();
+    settings.lease = Duration::from_secs(30);
+    settings.limits.requests = 1;
+    let mut scene = Scene::new(settings);
+    for key in 1..=200 {
+        scene.put(key, &format!("w{key}"));
+    }
+    // It takes a second for each text, and nobody waits for longer than 20.
+    scene.latency = Duration::from_secs(10);
+    let mut timeouts = 0;
+    scene.play(
+        HOUR,
+        &mut |_, request: &Request| {
+            let body = String::from_utf8_lossy(request.http.body()).into_owned();
+            if body.matches("\"w").count() > 10 {
+                timeouts += 1;
+                return Err(RequestError::Timeout);
+            }
+            embed(request)
+        },
+        &is_at_rest,
+    );
+    assert_eq!(scene.stored().len(), 200);
+    // The first batch of 50 rows finds it out, and hardly any later one asks again.
+    assert!(timeouts <= 8, "{timeouts} timeouts");
+}
+
+#[test]
 fn retry_after_is_honoured() {
     let mut scene = scene_with_rows(1);
     let mut asked = vec![];

@@ -193,6 +193,11 @@ impl Batch {
         !self.draining && rows.all(|row| matches!(row.state, RowState::Unread))
     }
 
+    /// How many numbers its vectors have, those that are still to come included.
+    pub(super) fn numbers_of_vectors(&self) -> usize {
+        self.inputs.len() * self.profile.plan.dimensions
+    }
+
     /// Sends nothing more; what is finished is committed, the rest is given back.
     pub(super) fn drain(&mut self) {
         self.draining = true;

@@ -18,6 +18,8 @@ use crate::vectorizer::Profile;
 const CLAIMS_OUT_MAX: usize = 2;
 /// Batches in flight for one vectorizer, however many requests its provider takes.
 const BATCHES_MAX: usize = 16;
+/// With this much held, in numbers of vectors (8 MiB), nothing is claimed ahead.
+const NUMBERS_AHEAD_MAX: usize = 2 * 1024 * 1024;
 /// Claims start at the head of the queue at least this often: older items may have come free.
 const HEAD_EVERY: Duration = Duration::from_secs(60);
 
@@ -90,8 +92,11 @@ impl Worker {
         let requests: usize = same
             .map(|batch| batch.requests_out + batch.spans.len())
             .sum();
+        let numbers: usize = batches.clone().map(Batch::numbers_of_vectors).sum();
         // What an unread batch brings is not known.
-        !batches.any(Batch::is_unread) && requests < self.width(account)
+        !batches.any(Batch::is_unread)
+            && requests < self.width(account)
+            && numbers < NUMBERS_AHEAD_MAX
     }
 
     fn claim(&mut self, id: i64) -> Option<(Asked, Query)> {

@@ -12,6 +12,7 @@ use crate::provider::{
     Account, BadAnswer, Call, Purpose, Refusal, Remaining, Verdict, brief, said,
 };
 use crate::request::{RequestError, Response};
+use crate::time::Time;
 use crate::vectorizer::Profile;
 
 /// What a request in flight was sent for.
@@ -23,6 +24,7 @@ pub(super) enum Sent {
         profile: Arc<Profile>,
         /// Estimated.
         tokens: u64,
+        at: Time,
     },
     Probe(Arc<Profile>),
     Pull(Arc<Profile>),
@@ -136,6 +138,7 @@ impl Worker {
                 span,
                 profile,
                 tokens,
+                at: now,
             },
             call,
         ))
@@ -202,9 +205,11 @@ impl Worker {
                 batch,
                 span,
                 profile,
+                at,
                 ..
             } => {
                 let count = span.inputs.len();
+                self.size_requests(profile.id, count, at, &answer);
                 let verdict = answer.map(|response| profile.provider.judge(&response, count, wall));
                 self.embedded(batch, span, &profile, verdict);
             }
@@ -314,6 +319,28 @@ impl Worker {
                 self.put_back(number, span);
                 self.provider_failed(profile, None, &silence(profile, &error));
             }
+        }
+    }
+
+    /// Requests that a provider does not get done in time are smaller from now on, and larger again
+    /// once it gets a full one done in a quarter of the time.
+    fn size_requests(
+        &mut self,
+        id: i64,
+        inputs: usize,
+        sent: Time,
+        answer: &Result<Response, RequestError>,
+    ) {
+        let (now, limits) = (self.now, self.settings.limits);
+        let in_good_time = now.since(sent) < self.settings.request_timeout() / 4;
+        let Some(vectorizer) = self.vectorizers.get_mut(&id) else {
+            return;
+        };
+        let max = &mut vectorizer.inputs_max;
+        if matches!(answer, Err(RequestError::Timeout)) {
+            *max = (inputs / 2).clamp(1, *max);
+        } else if answer.is_ok() && inputs >= *max && in_good_time {
+            *max = (*max * 2).min(limits.inputs);
         }
     }
 

@@ -201,7 +201,9 @@ impl Worker {
         match step {
             Step::Read(asked) => {
                 let vectorizer = batch.profile.id;
-                let truncated = batch.handle_read(&asked, rows, self.settings.limits);
+                let known = self.vectorizers.get(&vectorizer);
+                let inputs_max = known.map_or(1, |known| known.inputs_max);
+                let truncated = batch.handle_read(&asked, rows, inputs_max);
                 self.tell_truncated(vectorizer, truncated.inputs, Some(truncated.bytes));
             }
             Step::Commit(_) | Step::Extend { .. } | Step::Fail(_) | Step::Release => {

@@ -20,6 +20,8 @@ pub(super) struct Vectorizer {
     pub(super) profile: Option<Arc<Profile>>,
     pub(super) pace: Pace,
     pub(super) commit_size: CommitSize,
+    /// Inputs in one request.
+    pub(super) inputs_max: usize,
     pub(super) claim_out: bool,
     /// Since that claim was asked a batch has ended: its rows may be back on the queue.
     pub(super) claim_overtaken: bool,
@@ -102,6 +104,7 @@ impl Vectorizer {
             profile,
             pace: Pace::new(now, settings.poll_interval),
             commit_size: CommitSize::new(settings.limits.chunks, dimensions),
+            inputs_max: settings.limits.inputs,
             claim_out: false,
             claim_overtaken: false,
             claim_again: None,

@@ -8,7 +8,6 @@ use super::{Batch, Input, Planned, RowState, Span, Truncated};
 use crate::query::Rows;
 use crate::reuse::{self, Piece};
 use crate::rows::TextError;
-use crate::settings::Limits;
 use crate::vectorizer::Profile;
 use crate::worker::failure::Failure;
 use crate::worker::throttle::tokens_of;
@@ -19,7 +18,7 @@ impl Batch {
         &mut self,
         asked: &[usize],
         answer: Rows,
-        limits: Limits,
+        inputs_max: usize,
     ) -> Truncated {
         if !self
             .rows
@@ -52,7 +51,7 @@ impl Batch {
                 Err(failure) => RowState::Failed(failure),
             };
         }
-        self.pack(first, limits);
+        self.pack(first, inputs_max);
         let mut truncated = Truncated::default();
         for input in &self.inputs[first..] {
             if let Some(cut) = &input.cut {
@@ -87,9 +86,9 @@ impl Batch {
 
     /// Packs the inputs from `first` on into requests of about the same size, within the provider's
     /// limits.
-    fn pack(&mut self, first: usize, limits: Limits) {
+    fn pack(&mut self, first: usize, inputs_max: usize) {
         let provider = self.profile.provider.limits();
-        let inputs_max = provider.inputs.min(limits.inputs);
+        let inputs_max = provider.inputs.min(inputs_max);
         let count = self.inputs.len() - first;
         let requests = count.div_ceil(inputs_max).max(1);
         let each = count.div_ceil(requests).max(1);
