@@ -1548,9 +1548,10 @@ declare
     keys text = ai._vectorizer_key_list(source);
 begin
     -- One item for each key, whatever happens to its row; workers claim in the order of queued_at. (Primary
-    -- keys rather than unique ones: a publication of all tables needs a replica identity.)
+    -- keys rather than unique ones: a publication of all tables needs a replica identity.) The clock gives the
+    -- items of one transaction times of their own: workers remember how far they have come.
     execute format
-    ( 'create table %s (%s, queued_at timestamptz not null default now(), '
+    ( 'create table %s (%s, queued_at timestamptz not null default clock_timestamp(), '
       'loading_retries int4 not null default 0, loading_retry_after timestamptz, '
       '_generation bigint not null default nextval(''ai._generation''), primary key (%s))'
     , queue, definitions, keys
@@ -2671,7 +2672,8 @@ begin
 
     execute format('alter table %s add column if not exists loading_retries int4 not null default 0, '
         'add column if not exists loading_retry_after timestamptz, '
-        'add column _generation bigint not null default nextval(''ai._generation'')', queue);
+        'add column _generation bigint not null default nextval(''ai._generation''), '
+        'alter column queued_at set default clock_timestamp()', queue);
     execute format(folded, queue, keys, 'queued_at');
     execute format('alter table %s add primary key (%s)', queue, keys);
     execute format('create index on %s (queued_at)', queue);

@@ -271,7 +271,9 @@ impl Binary {
                     .to_be_bytes(),
             );
             bytes.extend([0, 0]);
-            bytes.extend(vector.iter().flat_map(|number| number.to_be_bytes()));
+            for number in *vector {
+                bytes.extend_from_slice(&number.to_be_bytes());
+            }
         }
         Self {
             type_oid: types.array,

@@ -18,6 +18,9 @@ pub(crate) use plan::{
 /// statement waits for long. Queue and store commit together, so `synchronous_commit = off` loses
 /// both or neither in a crash. `lock_timeout` is half of `deadlock_timeout`: should a table lock
 /// ever stand in a circle with an application's, the worker gives way before anybody is cancelled.
+/// Every statement looks up a few keys, each by an index. Left the choice, the planner reads whole
+/// tables that it believes to be empty: lease and queue are, whenever their statistics are taken at
+/// rest, and hold the dead rows of an hour while somebody holds the xmin horizon.
 pub(crate) const SESSION: &str = "\
 set synchronous_commit = off;
 set default_transaction_isolation = 'read committed';
@@ -33,6 +36,9 @@ set bytea_output = 'hex';
 set extra_float_digits = 1;
 set plan_cache_mode = force_custom_plan;
 set jit = off;
+set enable_hashjoin = off;
+set enable_mergejoin = off;
+set enable_seqscan = off;
 select set_config('lock_timeout', (setting::bigint / 2)::text, false)
 from pg_settings where name = 'deadlock_timeout'";
 
