@@ -18,7 +18,7 @@ const MUTANT_WORLDS: u64 = 20_000;
 fn seeded_worlds_end_true_and_meet_every_kind_of_trouble() {
     let mut coverage = Coverage::default();
     for seed in 0..WORLDS {
-        match World::run(&mut Entropy::Seed(seed), STEPS, None) {
+        match World::run(&Entropy::Seed(seed), STEPS, None) {
             Ok(world) => coverage.add(&world.coverage),
             Err(violation) => panic!("seed {seed}: {violation}"),
         }
@@ -54,12 +54,19 @@ fn seeded_worlds_end_true_and_meet_every_kind_of_trouble() {
 
 #[test]
 fn equal_seeds_give_equal_histories() {
-    let history = || {
-        World::run(&mut Entropy::Seed(7), STEPS, None)
-            .unwrap()
-            .trace
-    };
+    let history = || World::history(&Entropy::Seed(7), STEPS, None);
+    assert!(history().len() > 100);
     assert_eq!(history(), history());
+}
+
+#[test]
+fn a_violation_tells_its_history() {
+    let mutant = Some(Mutant::CommitKeepsItem);
+    let entropy = Entropy::Seed(0);
+    let violation = World::run(&entropy, STEPS, mutant).err().unwrap();
+    let history = World::history(&entropy, STEPS, mutant);
+    assert!(!history.is_empty());
+    assert_eq!(violation.trace, history);
 }
 
 /// A rule that no mutant breaks may be one that cannot be broken.
@@ -69,7 +76,7 @@ fn every_mutant_of_the_protocol_dies() {
     let mut rules = BTreeMap::<Rule, Vec<Mutant>>::new();
     for mutant in Mutant::ALL {
         let killed = (0..MUTANT_WORLDS).find_map(|seed| {
-            let world = World::run(&mut Entropy::Seed(seed), STEPS, Some(mutant));
+            let world = World::run(&Entropy::Seed(seed), STEPS, Some(mutant));
             world.err().map(|violation| (seed, violation.rule))
         });
         match killed {
@@ -134,7 +141,7 @@ fn a_campaign_of_worlds() {
                         if seed >= worlds {
                             return coverage;
                         }
-                        match World::run(&mut Entropy::Seed(seed), STEPS, None) {
+                        match World::run(&Entropy::Seed(seed), STEPS, None) {
                             Ok(world) => coverage.add(&world.coverage),
                             Err(violation) => panic!("seed {seed}: {violation}"),
                         }
@@ -154,7 +161,7 @@ proptest! {
 
     #[test]
     fn worlds_from_any_bytes_end_true(bytes in proptest::collection::vec(any::<u8>(), 0..3000)) {
-        if let Err(violation) = World::run(&mut Entropy::Bytes(&bytes), STEPS, None) {
+        if let Err(violation) = World::run(&Entropy::Bytes(&bytes), STEPS, None) {
             return Err(TestCaseError::fail(violation.to_string()));
         }
     }

@@ -85,7 +85,7 @@ pub(super) enum Isolation {
     /// Each statement sees what is committed.
     ReadCommitted,
     /// All statements see what was committed when the transaction began.
-    RepeatableRead(Box<Tables>),
+    RepeatableRead(Arc<Tables>),
 }
 
 /// A fault built into the protocol, which the rules must find.
@@ -192,12 +192,15 @@ impl Mutant {
 /// The database.
 #[derive(Debug)]
 pub(super) struct Database {
-    tables: Tables,
+    /// Statements and transactions hold snapshots of them.
+    tables: Arc<Tables>,
+    /// Whether they may have changed since somebody asked.
+    is_written: bool,
     generations: i64,
     destination: Destination,
     mutant: Option<Mutant>,
     /// For [`Mutant::ReadWithClaimSnapshot`]: the snapshot in which each key was claimed.
-    claim_snapshots: BTreeMap<i64, Tables>,
+    claim_snapshots: BTreeMap<i64, Arc<Tables>>,
     ledger: Ledger,
 }
 
@@ -240,7 +243,8 @@ impl Tables {
 impl Database {
     pub(super) fn new(destination: Destination, mutant: Option<Mutant>) -> Self {
         Self {
-            tables: Tables::default(),
+            tables: Arc::default(),
+            is_written: false,
             generations: 0,
             destination,
             mutant,
@@ -251,8 +255,24 @@ impl Database {
 
     /// What is committed now.
     #[must_use]
-    pub(super) const fn tables(&self) -> &Tables {
+    pub(super) fn tables(&self) -> &Tables {
         &self.tables
+    }
+
+    /// What is committed now, for later.
+    #[must_use]
+    pub(super) fn snapshot(&self) -> Arc<Tables> {
+        Arc::clone(&self.tables)
+    }
+
+    fn write(&mut self) -> &mut Tables {
+        self.is_written = true;
+        Arc::make_mut(&mut self.tables)
+    }
+
+    /// Whether anything may have been written since this was asked last.
+    pub(super) const fn take_written(&mut self) -> bool {
+        std::mem::replace(&mut self.is_written, false)
     }
 
     pub(super) const fn ledger(&mut self) -> &mut Ledger {
@@ -292,7 +312,7 @@ impl Database {
         }
         match edit {
             Edit::Damage { nth } => {
-                let tables = &mut self.tables;
+                let tables = self.write();
                 let in_work = |(key, _): &(i64, i32)| {
                     tables.items.contains_key(key) && tables.leases.contains_key(key)
                 };
@@ -309,25 +329,25 @@ impl Database {
                 {
                     return false;
                 }
-                let old = self.tables.source.insert(*key, text.as_str().into());
+                let old = self.write().source.insert(*key, text.as_str().into());
                 if old.is_some() || !self.is(Mutant::InsertIsNotQueued) {
                     self.enqueue(*key, now);
                 }
             }
             Edit::Delete { key } => {
-                if self.tables.source.remove(key).is_none() {
+                if self.write().source.remove(key).is_none() {
                     return false;
                 }
-                self.tables.vectors.remove(key);
+                self.write().vectors.remove(key);
                 self.deleted(*key, isolation, now);
             }
             Edit::DeleteAndInsert { key, text } => {
                 let existed = self
-                    .tables
+                    .write()
                     .source
                     .insert(*key, text.as_str().into())
                     .is_some();
-                self.tables.vectors.remove(key);
+                self.write().vectors.remove(key);
                 self.enqueue(*key, now);
                 if existed {
                     // The trigger for DELETE comes second: it is the outer statement's.
@@ -339,10 +359,10 @@ impl Database {
                 let Some(text) = self.tables.source.get(from).filter(|_| !taken).cloned() else {
                     return false;
                 };
-                self.tables.source.remove(from);
-                self.tables.source.insert(*to, text);
-                if let Some(vector) = self.tables.vectors.remove(from) {
-                    self.tables.vectors.insert(*to, vector);
+                self.write().source.remove(from);
+                self.write().source.insert(*to, text);
+                if let Some(vector) = self.write().vectors.remove(from) {
+                    self.write().vectors.insert(*to, vector);
                 }
                 if !self.is(Mutant::KeyChangeForgetsNewKey) {
                     self.enqueue(*to, now);
@@ -357,7 +377,7 @@ impl Database {
 
     /// Queues all rows of the failed table again, as an operator would.
     pub(super) fn retry_failed(&mut self, now: Duration) {
-        for key in std::mem::take(&mut self.tables.failed).into_keys() {
+        for key in std::mem::take(&mut self.write().failed).into_keys() {
             self.enqueue(key, now);
         }
     }
@@ -375,7 +395,7 @@ impl Database {
             retries: 0,
             retry_after: None,
         };
-        let item = self.tables.items.entry(key).or_insert(fresh);
+        let item = self.write().items.entry(key).or_insert(fresh);
         if !keep {
             item.generation = generation;
         }
@@ -387,14 +407,14 @@ impl Database {
     fn deleted(&mut self, key: i64, isolation: &Isolation, now: Duration) {
         let gone = !self.tables.source.contains_key(&key);
         if self.is(Mutant::DeleteRemovesItem) {
-            self.tables.items.remove(&key);
+            self.write().items.remove(&key);
             if gone {
                 // A transaction deletes what it sees.
                 let visible = |place: &(i64, i32)| match isolation {
                     Isolation::ReadCommitted => true,
                     Isolation::RepeatableRead(snapshot) => snapshot.store.contains_key(place),
                 };
-                self.tables
+                self.write()
                     .store
                     .retain(|place, _| place.0 != key || !visible(place));
             }
@@ -405,7 +425,7 @@ impl Database {
         }
         self.enqueue(key, now);
         if gone && matches!(isolation, Isolation::ReadCommitted) {
-            self.tables.store.retain(|place, _| place.0 != key);
+            self.write().store.retain(|place, _| place.0 != key);
         }
     }
 }

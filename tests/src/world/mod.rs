@@ -10,8 +10,10 @@ mod ledger;
 mod node;
 mod rules;
 mod scene;
+mod trace;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use database::Mutant;
@@ -22,7 +24,8 @@ pub use scene::{Answer, Scene, embed, refuse};
 use pgai_core::Settings;
 
 use database::{Database, Destination, Isolation};
-use node::{Delivery, Faults, Node};
+use node::{Around, Delivery, Faults, Node};
+use trace::Trace;
 
 /// What PostgreSQL may say of the moment: a lock, a deadlock, a timeout, no room, a shutdown.
 const SQLSTATES: [&str; 5] = ["55P03", "40P01", "57014", "53300", "57P01"];
@@ -108,7 +111,7 @@ pub struct World {
     /// Statements of crashed workers that the database still runs.
     zombies: Vec<Delivery>,
     /// Transactions in REPEATABLE READ that have their snapshot and have not written yet.
-    transactions: Vec<database::Tables>,
+    transactions: Vec<Arc<database::Tables>>,
     swarm: Swarm,
     seeds: u64,
     serials: u64,
@@ -119,14 +122,12 @@ pub struct World {
     names: BTreeMap<i64, u64>,
     /// What happened.
     pub coverage: Coverage,
-    /// One line for each thing that happened.
-    pub trace: Vec<String>,
+    trace: Trace,
 }
 
 impl World {
     /// A world with two workers and an empty table.
-    #[must_use]
-    pub fn new(entropy: &mut Entropy<'_>, mutant: Option<Mutant>) -> Self {
+    fn new(entropy: &mut Entropy<'_>, mutant: Option<Mutant>, mut trace: Trace) -> Self {
         let swarm = Swarm {
             lose_answers: entropy.chance(2),
             crash: entropy.chance(2),
@@ -144,6 +145,7 @@ impl World {
         } else {
             Destination::Table
         };
+        trace.note(Duration::ZERO, || format!("{swarm:?}"));
         let mut world = Self {
             now: Duration::ZERO,
             database: Database::new(destination, mutant),
@@ -157,7 +159,7 @@ impl World {
             refuses_all: false,
             names: BTreeMap::new(),
             coverage: Coverage::default(),
-            trace: vec![format!("{swarm:?}")],
+            trace,
         };
         for _ in 0..2 {
             let node = world.new_node();
@@ -170,20 +172,60 @@ impl World {
     ///
     /// # Errors
     /// The rule that was broken, with the trace.
+    ///
+    /// # Panics
+    /// If equal entropy does not lead to the same violation twice.
     pub fn run(
-        entropy: &mut Entropy<'_>,
+        entropy: &Entropy<'_>,
         steps: usize,
         mutant: Option<Mutant>,
     ) -> Result<Self, Violation> {
-        let mut world = Self::new(entropy, mutant);
+        let first = match Self::live(entropy, steps, mutant, false) {
+            Ok(world) => return Ok(world),
+            Err(violation) => violation,
+        };
+        // Once more, for those who will read it.
+        let again = Self::live(entropy, steps, mutant, true);
+        let again = again.err().expect("equal entropy breaks a rule again");
+        assert_eq!(first.rule, again.rule);
+        assert_eq!(first.reason, again.reason);
+        Err(again)
+    }
+
+    /// The same, and what happened, line by line, however it ends.
+    #[must_use]
+    pub fn history(entropy: &Entropy<'_>, steps: usize, mutant: Option<Mutant>) -> Vec<String> {
+        match Self::live(entropy, steps, mutant, true) {
+            Ok(world) => world.trace.into_lines(),
+            Err(violation) => violation.trace,
+        }
+    }
+
+    fn live(
+        entropy: &Entropy<'_>,
+        steps: usize,
+        mutant: Option<Mutant>,
+        is_read: bool,
+    ) -> Result<Self, Violation> {
+        let mut entropy = entropy.clone();
+        let mut world = Self::new(&mut entropy, mutant, Trace::new(is_read));
+        match world.phases(&mut entropy, steps) {
+            Ok(()) => Ok(world),
+            Err(mut violation) => {
+                violation.trace = world.trace.into_lines();
+                Err(violation)
+            }
+        }
+    }
+
+    fn phases(&mut self, entropy: &mut Entropy<'_>, steps: usize) -> Result<(), Violation> {
         for _ in 0..steps {
             if entropy.is_spent() {
                 break;
             }
-            world.step(entropy)?;
+            self.step(entropy)?;
         }
-        world.converge()?;
-        Ok(world)
+        self.converge()
     }
 
     fn new_node(&mut self) -> Node {
@@ -230,18 +272,21 @@ impl World {
     /// What must hold at any moment.
     fn check(&mut self) -> Result<(), Violation> {
         if let Some((rule, how)) = self.database.ledger().take_broken() {
-            return Err(Violation::new(rule, &how, &self.trace));
+            return Err(Violation::new(rule, how));
         }
-        rules::vectors_belong_to_their_texts(self.database.tables(), &self.trace)
+        if self.database.take_written() {
+            rules::vectors_belong_to_their_texts(self.database.tables())?;
+        }
+        Ok(())
     }
 
     fn pass(&mut self, pause: Duration) {
         self.now += pause;
-        self.note(format!("{pause:?} pass"));
+        self.note(|| format!("{pause:?} pass"));
     }
 
-    fn note(&mut self, line: String) {
-        self.trace.push(format!("{:>12?} {line}", self.now));
+    fn note(&mut self, line: impl FnOnce() -> String) {
+        self.trace.note(self.now, line);
     }
 
     fn notify(&mut self, with_payload: bool) {
@@ -252,7 +297,7 @@ impl World {
 
     /// The application writes, in READ COMMITTED.
     fn edit(&mut self, entropy: &mut Entropy<'_>) {
-        let (edit, line) = random_edit(entropy);
+        let edit = random_edit(entropy);
         // A commit does not lock the chunks that it keeps: an operator who takes one out of the
         // store within those milliseconds takes it out behind its back.
         let amid_commit = self.nodes.iter().any(Node::is_amid_commit)
@@ -260,7 +305,7 @@ impl World {
         if amid_commit && matches!(edit, database::Edit::Damage { .. }) {
             return;
         }
-        self.note(format!("application: {line}"));
+        self.note(|| format!("application: {edit:?}"));
         self.database
             .apply(&edit, &Isolation::ReadCommitted, self.now);
     }
@@ -271,58 +316,63 @@ impl World {
             return;
         }
         if self.transactions.is_empty() || (self.transactions.len() < 3 && entropy.chance(2)) {
-            self.note("application: begin repeatable read".to_owned());
-            self.transactions.push(self.database.tables().clone());
+            self.note(|| "application: begin repeatable read".to_owned());
+            self.transactions.push(self.database.snapshot());
         } else {
             let at = entropy.index(self.transactions.len());
             let snapshot = self.transactions.remove(at);
-            let (edit, line) = random_edit(entropy);
-            let isolation = Isolation::RepeatableRead(Box::new(snapshot));
+            let edit = random_edit(entropy);
+            let isolation = Isolation::RepeatableRead(snapshot);
             let done = self.database.apply(&edit, &isolation, self.now);
-            self.note(format!("application, repeatable read: {line}: {done}"));
+            self.note(|| format!("application, repeatable read: {edit:?}: {done}"));
         }
     }
 
     fn poll(&mut self, at: usize) -> Result<(), Violation> {
-        let trace = &self.trace;
         let node = &mut self.nodes[at];
-        let events = node
+        let serial = node.serial;
+        let polled = node
             .poll(self.now)
-            .map_err(|reason| Violation::new(Rule::WorkersGoOn, &reason, trace))?;
+            .map_err(|reason| Violation::new(Rule::WorkersGoOn, reason))?;
         if let Some(summary) = &node.summary {
-            return Err(Violation::new(
-                Rule::WorkersGoOn,
-                &format!("a worker stopped: {summary:?}"),
-                trace,
-            ));
+            let reason = format!("a worker stopped: {summary:?}");
+            return Err(Violation::new(Rule::WorkersGoOn, reason));
         }
-        for name in node.claims_asked() {
-            let owner = *self.names.entry(name).or_insert(node.serial);
-            if owner != node.serial {
-                let reason = format!(
-                    "claim {name} is a name of worker {owner} and of {}",
-                    node.serial
-                );
-                return Err(Violation::new(
-                    Rule::ClaimsHaveNamesOfTheirOwn,
-                    &reason,
-                    trace,
-                ));
+        for name in polled.claims {
+            let owner = *self.names.entry(name).or_insert(serial);
+            if owner != serial {
+                let reason = format!("claim {name} is a name of worker {owner} and of {serial}");
+                return Err(Violation::new(Rule::ClaimsHaveNamesOfTheirOwn, reason));
             }
         }
-        if let Some(count) = node
-            .requests
-            .iter()
-            .map(|(_, request)| node::inputs(request).len())
-            .find(|count| *count > INPUTS_MAX)
-        {
-            let reason = format!("a request has {count} inputs");
-            return Err(Violation::new(Rule::RequestsKeepTheirCap, &reason, trace));
+        if polled.inputs_max > INPUTS_MAX {
+            let reason = format!("a request has {} inputs", polled.inputs_max);
+            return Err(Violation::new(Rule::RequestsKeepTheirCap, reason));
         }
-        for event in events {
-            self.note(format!("worker {at}: {event:?}"));
+        for event in polled.events {
+            self.note(|| format!("worker {serial}: {event:?}"));
         }
         Ok(())
+    }
+
+    /// What messages meet on their way.
+    const fn around(&mut self) -> Around<'_> {
+        Around {
+            now: self.now,
+            database: &mut self.database,
+            coverage: &mut self.coverage,
+            trace: &mut self.trace,
+        }
+    }
+
+    fn send(&mut self, at: usize, pick: u64, faults: Faults) -> bool {
+        let mut around = Around {
+            now: self.now,
+            database: &mut self.database,
+            coverage: &mut self.coverage,
+            trace: &mut self.trace,
+        };
+        self.nodes[at].deliver(pick, faults, &mut around)
     }
 
     /// A statement or a request comes one stage further.
@@ -330,7 +380,7 @@ impl World {
         if !self.zombies.is_empty() && entropy.chance(3) {
             let at = entropy.index(self.zombies.len());
             let mut zombie = self.zombies.swap_remove(at);
-            zombie.advance(&mut self.database, self.now, &mut self.coverage);
+            zombie.advance(&mut self.around());
             return;
         }
         if self.swarm.refuse_all && entropy.chance(40) {
@@ -338,10 +388,8 @@ impl World {
             if self.refuses_all {
                 self.database.ledger().provider_turned(2);
             }
-            self.note(format!(
-                "provider: refuses everything: {}",
-                self.refuses_all
-            ));
+            let all = self.refuses_all;
+            self.note(|| format!("provider: refuses everything: {all}"));
         }
         let at = entropy.index(self.nodes.len());
         let faults = Faults {
@@ -352,17 +400,13 @@ impl World {
             poison: self.swarm.poison,
             refuse_all: self.refuses_all,
         };
-        let (from, now) = (entropy.number(u64::MAX), self.now);
-        let line =
-            self.nodes[at].deliver(from, faults, &mut self.database, now, &mut self.coverage);
-        if let Some(line) = line {
-            self.note(format!("worker {at}: {line}"));
-        }
+        self.send(at, entropy.number(u64::MAX), faults);
     }
 
     fn crash(&mut self, entropy: &mut Entropy<'_>) {
         let at = entropy.index(self.nodes.len());
-        self.note(format!("worker {at} is killed"));
+        let serial = self.nodes[at].serial;
+        self.note(|| format!("worker {serial} is killed"));
         self.coverage.crashes += 1;
         let node = self.new_node();
         let dead = std::mem::replace(&mut self.nodes[at], node);
@@ -372,23 +416,23 @@ impl World {
 
     /// The second phase: nothing fails any more, and the world must come to rest, and true.
     fn converge(&mut self) -> Result<(), Violation> {
-        self.note("everything heals".to_owned());
+        self.note(|| "everything heals".to_owned());
         let deadline = self.now + CONVERGE_WITHIN;
         while let Some(mut zombie) = self.zombies.pop() {
-            zombie.advance(&mut self.database, self.now, &mut self.coverage);
+            zombie.advance(&mut self.around());
         }
         self.rest(deadline)?;
         // A row whose workers were cut off too often is given up, and says so. An operator's
         // `retry` brings it back.
-        rules::rows_are_given_up_for_a_reason_only(self.database.tables(), &self.trace)?;
+        rules::rows_are_given_up_for_a_reason_only(self.database.tables())?;
         self.database.retry_failed(self.now);
         self.rest(deadline)?;
         let tables = self.database.tables();
         self.coverage.columns += tables.vectors.len() as u64;
         if self.swarm.column {
-            rules::every_row_has_its_vector(tables, &self.trace)
+            rules::every_row_has_its_vector(tables)
         } else {
-            rules::every_row_stands_true(tables, &self.trace)
+            rules::every_row_stands_true(tables)
         }
     }
 
@@ -399,12 +443,8 @@ impl World {
             let mut moved = false;
             for at in 0..self.nodes.len() {
                 self.poll(at)?;
-                let (now, coverage) = (self.now, &mut self.coverage);
-                while let Some(line) =
-                    self.nodes[at].deliver(0, Faults::default(), &mut self.database, now, coverage)
-                {
+                while self.send(at, 0, Faults::default()) {
                     moved = true;
-                    self.trace.push(format!("{now:>12?} worker {at}: {line}"));
                 }
             }
             self.check()?;
@@ -424,14 +464,14 @@ impl World {
             "the world does not come to rest: {:?}",
             self.database.tables()
         );
-        Err(Violation::new(Rule::ComesToRest, &reason, &self.trace))
+        Err(Violation::new(Rule::ComesToRest, reason))
     }
 }
 
-fn random_edit(entropy: &mut Entropy<'_>) -> (database::Edit, String) {
+fn random_edit(entropy: &mut Entropy<'_>) -> database::Edit {
     let key = 1 + entropy.signed(KEYS);
     let text = random_text(entropy);
-    let edit = match entropy.number(9) {
+    match entropy.number(9) {
         0..=4 => database::Edit::Put { key, text },
         5 => database::Edit::Delete { key },
         6 => database::Edit::DeleteAndInsert { key, text },
@@ -442,9 +482,7 @@ fn random_edit(entropy: &mut Entropy<'_>) -> (database::Edit, String) {
             from: key,
             to: 1 + entropy.signed(KEYS),
         },
-    };
-    let line = format!("{edit:?}");
-    (edit, line)
+    }
 }
 
 /// Up to five words of a small vocabulary, so that rows share chunks with their former selves.

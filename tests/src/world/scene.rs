@@ -105,8 +105,12 @@ impl Scene {
         // When each request in flight is answered.
         let mut due: Vec<Duration> = vec![];
         loop {
-            self.events
-                .extend(self.node.poll(self.now).expect("a worker comes to rest"));
+            self.events.extend(
+                self.node
+                    .poll(self.now)
+                    .expect("a worker comes to rest")
+                    .events,
+            );
             if self.node.summary.is_some() || done(self) {
                 return self.node.summary.clone();
             }
@@ -114,17 +118,17 @@ impl Scene {
                 continue;
             }
             while due.len() < self.node.requests.len() {
-                let texts = node::inputs(&self.node.requests[due.len()].1);
+                let texts = self.node.requests[due.len()].texts.clone();
                 self.requests.push(texts);
                 due.push(self.now + self.latency);
             }
             if let Some(at) = due.iter().position(|at| *at <= self.now) {
                 due.remove(at);
-                let (ticket, request) = self.node.requests.remove(at);
-                let answer = provider(self.now, &request);
+                let asked = self.node.requests.remove(at);
+                let answer = provider(self.now, &asked.request);
                 self.node
                     .worker
-                    .handle_response(self.node.time(self.now), ticket, answer);
+                    .handle_response(self.node.time(self.now), asked.ticket, answer);
                 continue;
             }
             let next = self

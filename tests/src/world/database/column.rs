@@ -24,7 +24,7 @@ impl Database {
             // Deleted since the snapshot: neither is there a row to lock, nor is it known to be gone.
             return "busy";
         }
-        self.tables.leases.remove(&key);
+        self.write().leases.remove(&key);
         self.ledger.committed(key, claim);
         let generation = self.tables.items[&key].generation;
         let same = generation == row.generation || self.is(Mutant::CommitIgnoresGeneration);
@@ -37,14 +37,15 @@ impl Database {
             return "changed";
         }
         if !self.is(Mutant::CommitKeepsItem) {
-            self.tables.items.remove(&key);
+            self.write().items.remove(&key);
         }
-        self.tables.failed.remove(&key);
+        self.write().failed.remove(&key);
         "done"
     }
 
     fn write_column(&mut self, key: i64, row: &CommitRow) {
-        let tables = &mut self.tables;
+        let keeps = self.is(Mutant::CommitKeepsVector);
+        let tables = self.write();
         let vector = row.chunks.iter().find_map(|chunk| match chunk {
             CommitChunk::Write { vector, .. } => Some(Arc::clone(vector)),
             CommitChunk::Keep(_) | CommitChunk::Move { .. } => None,
@@ -59,9 +60,7 @@ impl Database {
                 }
                 tables.vectors.insert(key, vector);
             }
-            None if !tables.vectors.contains_key(&key)
-                || self.mutant == Some(Mutant::CommitKeepsVector) =>
-            {
+            None if !tables.vectors.contains_key(&key) || keeps => {
                 return;
             }
             None => {

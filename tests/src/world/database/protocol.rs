@@ -117,7 +117,7 @@ impl Database {
                 failures,
                 generation,
             };
-            self.tables.leases.insert(key, lease);
+            self.write().leases.insert(key, lease);
             let granted = Granted {
                 key,
                 claim,
@@ -126,7 +126,10 @@ impl Database {
                 until,
             };
             self.ledger.granted(now, granted);
-            self.claim_snapshots.insert(key, snapshot.clone());
+            if self.is(Mutant::ReadWithClaimSnapshot) {
+                let snapshot = Arc::new(snapshot.clone());
+                self.claim_snapshots.insert(key, snapshot);
+            }
             let item = &self.tables.items[&key];
             rows.push(vec![
                 text(&key.to_string()),
@@ -233,7 +236,7 @@ impl Database {
         if !self.holds(claim, key) {
             return "lost";
         }
-        self.tables.leases.remove(&key);
+        self.write().leases.remove(&key);
         self.ledger.committed(key, claim);
         let item = &self.tables.items[&key];
         let same = item.generation == row.generation || self.is(Mutant::CommitIgnoresGeneration);
@@ -273,18 +276,18 @@ impl Database {
         }
         let count = i32::try_from(row.chunks.len()).unwrap_or(i32::MAX);
         if !self.is(Mutant::CommitKeepsTail) {
-            self.tables
+            self.write()
                 .store
                 .retain(|(of, place), _| *of != key || *place < count);
         }
         for (place, chunk) in written {
-            self.tables.store.insert((key, place), chunk);
+            self.write().store.insert((key, place), chunk);
         }
         if same {
             if !self.is(Mutant::CommitKeepsItem) {
-                self.tables.items.remove(&key);
+                self.write().items.remove(&key);
             }
-            self.tables.failed.remove(&key);
+            self.write().failed.remove(&key);
             "done"
         } else {
             "changed"
@@ -295,12 +298,12 @@ impl Database {
         let mut answer = vec![];
         for (row, number) in rows.iter().zip(1_usize..) {
             let key = id(&row.key);
-            let outcome = match self.tables.leases.remove(&key) {
+            let outcome = match self.write().leases.remove(&key) {
                 Some(lease) if lease.claim == claim || self.is(Mutant::FailIgnoresLease) => {
                     self.fail_row(claim, key, row, lease, now)
                 }
                 other => {
-                    self.tables.leases.extend(other.map(|lease| (key, lease)));
+                    self.write().leases.extend(other.map(|lease| (key, lease)));
                     "lost"
                 }
             };
@@ -330,7 +333,7 @@ impl Database {
         self.ledger
             .failed(key, claim, generation, row.generation, until);
         if self.is(Mutant::FailForgetsItem) {
-            self.tables.items.remove(&key);
+            self.write().items.remove(&key);
             return "done";
         }
         if let Some(wait) = row.retry_after {
@@ -342,32 +345,33 @@ impl Database {
                 failures,
                 ..lease
             };
-            self.tables.leases.insert(key, put_off);
+            self.write().leases.insert(key, put_off);
         } else {
-            self.tables.items.remove(&key);
-            self.tables.failed.insert(key, row.reason.clone());
+            self.write().items.remove(&key);
+            self.write().failed.insert(key, row.reason.clone());
         }
         "done"
     }
 
     fn release(&mut self, claim: i64, keys: &[Key], now: Duration) -> Rows {
+        let keeps_attempts = self.is(Mutant::AttemptsAreNotGivenBack);
         for key in keys.iter().map(id) {
-            let Some(lease) = self
-                .tables
-                .leases
-                .get_mut(&key)
-                .filter(|held| held.claim == claim)
-            else {
+            let held = self.tables.leases.get(&key);
+            if held.is_none_or(|held| held.claim != claim) {
+                continue;
+            }
+            self.ledger.released(key, claim);
+            let leases = &mut self.write().leases;
+            let Some(lease) = leases.get_mut(&key) else {
                 continue;
             };
-            self.ledger.released(key, claim);
-            if self.mutant == Some(Mutant::AttemptsAreNotGivenBack) {
+            if keeps_attempts {
                 (lease.claim, lease.until) = (0, now);
             } else if lease.attempts > 1 || lease.failures > 0 {
                 (lease.claim, lease.until) = (0, now);
                 lease.attempts -= 1;
             } else {
-                self.tables.leases.remove(&key);
+                leases.remove(&key);
             }
         }
         vec![]
@@ -376,9 +380,9 @@ impl Database {
     fn extend(&mut self, claim: i64, keys: &[Key], lease: Duration, now: Duration) -> Rows {
         let mut rows = vec![];
         for (key, number) in keys.iter().map(id).zip(1_usize..) {
-            if let Some(held) = self.tables.leases.get_mut(&key).filter(|held| {
-                held.claim == claim || self.mutant == Some(Mutant::ExtendIgnoresLease)
-            }) {
+            let any = self.is(Mutant::ExtendIgnoresLease);
+            let held = self.write().leases.get_mut(&key);
+            if let Some(held) = held.filter(|held| held.claim == claim || any) {
                 held.until = now + lease;
                 self.ledger.extended(key, claim, now + lease);
                 rows.push(vec![text(&number.to_string())]);
