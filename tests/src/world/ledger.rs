@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::node::REFUSAL_OF_ALL;
+use super::provider::REFUSAL_OF_ALL;
 use super::rules::Rule;
 
 /// See the module.

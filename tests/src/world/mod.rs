@@ -4,10 +4,12 @@
 //! Everything that happens follows from one source of entropy, so a run can be replayed from its
 //! seed. A run has two phases: faults, then everything heals and must converge.
 
+mod coverage;
 mod database;
 mod entropy;
 mod ledger;
 mod node;
+mod provider;
 mod rules;
 mod scene;
 mod trace;
@@ -16,19 +18,23 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use coverage::Coverage;
 pub use database::Mutant;
 pub use entropy::Entropy;
 pub use rules::{Rule, Violation};
 pub use scene::{Answer, Scene, embed, refuse};
 
-use pgai_core::Settings;
+use pgai_core::{Event, Settings};
 
 use database::{Database, Destination, Isolation};
 use node::{Around, Delivery, Faults, Node};
+use provider::{Fault, Mood};
 use trace::Trace;
 
 /// What PostgreSQL may say of the moment: a lock, a deadlock, a timeout, no room, a shutdown.
 const SQLSTATES: [&str; 5] = ["55P03", "40P01", "57014", "53300", "57P01"];
+
+const LEASE: Duration = Duration::from_secs(30);
 
 /// Inputs in one request.
 const INPUTS_MAX: usize = 3;
@@ -41,55 +47,16 @@ const CONVERGE_WITHIN: Duration = Duration::from_secs(4 * 3600);
 /// And within so many rounds: a protocol that goes in circles takes no time.
 const ROUNDS_MAX: usize = 20_000;
 
-/// What happened, counted, so that a test can see that anything did.
-#[derive(Clone, Debug, Default)]
-pub struct Coverage {
-    /// Commits of rows that had changed since they were read.
-    pub changed: u64,
-    /// Commits of claims that were no longer held.
-    pub lost: u64,
-    /// Answers that never arrived.
-    pub lost_answers: u64,
-    /// Claims whose worker had died.
-    pub expired: u64,
-    /// Tombstones that a worker cleared.
-    pub tombstones: u64,
-    /// Chunks that were kept or moved without being embedded again.
-    pub reused: u64,
-    /// Requests that were refused for a word in them.
-    pub poisoned: u64,
-    /// Requests that failed.
-    pub refused: u64,
-    /// Workers that crashed.
-    pub crashes: u64,
-    /// Rows in whose column a vector stands at the end.
-    pub columns: u64,
-}
-
-impl Coverage {
-    /// Adds what happened in another world.
-    pub fn add(&mut self, other: &Self) {
-        self.changed += other.changed;
-        self.lost += other.lost;
-        self.lost_answers += other.lost_answers;
-        self.expired += other.expired;
-        self.tombstones += other.tombstones;
-        self.reused += other.reused;
-        self.poisoned += other.poisoned;
-        self.refused += other.refused;
-        self.crashes += other.crashes;
-        self.columns += other.columns;
-    }
-}
-
 /// Which things may go wrong in this world, drawn once: swarm testing finds more than a world where
 /// everything always goes wrong.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Swarm {
     lose_answers: bool,
-    crash: bool,
+    /// Workers are killed, now and then or all the time.
+    crash: Option<u64>,
     long_pauses: bool,
-    provider_fails: bool,
+    /// What may be wrong with answers of the provider.
+    faults: Vec<Fault>,
     repeatable_read: bool,
     /// Statements are refused, without having done anything.
     refuse_statements: bool,
@@ -99,6 +66,8 @@ struct Swarm {
     refuse_all: bool,
     /// The application writes so rarely that workers get everything done in between.
     quiet: bool,
+    /// Much gets done between two other things.
+    lively: bool,
     /// The vectors go to a column of the source.
     column: bool,
 }
@@ -130,14 +99,21 @@ impl World {
     fn new(entropy: &mut Entropy<'_>, mutant: Option<Mutant>, mut trace: Trace) -> Self {
         let swarm = Swarm {
             lose_answers: entropy.chance(2),
-            crash: entropy.chance(2),
+            crash: entropy
+                .chance(2)
+                .then(|| if entropy.chance(2) { 4 } else { 40 }),
             long_pauses: entropy.chance(2),
-            provider_fails: entropy.chance(2),
+            faults: if entropy.chance(2) {
+                Fault::some(entropy)
+            } else {
+                vec![]
+            },
             repeatable_read: entropy.chance(2),
             refuse_statements: entropy.chance(3),
             poison: entropy.chance(3),
             refuse_all: entropy.chance(4),
             quiet: entropy.chance(2),
+            lively: entropy.chance(2),
             column: entropy.chance(3),
         };
         let destination = if swarm.column {
@@ -233,7 +209,7 @@ impl World {
             self.seeds += 1;
         }
         let mut settings = Settings::new("simulated");
-        settings.lease = Duration::from_secs(30);
+        settings.lease = LEASE;
         settings.limits.rows = 3;
         settings.limits.inputs = if self.mutant == Some(Mutant::RequestsIgnoreTheirCap) {
             64
@@ -254,7 +230,13 @@ impl World {
             0..=3 if !self.swarm.quiet || entropy.chance(8) => self.edit(entropy),
             4 => self.transact(entropy),
             0..=3 | 5..=7 => self.poll(entropy.index(self.nodes.len()))?,
-            8..=12 => self.deliver(entropy),
+            8..=12 => {
+                let times = if self.swarm.lively { 8 } else { 1 };
+                for _ in 0..times {
+                    self.deliver(entropy);
+                    self.poll(entropy.index(self.nodes.len()))?;
+                }
+            }
             13 => {
                 let pause = [1, 30, 400, 3_000][entropy.index(4)];
                 self.pass(Duration::from_millis(pause));
@@ -263,7 +245,13 @@ impl World {
                 let pause = Duration::from_secs(1 + entropy.number(60));
                 self.pass(pause);
             }
-            15 if self.swarm.crash && entropy.chance(4) => self.crash(entropy),
+            15 if self
+                .swarm
+                .crash
+                .is_some_and(|rarity| entropy.chance(rarity)) =>
+            {
+                self.crash(entropy);
+            }
             _ => self.notify(entropy.chance(2)),
         }
         self.check()
@@ -349,7 +337,10 @@ impl World {
             let reason = format!("a request has {} inputs", polled.inputs_max);
             return Err(Violation::new(Rule::RequestsKeepTheirCap, reason));
         }
+        self.coverage.splits += polled.splits;
         for event in polled.events {
+            let is_pause = matches!(event, Event::Paused { .. } | Event::VectorizerBroken { .. });
+            self.coverage.pauses += u64::from(is_pause);
             self.note(|| format!("worker {serial}: {event:?}"));
         }
         Ok(())
@@ -392,15 +383,26 @@ impl World {
             self.note(|| format!("provider: refuses everything: {all}"));
         }
         let at = entropy.index(self.nodes.len());
+        let lose = self.swarm.lose_answers && entropy.chance(8);
         let faults = Faults {
-            lose: self.swarm.lose_answers && entropy.chance(8),
+            lose,
             refuse: (self.swarm.refuse_statements && entropy.chance(8))
                 .then(|| SQLSTATES[entropy.index(SQLSTATES.len())]),
-            fail: self.swarm.provider_fails && entropy.chance(4),
-            poison: self.swarm.poison,
-            refuse_all: self.refuses_all,
+            mood: self.mood(lose, entropy),
         };
         self.send(at, entropy.number(u64::MAX), faults);
+    }
+
+    fn mood(&self, lose: bool, entropy: &mut Entropy<'_>) -> Mood {
+        let faults = &self.swarm.faults;
+        let fails = !faults.is_empty() && entropy.chance(4);
+        Mood {
+            lose,
+            fault: fails.then(|| faults[entropy.index(faults.len())]),
+            poison: self.swarm.poison,
+            refuse_all: self.refuses_all,
+            mutant: None,
+        }
     }
 
     fn crash(&mut self, entropy: &mut Entropy<'_>) {
@@ -424,7 +426,7 @@ impl World {
         self.rest(deadline)?;
         // A row whose workers were cut off too often is given up, and says so. An operator's
         // `retry` brings it back.
-        rules::rows_are_given_up_for_a_reason_only(self.database.tables())?;
+        rules::rows_are_given_up_for_a_reason_only(self.database.tables(), &self.swarm.faults)?;
         self.database.retry_failed(self.now);
         self.rest(deadline)?;
         let tables = self.database.tables();

@@ -3,17 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::StatusCode;
 use pgai_core::{
-    DbError, Event, Output, Query, QueryTicket, Request, RequestError, RequestTicket, Response,
-    Rows, Settings, Summary, Time, Worker,
+    DbError, Event, Output, Query, QueryTicket, Response, Rows, Settings, Summary, Time, Worker,
 };
-use serde_json::{Value, json};
 
-use super::Coverage;
-use super::database::{DIMENSIONS, Database, Mutant, Tables};
+use super::database::{Database, Mutant, Tables};
+use super::provider::{Asked, Mood};
 use super::trace::Trace;
-use crate::stub::vector_of;
+use super::{Coverage, LEASE};
 
 /// `poll` must say `Wait` within this many calls.
 const OUTPUTS_MAX: usize = 1_000;
@@ -26,18 +23,13 @@ pub(super) struct Node {
     wait_until: Option<Time>,
     queries: Vec<(QueryTicket, Delivery)>,
     pub(super) requests: Vec<Asked>,
+    /// The first halves of requests that failed, until they are asked for.
+    halves: Vec<Vec<String>>,
     /// The last word, when there is one.
     pub(super) summary: Option<Summary>,
     /// Which worker this is, over all that ever were.
     pub(super) serial: u64,
     pub(super) mutant: Option<Mutant>,
-}
-
-/// A request on its way.
-pub(super) struct Asked {
-    pub(super) ticket: RequestTicket,
-    pub(super) request: Request,
-    pub(super) texts: Vec<String>,
 }
 
 /// What a worker did when it was polled, as far as the world looks at it.
@@ -48,6 +40,8 @@ pub(super) struct Polled {
     pub(super) claims: Vec<i64>,
     /// Inputs of its largest request.
     pub(super) inputs_max: usize,
+    /// Requests that are halves of one that failed.
+    pub(super) splits: u64,
 }
 
 /// What a message meets on its way.
@@ -71,22 +65,9 @@ pub(super) struct Faults {
     pub(super) lose: bool,
     /// The statement is refused with this SQLSTATE.
     pub(super) refuse: Option<&'static str>,
-    /// The provider fails.
-    pub(super) fail: bool,
-    /// The provider refuses [`POISON`].
-    pub(super) poison: bool,
-    /// The provider refuses every request.
-    pub(super) refuse_all: bool,
+    /// How the provider is.
+    pub(super) mood: Mood,
 }
-
-/// The word that a provider may refuse.
-const POISON: &str = "cow";
-
-/// What it says then.
-pub(super) const REFUSAL: &str = "no such word";
-
-/// And what it says when it refuses whatever is sent.
-pub(super) const REFUSAL_OF_ALL: &str = "no such parameter";
 
 /// A statement on its way.
 pub(super) struct Delivery {
@@ -139,6 +120,7 @@ impl Node {
             wait_until: None,
             queries: vec![],
             requests: vec![],
+            halves: vec![],
             summary: None,
             serial: 0,
             mutant: None,
@@ -201,13 +183,10 @@ impl Node {
                     self.queries.push((ticket, Delivery { query, stage }));
                 }
                 Output::Request(ticket, request) => {
-                    let texts = inputs(&request);
-                    polled.inputs_max = polled.inputs_max.max(texts.len());
-                    self.requests.push(Asked {
-                        ticket,
-                        request,
-                        texts,
-                    });
+                    let asked = Asked::new(ticket, request, now);
+                    polled.inputs_max = polled.inputs_max.max(asked.texts.len());
+                    polled.splits += u64::from(self.is_half(&asked.texts));
+                    self.requests.push(asked);
                 }
                 Output::Local(..) => unreachable!("no vectorizer here has a local model"),
                 Output::Stopped(summary) => {
@@ -226,6 +205,12 @@ impl Node {
         Err(format!(
             "the worker does not come to rest within {OUTPUTS_MAX} outputs"
         ))
+    }
+
+    /// Whether these texts are the first half of a request that failed.
+    fn is_half(&mut self, texts: &[String]) -> bool {
+        let at = self.halves.iter().position(|half| half == texts);
+        at.is_some_and(|at| !self.halves.swap_remove(at).is_empty())
     }
 
     /// Brings one message a stage further; `pick` says which. Says whether there was one.
@@ -247,10 +232,21 @@ impl Node {
     fn deliver_request(&mut self, at: usize, faults: Faults, around: &mut Around<'_>) {
         let serial = self.serial;
         let asked = self.requests.swap_remove(at);
-        if self.mutant == Some(Mutant::AnswersGetLost) && faults.fail {
+        if self.mutant == Some(Mutant::AnswersGetLost) && faults.mood.fault.is_some() {
             return around.note(|| format!("worker {serial}: an answer is dropped"));
         }
-        let answer = respond(&asked.texts, faults, self.mutant, around.coverage);
+        let mood = Mood {
+            mutant: self.mutant,
+            ..faults.mood
+        };
+        let answer = asked.answer(mood, around.coverage);
+        let waited = around.now.saturating_sub(asked.at);
+        around.coverage.late_answers += u64::from(waited >= LEASE);
+        let is_useful = answer.as_ref().is_ok_and(|it| it.status().is_success());
+        if !is_useful && asked.texts.len() > 1 {
+            let half = asked.texts[..asked.texts.len() / 2].to_vec();
+            self.halves.push(half);
+        }
         around.note(|| {
             let status = answer.as_ref().map(Response::status);
             format!(
@@ -301,67 +297,4 @@ impl Node {
         self.worker
             .handle_rows(self.time(around.now), ticket, answer);
     }
-}
-
-/// The texts of a request.
-pub(super) fn inputs(request: &Request) -> Vec<String> {
-    let body: Value = serde_json::from_slice(request.http.body()).expect("a request is JSON");
-    let inputs = body["input"]
-        .as_array()
-        .map(Vec::as_slice)
-        .unwrap_or_default();
-    inputs
-        .iter()
-        .map(|text| text.as_str().expect("an input is a text").to_owned())
-        .collect()
-}
-
-/// The model provider: the vector of a text is a hash of the text.
-fn respond(
-    texts: &[String],
-    faults: Faults,
-    mutant: Option<Mutant>,
-    coverage: &mut Coverage,
-) -> Result<Response, RequestError> {
-    if faults.lose {
-        coverage.refused += 1;
-        return Err(RequestError::Broken("lost".to_owned()));
-    }
-    let mut vectors: Vec<_> = texts
-        .iter()
-        .map(|text| vector_of(text, DIMENSIONS))
-        .collect();
-    if mutant == Some(Mutant::ProviderMixesUpAnswers) && vectors.len() > 1 {
-        vectors.rotate_left(1);
-    }
-    // A provider that takes the probe, and nothing else, makes its own refusal look like the rows'.
-    let is_probe = texts.iter().any(|text| text == "probe") && mutant == Some(Mutant::ProbeIsTaken);
-    let mut response = Response::default();
-    if faults.refuse_all && !is_probe {
-        coverage.refused += 1;
-        *response.status_mut() = StatusCode::BAD_REQUEST;
-        *response.body_mut() = REFUSAL_OF_ALL.as_bytes().to_vec();
-    } else if faults.poison && texts.iter().any(|text| text == POISON) {
-        coverage.poisoned += 1;
-        *response.status_mut() = StatusCode::BAD_REQUEST;
-        *response.body_mut() = REFUSAL.as_bytes().to_vec();
-    } else if faults.fail {
-        coverage.refused += 1;
-        match texts.len() % 3 {
-            0 => *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE,
-            1 => {
-                *response.status_mut() = StatusCode::TOO_MANY_REQUESTS;
-                response
-                    .headers_mut()
-                    .insert("retry-after", http::HeaderValue::from_static("2"));
-            }
-            _ => {
-                vectors.pop();
-            }
-        }
-    }
-    if response.status().is_success() {
-        *response.body_mut() = json!({ "embeddings": vectors }).to_string().into_bytes();
-    }
-    Ok(response)
 }

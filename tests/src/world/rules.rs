@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::database::{DIMENSIONS, Tables};
-use super::node::REFUSAL;
+use super::provider::{Fault, is_about_a_row};
 use crate::stub::vector_of;
 
 /// What must hold.
@@ -25,7 +25,8 @@ pub enum Rule {
     OneWorkerAtATime,
     /// A request holds no more inputs than its cap.
     RequestsKeepTheirCap,
-    /// No row is given up without a reason: its workers kept dying, or the provider refused its text.
+    /// No row is given up without a reason: its workers kept dying, or the provider refused its text
+    /// or never had a vector for it.
     RowsAreGivenUpForAReasonOnly,
     /// No vector stands beside a text that is not its own.
     VectorsBelongToTheirTexts,
@@ -117,13 +118,15 @@ pub(super) fn every_row_stands_true(tables: &Tables) -> Result<(), Violation> {
     Ok(())
 }
 
-/// No row is given up without a reason: its workers kept dying, or the provider refused its text.
-pub(super) fn rows_are_given_up_for_a_reason_only(tables: &Tables) -> Result<(), Violation> {
-    match tables
-        .failed
-        .iter()
-        .find(|(_, reason)| !(reason.starts_with("the worker died") || reason.contains(REFUSAL)))
-    {
+/// No row is given up without a reason: its workers kept dying, or the provider refused its text or
+/// never had a vector for it.
+pub(super) fn rows_are_given_up_for_a_reason_only(
+    tables: &Tables,
+    faults: &[Fault],
+) -> Result<(), Violation> {
+    let is_fair =
+        |reason: &str| reason.starts_with("the worker died") || is_about_a_row(reason, faults);
+    match tables.failed.iter().find(|(_, reason)| !is_fair(reason)) {
         Some((key, reason)) => Err(Violation::new(
             Rule::RowsAreGivenUpForAReasonOnly,
             format!("row {key} was given up: {reason}"),

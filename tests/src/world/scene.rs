@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use pgai_core::{Event, Request, RequestError, Response, Settings, Summary};
-use serde_json::json;
 
-use super::database::{DIMENSIONS, Database, Destination, Edit, Isolation};
-use super::node::{self, Node};
-use crate::stub::vector_of;
+use super::database::{Database, Destination, Edit, Isolation};
+use super::node::Node;
+use super::provider;
 
 /// What a provider says to a request.
 pub type Answer = Result<Response, RequestError>;
@@ -153,13 +152,7 @@ impl Scene {
 /// # Errors
 /// Never.
 pub fn embed(request: &Request) -> Answer {
-    let vectors: Vec<_> = node::inputs(request)
-        .iter()
-        .map(|text| vector_of(text, DIMENSIONS))
-        .collect();
-    Ok(Response::new(
-        json!({ "embeddings": vectors }).to_string().into_bytes(),
-    ))
+    Ok(provider::embedded(request))
 }
 
 /// A refusal with this status and body.

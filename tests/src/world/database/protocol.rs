@@ -42,8 +42,8 @@ impl Database {
             Query::Commit { claim, rows, .. } => self.commit(claim.0, rows, snapshot, coverage),
             Query::Extend {
                 claim, keys, lease, ..
-            } => self.extend(claim.0, keys, *lease, now),
-            Query::Fail { claim, rows, .. } => self.fail(claim.0, rows, now),
+            } => self.extend(claim.0, keys, *lease, now, coverage),
+            Query::Fail { claim, rows, .. } => self.fail(claim.0, rows, now, coverage),
             Query::LoadVectorizers { .. } => {
                 let definition = match self.destination {
                     Destination::Column => super::column::DEFINITION,
@@ -294,7 +294,13 @@ impl Database {
         }
     }
 
-    fn fail(&mut self, claim: i64, rows: &[FailedRow], now: Duration) -> Rows {
+    fn fail(
+        &mut self,
+        claim: i64,
+        rows: &[FailedRow],
+        now: Duration,
+        coverage: &mut Coverage,
+    ) -> Rows {
         let mut answer = vec![];
         for (row, number) in rows.iter().zip(1_usize..) {
             let key = id(&row.key);
@@ -307,6 +313,8 @@ impl Database {
                     "lost"
                 }
             };
+            let is_last = outcome == "done" && row.retry_after.is_none();
+            coverage.dead_letters += u64::from(is_last);
             answer.push(vec![text(&number.to_string()), text(outcome)]);
         }
         answer
@@ -377,13 +385,21 @@ impl Database {
         vec![]
     }
 
-    fn extend(&mut self, claim: i64, keys: &[Key], lease: Duration, now: Duration) -> Rows {
+    fn extend(
+        &mut self,
+        claim: i64,
+        keys: &[Key],
+        lease: Duration,
+        now: Duration,
+        coverage: &mut Coverage,
+    ) -> Rows {
         let mut rows = vec![];
         for (key, number) in keys.iter().map(id).zip(1_usize..) {
             let any = self.is(Mutant::ExtendIgnoresLease);
             let held = self.write().leases.get_mut(&key);
             if let Some(held) = held.filter(|held| held.claim == claim || any) {
                 held.until = now + lease;
+                coverage.extended += 1;
                 self.ledger.extended(key, claim, now + lease);
                 rows.push(vec![text(&number.to_string())]);
             }
