@@ -28,6 +28,8 @@ macro_rules! counts {
 counts! {
     /// Commits of rows that had changed since they were read.
     changed,
+    /// How often the database's clock was set.
+    clock_steps,
     /// Rows in whose column a vector stands at the end.
     columns,
     /// Workers that crashed.

@@ -15,7 +15,11 @@ use std::time::Duration;
 use super::ledger::Ledger;
 
 /// No retry is further away than this.
-const BACKOFF_MAX: Duration = Duration::from_secs(600);
+pub(super) const BACKOFF_MAX: Duration = Duration::from_secs(600);
+
+/// The clock is never off by more seconds. Whoever holds a row while it is set back may seem to hold
+/// it for twice as long.
+const CLOCK_OFF_MAX: i64 = 3600;
 
 /// Components of the model provider's vectors.
 pub(super) const DIMENSIONS: usize = 2;
@@ -199,6 +203,8 @@ pub(super) struct Database {
     generations: i64,
     destination: Destination,
     mutant: Option<Mutant>,
+    /// By how many seconds the clock is ahead.
+    clock_ahead: i64,
     /// For [`Mutant::ReadWithClaimSnapshot`]: the snapshot in which each key was claimed.
     claim_snapshots: BTreeMap<i64, Arc<Tables>>,
     ledger: Ledger,
@@ -214,15 +220,6 @@ impl Tables {
     pub(super) fn queue(&self) -> Vec<(i64, i64)> {
         let failures = |key| self.leases.get(key).map_or(0, |lease| lease.failures);
         self.items.keys().map(|key| (*key, failures(key))).collect()
-    }
-
-    /// Keys with a lease that has not run out.
-    pub(super) fn leased_keys(&self, now: Duration) -> Vec<i64> {
-        self.leases
-            .keys()
-            .copied()
-            .filter(|key| self.leased(*key, now).is_some())
-            .collect()
     }
 
     fn leased(&self, key: i64, now: Duration) -> Option<&Lease> {
@@ -248,6 +245,7 @@ impl Database {
             generations: 0,
             destination,
             mutant,
+            clock_ahead: 0,
             claim_snapshots: BTreeMap::new(),
             ledger: Ledger::default(),
         }
@@ -275,6 +273,26 @@ impl Database {
         std::mem::replace(&mut self.is_written, false)
     }
 
+    /// Keys with a lease that has not run out.
+    pub(super) fn leased_keys(&self, now: Duration) -> Vec<i64> {
+        let now = self.clock(now);
+        let keys = self.tables.leases.keys().copied();
+        keys.filter(|key| self.tables.leased(*key, now).is_some())
+            .collect()
+    }
+
+    /// Sets the clock by this many seconds, but never further off than [`CLOCK_OFF_MAX`].
+    pub(super) fn set_clock(&mut self, seconds: i64) {
+        let ahead = self.clock_ahead + seconds;
+        self.clock_ahead = ahead.clamp(-CLOCK_OFF_MAX, CLOCK_OFF_MAX);
+    }
+
+    /// The database's time.
+    const fn clock(&self, now: Duration) -> Duration {
+        let ahead = (CLOCK_OFF_MAX + self.clock_ahead).unsigned_abs();
+        now.saturating_add(Duration::from_secs(ahead))
+    }
+
     pub(super) const fn ledger(&mut self) -> &mut Ledger {
         &mut self.ledger
     }
@@ -285,6 +303,7 @@ impl Database {
 
     /// Runs a statement of the application with its triggers; says whether it did anything.
     pub(super) fn apply(&mut self, edit: &Edit, isolation: &Isolation, now: Duration) -> bool {
+        let now = self.clock(now);
         let keys = match edit {
             Edit::ChangeKey { from, to } => vec![*from, *to],
             Edit::Damage { .. } => vec![],
@@ -377,6 +396,7 @@ impl Database {
 
     /// Queues all rows of the failed table again, as an operator would.
     pub(super) fn retry_failed(&mut self, now: Duration) {
+        let now = self.clock(now);
         for key in std::mem::take(&mut self.write().failed).into_keys() {
             self.enqueue(key, now);
         }

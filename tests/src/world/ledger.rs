@@ -1,9 +1,14 @@
 //! What the model database writes down beside its tables, to see whether its statements keep the
 //! protocol. It decides nothing, so a mutant of a statement does not touch it.
+//!
+//! All times are those of the database's clock. Where that clock is set forward, leases end sooner
+//! than their workers believe: then two workers may believe in one row, and the rule that one does
+//! speaks of the database's belief only. (The later commit of the two is fenced off.)
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::database::BACKOFF_MAX;
 use super::provider::REFUSAL_OF_ALL;
 use super::rules::Rule;
 
@@ -78,9 +83,10 @@ impl Ledger {
             );
             self.broke(Rule::AttemptsAreThoseOfDeadWorkers, how);
         }
+        // A wait that is longer than any can be says that the clock was set back: it is over.
         if let Some((failed, wait)) = self.waits.remove(&key)
             && failed == generation
-            && wait > now
+            && (now < wait && wait <= now + BACKOFF_MAX)
         {
             let how = format!(
                 "row {key} failed and should wait {:?} more",

@@ -4,6 +4,7 @@
 //! Everything that happens follows from one source of entropy, so a run can be replayed from its
 //! seed. A run has two phases: faults, then everything heals and must converge.
 
+mod application;
 mod coverage;
 mod database;
 mod entropy;
@@ -12,6 +13,7 @@ mod node;
 mod provider;
 mod rules;
 mod scene;
+mod swarm;
 mod trace;
 
 use std::collections::BTreeMap;
@@ -26,9 +28,10 @@ pub use scene::{Answer, Scene, embed, refuse};
 
 use pgai_core::{Event, Settings};
 
-use database::{Database, Destination, Isolation};
+use database::{Database, Destination};
 use node::{Around, Delivery, Faults, Node};
-use provider::{Fault, Mood};
+use provider::Mood;
+use swarm::Swarm;
 use trace::Trace;
 
 /// What PostgreSQL may say of the moment: a lock, a deadlock, a timeout, no room, a shutdown.
@@ -39,38 +42,11 @@ const LEASE: Duration = Duration::from_secs(30);
 /// Inputs in one request.
 const INPUTS_MAX: usize = 3;
 
-/// Keys of the source table are below this: few, so that everything meets everything.
-const KEYS: i64 = 6;
 /// In the second phase the world must come to rest within this time of its own.
 const CONVERGE_WITHIN: Duration = Duration::from_secs(4 * 3600);
 
 /// And within so many rounds: a protocol that goes in circles takes no time.
 const ROUNDS_MAX: usize = 20_000;
-
-/// Which things may go wrong in this world, drawn once: swarm testing finds more than a world where
-/// everything always goes wrong.
-#[derive(Clone, Debug)]
-struct Swarm {
-    lose_answers: bool,
-    /// Workers are killed, now and then or all the time.
-    crash: Option<u64>,
-    long_pauses: bool,
-    /// What may be wrong with answers of the provider.
-    faults: Vec<Fault>,
-    repeatable_read: bool,
-    /// Statements are refused, without having done anything.
-    refuse_statements: bool,
-    /// The provider refuses every request with a certain word in it.
-    poison: bool,
-    /// At times the provider refuses every request, as if a parameter were wrong.
-    refuse_all: bool,
-    /// The application writes so rarely that workers get everything done in between.
-    quiet: bool,
-    /// Much gets done between two other things.
-    lively: bool,
-    /// The vectors go to a column of the source.
-    column: bool,
-}
 
 /// The world.
 pub struct World {
@@ -97,25 +73,7 @@ pub struct World {
 impl World {
     /// A world with two workers and an empty table.
     fn new(entropy: &mut Entropy<'_>, mutant: Option<Mutant>, mut trace: Trace) -> Self {
-        let swarm = Swarm {
-            lose_answers: entropy.chance(2),
-            crash: entropy
-                .chance(2)
-                .then(|| if entropy.chance(2) { 4 } else { 40 }),
-            long_pauses: entropy.chance(2),
-            faults: if entropy.chance(2) {
-                Fault::some(entropy)
-            } else {
-                vec![]
-            },
-            repeatable_read: entropy.chance(2),
-            refuse_statements: entropy.chance(3),
-            poison: entropy.chance(3),
-            refuse_all: entropy.chance(4),
-            quiet: entropy.chance(2),
-            lively: entropy.chance(2),
-            column: entropy.chance(3),
-        };
+        let swarm = Swarm::new(entropy);
         let destination = if swarm.column {
             Destination::Column
         } else {
@@ -235,6 +193,7 @@ impl World {
                 for _ in 0..times {
                     self.deliver(entropy);
                     self.poll(entropy.index(self.nodes.len()))?;
+                    self.check()?;
                 }
             }
             13 => {
@@ -245,13 +204,11 @@ impl World {
                 let pause = Duration::from_secs(1 + entropy.number(60));
                 self.pass(pause);
             }
-            15 if self
-                .swarm
-                .crash
-                .is_some_and(|rarity| entropy.chance(rarity)) =>
-            {
-                self.crash(entropy);
-            }
+            15 => match self.swarm.crash {
+                Some(rarity) if entropy.chance(rarity) => self.crash(entropy),
+                _ if self.swarm.clock_steps && entropy.chance(4) => self.set_clock(entropy),
+                _ => {}
+            },
             _ => self.notify(entropy.chance(2)),
         }
         self.check()
@@ -280,39 +237,6 @@ impl World {
     fn notify(&mut self, with_payload: bool) {
         for node in &mut self.nodes {
             node.worker.wake(with_payload.then_some("1"));
-        }
-    }
-
-    /// The application writes, in READ COMMITTED.
-    fn edit(&mut self, entropy: &mut Entropy<'_>) {
-        let edit = random_edit(entropy);
-        // A commit does not lock the chunks that it keeps: an operator who takes one out of the
-        // store within those milliseconds takes it out behind its back.
-        let amid_commit = self.nodes.iter().any(Node::is_amid_commit)
-            || self.zombies.iter().any(Delivery::is_amid_commit);
-        if amid_commit && matches!(edit, database::Edit::Damage { .. }) {
-            return;
-        }
-        self.note(|| format!("application: {edit:?}"));
-        self.database
-            .apply(&edit, &Isolation::ReadCommitted, self.now);
-    }
-
-    /// A transaction in REPEATABLE READ begins, or writes with the snapshot of its beginning.
-    fn transact(&mut self, entropy: &mut Entropy<'_>) {
-        if !self.swarm.repeatable_read {
-            return;
-        }
-        if self.transactions.is_empty() || (self.transactions.len() < 3 && entropy.chance(2)) {
-            self.note(|| "application: begin repeatable read".to_owned());
-            self.transactions.push(self.database.snapshot());
-        } else {
-            let at = entropy.index(self.transactions.len());
-            let snapshot = self.transactions.remove(at);
-            let edit = random_edit(entropy);
-            let isolation = Isolation::RepeatableRead(snapshot);
-            let done = self.database.apply(&edit, &isolation, self.now);
-            self.note(|| format!("application, repeatable read: {edit:?}: {done}"));
         }
     }
 
@@ -468,31 +392,4 @@ impl World {
         );
         Err(Violation::new(Rule::ComesToRest, reason))
     }
-}
-
-fn random_edit(entropy: &mut Entropy<'_>) -> database::Edit {
-    let key = 1 + entropy.signed(KEYS);
-    let text = random_text(entropy);
-    match entropy.number(9) {
-        0..=4 => database::Edit::Put { key, text },
-        5 => database::Edit::Delete { key },
-        6 => database::Edit::DeleteAndInsert { key, text },
-        7 => database::Edit::Damage {
-            nth: entropy.index(16),
-        },
-        _ => database::Edit::ChangeKey {
-            from: key,
-            to: 1 + entropy.signed(KEYS),
-        },
-    }
-}
-
-/// Up to five words of a small vocabulary, so that rows share chunks with their former selves.
-fn random_text(entropy: &mut Entropy<'_>) -> String {
-    let words = ["ant", "bee", "cow", "dog"];
-    let count = entropy.index(6);
-    let picked: Vec<_> = (0..count)
-        .map(|_| words[entropy.index(words.len())])
-        .collect();
-    picked.join(" ")
 }

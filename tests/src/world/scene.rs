@@ -69,7 +69,7 @@ impl Scene {
     /// Keys that are leased now.
     #[must_use]
     pub fn leased(&self) -> Vec<i64> {
-        self.database.tables().leased_keys(self.now)
+        self.database.leased_keys(self.now)
     }
 
     /// Rows that were given up, with the reasons.
