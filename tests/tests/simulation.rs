@@ -67,6 +67,10 @@ fn every_mutant_of_the_protocol_dies() {
         "alive after {MUTANT_WORLDS} worlds: {alive:?}"
     );
     for (rule, mutant) in [
+        (
+            Rule::ADisabledVectorizerIsLeftAlone,
+            Mutant::DisabledIsNotSaid,
+        ),
         (Rule::AFailedRowWaits, Mutant::ClaimIgnoresRetryTime),
         (
             Rule::AFailureCountsAgainstItsText,
@@ -85,6 +89,10 @@ fn every_mutant_of_the_protocol_dies() {
         (Rule::RequestsKeepTheirCap, Mutant::RequestsIgnoreTheirCap),
         (Rule::RowsAreGivenUpForAReasonOnly, Mutant::ProbeIsTaken),
         (Rule::VectorsBelongToTheirTexts, Mutant::SwappedVectors),
+        (
+            Rule::VectorsBelongToTheirTexts,
+            Mutant::TablesOutliveTheirVectorizer,
+        ),
     ] {
         let killed = rules
             .get(&rule)

@@ -1,4 +1,5 @@
-//! What others than workers do: an application writes, and somebody sets clocks.
+//! What others than workers do: an application writes, somebody sets the clock or manages the
+//! vectorizer.
 
 use super::World;
 use super::database::{Edit, Isolation};
@@ -15,16 +16,20 @@ impl World {
     /// The application writes, in READ COMMITTED.
     pub(super) fn edit(&mut self, entropy: &mut Entropy<'_>) {
         let edit = random_edit(entropy);
-        // A commit does not lock the chunks that it keeps: an operator who takes one out of the
-        // store within those milliseconds takes it out behind its back.
-        let amid_commit = self.nodes.iter().any(Node::is_amid_commit)
-            || self.zombies.iter().any(Delivery::is_amid_commit);
-        if amid_commit && matches!(edit, Edit::Damage { .. }) {
+        if self.is_behind_a_commit(&edit) {
             return;
         }
         self.note(|| format!("application: {edit:?}"));
         self.database
             .apply(&edit, &Isolation::ReadCommitted, self.now);
+    }
+
+    /// A commit does not lock the chunks that it keeps: an operator who takes one out of the store
+    /// within those milliseconds takes it out behind its back. That is left out here.
+    fn is_behind_a_commit(&self, edit: &Edit) -> bool {
+        let amid_commit = self.nodes.iter().any(Node::is_amid_commit)
+            || self.zombies.iter().any(Delivery::is_amid_commit);
+        amid_commit && matches!(edit, Edit::Damage { .. })
     }
 
     /// A transaction in REPEATABLE READ begins, or writes with the snapshot of its beginning.
@@ -39,10 +44,44 @@ impl World {
             let at = entropy.index(self.transactions.len());
             let snapshot = self.transactions.remove(at);
             let edit = random_edit(entropy);
+            if self.is_behind_a_commit(&edit) {
+                return;
+            }
             let isolation = Isolation::RepeatableRead(snapshot);
             let done = self.database.apply(&edit, &isolation, self.now);
             self.note(|| format!("application, repeatable read: {edit:?}: {done}"));
         }
+    }
+
+    /// Somebody disables, enables, drops or creates the vectorizer.
+    pub(super) fn manage(&mut self, entropy: &mut Entropy<'_>) {
+        let Some(vectorizer) = self.database.tables().vectorizer else {
+            self.note(|| "the vectorizer is created anew".to_owned());
+            return self.database.create_vectorizer(self.now);
+        };
+        if entropy.chance(3) {
+            // DROP TABLE waits for the statements that use the table.
+            let is_waiting = self.nodes.iter().any(Node::holds_tables)
+                || self.zombies.iter().any(Delivery::holds_tables);
+            if !is_waiting {
+                self.note(|| "the vectorizer is dropped".to_owned());
+                self.coverage.dropped += 1;
+                self.database.drop_vectorizer();
+            }
+        } else {
+            let is_disabled = !vectorizer.is_disabled;
+            self.note(|| format!("the vectorizer is disabled: {is_disabled}"));
+            self.coverage.disabled += u64::from(is_disabled);
+            self.database.set_disabled(is_disabled);
+        }
+    }
+
+    /// In the end the vectorizer is there, and enabled.
+    pub(super) fn manage_last(&mut self) {
+        if self.database.tables().vectorizer.is_none() {
+            self.database.create_vectorizer(self.now);
+        }
+        self.database.set_disabled(false);
     }
 
     /// The database's clock is set; those of the workers go on.

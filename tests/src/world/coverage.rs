@@ -36,6 +36,10 @@ counts! {
     crashes,
     /// Rows that were given up.
     dead_letters,
+    /// How often the vectorizer was disabled.
+    disabled,
+    /// How often it was dropped.
+    dropped,
     /// Claims whose worker had died, or was late.
     expired,
     /// Leases that were extended.
@@ -58,6 +62,8 @@ counts! {
     splits,
     /// Tombstones that a worker cleared.
     tombstones,
+    /// Statements that found their tables gone.
+    undefined_tables,
 }
 
 impl Coverage {

@@ -7,12 +7,14 @@
 
 mod column;
 mod protocol;
+mod vectorizer;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::ledger::Ledger;
+pub(super) use vectorizer::{Vectorizer, plan};
 
 /// No retry is further away than this.
 pub(super) const BACKOFF_MAX: Duration = Duration::from_secs(600);
@@ -30,6 +32,7 @@ pub(super) type Chunk = (Arc<str>, Arc<[f32]>);
 /// All tables, as one transaction could see them.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tables {
+    pub(super) vectorizer: Option<Vectorizer>,
     pub(super) source: BTreeMap<i64, Arc<str>>,
     items: BTreeMap<i64, Item>,
     leases: BTreeMap<i64, Lease>,
@@ -127,8 +130,14 @@ pub enum Mutant {
     CommitIgnoresLease,
     /// A commit leaves the item on the queue.
     CommitKeepsItem,
+    /// A new vectorizer does not queue the rows that are there.
+    CreateQueuesNothing,
     /// DELETE queues nothing: the worker's chunks stay.
     DeleteKeepsChunks,
+    /// The list of vectorizers leaves out that one is disabled.
+    DisabledIsNotSaid,
+    /// Changes are not queued while the vectorizer is disabled.
+    DisabledQueuesNothing,
     /// A change of a row that a worker holds is not queued.
     EnqueueSkipsHeldRows,
     /// An extension extends the lease of another.
@@ -155,11 +164,13 @@ pub enum Mutant {
     RequestsIgnoreTheirCap,
     /// Vectors of one answer are handed out in the wrong order.
     SwappedVectors,
+    /// Statements for a vectorizer that was dropped find the tables of the next.
+    TablesOutliveTheirVectorizer,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 34] = [
         Self::CommitIgnoresGeneration,
         Self::CommitMovesUnchecked,
         Self::CommitKeepsTail,
@@ -176,7 +187,10 @@ impl Mutant {
         Self::ClaimNamesRepeat,
         Self::CommitIgnoresLease,
         Self::CommitKeepsItem,
+        Self::CreateQueuesNothing,
         Self::DeleteKeepsChunks,
+        Self::DisabledIsNotSaid,
+        Self::DisabledQueuesNothing,
         Self::EnqueueSkipsHeldRows,
         Self::ExtendIgnoresLease,
         Self::FailForgetsItem,
@@ -190,6 +204,7 @@ impl Mutant {
         Self::ReadMixesUpRows,
         Self::RequestsIgnoreTheirCap,
         Self::SwappedVectors,
+        Self::TablesOutliveTheirVectorizer,
     ];
 }
 
@@ -201,6 +216,8 @@ pub(super) struct Database {
     /// Whether they may have changed since somebody asked.
     is_written: bool,
     generations: i64,
+    /// How many there were.
+    vectorizers: i64,
     destination: Destination,
     mutant: Option<Mutant>,
     /// By how many seconds the clock is ahead.
@@ -239,16 +256,19 @@ impl Tables {
 
 impl Database {
     pub(super) fn new(destination: Destination, mutant: Option<Mutant>) -> Self {
-        Self {
+        let mut database = Self {
             tables: Arc::default(),
             is_written: false,
             generations: 0,
+            vectorizers: 0,
             destination,
             mutant,
             clock_ahead: 0,
             claim_snapshots: BTreeMap::new(),
             ledger: Ledger::default(),
-        }
+        };
+        database.create_vectorizer(Duration::ZERO);
+        database
     }
 
     /// What is committed now.
@@ -402,7 +422,14 @@ impl Database {
         }
     }
 
+    /// What the triggers do, if there are any.
     fn enqueue(&mut self, key: i64, now: Duration) {
+        let Some(vectorizer) = self.tables.vectorizer else {
+            return;
+        };
+        if vectorizer.is_disabled && self.is(Mutant::DisabledQueuesNothing) {
+            return;
+        }
         if self.is(Mutant::EnqueueSkipsHeldRows) && self.tables.leased(key, now).is_some() {
             return;
         }
@@ -425,6 +452,9 @@ impl Database {
 
     /// The trigger for a key that a row no longer has.
     fn deleted(&mut self, key: i64, isolation: &Isolation, now: Duration) {
+        if self.tables.vectorizer.is_none() {
+            return;
+        }
         let gone = !self.tables.source.contains_key(&key);
         if self.is(Mutant::DeleteRemovesItem) {
             self.write().items.remove(&key);

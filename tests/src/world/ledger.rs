@@ -48,6 +48,13 @@ impl Ledger {
         self.broken.take()
     }
 
+    /// The queue and the leases are gone, and with them all that was known of their rows.
+    pub(super) fn tables_dropped(&mut self) {
+        self.holders.clear();
+        self.silent.clear();
+        self.waits.clear();
+    }
+
     fn broke(&mut self, rule: Rule, how: String) {
         self.broken.get_or_insert((rule, how));
     }

@@ -207,6 +207,7 @@ impl World {
             15 => match self.swarm.crash {
                 Some(rarity) if entropy.chance(rarity) => self.crash(entropy),
                 _ if self.swarm.clock_steps && entropy.chance(4) => self.set_clock(entropy),
+                _ if self.swarm.manage && entropy.chance(2) => self.manage(entropy),
                 _ => {}
             },
             _ => self.notify(entropy.chance(2)),
@@ -235,8 +236,11 @@ impl World {
     }
 
     fn notify(&mut self, with_payload: bool) {
+        let vectorizer = self.database.tables().vectorizer;
+        let payload = vectorizer.filter(|_| with_payload);
+        let payload = payload.map(|vectorizer| vectorizer.id.to_string());
         for node in &mut self.nodes {
-            node.worker.wake(with_payload.then_some("1"));
+            node.worker.wake(payload.as_deref());
         }
     }
 
@@ -256,6 +260,10 @@ impl World {
                 let reason = format!("claim {name} is a name of worker {owner} and of {serial}");
                 return Err(Violation::new(Rule::ClaimsHaveNamesOfTheirOwn, reason));
             }
+        }
+        if polled.is_stray {
+            let reason = format!("worker {serial} works for a vectorizer that is not enabled");
+            return Err(Violation::new(Rule::ADisabledVectorizerIsLeftAlone, reason));
         }
         if polled.inputs_max > INPUTS_MAX {
             let reason = format!("a request has {} inputs", polled.inputs_max);
@@ -347,6 +355,7 @@ impl World {
         while let Some(mut zombie) = self.zombies.pop() {
             zombie.advance(&mut self.around());
         }
+        self.manage_last();
         self.rest(deadline)?;
         // A row whose workers were cut off too often is given up, and says so. An operator's
         // `retry` brings it back.

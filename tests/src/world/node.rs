@@ -7,7 +7,7 @@ use pgai_core::{
     DbError, Event, Output, Query, QueryTicket, Response, Rows, Settings, Summary, Time, Worker,
 };
 
-use super::database::{Database, Mutant, Tables};
+use super::database::{Database, Mutant, Tables, Vectorizer, plan};
 use super::provider::{Asked, Mood};
 use super::trace::Trace;
 use super::{Coverage, LEASE};
@@ -23,6 +23,8 @@ pub(super) struct Node {
     wait_until: Option<Time>,
     queries: Vec<(QueryTicket, Delivery)>,
     pub(super) requests: Vec<Asked>,
+    /// The enabled vectorizer, as the list that came last has it in truth.
+    enabled: Option<Vectorizer>,
     /// The first halves of requests that failed, until they are asked for.
     halves: Vec<Vec<String>>,
     /// The last word, when there is one.
@@ -40,6 +42,9 @@ pub(super) struct Polled {
     pub(super) claims: Vec<i64>,
     /// Inputs of its largest request.
     pub(super) inputs_max: usize,
+    /// Whether it claimed or embedded for another vectorizer than the enabled one that it was told
+    /// of last.
+    pub(super) is_stray: bool,
     /// Requests that are halves of one that failed.
     pub(super) splits: u64,
 }
@@ -73,13 +78,15 @@ pub(super) struct Faults {
 pub(super) struct Delivery {
     query: Query,
     stage: Stage,
+    /// The vectorizer that was enabled when it acted.
+    enabled: Option<Vectorizer>,
 }
 
 enum Stage {
     Sent,
     /// It has its snapshot, and has not locked or written anything yet.
     Begun(Arc<Tables>),
-    Done(Rows),
+    Done(Result<Rows, DbError>),
 }
 
 impl Delivery {
@@ -94,6 +101,11 @@ impl Delivery {
         debug.split([' ', '(']).take(1).collect()
     }
 
+    /// Whether it holds locks of a vectorizer's tables: whoever drops these waits for it.
+    pub(super) fn holds_tables(&self) -> bool {
+        plan(&self.query).is_some() && matches!(self.stage, Stage::Begun(_))
+    }
+
     /// Runs the statement to its end, from wherever it is.
     pub(super) fn advance(&mut self, around: &mut Around<'_>) {
         let Around {
@@ -106,6 +118,7 @@ impl Delivery {
             self.stage = Stage::Begun(database.snapshot());
         }
         if let Stage::Begun(snapshot) = &self.stage {
+            self.enabled = snapshot.enabled();
             self.stage = Stage::Done(database.finish(&self.query, snapshot, *now, coverage));
         }
     }
@@ -120,6 +133,7 @@ impl Node {
             wait_until: None,
             queries: vec![],
             requests: vec![],
+            enabled: None,
             halves: vec![],
             summary: None,
             serial: 0,
@@ -140,7 +154,7 @@ impl Node {
                 trace: &mut Trace::default(),
             });
             if let Stage::Done(rows) = delivery.stage {
-                self.worker.handle_rows(time, ticket, Ok(rows));
+                self.worker.handle_rows(time, ticket, rows);
             }
         }
         any
@@ -168,6 +182,12 @@ impl Node {
         deliveries.any(Delivery::is_amid_commit)
     }
 
+    /// Whether a statement holds locks of a vectorizer's tables.
+    pub(super) fn holds_tables(&self) -> bool {
+        let mut deliveries = self.queries.iter().map(|(_, delivery)| delivery);
+        deliveries.any(Delivery::holds_tables)
+    }
+
     /// Polls until the worker waits.
     pub(super) fn poll(&mut self, now: Duration) -> Result<Polled, String> {
         let time = self.time(now);
@@ -176,15 +196,23 @@ impl Node {
             match self.worker.poll(time) {
                 Output::Event(event) => polled.events.push(event),
                 Output::Query(ticket, query) => {
-                    if let Query::Claim { claim, .. } = &query {
+                    if let Query::Claim { claim, plan, .. } = &query {
                         polled.claims.push(claim.0);
+                        let served = self.enabled.map(|vectorizer| vectorizer.id);
+                        polled.is_stray |= served != Some(plan.vectorizer);
                     }
-                    let stage = Stage::Sent;
-                    self.queries.push((ticket, Delivery { query, stage }));
+                    let delivery = Delivery {
+                        query,
+                        stage: Stage::Sent,
+                        enabled: None,
+                    };
+                    self.queries.push((ticket, delivery));
                 }
                 Output::Request(ticket, request) => {
                     let asked = Asked::new(ticket, request, now);
                     polled.inputs_max = polled.inputs_max.max(asked.texts.len());
+                    let served = self.enabled.map(Vectorizer::model);
+                    polled.is_stray |= served.as_ref() != Some(&asked.model);
                     polled.splits += u64::from(self.is_half(&asked.texts));
                     self.requests.push(asked);
                 }
@@ -290,9 +318,12 @@ impl Node {
         around.note(|| format!("worker {serial}: {} is answered", delivery.name()));
         let answer = match (error, delivery.stage) {
             (Some(error), _) => Err(error),
-            (None, Stage::Done(rows)) => Ok(rows),
+            (None, Stage::Done(answer)) => answer,
             (None, Stage::Begun(_) | Stage::Sent) => return,
         };
+        if let (Query::LoadVectorizers { .. }, Ok(_)) = (&delivery.query, &answer) {
+            self.enabled = delivery.enabled;
+        }
         around.note(|| format!("worker {serial}: {answer:?}"));
         self.worker
             .handle_rows(self.time(around.now), ticket, answer);

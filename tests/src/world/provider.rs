@@ -1,5 +1,6 @@
 //! The model provider: the vector of a text is a hash of the text.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderValue, StatusCode, header::RETRY_AFTER};
@@ -124,6 +125,7 @@ pub(super) struct Mood {
 /// A request on its way.
 pub(super) struct Asked {
     pub(super) ticket: RequestTicket,
+    pub(super) model: String,
     pub(super) texts: Vec<String>,
     pub(super) request: Request,
     pub(super) at: Duration,
@@ -131,9 +133,10 @@ pub(super) struct Asked {
 
 impl Asked {
     pub(super) fn new(ticket: RequestTicket, request: Request, at: Duration) -> Self {
-        let texts = inputs(&request);
+        let (model, texts) = question(&request);
         Self {
             ticket,
+            model,
             texts,
             request,
             at,
@@ -165,7 +168,7 @@ impl Asked {
             coverage.refused += 1;
             return Err(RequestError::Timeout);
         }
-        let mut body = body_for(&self.texts);
+        let mut body = body_for(&self.model, &self.texts);
         if mood.mutant == Some(Mutant::ProviderMixesUpAnswers)
             && let Some(vectors) = body["embeddings"].as_array_mut()
             && vectors.len() > 1
@@ -188,25 +191,30 @@ fn refusal(status: StatusCode, reason: &str) -> Response {
     response
 }
 
-fn body_for(texts: &[String]) -> Value {
-    let vectors: Vec<_> = texts
-        .iter()
-        .map(|text| vector_of(text, DIMENSIONS))
-        .collect();
+fn body_for(model: &str, texts: &[String]) -> Value {
+    let vectors: Vec<_> = texts.iter().map(|text| vector_for(model, text)).collect();
+    let vectors: Vec<_> = vectors.iter().map(|vector| &vector[..]).collect();
     json!({ "embeddings": vectors })
+}
+
+/// The vector that a model gives a text.
+pub(super) fn vector_for(model: &str, text: &str) -> Arc<[f32]> {
+    vector_of(&format!("{model}: {text}"), DIMENSIONS).into()
 }
 
 /// What a provider that works says to a request.
 pub(super) fn embedded(request: &Request) -> Response {
-    Response::new(body_for(&inputs(request)).to_string().into_bytes())
+    let (model, texts) = question(request);
+    Response::new(body_for(&model, &texts).to_string().into_bytes())
 }
 
-/// The texts of a request.
-fn inputs(request: &Request) -> Vec<String> {
+/// The model and the texts of a request.
+fn question(request: &Request) -> (String, Vec<String>) {
     let body: Value = serde_json::from_slice(request.http.body()).expect("a request is JSON");
-    let inputs = body["input"].as_array().map(Vec::as_slice);
-    let text = |text: &Value| text.as_str().expect("an input is a text").to_owned();
-    inputs.unwrap_or_default().iter().map(text).collect()
+    let text = |text: &Value| text.as_str().expect("a text").to_owned();
+    let texts = body["input"].as_array().map(Vec::as_slice);
+    let texts = texts.unwrap_or_default().iter().map(text).collect();
+    (text(&body["model"]), texts)
 }
 
 /// Whether a row may have been given up for this: what the provider said of the row's own text, or

@@ -2,13 +2,14 @@
 
 use std::fmt;
 
-use super::database::{DIMENSIONS, Tables};
-use super::provider::{Fault, is_about_a_row};
-use crate::stub::vector_of;
+use super::database::Tables;
+use super::provider::{Fault, is_about_a_row, vector_for};
 
 /// What must hold.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Rule {
+    /// A worker that was told of it claims and embeds nothing more for a disabled vectorizer.
+    ADisabledVectorizerIsLeftAlone,
     /// A failed row is not given out before its time.
     AFailedRowWaits,
     /// A row that changed meanwhile is not blamed for what it was.
@@ -67,8 +68,9 @@ impl fmt::Display for Violation {
 /// No vector stands beside a text that is not its own: in a store never, in a column never by the
 /// hand of a worker. (There the application's own update of the text leaves the old vector.)
 pub(super) fn vectors_belong_to_their_texts(tables: &Tables) -> Result<(), Violation> {
+    let model = tables.model().unwrap_or_default();
     for ((key, place), (text, vector)) in &tables.store {
-        if **vector != vector_of(text, vector.len()) {
+        if *vector != vector_for(&model, text) {
             let reason = format!("chunk {place} of row {key} ({text:?}) has another text's vector");
             return Err(Violation::new(Rule::VectorsBelongToTheirTexts, reason));
         }
@@ -84,10 +86,11 @@ pub(super) fn vectors_belong_to_their_texts(tables: &Tables) -> Result<(), Viola
 
 /// Every row has the vector of its final text in its column, and none if there is no text.
 pub(super) fn every_row_has_its_vector(tables: &Tables) -> Result<(), Violation> {
+    let model = tables.model().unwrap_or_default();
     for (key, text) in &tables.source {
         let vector = tables.vectors.get(key);
-        let wanted = (!text.is_empty()).then(|| vector_of(text, DIMENSIONS));
-        if vector.map(|vector| vector.to_vec()) != wanted {
+        let wanted = (!text.is_empty()).then(|| vector_for(&model, text));
+        if vector != wanted.as_ref() {
             let reason = format!("row {key} ({text:?}) has the vector {vector:?}");
             return Err(Violation::new(Rule::EveryRowStandsTrue, reason));
         }

@@ -26,6 +26,8 @@ pub(super) struct Swarm {
     pub(super) lively: bool,
     /// The database's clock is set, forward or back.
     pub(super) clock_steps: bool,
+    /// The vectorizer is disabled and enabled, dropped and created.
+    pub(super) manage: bool,
     /// The vectors go to a column of the source.
     pub(super) column: bool,
 }
@@ -46,6 +48,7 @@ impl Swarm {
             quiet: entropy.chance(2),
             lively: entropy.chance(2),
             clock_steps: entropy.chance(4),
+            manage: entropy.chance(3),
             column: entropy.chance(3),
         }
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use pgai_core::{CommitChunk, CommitRow};
 
 use super::{Database, Mutant, Tables};
-use crate::stub::vector_of;
+use crate::world::provider::vector_for;
 
 impl Database {
     pub(super) fn commit_column(
@@ -45,6 +45,7 @@ impl Database {
 
     fn write_column(&mut self, key: i64, row: &CommitRow) {
         let keeps = self.is(Mutant::CommitKeepsVector);
+        let model = self.tables.model();
         let tables = self.write();
         let vector = row.chunks.iter().find_map(|chunk| match chunk {
             CommitChunk::Write { vector, .. } => Some(Arc::clone(vector)),
@@ -55,7 +56,7 @@ impl Database {
         };
         match vector {
             Some(vector) => {
-                if *vector != vector_of(text, vector.len()) {
+                if Some(&vector) != model.map(|model| vector_for(&model, text)).as_ref() {
                     tables.misled = Some(key);
                 }
                 tables.vectors.insert(key, vector);
@@ -71,21 +72,3 @@ impl Database {
         *text = Arc::from(&**text);
     }
 }
-
-/// One vectorizer whose vectors are those of whole texts.
-pub(super) const DEFINITION: &str = r#"{
-  "id": 1, "name": "texts", "disabled": false, "source_schema": "public", "source_table": "t",
-  "source_pk": [{"attname": "id"}], "queue_schema": "ai", "queue_table": "_vectorizer_q_1",
-  "queue_failed_table": "_vectorizer_q_failed_1", "vector_schema": "public",
-  "lease_found": true, "queue_found": true,
-  "columns": [
-    {"name": "id", "type": "bigint", "base": "bigint", "equals": "operator(pg_catalog.=)"},
-    {"name": "body", "type": "text", "base": "text", "equals": null},
-    {"name": "v", "type": "vector(2)", "base": "vector", "equals": null}],
-  "config": {
-    "loading": {"implementation": "column", "column_name": "body"},
-    "embedding": {"implementation": "ollama", "model": "m", "dimensions": 2},
-    "chunking": {"implementation": "none"},
-    "formatting": {"implementation": "python_template", "template": "$chunk"},
-    "destination": {"implementation": "column", "embedding_column": "v"}
-  }}"#;

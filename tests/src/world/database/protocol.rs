@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pgai_core::{ChunkHash, CommitChunk, CommitRow, FailedRow, Key, Plan, Query, Rows};
+use pgai_core::{ChunkHash, CommitChunk, CommitRow, DbError, FailedRow, Key, Plan, Query, Rows};
 use sha2::{Digest, Sha256};
 
 use super::{Database, Destination, Item, Lease, Mutant, Tables};
@@ -19,9 +19,13 @@ impl Database {
         snapshot: &Tables,
         now: Duration,
         coverage: &mut Coverage,
-    ) -> Rows {
+    ) -> Result<Rows, DbError> {
         let now = self.clock(now);
-        match query {
+        if let Some(error) = self.undefined_table(query) {
+            coverage.undefined_tables += 1;
+            return Err(error);
+        }
+        Ok(match query {
             Query::Bell { .. } | Query::RecordErrors(_) | Query::Heartbeat(_) => vec![],
             Query::CheckSchema => vec![vec![text("0.12.1"), text("1")]],
             Query::Claim {
@@ -45,20 +49,14 @@ impl Database {
                 claim, keys, lease, ..
             } => self.extend(claim.0, keys, *lease, now, coverage),
             Query::Fail { claim, rows, .. } => self.fail(claim.0, rows, now, coverage),
-            Query::LoadVectorizers { .. } => {
-                let definition = match self.destination {
-                    Destination::Column => super::column::DEFINITION,
-                    Destination::Table => DEFINITION,
-                };
-                vec![vec![text("1"), text(definition)]]
-            }
+            Query::LoadVectorizers { .. } => self.list(snapshot),
             Query::Read {
                 keys, bytes_max, ..
             } => self.read(keys, *bytes_max, snapshot),
             Query::Release { claim, keys, .. } => self.release(claim.0, keys, now),
             Query::StartWorker { .. } => vec![vec![text("a worker")]],
             Query::Waiting { .. } => vec![vec![text(&self.tables.items.len().to_string())]],
-        }
+        })
     }
 
     #[expect(
@@ -429,21 +427,3 @@ fn hash(chunk: &str) -> ChunkHash {
     }
     ChunkHash(digits)
 }
-
-/// One vectorizer that makes a chunk of every word.
-const DEFINITION: &str = r#"{
-  "id": 1, "name": "words", "disabled": false, "source_schema": "public", "source_table": "t",
-  "source_pk": [{"attname": "id"}], "queue_schema": "ai", "queue_table": "_vectorizer_q_1",
-  "queue_failed_table": "_vectorizer_q_failed_1", "vector_schema": "public",
-  "lease_found": true, "queue_found": true,
-  "columns": [
-    {"name": "id", "type": "bigint", "base": "bigint", "equals": "operator(pg_catalog.=)"},
-    {"name": "body", "type": "text", "base": "text", "equals": null}],
-  "config": {
-    "loading": {"implementation": "column", "column_name": "body"},
-    "embedding": {"implementation": "ollama", "model": "m", "dimensions": 2},
-    "chunking": {"implementation": "character_text_splitter", "chunk_size": 3, "chunk_overlap": 0,
-      "separator": " ", "is_separator_regex": false},
-    "formatting": {"implementation": "python_template", "template": "$chunk"},
-    "destination": {"implementation": "table", "target_schema": "public", "target_table": "s"}
-  }}"#;
