@@ -9,6 +9,7 @@ mod coverage;
 mod database;
 mod entropy;
 mod ledger;
+mod mutant;
 mod node;
 mod provider;
 mod rules;
@@ -21,8 +22,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use coverage::Coverage;
-pub use database::Mutant;
 pub use entropy::Entropy;
+pub use mutant::Mutant;
 pub use rules::{Rule, Violation};
 pub use scene::{Answer, Scene, embed, refuse};
 

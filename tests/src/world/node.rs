@@ -7,7 +7,8 @@ use pgai_core::{
     DbError, Event, Output, Query, QueryTicket, Response, Rows, Settings, Summary, Time, Worker,
 };
 
-use super::database::{Database, Mutant, Tables, Vectorizer, plan};
+use super::database::{Database, Tables, Vectorizer, plan};
+use super::mutant::Mutant;
 use super::provider::{Asked, Mood};
 use super::trace::Trace;
 use super::{Coverage, LEASE};

@@ -8,8 +8,9 @@ use pgai_core::{Request, RequestError, RequestTicket, Response};
 use serde_json::{Value, json};
 
 use super::Coverage;
-use super::database::{DIMENSIONS, Mutant};
+use super::database::DIMENSIONS;
 use super::entropy::Entropy;
+use super::mutant::Mutant;
 use crate::stub::vector_of;
 
 /// The word that a provider may refuse.

@@ -4,12 +4,11 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pgai_core::{ChunkHash, CommitChunk, CommitRow, DbError, FailedRow, Key, Plan, Query, Rows};
+use pgai_core::{ChunkHash, CommitChunk, CommitRow, DbError, FailedRow, Key, Query, Rows};
 use sha2::{Digest, Sha256};
 
-use super::{Database, Destination, Item, Lease, Mutant, Tables};
+use super::{Database, Destination, Lease, Mutant, Tables};
 use crate::world::Coverage;
-use crate::world::ledger::Granted;
 
 impl Database {
     /// Runs a worker's statement that began with `snapshot`.
@@ -57,101 +56,6 @@ impl Database {
             Query::StartWorker { .. } => vec![vec![text("a worker")]],
             Query::Waiting { .. } => vec![vec![text(&self.tables.items.len().to_string())]],
         })
-    }
-
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "a statement's parameters and its surroundings"
-    )]
-    fn claim(
-        &mut self,
-        plan: &Plan,
-        claim: i64,
-        lease: Duration,
-        since: Option<&str>,
-        snapshot: &Tables,
-        now: Duration,
-        coverage: &mut Coverage,
-    ) -> Rows {
-        let is_due = |item: &Item| item.retry_after.is_none_or(|at| at <= now);
-        let mut due: Vec<_> = snapshot
-            .items
-            .iter()
-            .filter(|(key, item)| {
-                is_due(item)
-                    && since.is_none_or(|since| stamp(item.queued_at).as_str() >= since)
-                    && !self.bars(snapshot, **key, item.generation, claim, now)
-            })
-            .map(|(key, item)| (item.queued_at, *key))
-            .collect();
-        due.sort_unstable();
-        // The row lock finds the newest version, and checks the condition on it again.
-        due.retain(|(_, key)| self.tables.items.get(key).is_some_and(is_due));
-        due.truncate(plan.rows);
-        let suspect = |key: i64| {
-            let expired = snapshot.leases.get(&key).filter(|held| held.claim != claim);
-            expired.is_some_and(|held| held.attempts >= 2)
-        };
-        if let Some((_, first)) = due.first().copied() {
-            let alone = suspect(first);
-            due.retain(|(_, key)| *key == first || !(alone || suspect(*key)));
-        }
-        let mut rows = vec![];
-        for (_, key) in due {
-            let generation = self.tables.items[&key].generation;
-            if self.bars(&self.tables, key, generation, claim, now) {
-                continue;
-            }
-            let held = self.tables.leases.get(&key);
-            coverage.expired +=
-                u64::from(held.is_some_and(|held| ![0, claim].contains(&held.claim)));
-            let same = held.filter(|held| held.generation == generation);
-            let attempts = same.map_or(1, |held| held.attempts + i64::from(held.claim != claim));
-            let failures = same.map_or(0, |held| held.failures);
-            let until = now + lease;
-            let lease = Lease {
-                claim,
-                until,
-                attempts,
-                failures,
-                generation,
-            };
-            self.write().leases.insert(key, lease);
-            let granted = Granted {
-                key,
-                claim,
-                generation,
-                attempts,
-                until,
-            };
-            self.ledger.granted(now, granted);
-            if self.is(Mutant::ReadWithClaimSnapshot) {
-                let snapshot = Arc::new(snapshot.clone());
-                self.claim_snapshots.insert(key, snapshot);
-            }
-            let item = &self.tables.items[&key];
-            rows.push(vec![
-                text(&key.to_string()),
-                text(&item.generation.to_string()),
-                text(&(item.retries + failures + attempts).to_string()),
-                text(&attempts.to_string()),
-                text(&stamp(item.queued_at)),
-            ]);
-        }
-        rows
-    }
-
-    fn bars(&self, tables: &Tables, key: i64, generation: i64, claim: i64, now: Duration) -> bool {
-        let is_put_off = tables
-            .leases
-            .get(&key)
-            .is_some_and(|lease| lease.claim == 0);
-        let ignored = if is_put_off {
-            Mutant::ClaimIgnoresRetryTime
-        } else {
-            Mutant::ClaimIgnoresLeases
-        };
-        tables.is_barred(key, generation, claim, now) && !self.is(ignored)
     }
 
     fn read(&self, keys: &[Key], bytes_max: usize, snapshot: &Tables) -> Rows {
@@ -355,7 +259,9 @@ impl Database {
             self.write().leases.insert(key, put_off);
         } else {
             self.write().items.remove(&key);
-            self.write().failed.insert(key, row.reason.clone());
+            if !self.is(Mutant::GivenUpRowsAreForgotten) {
+                self.write().failed.insert(key, row.reason.clone());
+            }
         }
         "done"
     }
@@ -368,6 +274,9 @@ impl Database {
                 continue;
             }
             self.ledger.released(key, claim);
+            if self.is(Mutant::ReleaseDoesNothing) {
+                continue;
+            }
             let leases = &mut self.write().leases;
             let Some(lease) = leases.get_mut(&key) else {
                 continue;
@@ -393,11 +302,14 @@ impl Database {
         coverage: &mut Coverage,
     ) -> Rows {
         let mut rows = vec![];
+        let any = self.is(Mutant::ExtendIgnoresLease);
+        let nothing = self.is(Mutant::ExtendDoesNothing);
         for (key, number) in keys.iter().map(id).zip(1_usize..) {
-            let any = self.is(Mutant::ExtendIgnoresLease);
             let held = self.write().leases.get_mut(&key);
             if let Some(held) = held.filter(|held| held.claim == claim || any) {
-                held.until = now + lease;
+                if !nothing {
+                    held.until = now + lease;
+                }
                 coverage.extended += 1;
                 self.ledger.extended(key, claim, now + lease);
                 rows.push(vec![text(&number.to_string())]);
@@ -411,13 +323,8 @@ fn id(key: &Key) -> i64 {
     key.0[0].parse().expect("keys of this world are numbers")
 }
 
-fn text(text: &str) -> Option<String> {
+pub(super) fn text(text: &str) -> Option<String> {
     Some(text.to_owned())
-}
-
-/// A time as text that sorts like the time.
-fn stamp(at: Duration) -> String {
-    format!("{:020}", at.as_micros())
 }
 
 fn hash(chunk: &str) -> ChunkHash {
