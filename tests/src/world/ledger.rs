@@ -5,7 +5,7 @@
 //! than their workers believe: then two workers may believe in one row, and the rule that one does
 //! speaks of the database's belief only. (The later commit of the two is fenced off.)
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::database::BACKOFF_MAX;
@@ -21,8 +21,10 @@ pub(super) struct Ledger {
     silent: BTreeMap<i64, (i64, i64)>,
     /// Until when a failed key waits, and the generation that failed.
     waits: BTreeMap<i64, (i64, Duration)>,
-    /// How many rows may still be blamed for what the provider refuses of everybody.
+    /// How many batches may still blame rows for what the provider refuses of everybody.
     mistakes_left: u32,
+    /// The claims of those that did.
+    mistaken: BTreeSet<i64>,
     broken: Option<(Rule, String)>,
 }
 
@@ -136,14 +138,15 @@ impl Ledger {
     }
 
     /// The provider refuses everything from now on. What it took and refused just before and after
-    /// may look as if a row were at fault, once for each worker.
+    /// may look as if a text were at fault, once for each worker. All rows of the batch that share
+    /// the text are blamed for it, so it is batches that are counted, not rows.
     pub(super) const fn provider_turned(&mut self, workers: u32) {
         self.mistakes_left += workers;
     }
 
     /// The failure's reason names a fault that is not the row's.
-    pub(super) fn blamed(&mut self, key: i64, reason: &str) {
-        if !reason.contains(REFUSAL_OF_ALL) {
+    pub(super) fn blamed(&mut self, key: i64, claim: i64, reason: &str) {
+        if !reason.contains(REFUSAL_OF_ALL) || !self.mistaken.insert(claim) {
             return;
         }
         if let Some(left) = self.mistakes_left.checked_sub(1) {

@@ -26,13 +26,19 @@ pub(super) struct Node {
     pub(super) requests: Vec<Asked>,
     /// The enabled vectorizer, as the list that came last has it in truth.
     enabled: Option<Vectorizer>,
-    /// The first halves of requests that failed, until they are asked for.
-    halves: Vec<Vec<String>>,
+    /// Requests that may come back as halves.
+    splittable: Vec<Splittable>,
     /// The last word, when there is one.
     pub(super) summary: Option<Summary>,
     /// Which worker this is, over all that ever were.
     pub(super) serial: u64,
     pub(super) mutant: Option<Mutant>,
+}
+
+/// A request that failed, and which of its halves have been asked since.
+struct Splittable {
+    texts: Vec<String>,
+    came: (bool, bool),
 }
 
 /// What a worker did when it was polled, as far as the world looks at it.
@@ -135,7 +141,7 @@ impl Node {
             queries: vec![],
             requests: vec![],
             enabled: None,
-            halves: vec![],
+            splittable: vec![],
             summary: None,
             serial: 0,
             mutant: None,
@@ -214,7 +220,7 @@ impl Node {
                     polled.inputs_max = polled.inputs_max.max(asked.texts.len());
                     let served = self.enabled.map(Vectorizer::model);
                     polled.is_stray |= served.as_ref() != Some(&asked.model);
-                    polled.splits += u64::from(self.is_half(&asked.texts));
+                    polled.splits += u64::from(self.is_last_half(&asked.texts));
                     self.requests.push(asked);
                 }
                 Output::Local(..) => unreachable!("no vectorizer here has a local model"),
@@ -236,10 +242,19 @@ impl Node {
         ))
     }
 
-    /// Whether these texts are the first half of a request that failed.
-    fn is_half(&mut self, texts: &[String]) -> bool {
-        let at = self.halves.iter().position(|half| half == texts);
-        at.is_some_and(|at| !self.halves.swap_remove(at).is_empty())
+    /// Whether a refused request has come back as two halves, of which this is the last.
+    fn is_last_half(&mut self, texts: &[String]) -> bool {
+        self.splittable.retain(|whole| whole.texts != texts);
+        for (at, whole) in self.splittable.iter_mut().enumerate() {
+            let halves = whole.texts.split_at(whole.texts.len() / 2);
+            whole.came.0 |= halves.0 == texts;
+            whole.came.1 |= halves.1 == texts;
+            if whole.came == (true, true) {
+                self.splittable.swap_remove(at);
+                return true;
+            }
+        }
+        false
     }
 
     /// Brings one message a stage further; `pick` says which. Says whether there was one.
@@ -271,10 +286,12 @@ impl Node {
         let answer = asked.answer(mood, around.coverage);
         let waited = around.now.saturating_sub(asked.at);
         around.coverage.late_answers += u64::from(waited >= LEASE);
-        let is_useful = answer.as_ref().is_ok_and(|it| it.status().is_success());
-        if !is_useful && asked.texts.len() > 1 {
-            let half = asked.texts[..asked.texts.len() / 2].to_vec();
-            self.halves.push(half);
+        let is_good = answer.as_ref().is_ok_and(|it| it.status().is_success());
+        if asked.texts.len() > 1 && (!is_good || mood.fault.is_some()) {
+            self.splittable.push(Splittable {
+                texts: asked.texts.clone(),
+                came: (false, false),
+            });
         }
         around.note(|| {
             let status = answer.as_ref().map(Response::status);

@@ -239,7 +239,7 @@ impl Database {
             self.ledger.released(key, claim);
             return "changed";
         }
-        self.ledger.blamed(key, &row.reason);
+        self.ledger.blamed(key, claim, &row.reason);
         let until = row.retry_after.map(|wait| now + wait);
         self.ledger
             .failed(key, claim, generation, row.generation, until);
