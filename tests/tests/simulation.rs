@@ -81,6 +81,7 @@ fn every_mutant_of_the_protocol_dies() {
             Mutant::AttemptsAreNotGivenBack,
         ),
         (Rule::ClaimsHaveNamesOfTheirOwn, Mutant::ClaimNamesRepeat),
+        (Rule::ComesToRest, Mutant::ClaimTrustsTheClock),
         (Rule::ComesToRest, Mutant::CommitKeepsItem),
         (Rule::EveryRowStandsTrue, Mutant::CommitIgnoresGeneration),
         (Rule::OneWorkerAtATime, Mutant::ClaimIgnoresLeases),

@@ -111,14 +111,6 @@ impl Tables {
             .get(&key)
             .filter(|lease| lease.until > now && lease.claim != 0)
     }
-
-    /// Whether a lease keeps this claim from the item.
-    fn is_barred(&self, key: i64, generation: i64, claim: i64, now: Duration) -> bool {
-        self.leases.get(&key).is_some_and(|lease| {
-            let put_off = lease.generation == generation && lease.until <= now + BACKOFF_MAX;
-            lease.until > now && lease.claim != claim && (lease.claim != 0 || put_off)
-        })
-    }
 }
 
 impl Database {
@@ -165,6 +157,16 @@ impl Database {
         let now = self.clock(now);
         let keys = self.tables.leases.keys().copied();
         keys.filter(|key| self.tables.leased(*key, now).is_some())
+            .collect()
+    }
+
+    /// Keys of failed rows whose time has not come.
+    pub(super) fn put_off_keys(&self, now: Duration) -> Vec<i64> {
+        let now = self.clock(now);
+        let leases = self.tables.leases.iter();
+        leases
+            .filter(|(_, lease)| lease.claim == 0 && lease.until > now)
+            .map(|(key, _)| *key)
             .collect()
     }
 

@@ -46,6 +46,10 @@ const INPUTS_MAX: usize = 3;
 /// In the second phase the world must come to rest within this time of its own.
 const CONVERGE_WITHIN: Duration = Duration::from_secs(4 * 3600);
 
+/// Failed rows come back sooner, also where the database's clock was set back: after the longest
+/// backoff, and the longest pause of their vectorizer, and some more.
+const PUT_OFF_AT_MOST: Duration = Duration::from_secs(1_800);
+
 /// And within so many rounds: a protocol that goes in circles takes no time.
 const ROUNDS_MAX: usize = 20_000;
 
@@ -374,6 +378,7 @@ impl World {
 
     /// Lets the workers work until nothing is queued.
     fn rest(&mut self, deadline: Duration) -> Result<(), Violation> {
+        let began = self.now;
         self.notify(false);
         for _ in 0..ROUNDS_MAX {
             let mut moved = false;
@@ -389,6 +394,11 @@ impl World {
             }
             if self.database.tables().is_at_rest() {
                 return Ok(());
+            }
+            let put_off = self.database.put_off_keys(self.now);
+            if self.now > began + PUT_OFF_AT_MOST && !put_off.is_empty() {
+                let reason = format!("rows {put_off:?} wait for longer than any backoff");
+                return Err(Violation::new(Rule::ComesToRest, reason));
             }
             let wake = self.nodes.iter().filter_map(|node| node.wakes_at()).min();
             match wake {

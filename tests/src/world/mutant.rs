@@ -31,6 +31,8 @@ pub enum Mutant {
     ClaimIgnoresRetryTime,
     /// All workers begin with the same seed, as a sequence repeats after a crash.
     ClaimNamesRepeat,
+    /// A claim waits for a failed row for as long as a clock that was set back says.
+    ClaimTrustsTheClock,
     /// A commit does not check whose lease it is.
     CommitIgnoresLease,
     /// A commit leaves the item on the queue.
@@ -81,7 +83,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 38] = [
         Self::CommitIgnoresGeneration,
         Self::CommitMovesUnchecked,
         Self::CommitKeepsTail,
@@ -96,6 +98,7 @@ impl Mutant {
         Self::ClaimIgnoresLeases,
         Self::ClaimIgnoresRetryTime,
         Self::ClaimNamesRepeat,
+        Self::ClaimTrustsTheClock,
         Self::CommitIgnoresLease,
         Self::CommitKeepsItem,
         Self::CreateQueuesNothing,

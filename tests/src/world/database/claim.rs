@@ -6,7 +6,7 @@ use std::time::Duration;
 use pgai_core::{Plan, Rows};
 
 use super::protocol::text;
-use super::{Database, Item, Lease, Mutant, Tables};
+use super::{BACKOFF_MAX, Database, Item, Lease, Mutant, Tables};
 use crate::world::Coverage;
 use crate::world::ledger::Granted;
 
@@ -93,17 +93,18 @@ impl Database {
         rows
     }
 
+    /// Whether a lease keeps this claim from the item.
     fn bars(&self, tables: &Tables, key: i64, generation: i64, claim: i64, now: Duration) -> bool {
-        let is_put_off = tables
-            .leases
-            .get(&key)
-            .is_some_and(|lease| lease.claim == 0);
-        let ignored = if is_put_off {
-            Mutant::ClaimIgnoresRetryTime
-        } else {
-            Mutant::ClaimIgnoresLeases
+        let others = |lease: &&Lease| lease.until > now && lease.claim != claim;
+        let Some(lease) = tables.leases.get(&key).filter(others) else {
+            return false;
         };
-        tables.is_barred(key, generation, claim, now) && !self.is(ignored)
+        if lease.claim != 0 {
+            return !self.is(Mutant::ClaimIgnoresLeases);
+        }
+        // A time that is further away than any backoff says that the clock was set back.
+        let can_be = lease.until <= now + BACKOFF_MAX || self.is(Mutant::ClaimTrustsTheClock);
+        lease.generation == generation && can_be && !self.is(Mutant::ClaimIgnoresRetryTime)
     }
 }
 
