@@ -3,28 +3,50 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use pgai_core::{Plan, Rows};
+use pgai_core::Rows;
 
 use super::protocol::text;
 use super::{BACKOFF_MAX, Database, Item, Lease, Mutant, Tables};
 use crate::world::Coverage;
 use crate::world::ledger::Granted;
 
+/// What a claim asks for.
+pub(super) struct Claim<'a> {
+    pub(super) claim: i64,
+    pub(super) rows: usize,
+    pub(super) lease: Duration,
+    pub(super) since: Option<&'a str>,
+}
+
 impl Database {
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "a statement's parameters and its surroundings"
-    )]
     pub(super) fn claim(
         &mut self,
-        plan: &Plan,
-        claim: i64,
-        lease: Duration,
-        since: Option<&str>,
+        wanted: &Claim<'_>,
         snapshot: &Tables,
         now: Duration,
         coverage: &mut Coverage,
     ) -> Rows {
+        let mut rows = vec![];
+        for key in self.due(wanted, snapshot, now) {
+            let generation = self.tables.items[&key].generation;
+            if self.bars(&self.tables, key, generation, wanted.claim, now) {
+                continue;
+            }
+            let held = self.tables.leases.get(&key);
+            let is_expired = held.is_some_and(|held| ![0, wanted.claim].contains(&held.claim));
+            coverage.expired += u64::from(is_expired);
+            if self.is(Mutant::ReadWithClaimSnapshot) {
+                let snapshot = Arc::new(snapshot.clone());
+                self.claim_snapshots.insert(key, snapshot);
+            }
+            rows.push(self.grant(wanted, key, now));
+        }
+        rows
+    }
+
+    /// The items that this claim may have, as far as its snapshot says.
+    fn due(&self, wanted: &Claim<'_>, snapshot: &Tables, now: Duration) -> Vec<i64> {
+        let Claim { claim, since, .. } = *wanted;
         let is_due = |item: &Item| item.retry_after.is_none_or(|at| at <= now);
         let mut due: Vec<_> = snapshot
             .items
@@ -39,58 +61,52 @@ impl Database {
         due.sort_unstable();
         // The row lock finds the newest version, and checks the condition on it again.
         due.retain(|(_, key)| self.tables.items.get(key).is_some_and(is_due));
-        due.truncate(plan.rows);
+        due.truncate(wanted.rows);
         let suspect = |key: i64| {
+            let generation = self.tables.items[&key].generation;
             let expired = snapshot.leases.get(&key).filter(|held| held.claim != claim);
-            expired.is_some_and(|held| held.attempts >= 2)
+            expired.is_some_and(|held| held.attempts >= 2 && held.generation == generation)
         };
         if let Some((_, first)) = due.first().copied() {
             let alone = suspect(first);
             due.retain(|(_, key)| *key == first || !(alone || suspect(*key)));
         }
-        let mut rows = vec![];
-        for (_, key) in due {
-            let generation = self.tables.items[&key].generation;
-            if self.bars(&self.tables, key, generation, claim, now) {
-                continue;
-            }
-            let held = self.tables.leases.get(&key);
-            coverage.expired +=
-                u64::from(held.is_some_and(|held| ![0, claim].contains(&held.claim)));
-            let same = held.filter(|held| held.generation == generation);
-            let attempts = same.map_or(1, |held| held.attempts + i64::from(held.claim != claim));
-            let failures = same.map_or(0, |held| held.failures);
-            let until = now + lease;
-            let lease = Lease {
-                claim,
-                until,
-                attempts,
-                failures,
-                generation,
-            };
-            self.write().leases.insert(key, lease);
-            let granted = Granted {
-                key,
-                claim,
-                generation,
-                attempts,
-                until,
-            };
-            self.ledger.granted(now, granted);
-            if self.is(Mutant::ReadWithClaimSnapshot) {
-                let snapshot = Arc::new(snapshot.clone());
-                self.claim_snapshots.insert(key, snapshot);
-            }
-            let item = &self.tables.items[&key];
-            rows.push(vec![
-                text(&key.to_string()),
-                text(&item.generation.to_string()),
-                text(&(item.retries + failures + attempts).to_string()),
-                text(&attempts.to_string()),
-                text(&stamp(item.queued_at)),
-            ]);
-        }
-        rows
+        due.into_iter().map(|(_, key)| key).collect()
+    }
+
+    /// Leases an item, and returns its line of the answer.
+    fn grant(&mut self, wanted: &Claim<'_>, key: i64, now: Duration) -> Vec<Option<String>> {
+        let claim = wanted.claim;
+        let item = &self.tables.items[&key];
+        let (generation, retries, queued_at) = (item.generation, item.retries, item.queued_at);
+        let held = self.tables.leases.get(&key);
+        let same = held.filter(|held| held.generation == generation);
+        let attempts = same.map_or(1, |held| held.attempts + i64::from(held.claim != claim));
+        let failures = same.map_or(0, |held| held.failures);
+        let until = now + wanted.lease;
+        let lease = Lease {
+            claim,
+            until,
+            attempts,
+            failures,
+            generation,
+        };
+        self.write().leases.insert(key, lease);
+        let granted = Granted {
+            key,
+            claim,
+            generation,
+            attempts,
+            until,
+        };
+        self.ledger.granted(now, granted);
+        vec![
+            text(&key.to_string()),
+            text(&generation.to_string()),
+            text(&(retries + failures + attempts).to_string()),
+            text(&attempts.to_string()),
+            text(&stamp(queued_at)),
+        ]
     }
 
     /// Whether a lease keeps this claim from the item.

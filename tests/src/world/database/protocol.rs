@@ -7,6 +7,7 @@ use std::time::Duration;
 use pgai_core::{ChunkHash, CommitChunk, CommitRow, DbError, FailedRow, Key, Query, Rows};
 use sha2::{Digest, Sha256};
 
+use super::claim::Claim;
 use super::{Database, Destination, Lease, Mutant, Tables};
 use crate::world::Coverage;
 
@@ -33,15 +34,15 @@ impl Database {
                 lease,
                 since,
                 ..
-            } => self.claim(
-                plan,
-                claim.0,
-                *lease,
-                since.as_deref(),
-                snapshot,
-                now,
-                coverage,
-            ),
+            } => {
+                let wanted = Claim {
+                    claim: claim.0,
+                    rows: plan.rows,
+                    lease: *lease,
+                    since: since.as_deref(),
+                };
+                self.claim(&wanted, snapshot, now, coverage)
+            }
             Query::Command { .. } => unreachable!("no operator asks here"),
             Query::Commit { claim, rows, .. } => self.commit(claim.0, rows, snapshot, coverage),
             Query::Extend {

@@ -88,22 +88,28 @@ impl Database {
                 }
             }
             Edit::ChangeKey { from, to } => {
-                let taken = self.tables.source.contains_key(to);
-                let Some(text) = self.tables.source.get(from).filter(|_| !taken).cloned() else {
-                    return false;
-                };
-                self.write().source.remove(from);
-                self.write().source.insert(*to, text);
-                if let Some(vector) = self.write().vectors.remove(from) {
-                    self.write().vectors.insert(*to, vector);
-                }
-                if !self.is(Mutant::KeyChangeForgetsNewKey) {
-                    self.enqueue(*to, now);
-                }
-                if !self.is(Mutant::KeyChangeForgetsOldKey) {
-                    self.deleted(*from, isolation, now);
-                }
+                return self.change_key(*from, *to, isolation, now);
             }
+        }
+        true
+    }
+
+    fn change_key(&mut self, from: i64, to: i64, isolation: &Isolation, now: Duration) -> bool {
+        let taken = self.tables.source.contains_key(&to);
+        let Some(text) = self.tables.source.get(&from).filter(|_| !taken).cloned() else {
+            return false;
+        };
+        let tables = self.write();
+        tables.source.remove(&from);
+        tables.source.insert(to, text);
+        if let Some(vector) = tables.vectors.remove(&from) {
+            tables.vectors.insert(to, vector);
+        }
+        if !self.is(Mutant::KeyChangeForgetsNewKey) {
+            self.enqueue(to, now);
+        }
+        if !self.is(Mutant::KeyChangeForgetsOldKey) {
+            self.deleted(from, isolation, now);
         }
         true
     }
