@@ -10,7 +10,7 @@ use super::node::{Delivery, Node};
 const KEYS: i64 = 6;
 
 /// A clock is set by so many seconds.
-const CLOCK_STEPS: [i64; 4] = [1, 31, 700, 3600];
+const CLOCK_STEPS: [i64; 4] = [1, 31, 2_400, 3_600];
 
 impl World {
     /// The application writes, in READ COMMITTED.

@@ -202,7 +202,7 @@ impl World {
             }
             15 => match self.swarm.crash {
                 Some(rarity) if entropy.chance(rarity) => self.crash(entropy),
-                _ if self.swarm.clock_steps && entropy.chance(4) => self.set_clock(entropy),
+                _ if self.swarm.clock_steps && entropy.chance(2) => self.set_clock(entropy),
                 _ if self.swarm.manage && entropy.chance(2) => self.manage(entropy),
                 _ => {}
             },
