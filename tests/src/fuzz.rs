@@ -123,7 +123,7 @@ pub fn provider(bytes: &[u8]) {
 /// # Panics
 /// If a rule is broken.
 pub fn world(bytes: &[u8]) {
-    if let Err(violation) = World::run(&mut Entropy::Bytes(bytes), 400, None) {
+    if let Err(violation) = World::run(&Entropy::Bytes(bytes), 400, None) {
         panic!("{violation}");
     }
 }

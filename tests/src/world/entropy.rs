@@ -1,7 +1,7 @@
 //! The one source of chance: bytes from proptest or a fuzzer, or a seed.
 
 /// Bytes that decide everything.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Entropy<'a> {
     /// As given, then zeroes.
     Bytes(&'a [u8]),

@@ -1,10 +1,15 @@
 //! What the model database writes down beside its tables, to see whether its statements keep the
 //! protocol. It decides nothing, so a mutant of a statement does not touch it.
+//!
+//! All times are those of the database's clock. Where that clock is set forward, leases end sooner
+//! than their workers believe: then two workers may believe in one row, and the rule that one does
+//! speaks of the database's belief only. (The later commit of the two is fenced off.)
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::node::REFUSAL_OF_ALL;
+use super::database::BACKOFF_MAX;
+use super::provider::REFUSAL_OF_ALL;
 use super::rules::Rule;
 
 /// See the module.
@@ -16,8 +21,10 @@ pub(super) struct Ledger {
     silent: BTreeMap<i64, (i64, i64)>,
     /// Until when a failed key waits, and the generation that failed.
     waits: BTreeMap<i64, (i64, Duration)>,
-    /// How many rows may still be blamed for what the provider refuses of everybody.
+    /// How many batches may still blame rows for what the provider refuses of everybody.
     mistakes_left: u32,
+    /// The claims of those that did.
+    mistaken: BTreeSet<i64>,
     broken: Option<(Rule, String)>,
 }
 
@@ -41,6 +48,13 @@ impl Ledger {
     /// The first rule that was broken, once.
     pub(super) const fn take_broken(&mut self) -> Option<(Rule, String)> {
         self.broken.take()
+    }
+
+    /// The queue and the leases are gone, and with them all that was known of their rows.
+    pub(super) fn tables_dropped(&mut self) {
+        self.holders.clear();
+        self.silent.clear();
+        self.waits.clear();
     }
 
     fn broke(&mut self, rule: Rule, how: String) {
@@ -78,9 +92,10 @@ impl Ledger {
             );
             self.broke(Rule::AttemptsAreThoseOfDeadWorkers, how);
         }
+        // A wait that is longer than any can be says that the clock was set back: it is over.
         if let Some((failed, wait)) = self.waits.remove(&key)
             && failed == generation
-            && wait > now
+            && (now < wait && wait <= now + BACKOFF_MAX)
         {
             let how = format!(
                 "row {key} failed and should wait {:?} more",
@@ -123,14 +138,15 @@ impl Ledger {
     }
 
     /// The provider refuses everything from now on. What it took and refused just before and after
-    /// may look as if a row were at fault, once for each worker.
+    /// may look as if a text were at fault, once for each worker. All rows of the batch that share
+    /// the text are blamed for it, so it is batches that are counted, not rows.
     pub(super) const fn provider_turned(&mut self, workers: u32) {
         self.mistakes_left += workers;
     }
 
     /// The failure's reason names a fault that is not the row's.
-    pub(super) fn blamed(&mut self, key: i64, reason: &str) {
-        if !reason.contains(REFUSAL_OF_ALL) {
+    pub(super) fn blamed(&mut self, key: i64, claim: i64, reason: &str) {
+        if !reason.contains(REFUSAL_OF_ALL) || !self.mistaken.insert(claim) {
             return;
         }
         if let Some(left) = self.mistakes_left.checked_sub(1) {

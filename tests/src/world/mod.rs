@@ -4,101 +4,45 @@
 //! Everything that happens follows from one source of entropy, so a run can be replayed from its
 //! seed. A run has two phases: faults, then everything heals and must converge.
 
+mod application;
+mod coverage;
 mod database;
 mod entropy;
+mod healing;
 mod ledger;
+mod mutant;
 mod node;
+mod provider;
 mod rules;
 mod scene;
+mod swarm;
+mod trace;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-pub use database::Mutant;
+pub use coverage::Coverage;
 pub use entropy::Entropy;
+pub use mutant::Mutant;
 pub use rules::{Rule, Violation};
 pub use scene::{Answer, Scene, embed, refuse};
 
-use pgai_core::Settings;
+use pgai_core::{Event, Settings};
 
-use database::{Database, Destination, Isolation};
-use node::{Delivery, Faults, Node};
+use database::{Database, Destination};
+use node::{Around, Delivery, Faults, Node};
+use provider::Mood;
+use swarm::Swarm;
+use trace::Trace;
 
 /// What PostgreSQL may say of the moment: a lock, a deadlock, a timeout, no room, a shutdown.
 const SQLSTATES: [&str; 5] = ["55P03", "40P01", "57014", "53300", "57P01"];
 
+const LEASE: Duration = Duration::from_secs(30);
+
 /// Inputs in one request.
 const INPUTS_MAX: usize = 3;
-
-/// Keys of the source table are below this: few, so that everything meets everything.
-const KEYS: i64 = 6;
-/// In the second phase the world must come to rest within this time of its own.
-const CONVERGE_WITHIN: Duration = Duration::from_secs(4 * 3600);
-
-/// And within so many rounds: a protocol that goes in circles takes no time.
-const ROUNDS_MAX: usize = 20_000;
-
-/// What happened, counted, so that a test can see that anything did.
-#[derive(Clone, Debug, Default)]
-pub struct Coverage {
-    /// Commits of rows that had changed since they were read.
-    pub changed: u64,
-    /// Commits of claims that were no longer held.
-    pub lost: u64,
-    /// Answers that never arrived.
-    pub lost_answers: u64,
-    /// Claims whose worker had died.
-    pub expired: u64,
-    /// Tombstones that a worker cleared.
-    pub tombstones: u64,
-    /// Chunks that were kept or moved without being embedded again.
-    pub reused: u64,
-    /// Requests that were refused for a word in them.
-    pub poisoned: u64,
-    /// Requests that failed.
-    pub refused: u64,
-    /// Workers that crashed.
-    pub crashes: u64,
-    /// Rows in whose column a vector stands at the end.
-    pub columns: u64,
-}
-
-impl Coverage {
-    /// Adds what happened in another world.
-    pub fn add(&mut self, other: &Self) {
-        self.changed += other.changed;
-        self.lost += other.lost;
-        self.lost_answers += other.lost_answers;
-        self.expired += other.expired;
-        self.tombstones += other.tombstones;
-        self.reused += other.reused;
-        self.poisoned += other.poisoned;
-        self.refused += other.refused;
-        self.crashes += other.crashes;
-        self.columns += other.columns;
-    }
-}
-
-/// Which things may go wrong in this world, drawn once: swarm testing finds more than a world where
-/// everything always goes wrong.
-#[derive(Clone, Copy, Debug)]
-struct Swarm {
-    lose_answers: bool,
-    crash: bool,
-    long_pauses: bool,
-    provider_fails: bool,
-    repeatable_read: bool,
-    /// Statements are refused, without having done anything.
-    refuse_statements: bool,
-    /// The provider refuses every request with a certain word in it.
-    poison: bool,
-    /// At times the provider refuses every request, as if a parameter were wrong.
-    refuse_all: bool,
-    /// The application writes so rarely that workers get everything done in between.
-    quiet: bool,
-    /// The vectors go to a column of the source.
-    column: bool,
-}
 
 /// The world.
 pub struct World {
@@ -108,7 +52,7 @@ pub struct World {
     /// Statements of crashed workers that the database still runs.
     zombies: Vec<Delivery>,
     /// Transactions in REPEATABLE READ that have their snapshot and have not written yet.
-    transactions: Vec<database::Tables>,
+    transactions: Vec<Arc<database::Tables>>,
     swarm: Swarm,
     seeds: u64,
     serials: u64,
@@ -119,31 +63,19 @@ pub struct World {
     names: BTreeMap<i64, u64>,
     /// What happened.
     pub coverage: Coverage,
-    /// One line for each thing that happened.
-    pub trace: Vec<String>,
+    trace: Trace,
 }
 
 impl World {
     /// A world with two workers and an empty table.
-    #[must_use]
-    pub fn new(entropy: &mut Entropy<'_>, mutant: Option<Mutant>) -> Self {
-        let swarm = Swarm {
-            lose_answers: entropy.chance(2),
-            crash: entropy.chance(2),
-            long_pauses: entropy.chance(2),
-            provider_fails: entropy.chance(2),
-            repeatable_read: entropy.chance(2),
-            refuse_statements: entropy.chance(3),
-            poison: entropy.chance(3),
-            refuse_all: entropy.chance(4),
-            quiet: entropy.chance(2),
-            column: entropy.chance(3),
-        };
+    fn new(entropy: &mut Entropy<'_>, mutant: Option<Mutant>, mut trace: Trace) -> Self {
+        let swarm = Swarm::new(entropy);
         let destination = if swarm.column {
             Destination::Column
         } else {
             Destination::Table
         };
+        trace.note(Duration::ZERO, || format!("{swarm:?}"));
         let mut world = Self {
             now: Duration::ZERO,
             database: Database::new(destination, mutant),
@@ -157,7 +89,7 @@ impl World {
             refuses_all: false,
             names: BTreeMap::new(),
             coverage: Coverage::default(),
-            trace: vec![format!("{swarm:?}")],
+            trace,
         };
         for _ in 0..2 {
             let node = world.new_node();
@@ -170,20 +102,60 @@ impl World {
     ///
     /// # Errors
     /// The rule that was broken, with the trace.
+    ///
+    /// # Panics
+    /// If equal entropy does not lead to the same violation twice.
     pub fn run(
-        entropy: &mut Entropy<'_>,
+        entropy: &Entropy<'_>,
         steps: usize,
         mutant: Option<Mutant>,
     ) -> Result<Self, Violation> {
-        let mut world = Self::new(entropy, mutant);
+        let first = match Self::live(entropy, steps, mutant, false) {
+            Ok(world) => return Ok(world),
+            Err(violation) => violation,
+        };
+        // Once more, for those who will read it.
+        let again = Self::live(entropy, steps, mutant, true);
+        let again = again.err().expect("equal entropy breaks a rule again");
+        assert_eq!(first.rule, again.rule);
+        assert_eq!(first.reason, again.reason);
+        Err(again)
+    }
+
+    /// The same, and what happened, line by line, however it ends.
+    #[must_use]
+    pub fn history(entropy: &Entropy<'_>, steps: usize, mutant: Option<Mutant>) -> Vec<String> {
+        match Self::live(entropy, steps, mutant, true) {
+            Ok(world) => world.trace.into_lines(),
+            Err(violation) => violation.trace,
+        }
+    }
+
+    fn live(
+        entropy: &Entropy<'_>,
+        steps: usize,
+        mutant: Option<Mutant>,
+        is_read: bool,
+    ) -> Result<Self, Violation> {
+        let mut entropy = entropy.clone();
+        let mut world = Self::new(&mut entropy, mutant, Trace::new(is_read));
+        match world.phases(&mut entropy, steps) {
+            Ok(()) => Ok(world),
+            Err(mut violation) => {
+                violation.trace = world.trace.into_lines();
+                Err(violation)
+            }
+        }
+    }
+
+    fn phases(&mut self, entropy: &mut Entropy<'_>, steps: usize) -> Result<(), Violation> {
         for _ in 0..steps {
             if entropy.is_spent() {
                 break;
             }
-            world.step(entropy)?;
+            self.step(entropy)?;
         }
-        world.converge()?;
-        Ok(world)
+        self.converge()
     }
 
     fn new_node(&mut self) -> Node {
@@ -191,7 +163,7 @@ impl World {
             self.seeds += 1;
         }
         let mut settings = Settings::new("simulated");
-        settings.lease = Duration::from_secs(30);
+        settings.lease = LEASE;
         settings.limits.rows = 3;
         settings.limits.inputs = if self.mutant == Some(Mutant::RequestsIgnoreTheirCap) {
             64
@@ -212,7 +184,14 @@ impl World {
             0..=3 if !self.swarm.quiet || entropy.chance(8) => self.edit(entropy),
             4 => self.transact(entropy),
             0..=3 | 5..=7 => self.poll(entropy.index(self.nodes.len()))?,
-            8..=12 => self.deliver(entropy),
+            8..=12 => {
+                let times = if self.swarm.lively { 8 } else { 1 };
+                for _ in 0..times {
+                    self.deliver(entropy);
+                    self.poll(entropy.index(self.nodes.len()))?;
+                    self.check()?;
+                }
+            }
             13 => {
                 let pause = [1, 30, 400, 3_000][entropy.index(4)];
                 self.pass(Duration::from_millis(pause));
@@ -221,7 +200,12 @@ impl World {
                 let pause = Duration::from_secs(1 + entropy.number(60));
                 self.pass(pause);
             }
-            15 if self.swarm.crash && entropy.chance(4) => self.crash(entropy),
+            15 => match self.swarm.crash {
+                Some(rarity) if entropy.chance(rarity) => self.crash(entropy),
+                _ if self.swarm.clock_steps && entropy.chance(2) => self.set_clock(entropy),
+                _ if self.swarm.manage && entropy.chance(2) => self.manage(entropy),
+                _ => {}
+            },
             _ => self.notify(entropy.chance(2)),
         }
         self.check()
@@ -230,99 +214,84 @@ impl World {
     /// What must hold at any moment.
     fn check(&mut self) -> Result<(), Violation> {
         if let Some((rule, how)) = self.database.ledger().take_broken() {
-            return Err(Violation::new(rule, &how, &self.trace));
+            return Err(Violation::new(rule, how));
         }
-        rules::vectors_belong_to_their_texts(self.database.tables(), &self.trace)
+        if self.database.take_written() {
+            rules::vectors_belong_to_their_texts(self.database.tables())?;
+        }
+        Ok(())
     }
 
     fn pass(&mut self, pause: Duration) {
         self.now += pause;
-        self.note(format!("{pause:?} pass"));
+        self.note(|| format!("{pause:?} pass"));
     }
 
-    fn note(&mut self, line: String) {
-        self.trace.push(format!("{:>12?} {line}", self.now));
+    fn note(&mut self, line: impl FnOnce() -> String) {
+        self.trace.note(self.now, line);
     }
 
     fn notify(&mut self, with_payload: bool) {
+        let vectorizer = self.database.tables().vectorizer;
+        let payload = vectorizer.filter(|_| with_payload);
+        let payload = payload.map(|vectorizer| vectorizer.id.to_string());
         for node in &mut self.nodes {
-            node.worker.wake(with_payload.then_some("1"));
-        }
-    }
-
-    /// The application writes, in READ COMMITTED.
-    fn edit(&mut self, entropy: &mut Entropy<'_>) {
-        let (edit, line) = random_edit(entropy);
-        // A commit does not lock the chunks that it keeps: an operator who takes one out of the
-        // store within those milliseconds takes it out behind its back.
-        let amid_commit = self.nodes.iter().any(Node::is_amid_commit)
-            || self.zombies.iter().any(Delivery::is_amid_commit);
-        if amid_commit && matches!(edit, database::Edit::Damage { .. }) {
-            return;
-        }
-        self.note(format!("application: {line}"));
-        self.database
-            .apply(&edit, &Isolation::ReadCommitted, self.now);
-    }
-
-    /// A transaction in REPEATABLE READ begins, or writes with the snapshot of its beginning.
-    fn transact(&mut self, entropy: &mut Entropy<'_>) {
-        if !self.swarm.repeatable_read {
-            return;
-        }
-        if self.transactions.is_empty() || (self.transactions.len() < 3 && entropy.chance(2)) {
-            self.note("application: begin repeatable read".to_owned());
-            self.transactions.push(self.database.tables().clone());
-        } else {
-            let at = entropy.index(self.transactions.len());
-            let snapshot = self.transactions.remove(at);
-            let (edit, line) = random_edit(entropy);
-            let isolation = Isolation::RepeatableRead(Box::new(snapshot));
-            let done = self.database.apply(&edit, &isolation, self.now);
-            self.note(format!("application, repeatable read: {line}: {done}"));
+            node.worker.wake(payload.as_deref());
         }
     }
 
     fn poll(&mut self, at: usize) -> Result<(), Violation> {
-        let trace = &self.trace;
         let node = &mut self.nodes[at];
-        let events = node
+        let serial = node.serial;
+        let polled = node
             .poll(self.now)
-            .map_err(|reason| Violation::new(Rule::WorkersGoOn, &reason, trace))?;
+            .map_err(|reason| Violation::new(Rule::WorkersGoOn, reason))?;
         if let Some(summary) = &node.summary {
-            return Err(Violation::new(
-                Rule::WorkersGoOn,
-                &format!("a worker stopped: {summary:?}"),
-                trace,
-            ));
+            let reason = format!("a worker stopped: {summary:?}");
+            return Err(Violation::new(Rule::WorkersGoOn, reason));
         }
-        for name in node.claims_asked() {
-            let owner = *self.names.entry(name).or_insert(node.serial);
-            if owner != node.serial {
-                let reason = format!(
-                    "claim {name} is a name of worker {owner} and of {}",
-                    node.serial
-                );
-                return Err(Violation::new(
-                    Rule::ClaimsHaveNamesOfTheirOwn,
-                    &reason,
-                    trace,
-                ));
+        for name in polled.claims {
+            let owner = *self.names.entry(name).or_insert(serial);
+            if owner != serial {
+                let reason = format!("claim {name} is a name of worker {owner} and of {serial}");
+                return Err(Violation::new(Rule::ClaimsHaveNamesOfTheirOwn, reason));
             }
         }
-        if let Some(count) = node
-            .requests
-            .iter()
-            .map(|(_, request)| node::inputs(request).len())
-            .find(|count| *count > INPUTS_MAX)
-        {
-            let reason = format!("a request has {count} inputs");
-            return Err(Violation::new(Rule::RequestsKeepTheirCap, &reason, trace));
+        if polled.is_stray {
+            let reason = format!("worker {serial} works for a vectorizer that is not enabled");
+            return Err(Violation::new(Rule::ADisabledVectorizerIsLeftAlone, reason));
         }
-        for event in events {
-            self.note(format!("worker {at}: {event:?}"));
+        if polled.inputs_max > INPUTS_MAX {
+            let reason = format!("a request has {} inputs", polled.inputs_max);
+            return Err(Violation::new(Rule::RequestsKeepTheirCap, reason));
+        }
+        self.coverage.splits += polled.splits;
+        for event in polled.events {
+            let is_pause = matches!(event, Event::Paused { .. } | Event::VectorizerBroken { .. });
+            self.coverage.pauses += u64::from(is_pause);
+            self.note(|| format!("worker {serial}: {event:?}"));
         }
         Ok(())
+    }
+
+    /// What messages meet on their way.
+    const fn around(&mut self) -> Around<'_> {
+        Around {
+            now: self.now,
+            database: &mut self.database,
+            coverage: &mut self.coverage,
+            trace: &mut self.trace,
+        }
+    }
+
+    fn send(&mut self, at: usize, pick: u64, faults: Faults) -> bool {
+        let mut around = Around {
+            now: self.now,
+            database: &mut self.database,
+            coverage: &mut self.coverage,
+            trace: &mut self.trace,
+        };
+        self.nodes[at].deliver(pick, faults, &mut around)
     }
 
     /// A statement or a request comes one stage further.
@@ -330,7 +299,7 @@ impl World {
         if !self.zombies.is_empty() && entropy.chance(3) {
             let at = entropy.index(self.zombies.len());
             let mut zombie = self.zombies.swap_remove(at);
-            zombie.advance(&mut self.database, self.now, &mut self.coverage);
+            zombie.advance(&mut self.around());
             return;
         }
         if self.swarm.refuse_all && entropy.chance(40) {
@@ -338,121 +307,40 @@ impl World {
             if self.refuses_all {
                 self.database.ledger().provider_turned(2);
             }
-            self.note(format!(
-                "provider: refuses everything: {}",
-                self.refuses_all
-            ));
+            let all = self.refuses_all;
+            self.note(|| format!("provider: refuses everything: {all}"));
         }
         let at = entropy.index(self.nodes.len());
+        let lose = self.swarm.lose_answers && entropy.chance(8);
         let faults = Faults {
-            lose: self.swarm.lose_answers && entropy.chance(8),
+            lose,
             refuse: (self.swarm.refuse_statements && entropy.chance(8))
                 .then(|| SQLSTATES[entropy.index(SQLSTATES.len())]),
-            fail: self.swarm.provider_fails && entropy.chance(4),
+            mood: self.mood(lose, entropy),
+        };
+        self.send(at, entropy.number(u64::MAX), faults);
+    }
+
+    fn mood(&self, lose: bool, entropy: &mut Entropy<'_>) -> Mood {
+        let faults = &self.swarm.faults;
+        let fails = !faults.is_empty() && entropy.chance(4);
+        Mood {
+            lose,
+            fault: fails.then(|| faults[entropy.index(faults.len())]),
             poison: self.swarm.poison,
             refuse_all: self.refuses_all,
-        };
-        let (from, now) = (entropy.number(u64::MAX), self.now);
-        let line =
-            self.nodes[at].deliver(from, faults, &mut self.database, now, &mut self.coverage);
-        if let Some(line) = line {
-            self.note(format!("worker {at}: {line}"));
+            mutant: None,
         }
     }
 
     fn crash(&mut self, entropy: &mut Entropy<'_>) {
         let at = entropy.index(self.nodes.len());
-        self.note(format!("worker {at} is killed"));
+        let serial = self.nodes[at].serial;
+        self.note(|| format!("worker {serial} is killed"));
         self.coverage.crashes += 1;
         let node = self.new_node();
         let dead = std::mem::replace(&mut self.nodes[at], node);
         // What it had sent may still run; nobody hears the answer.
         self.zombies.extend(dead.into_statements());
     }
-
-    /// The second phase: nothing fails any more, and the world must come to rest, and true.
-    fn converge(&mut self) -> Result<(), Violation> {
-        self.note("everything heals".to_owned());
-        let deadline = self.now + CONVERGE_WITHIN;
-        while let Some(mut zombie) = self.zombies.pop() {
-            zombie.advance(&mut self.database, self.now, &mut self.coverage);
-        }
-        self.rest(deadline)?;
-        // A row whose workers were cut off too often is given up, and says so. An operator's
-        // `retry` brings it back.
-        rules::rows_are_given_up_for_a_reason_only(self.database.tables(), &self.trace)?;
-        self.database.retry_failed(self.now);
-        self.rest(deadline)?;
-        let tables = self.database.tables();
-        self.coverage.columns += tables.vectors.len() as u64;
-        if self.swarm.column {
-            rules::every_row_has_its_vector(tables, &self.trace)
-        } else {
-            rules::every_row_stands_true(tables, &self.trace)
-        }
-    }
-
-    /// Lets the workers work until nothing is queued.
-    fn rest(&mut self, deadline: Duration) -> Result<(), Violation> {
-        self.notify(false);
-        for _ in 0..ROUNDS_MAX {
-            let mut moved = false;
-            for at in 0..self.nodes.len() {
-                self.poll(at)?;
-                let (now, coverage) = (self.now, &mut self.coverage);
-                while let Some(line) =
-                    self.nodes[at].deliver(0, Faults::default(), &mut self.database, now, coverage)
-                {
-                    moved = true;
-                    self.trace.push(format!("{now:>12?} worker {at}: {line}"));
-                }
-            }
-            self.check()?;
-            if moved {
-                continue;
-            }
-            if self.database.tables().is_at_rest() {
-                return Ok(());
-            }
-            let wake = self.nodes.iter().filter_map(|node| node.wakes_at()).min();
-            match wake {
-                Some(at) if at <= deadline => self.now = self.now.max(at),
-                _ => break,
-            }
-        }
-        let reason = format!(
-            "the world does not come to rest: {:?}",
-            self.database.tables()
-        );
-        Err(Violation::new(Rule::ComesToRest, &reason, &self.trace))
-    }
-}
-
-fn random_edit(entropy: &mut Entropy<'_>) -> (database::Edit, String) {
-    let key = 1 + entropy.signed(KEYS);
-    let text = random_text(entropy);
-    let edit = match entropy.number(9) {
-        0..=4 => database::Edit::Put { key, text },
-        5 => database::Edit::Delete { key },
-        6 => database::Edit::DeleteAndInsert { key, text },
-        7 => database::Edit::Damage {
-            nth: entropy.index(16),
-        },
-        _ => database::Edit::ChangeKey {
-            from: key,
-            to: 1 + entropy.signed(KEYS),
-        },
-    };
-    let line = format!("{edit:?}");
-    (edit, line)
-}
-
-/// Up to five words of a small vocabulary, so that rows share chunks with their former selves.
-fn random_text(entropy: &mut Entropy<'_>) -> String {
-    let words = ["ant", "bee", "cow", "dog"];
-    let count = entropy.index(6);
-    let picked: Vec<_> = (0..count)
-        .map(|_| words[entropy.index(words.len())])
-        .collect();
-    picked.join(" ")
 }

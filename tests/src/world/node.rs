@@ -1,17 +1,17 @@
 //! One worker in the world: the real core, and what is on its way between it and the others.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use http::StatusCode;
 use pgai_core::{
-    DbError, Event, Output, Query, QueryTicket, Request, RequestError, RequestTicket, Response,
-    Rows, Settings, Summary, Time, Worker,
+    DbError, Event, Output, Query, QueryTicket, Response, Rows, Settings, Summary, Time, Worker,
 };
-use serde_json::{Value, json};
 
-use super::Coverage;
-use super::database::{DIMENSIONS, Database, Mutant, Tables};
-use crate::stub::vector_of;
+use super::database::{Database, Tables, Vectorizer, plan};
+use super::mutant::Mutant;
+use super::provider::{Asked, Mood};
+use super::trace::Trace;
+use super::{Coverage, LEASE};
 
 /// `poll` must say `Wait` within this many calls.
 const OUTPUTS_MAX: usize = 1_000;
@@ -23,12 +23,51 @@ pub(super) struct Node {
     started: Duration,
     wait_until: Option<Time>,
     queries: Vec<(QueryTicket, Delivery)>,
-    pub(super) requests: Vec<(RequestTicket, Request)>,
+    pub(super) requests: Vec<Asked>,
+    /// The enabled vectorizer, as the list that came last has it in truth.
+    enabled: Option<Vectorizer>,
+    /// Requests that may come back as halves.
+    splittable: Vec<Splittable>,
     /// The last word, when there is one.
     pub(super) summary: Option<Summary>,
     /// Which worker this is, over all that ever were.
     pub(super) serial: u64,
     pub(super) mutant: Option<Mutant>,
+}
+
+/// A request that failed, and which of its halves have been asked since.
+struct Splittable {
+    texts: Vec<String>,
+    came: (bool, bool),
+}
+
+/// What a worker did when it was polled, as far as the world looks at it.
+#[derive(Default)]
+pub(super) struct Polled {
+    pub(super) events: Vec<Event>,
+    /// The names of the claims that it asked for.
+    pub(super) claims: Vec<i64>,
+    /// Inputs of its largest request.
+    pub(super) inputs_max: usize,
+    /// Whether it claimed or embedded for another vectorizer than the enabled one that it was told
+    /// of last.
+    pub(super) is_stray: bool,
+    /// Requests that are halves of one that failed.
+    pub(super) splits: u64,
+}
+
+/// What a message meets on its way.
+pub(super) struct Around<'a> {
+    pub(super) now: Duration,
+    pub(super) database: &'a mut Database,
+    pub(super) coverage: &'a mut Coverage,
+    pub(super) trace: &'a mut Trace,
+}
+
+impl Around<'_> {
+    fn note(&mut self, line: impl FnOnce() -> String) {
+        self.trace.note(self.now, line);
+    }
 }
 
 /// What goes wrong with one message.
@@ -38,34 +77,23 @@ pub(super) struct Faults {
     pub(super) lose: bool,
     /// The statement is refused with this SQLSTATE.
     pub(super) refuse: Option<&'static str>,
-    /// The provider fails.
-    pub(super) fail: bool,
-    /// The provider refuses [`POISON`].
-    pub(super) poison: bool,
-    /// The provider refuses every request.
-    pub(super) refuse_all: bool,
+    /// How the provider is.
+    pub(super) mood: Mood,
 }
-
-/// The word that a provider may refuse.
-const POISON: &str = "cow";
-
-/// What it says then.
-pub(super) const REFUSAL: &str = "no such word";
-
-/// And what it says when it refuses whatever is sent.
-pub(super) const REFUSAL_OF_ALL: &str = "no such parameter";
 
 /// A statement on its way.
 pub(super) struct Delivery {
     query: Query,
     stage: Stage,
+    /// The vectorizer that was enabled when it acted.
+    enabled: Option<Vectorizer>,
 }
 
 enum Stage {
     Sent,
     /// It has its snapshot, and has not locked or written anything yet.
-    Begun(Box<Tables>),
-    Done(Rows),
+    Begun(Arc<Tables>),
+    Done(Result<Rows, DbError>),
 }
 
 impl Delivery {
@@ -74,18 +102,31 @@ impl Delivery {
         matches!(self.query, Query::Commit { .. }) && matches!(self.stage, Stage::Begun(_))
     }
 
+    /// The kind of statement, for the trace.
+    fn name(&self) -> String {
+        let debug = format!("{:?}", self.query);
+        debug.split([' ', '(']).take(1).collect()
+    }
+
+    /// Whether it holds locks of a vectorizer's tables: whoever drops these waits for it.
+    pub(super) fn holds_tables(&self) -> bool {
+        plan(&self.query).is_some() && matches!(self.stage, Stage::Begun(_))
+    }
+
     /// Runs the statement to its end, from wherever it is.
-    pub(super) fn advance(
-        &mut self,
-        database: &mut Database,
-        now: Duration,
-        coverage: &mut Coverage,
-    ) {
+    pub(super) fn advance(&mut self, around: &mut Around<'_>) {
+        let Around {
+            now,
+            database,
+            coverage,
+            ..
+        } = around;
         if let Stage::Sent = self.stage {
-            self.stage = Stage::Begun(Box::new(database.tables().clone()));
+            self.stage = Stage::Begun(database.snapshot());
         }
         if let Stage::Begun(snapshot) = &self.stage {
-            self.stage = Stage::Done(database.finish(&self.query, snapshot, now, coverage));
+            self.enabled = snapshot.enabled();
+            self.stage = Stage::Done(database.finish(&self.query, snapshot, *now, coverage));
         }
     }
 }
@@ -99,6 +140,8 @@ impl Node {
             wait_until: None,
             queries: vec![],
             requests: vec![],
+            enabled: None,
+            splittable: vec![],
             summary: None,
             serial: 0,
             mutant: None,
@@ -111,9 +154,14 @@ impl Node {
         let queries = std::mem::take(&mut self.queries);
         let any = !queries.is_empty();
         for (ticket, mut delivery) in queries {
-            delivery.advance(database, now, &mut Coverage::default());
+            delivery.advance(&mut Around {
+                now,
+                database,
+                coverage: &mut Coverage::default(),
+                trace: &mut Trace::default(),
+            });
             if let Stage::Done(rows) = delivery.stage {
-                self.worker.handle_rows(time, ticket, Ok(rows));
+                self.worker.handle_rows(time, ticket, rows);
             }
         }
         any
@@ -141,45 +189,51 @@ impl Node {
         deliveries.any(Delivery::is_amid_commit)
     }
 
-    /// The names of the claims that are on their way.
-    pub(super) fn claims_asked(&self) -> Vec<i64> {
-        let mut names = vec![];
-        for (_, delivery) in &self.queries {
-            if let Query::Claim { claim, .. } = &delivery.query {
-                names.push(claim.0);
-            }
-        }
-        names
+    /// Whether a statement holds locks of a vectorizer's tables.
+    pub(super) fn holds_tables(&self) -> bool {
+        let mut deliveries = self.queries.iter().map(|(_, delivery)| delivery);
+        deliveries.any(Delivery::holds_tables)
     }
 
     /// Polls until the worker waits.
-    pub(super) fn poll(&mut self, now: Duration) -> Result<Vec<Event>, String> {
+    pub(super) fn poll(&mut self, now: Duration) -> Result<Polled, String> {
         let time = self.time(now);
-        let mut events = vec![];
+        let mut polled = Polled::default();
         for _ in 0..OUTPUTS_MAX {
             match self.worker.poll(time) {
-                Output::Event(event) => events.push(event),
+                Output::Event(event) => polled.events.push(event),
                 Output::Query(ticket, query) => {
-                    self.queries.push((
-                        ticket,
-                        Delivery {
-                            query,
-                            stage: Stage::Sent,
-                        },
-                    ));
+                    if let Query::Claim { claim, plan, .. } = &query {
+                        polled.claims.push(claim.0);
+                        let served = self.enabled.map(|vectorizer| vectorizer.id);
+                        polled.is_stray |= served != Some(plan.vectorizer);
+                    }
+                    let delivery = Delivery {
+                        query,
+                        stage: Stage::Sent,
+                        enabled: None,
+                    };
+                    self.queries.push((ticket, delivery));
                 }
-                Output::Request(ticket, request) => self.requests.push((ticket, request)),
+                Output::Request(ticket, request) => {
+                    let asked = Asked::new(ticket, request, now);
+                    polled.inputs_max = polled.inputs_max.max(asked.texts.len());
+                    let served = self.enabled.map(Vectorizer::model);
+                    polled.is_stray |= served.as_ref() != Some(&asked.model);
+                    polled.splits += u64::from(self.is_last_half(&asked.texts));
+                    self.requests.push(asked);
+                }
                 Output::Local(..) => unreachable!("no vectorizer here has a local model"),
                 Output::Stopped(summary) => {
                     self.summary = Some(summary);
-                    return Ok(events);
+                    return Ok(polled);
                 }
                 Output::Wait(until) => {
                     if until.is_some_and(|until| until <= time) {
                         return Err(format!("at {time} the worker waits until {until:?}"));
                     }
                     self.wait_until = until;
-                    return Ok(events);
+                    return Ok(polled);
                 }
             }
         }
@@ -188,147 +242,108 @@ impl Node {
         ))
     }
 
-    /// Brings one message a stage further; `pick` says which. Returns what happened.
-    pub(super) fn deliver(
-        &mut self,
-        pick: u64,
-        faults: Faults,
-        database: &mut Database,
-        now: Duration,
-        coverage: &mut Coverage,
-    ) -> Option<String> {
-        let count = self.queries.len() + self.requests.len();
-        let at = usize::try_from(pick.checked_rem(count as u64)?).ok()?;
-        let time = self.time(now);
-        if at >= self.queries.len() {
-            let (ticket, request) = self.requests.swap_remove(at - self.queries.len());
-            let (answer, line) = respond(&request, faults, self.mutant, coverage);
-            if self.mutant == Some(Mutant::AnswersGetLost) && faults.fail {
-                return Some("an answer is dropped".to_owned());
+    /// Whether a refused request has come back as two halves, of which this is the last.
+    fn is_last_half(&mut self, texts: &[String]) -> bool {
+        self.splittable.retain(|whole| whole.texts != texts);
+        for (at, whole) in self.splittable.iter_mut().enumerate() {
+            let halves = whole.texts.split_at(whole.texts.len() / 2);
+            whole.came.0 |= halves.0 == texts;
+            whole.came.1 |= halves.1 == texts;
+            if whole.came == (true, true) {
+                self.splittable.swap_remove(at);
+                return true;
             }
-            self.worker.handle_response(time, ticket, answer);
-            return Some(line);
         }
+        false
+    }
+
+    /// Brings one message a stage further; `pick` says which. Says whether there was one.
+    pub(super) fn deliver(&mut self, pick: u64, faults: Faults, around: &mut Around<'_>) -> bool {
+        let count = (self.queries.len() + self.requests.len()) as u64;
+        let Some(at) = pick
+            .checked_rem(count)
+            .and_then(|at| usize::try_from(at).ok())
+        else {
+            return false;
+        };
+        match at.checked_sub(self.queries.len()) {
+            Some(at) => self.deliver_request(at, faults, around),
+            None => self.deliver_query(at, faults, around),
+        }
+        true
+    }
+
+    fn deliver_request(&mut self, at: usize, faults: Faults, around: &mut Around<'_>) {
+        let serial = self.serial;
+        let asked = self.requests.swap_remove(at);
+        if self.mutant == Some(Mutant::AnswersGetLost) && faults.mood.fault.is_some() {
+            return around.note(|| format!("worker {serial}: an answer is dropped"));
+        }
+        let mood = Mood {
+            mutant: self.mutant,
+            ..faults.mood
+        };
+        let answer = asked.answer(mood, around.coverage);
+        let waited = around.now.saturating_sub(asked.at);
+        around.coverage.late_answers += u64::from(waited >= LEASE);
+        let is_good = answer.as_ref().is_ok_and(|it| it.status().is_success());
+        if asked.texts.len() > 1 && (!is_good || mood.fault.is_some()) {
+            self.splittable.push(Splittable {
+                texts: asked.texts.clone(),
+                came: (false, false),
+            });
+        }
+        around.note(|| {
+            let status = answer.as_ref().map(Response::status);
+            format!(
+                "worker {serial}: request for {:?} answered {status:?}",
+                asked.texts
+            )
+        });
+        let time = self.time(around.now);
+        self.worker.handle_response(time, asked.ticket, answer);
+    }
+
+    fn deliver_query(&mut self, at: usize, faults: Faults, around: &mut Around<'_>) {
+        let serial = self.serial;
         let (_, delivery) = &mut self.queries[at];
-        let name = name(&delivery.query);
-        if let (Stage::Sent, Some(sqlstate)) = (&delivery.stage, faults.refuse) {
-            let (ticket, _) = self.queries.swap_remove(at);
-            let sqlstate = Some(sqlstate.to_owned());
-            let error = DbError {
-                sqlstate,
+        let error = match (&delivery.stage, faults.refuse, faults.lose) {
+            (Stage::Sent, Some(sqlstate), _) => Some(DbError {
+                sqlstate: Some(sqlstate.to_owned()),
                 message: "refused".to_owned(),
-            };
-            let line = format!("{name} refused: {error}");
-            self.worker.handle_rows(time, ticket, Err(error));
-            return Some(line);
-        }
-        match (&delivery.stage, faults.lose) {
-            (Stage::Sent | Stage::Done(_), true) => {
-                // Lost before it acted, or after.
-                coverage.lost_answers += 1;
-                let (ticket, _) = self.queries.swap_remove(at);
-                let error = DbError {
+            }),
+            // Lost before it acted, or after.
+            (Stage::Sent | Stage::Done(_), _, true) => {
+                around.coverage.lost_answers += 1;
+                Some(DbError {
                     sqlstate: None,
                     message: "lost".to_owned(),
-                };
-                self.worker.handle_rows(time, ticket, Err(error));
-                Some(format!("{name} lost"))
+                })
             }
-            (Stage::Sent, false) => {
-                delivery.stage = Stage::Begun(Box::new(database.tables().clone()));
-                Some(format!("{name} has its snapshot"))
+            (Stage::Sent, None, false) => {
+                around.note(|| format!("worker {serial}: {} has its snapshot", delivery.name()));
+                delivery.stage = Stage::Begun(around.database.snapshot());
+                return;
             }
-            (Stage::Begun(_), _) => {
-                delivery.advance(database, now, coverage);
-                Some(format!("{name} acts"))
+            (Stage::Begun(_), ..) => {
+                around.note(|| format!("worker {serial}: {} acts", delivery.name()));
+                delivery.advance(around);
+                return;
             }
-            (Stage::Done(_), false) => {
-                let (ticket, delivery) = self.queries.swap_remove(at);
-                let Stage::Done(rows) = delivery.stage else {
-                    return None;
-                };
-                let line = format!("{name} answered {rows:?}");
-                self.worker.handle_rows(time, ticket, Ok(rows));
-                Some(line)
-            }
+            (Stage::Done(_), _, false) => None,
+        };
+        let (ticket, delivery) = self.queries.swap_remove(at);
+        around.note(|| format!("worker {serial}: {} is answered", delivery.name()));
+        let answer = match (error, delivery.stage) {
+            (Some(error), _) => Err(error),
+            (None, Stage::Done(answer)) => answer,
+            (None, Stage::Begun(_) | Stage::Sent) => return,
+        };
+        if let (Query::LoadVectorizers { .. }, Ok(_)) = (&delivery.query, &answer) {
+            self.enabled = delivery.enabled;
         }
+        around.note(|| format!("worker {serial}: {answer:?}"));
+        self.worker
+            .handle_rows(self.time(around.now), ticket, answer);
     }
-}
-
-fn name(query: &Query) -> String {
-    let debug = format!("{query:?}");
-    debug
-        .split([' ', '('])
-        .next()
-        .unwrap_or_default()
-        .to_owned()
-}
-
-/// The texts of a request.
-pub(super) fn inputs(request: &Request) -> Vec<String> {
-    let body: Value = serde_json::from_slice(request.http.body()).expect("a request is JSON");
-    let inputs = body["input"]
-        .as_array()
-        .map(Vec::as_slice)
-        .unwrap_or_default();
-    inputs
-        .iter()
-        .map(|text| text.as_str().expect("an input is a text").to_owned())
-        .collect()
-}
-
-/// The model provider: the vector of a text is a hash of the text.
-fn respond(
-    request: &Request,
-    faults: Faults,
-    mutant: Option<Mutant>,
-    coverage: &mut Coverage,
-) -> (Result<Response, RequestError>, String) {
-    if faults.lose {
-        coverage.refused += 1;
-        return (
-            Err(RequestError::Broken("lost".to_owned())),
-            "request lost".to_owned(),
-        );
-    }
-    let body: Value = serde_json::from_slice(request.http.body()).expect("a request is JSON");
-    let texts = body["input"].as_array().expect("a request has inputs");
-    let mut vectors: Vec<_> = texts
-        .iter()
-        .map(|text| vector_of(text.as_str().expect("an input is a text"), DIMENSIONS))
-        .collect();
-    if mutant == Some(Mutant::ProviderMixesUpAnswers) && vectors.len() > 1 {
-        vectors.rotate_left(1);
-    }
-    // A provider that takes the probe, and nothing else, makes its own refusal look like the rows'.
-    let is_probe = texts.iter().any(|text| text == "probe") && mutant == Some(Mutant::ProbeIsTaken);
-    let mut response = Response::default();
-    if faults.refuse_all && !is_probe {
-        coverage.refused += 1;
-        *response.status_mut() = StatusCode::BAD_REQUEST;
-        *response.body_mut() = REFUSAL_OF_ALL.as_bytes().to_vec();
-    } else if faults.poison && texts.iter().any(|text| text == POISON) {
-        coverage.poisoned += 1;
-        *response.status_mut() = StatusCode::BAD_REQUEST;
-        *response.body_mut() = REFUSAL.as_bytes().to_vec();
-    } else if faults.fail {
-        coverage.refused += 1;
-        match texts.len() % 3 {
-            0 => *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE,
-            1 => {
-                *response.status_mut() = StatusCode::TOO_MANY_REQUESTS;
-                response
-                    .headers_mut()
-                    .insert("retry-after", http::HeaderValue::from_static("2"));
-            }
-            _ => {
-                vectors.pop();
-            }
-        }
-    }
-    if response.status().is_success() {
-        *response.body_mut() = json!({ "embeddings": vectors }).to_string().into_bytes();
-    }
-    let line = format!("request for {texts:?} answered {}", response.status());
-    (Ok(response), line)
 }

@@ -2,13 +2,14 @@
 
 use std::fmt;
 
-use super::database::{DIMENSIONS, Tables};
-use super::node::REFUSAL;
-use crate::stub::vector_of;
+use super::database::Tables;
+use super::provider::{Fault, is_about_a_row, vector_for};
 
 /// What must hold.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Rule {
+    /// A worker that was told of it claims and embeds nothing more for a disabled vectorizer.
+    ADisabledVectorizerIsLeftAlone,
     /// A failed row is not given out before its time.
     AFailedRowWaits,
     /// A row that changed meanwhile is not blamed for what it was.
@@ -25,7 +26,8 @@ pub enum Rule {
     OneWorkerAtATime,
     /// A request holds no more inputs than its cap.
     RequestsKeepTheirCap,
-    /// No row is given up without a reason: its workers kept dying, or the provider refused its text.
+    /// No row is given up without a reason: its workers kept dying, or the provider refused its text
+    /// or never had a vector for it.
     RowsAreGivenUpForAReasonOnly,
     /// No vector stands beside a text that is not its own.
     VectorsBelongToTheirTexts,
@@ -40,15 +42,16 @@ pub struct Violation {
     pub rule: Rule,
     /// How.
     pub reason: String,
-    trace: Vec<String>,
+    /// What happened before, one line for each thing.
+    pub trace: Vec<String>,
 }
 
 impl Violation {
-    pub(super) fn new(rule: Rule, reason: &str, trace: &[String]) -> Self {
+    pub(super) const fn new(rule: Rule, reason: String) -> Self {
         Self {
             rule,
-            reason: reason.to_owned(),
-            trace: trace.to_vec(),
+            reason,
+            trace: vec![],
         }
     }
 }
@@ -64,45 +67,39 @@ impl fmt::Display for Violation {
 
 /// No vector stands beside a text that is not its own: in a store never, in a column never by the
 /// hand of a worker. (There the application's own update of the text leaves the old vector.)
-pub(super) fn vectors_belong_to_their_texts(
-    tables: &Tables,
-    trace: &[String],
-) -> Result<(), Violation> {
+pub(super) fn vectors_belong_to_their_texts(tables: &Tables) -> Result<(), Violation> {
+    let model = tables.model().unwrap_or_default();
     for ((key, place), (text, vector)) in &tables.store {
-        if **vector != vector_of(text, vector.len()) {
+        if *vector != vector_for(&model, text) {
             let reason = format!("chunk {place} of row {key} ({text:?}) has another text's vector");
-            return Err(Violation::new(
-                Rule::VectorsBelongToTheirTexts,
-                &reason,
-                trace,
-            ));
+            return Err(Violation::new(Rule::VectorsBelongToTheirTexts, reason));
         }
     }
     match tables.misled {
         Some(key) => Err(Violation::new(
             Rule::VectorsBelongToTheirTexts,
-            &format!("row {key} was given another text's vector"),
-            trace,
+            format!("row {key} was given another text's vector"),
         )),
         None => Ok(()),
     }
 }
 
 /// Every row has the vector of its final text in its column, and none if there is no text.
-pub(super) fn every_row_has_its_vector(tables: &Tables, trace: &[String]) -> Result<(), Violation> {
+pub(super) fn every_row_has_its_vector(tables: &Tables) -> Result<(), Violation> {
+    let model = tables.model().unwrap_or_default();
     for (key, text) in &tables.source {
         let vector = tables.vectors.get(key);
-        let wanted = (!text.is_empty()).then(|| vector_of(text, DIMENSIONS));
-        if vector.map(|vector| vector.to_vec()) != wanted {
+        let wanted = (!text.is_empty()).then(|| vector_for(&model, text));
+        if vector != wanted.as_ref() {
             let reason = format!("row {key} ({text:?}) has the vector {vector:?}");
-            return Err(Violation::new(Rule::EveryRowStandsTrue, &reason, trace));
+            return Err(Violation::new(Rule::EveryRowStandsTrue, reason));
         }
     }
     Ok(())
 }
 
 /// Every row has exactly the chunks of its final text, and nothing else is stored.
-pub(super) fn every_row_stands_true(tables: &Tables, trace: &[String]) -> Result<(), Violation> {
+pub(super) fn every_row_stands_true(tables: &Tables) -> Result<(), Violation> {
     let mut wanted = vec![];
     for (key, text) in &tables.source {
         let chunks = text.split(' ').filter(|chunk| !chunk.is_empty());
@@ -119,25 +116,23 @@ pub(super) fn every_row_stands_true(tables: &Tables, trace: &[String]) -> Result
         .collect();
     if stored != wanted {
         let reason = format!("the store has\n  {stored:?}\nand should have\n  {wanted:?}");
-        return Err(Violation::new(Rule::EveryRowStandsTrue, &reason, trace));
+        return Err(Violation::new(Rule::EveryRowStandsTrue, reason));
     }
     Ok(())
 }
 
-/// No row is given up without a reason: its workers kept dying, or the provider refused its text.
+/// No row is given up without a reason: its workers kept dying, or the provider refused its text or
+/// never had a vector for it.
 pub(super) fn rows_are_given_up_for_a_reason_only(
     tables: &Tables,
-    trace: &[String],
+    faults: &[Fault],
 ) -> Result<(), Violation> {
-    match tables
-        .failed
-        .iter()
-        .find(|(_, reason)| !(reason.starts_with("the worker died") || reason.contains(REFUSAL)))
-    {
+    let is_fair =
+        |reason: &str| reason.starts_with("the worker died") || is_about_a_row(reason, faults);
+    match tables.failed.iter().find(|(_, reason)| !is_fair(reason)) {
         Some((key, reason)) => Err(Violation::new(
             Rule::RowsAreGivenUpForAReasonOnly,
-            &format!("row {key} was given up: {reason}"),
-            trace,
+            format!("row {key} was given up: {reason}"),
         )),
         None => Ok(()),
     }

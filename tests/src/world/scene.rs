@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use pgai_core::{Event, Request, RequestError, Response, Settings, Summary};
-use serde_json::json;
 
-use super::database::{DIMENSIONS, Database, Destination, Edit, Isolation};
-use super::node::{self, Node};
-use crate::stub::vector_of;
+use super::database::{Database, Destination, Edit, Isolation};
+use super::node::Node;
+use super::provider;
 
 /// What a provider says to a request.
 pub type Answer = Result<Response, RequestError>;
@@ -70,7 +69,7 @@ impl Scene {
     /// Keys that are leased now.
     #[must_use]
     pub fn leased(&self) -> Vec<i64> {
-        self.database.tables().leased_keys(self.now)
+        self.database.leased_keys(self.now)
     }
 
     /// Rows that were given up, with the reasons.
@@ -105,8 +104,12 @@ impl Scene {
         // When each request in flight is answered.
         let mut due: Vec<Duration> = vec![];
         loop {
-            self.events
-                .extend(self.node.poll(self.now).expect("a worker comes to rest"));
+            self.events.extend(
+                self.node
+                    .poll(self.now)
+                    .expect("a worker comes to rest")
+                    .events,
+            );
             if self.node.summary.is_some() || done(self) {
                 return self.node.summary.clone();
             }
@@ -114,17 +117,17 @@ impl Scene {
                 continue;
             }
             while due.len() < self.node.requests.len() {
-                let texts = node::inputs(&self.node.requests[due.len()].1);
+                let texts = self.node.requests[due.len()].texts.clone();
                 self.requests.push(texts);
                 due.push(self.now + self.latency);
             }
             if let Some(at) = due.iter().position(|at| *at <= self.now) {
                 due.remove(at);
-                let (ticket, request) = self.node.requests.remove(at);
-                let answer = provider(self.now, &request);
+                let asked = self.node.requests.remove(at);
+                let answer = provider(self.now, &asked.request);
                 self.node
                     .worker
-                    .handle_response(self.node.time(self.now), ticket, answer);
+                    .handle_response(self.node.time(self.now), asked.ticket, answer);
                 continue;
             }
             let next = self
@@ -149,13 +152,7 @@ impl Scene {
 /// # Errors
 /// Never.
 pub fn embed(request: &Request) -> Answer {
-    let vectors: Vec<_> = node::inputs(request)
-        .iter()
-        .map(|text| vector_of(text, DIMENSIONS))
-        .collect();
-    Ok(Response::new(
-        json!({ "embeddings": vectors }).to_string().into_bytes(),
-    ))
+    Ok(provider::embedded(request))
 }
 
 /// A refusal with this status and body.

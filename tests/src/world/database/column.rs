@@ -6,7 +6,7 @@ use std::sync::Arc;
 use pgai_core::{CommitChunk, CommitRow};
 
 use super::{Database, Mutant, Tables};
-use crate::stub::vector_of;
+use crate::world::provider::vector_for;
 
 impl Database {
     pub(super) fn commit_column(
@@ -24,7 +24,7 @@ impl Database {
             // Deleted since the snapshot: neither is there a row to lock, nor is it known to be gone.
             return "busy";
         }
-        self.tables.leases.remove(&key);
+        self.write().leases.remove(&key);
         self.ledger.committed(key, claim);
         let generation = self.tables.items[&key].generation;
         let same = generation == row.generation || self.is(Mutant::CommitIgnoresGeneration);
@@ -37,14 +37,16 @@ impl Database {
             return "changed";
         }
         if !self.is(Mutant::CommitKeepsItem) {
-            self.tables.items.remove(&key);
+            self.write().items.remove(&key);
         }
-        self.tables.failed.remove(&key);
+        self.write().failed.remove(&key);
         "done"
     }
 
     fn write_column(&mut self, key: i64, row: &CommitRow) {
-        let tables = &mut self.tables;
+        let keeps = self.is(Mutant::CommitKeepsVector);
+        let model = self.tables.model();
+        let tables = self.write();
         let vector = row.chunks.iter().find_map(|chunk| match chunk {
             CommitChunk::Write { vector, .. } => Some(Arc::clone(vector)),
             CommitChunk::Keep(_) | CommitChunk::Move { .. } => None,
@@ -54,14 +56,12 @@ impl Database {
         };
         match vector {
             Some(vector) => {
-                if *vector != vector_of(text, vector.len()) {
+                if Some(&vector) != model.map(|model| vector_for(&model, text)).as_ref() {
                     tables.misled = Some(key);
                 }
                 tables.vectors.insert(key, vector);
             }
-            None if !tables.vectors.contains_key(&key)
-                || self.mutant == Some(Mutant::CommitKeepsVector) =>
-            {
+            None if !tables.vectors.contains_key(&key) || keeps => {
                 return;
             }
             None => {
@@ -72,21 +72,3 @@ impl Database {
         *text = Arc::from(&**text);
     }
 }
-
-/// One vectorizer whose vectors are those of whole texts.
-pub(super) const DEFINITION: &str = r#"{
-  "id": 1, "name": "texts", "disabled": false, "source_schema": "public", "source_table": "t",
-  "source_pk": [{"attname": "id"}], "queue_schema": "ai", "queue_table": "_vectorizer_q_1",
-  "queue_failed_table": "_vectorizer_q_failed_1", "vector": {"schema": "public", "oid": 1, "array_oid": 2},
-  "lease_found": true, "queue_found": true,
-  "columns": [
-    {"name": "id", "type": "bigint", "base": "bigint", "equals": "operator(pg_catalog.=)"},
-    {"name": "body", "type": "text", "base": "text", "equals": null},
-    {"name": "v", "type": "vector(2)", "base": "vector", "equals": null}],
-  "config": {
-    "loading": {"implementation": "column", "column_name": "body"},
-    "embedding": {"implementation": "ollama", "model": "m", "dimensions": 2},
-    "chunking": {"implementation": "none"},
-    "formatting": {"implementation": "python_template", "template": "$chunk"},
-    "destination": {"implementation": "column", "embedding_column": "v"}
-  }}"#;

@@ -4,12 +4,12 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pgai_core::{ChunkHash, CommitChunk, CommitRow, FailedRow, Key, Plan, Query, Rows};
+use pgai_core::{ChunkHash, CommitChunk, CommitRow, DbError, FailedRow, Key, Query, Rows};
 use sha2::{Digest, Sha256};
 
-use super::{Database, Destination, Item, Lease, Mutant, Tables};
+use super::claim::Claim;
+use super::{Database, Destination, Lease, Mutant, Tables};
 use crate::world::Coverage;
-use crate::world::ledger::Granted;
 
 impl Database {
     /// Runs a worker's statement that began with `snapshot`.
@@ -19,8 +19,13 @@ impl Database {
         snapshot: &Tables,
         now: Duration,
         coverage: &mut Coverage,
-    ) -> Rows {
-        match query {
+    ) -> Result<Rows, DbError> {
+        let now = self.clock(now);
+        if let Some(error) = self.undefined_table(query) {
+            coverage.undefined_tables += 1;
+            return Err(error);
+        }
+        Ok(match query {
             Query::Bell { .. } | Query::RecordErrors(_) | Query::Heartbeat(_) => vec![],
             Query::CheckSchema => vec![vec![text("0.12.1"), text("1")]],
             Query::Claim {
@@ -29,127 +34,29 @@ impl Database {
                 lease,
                 since,
                 ..
-            } => self.claim(
-                plan,
-                claim.0,
-                *lease,
-                since.as_deref(),
-                snapshot,
-                now,
-                coverage,
-            ),
+            } => {
+                let wanted = Claim {
+                    claim: claim.0,
+                    rows: plan.rows,
+                    lease: *lease,
+                    since: since.as_deref(),
+                };
+                self.claim(&wanted, snapshot, now, coverage)
+            }
             Query::Command { .. } => unreachable!("no operator asks here"),
             Query::Commit { claim, rows, .. } => self.commit(claim.0, rows, snapshot, coverage),
             Query::Extend {
                 claim, keys, lease, ..
-            } => self.extend(claim.0, keys, *lease, now),
-            Query::Fail { claim, rows, .. } => self.fail(claim.0, rows, now),
-            Query::LoadVectorizers { .. } => {
-                let definition = match self.destination {
-                    Destination::Column => super::column::DEFINITION,
-                    Destination::Table => DEFINITION,
-                };
-                vec![vec![text("1"), text(definition)]]
-            }
+            } => self.extend(claim.0, keys, *lease, now, coverage),
+            Query::Fail { claim, rows, .. } => self.fail(claim.0, rows, now, coverage),
+            Query::LoadVectorizers { .. } => self.list(snapshot),
             Query::Read {
                 keys, bytes_max, ..
             } => self.read(keys, *bytes_max, snapshot),
             Query::Release { claim, keys, .. } => self.release(claim.0, keys, now),
             Query::StartWorker { .. } => vec![vec![text("a worker")]],
             Query::Waiting { .. } => vec![vec![text(&self.tables.items.len().to_string())]],
-        }
-    }
-
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "a statement's parameters and its surroundings"
-    )]
-    fn claim(
-        &mut self,
-        plan: &Plan,
-        claim: i64,
-        lease: Duration,
-        since: Option<&str>,
-        snapshot: &Tables,
-        now: Duration,
-        coverage: &mut Coverage,
-    ) -> Rows {
-        let is_due = |item: &Item| item.retry_after.is_none_or(|at| at <= now);
-        let mut due: Vec<_> = snapshot
-            .items
-            .iter()
-            .filter(|(key, item)| {
-                is_due(item)
-                    && since.is_none_or(|since| stamp(item.queued_at).as_str() >= since)
-                    && !self.bars(snapshot, **key, item.generation, claim, now)
-            })
-            .map(|(key, item)| (item.queued_at, *key))
-            .collect();
-        due.sort_unstable();
-        // The row lock finds the newest version, and checks the condition on it again.
-        due.retain(|(_, key)| self.tables.items.get(key).is_some_and(is_due));
-        due.truncate(plan.rows);
-        let suspect = |key: i64| {
-            let expired = snapshot.leases.get(&key).filter(|held| held.claim != claim);
-            expired.is_some_and(|held| held.attempts >= 2)
-        };
-        if let Some((_, first)) = due.first().copied() {
-            let alone = suspect(first);
-            due.retain(|(_, key)| *key == first || !(alone || suspect(*key)));
-        }
-        let mut rows = vec![];
-        for (_, key) in due {
-            let generation = self.tables.items[&key].generation;
-            if self.bars(&self.tables, key, generation, claim, now) {
-                continue;
-            }
-            let held = self.tables.leases.get(&key);
-            coverage.expired +=
-                u64::from(held.is_some_and(|held| ![0, claim].contains(&held.claim)));
-            let same = held.filter(|held| held.generation == generation);
-            let attempts = same.map_or(1, |held| held.attempts + i64::from(held.claim != claim));
-            let failures = same.map_or(0, |held| held.failures);
-            let until = now + lease;
-            let lease = Lease {
-                claim,
-                until,
-                attempts,
-                failures,
-                generation,
-            };
-            self.tables.leases.insert(key, lease);
-            let granted = Granted {
-                key,
-                claim,
-                generation,
-                attempts,
-                until,
-            };
-            self.ledger.granted(now, granted);
-            self.claim_snapshots.insert(key, snapshot.clone());
-            let item = &self.tables.items[&key];
-            rows.push(vec![
-                text(&key.to_string()),
-                text(&item.generation.to_string()),
-                text(&(item.retries + failures + attempts).to_string()),
-                text(&attempts.to_string()),
-                text(&stamp(item.queued_at)),
-            ]);
-        }
-        rows
-    }
-
-    fn bars(&self, tables: &Tables, key: i64, generation: i64, claim: i64, now: Duration) -> bool {
-        let is_put_off = tables
-            .leases
-            .get(&key)
-            .is_some_and(|lease| lease.claim == 0);
-        let ignored = if is_put_off {
-            Mutant::ClaimIgnoresRetryTime
-        } else {
-            Mutant::ClaimIgnoresLeases
-        };
-        tables.is_barred(key, generation, claim, now) && !self.is(ignored)
+        })
     }
 
     fn read(&self, keys: &[Key], bytes_max: usize, snapshot: &Tables) -> Rows {
@@ -233,7 +140,7 @@ impl Database {
         if !self.holds(claim, key) {
             return "lost";
         }
-        self.tables.leases.remove(&key);
+        self.write().leases.remove(&key);
         self.ledger.committed(key, claim);
         let item = &self.tables.items[&key];
         let same = item.generation == row.generation || self.is(Mutant::CommitIgnoresGeneration);
@@ -273,37 +180,45 @@ impl Database {
         }
         let count = i32::try_from(row.chunks.len()).unwrap_or(i32::MAX);
         if !self.is(Mutant::CommitKeepsTail) {
-            self.tables
+            self.write()
                 .store
                 .retain(|(of, place), _| *of != key || *place < count);
         }
         for (place, chunk) in written {
-            self.tables.store.insert((key, place), chunk);
+            self.write().store.insert((key, place), chunk);
         }
         if same {
             if !self.is(Mutant::CommitKeepsItem) {
-                self.tables.items.remove(&key);
+                self.write().items.remove(&key);
             }
-            self.tables.failed.remove(&key);
+            self.write().failed.remove(&key);
             "done"
         } else {
             "changed"
         }
     }
 
-    fn fail(&mut self, claim: i64, rows: &[FailedRow], now: Duration) -> Rows {
+    fn fail(
+        &mut self,
+        claim: i64,
+        rows: &[FailedRow],
+        now: Duration,
+        coverage: &mut Coverage,
+    ) -> Rows {
         let mut answer = vec![];
         for (row, number) in rows.iter().zip(1_usize..) {
             let key = id(&row.key);
-            let outcome = match self.tables.leases.remove(&key) {
+            let outcome = match self.write().leases.remove(&key) {
                 Some(lease) if lease.claim == claim || self.is(Mutant::FailIgnoresLease) => {
                     self.fail_row(claim, key, row, lease, now)
                 }
                 other => {
-                    self.tables.leases.extend(other.map(|lease| (key, lease)));
+                    self.write().leases.extend(other.map(|lease| (key, lease)));
                     "lost"
                 }
             };
+            let is_last = outcome == "done" && row.retry_after.is_none();
+            coverage.dead_letters += u64::from(is_last);
             answer.push(vec![text(&number.to_string()), text(outcome)]);
         }
         answer
@@ -325,12 +240,12 @@ impl Database {
             self.ledger.released(key, claim);
             return "changed";
         }
-        self.ledger.blamed(key, &row.reason);
+        self.ledger.blamed(key, claim, &row.reason);
         let until = row.retry_after.map(|wait| now + wait);
         self.ledger
             .failed(key, claim, generation, row.generation, until);
         if self.is(Mutant::FailForgetsItem) {
-            self.tables.items.remove(&key);
+            self.write().items.remove(&key);
             return "done";
         }
         if let Some(wait) = row.retry_after {
@@ -342,44 +257,61 @@ impl Database {
                 failures,
                 ..lease
             };
-            self.tables.leases.insert(key, put_off);
+            self.write().leases.insert(key, put_off);
         } else {
-            self.tables.items.remove(&key);
-            self.tables.failed.insert(key, row.reason.clone());
+            self.write().items.remove(&key);
+            if !self.is(Mutant::GivenUpRowsAreForgotten) {
+                self.write().failed.insert(key, row.reason.clone());
+            }
         }
         "done"
     }
 
     fn release(&mut self, claim: i64, keys: &[Key], now: Duration) -> Rows {
+        let keeps_attempts = self.is(Mutant::AttemptsAreNotGivenBack);
         for key in keys.iter().map(id) {
-            let Some(lease) = self
-                .tables
-                .leases
-                .get_mut(&key)
-                .filter(|held| held.claim == claim)
-            else {
+            let held = self.tables.leases.get(&key);
+            if held.is_none_or(|held| held.claim != claim) {
+                continue;
+            }
+            self.ledger.released(key, claim);
+            if self.is(Mutant::ReleaseDoesNothing) {
+                continue;
+            }
+            let leases = &mut self.write().leases;
+            let Some(lease) = leases.get_mut(&key) else {
                 continue;
             };
-            self.ledger.released(key, claim);
-            if self.mutant == Some(Mutant::AttemptsAreNotGivenBack) {
+            if keeps_attempts {
                 (lease.claim, lease.until) = (0, now);
             } else if lease.attempts > 1 || lease.failures > 0 {
                 (lease.claim, lease.until) = (0, now);
                 lease.attempts -= 1;
             } else {
-                self.tables.leases.remove(&key);
+                leases.remove(&key);
             }
         }
         vec![]
     }
 
-    fn extend(&mut self, claim: i64, keys: &[Key], lease: Duration, now: Duration) -> Rows {
+    fn extend(
+        &mut self,
+        claim: i64,
+        keys: &[Key],
+        lease: Duration,
+        now: Duration,
+        coverage: &mut Coverage,
+    ) -> Rows {
         let mut rows = vec![];
+        let any = self.is(Mutant::ExtendIgnoresLease);
+        let nothing = self.is(Mutant::ExtendDoesNothing);
         for (key, number) in keys.iter().map(id).zip(1_usize..) {
-            if let Some(held) = self.tables.leases.get_mut(&key).filter(|held| {
-                held.claim == claim || self.mutant == Some(Mutant::ExtendIgnoresLease)
-            }) {
-                held.until = now + lease;
+            let held = self.write().leases.get_mut(&key);
+            if let Some(held) = held.filter(|held| held.claim == claim || any) {
+                if !nothing {
+                    held.until = now + lease;
+                }
+                coverage.extended += 1;
                 self.ledger.extended(key, claim, now + lease);
                 rows.push(vec![text(&number.to_string())]);
             }
@@ -392,13 +324,8 @@ fn id(key: &Key) -> i64 {
     key.0[0].parse().expect("keys of this world are numbers")
 }
 
-fn text(text: &str) -> Option<String> {
+pub(super) fn text(text: &str) -> Option<String> {
     Some(text.to_owned())
-}
-
-/// A time as text that sorts like the time.
-fn stamp(at: Duration) -> String {
-    format!("{:020}", at.as_micros())
 }
 
 fn hash(chunk: &str) -> ChunkHash {
@@ -408,21 +335,3 @@ fn hash(chunk: &str) -> ChunkHash {
     }
     ChunkHash(digits)
 }
-
-/// One vectorizer that makes a chunk of every word.
-const DEFINITION: &str = r#"{
-  "id": 1, "name": "words", "disabled": false, "source_schema": "public", "source_table": "t",
-  "source_pk": [{"attname": "id"}], "queue_schema": "ai", "queue_table": "_vectorizer_q_1",
-  "queue_failed_table": "_vectorizer_q_failed_1", "vector": {"schema": "public", "oid": 1, "array_oid": 2},
-  "lease_found": true, "queue_found": true,
-  "columns": [
-    {"name": "id", "type": "bigint", "base": "bigint", "equals": "operator(pg_catalog.=)"},
-    {"name": "body", "type": "text", "base": "text", "equals": null}],
-  "config": {
-    "loading": {"implementation": "column", "column_name": "body"},
-    "embedding": {"implementation": "ollama", "model": "m", "dimensions": 2},
-    "chunking": {"implementation": "character_text_splitter", "chunk_size": 3, "chunk_overlap": 0,
-      "separator": " ", "is_separator_regex": false},
-    "formatting": {"implementation": "python_template", "template": "$chunk"},
-    "destination": {"implementation": "table", "target_schema": "public", "target_table": "s"}
-  }}"#;

@@ -1,0 +1,122 @@
+//! What others than workers do: an application writes, somebody sets the clock or manages the
+//! vectorizer.
+
+use super::World;
+use super::database::{Edit, Isolation};
+use super::entropy::Entropy;
+use super::node::{Delivery, Node};
+
+/// Keys of the source table are below this: few, so that everything meets everything.
+const KEYS: i64 = 6;
+
+/// A clock is set by so many seconds.
+const CLOCK_STEPS: [i64; 4] = [1, 31, 2_400, 3_600];
+
+impl World {
+    /// The application writes, in READ COMMITTED.
+    pub(super) fn edit(&mut self, entropy: &mut Entropy<'_>) {
+        let edit = random_edit(entropy);
+        if self.is_behind_a_commit(&edit) {
+            return;
+        }
+        self.note(|| format!("application: {edit:?}"));
+        self.database
+            .apply(&edit, &Isolation::ReadCommitted, self.now);
+    }
+
+    /// A commit does not lock the chunks that it keeps: an operator who takes one out of the store
+    /// within those milliseconds takes it out behind its back. That is left out here.
+    fn is_behind_a_commit(&self, edit: &Edit) -> bool {
+        let amid_commit = self.nodes.iter().any(Node::is_amid_commit)
+            || self.zombies.iter().any(Delivery::is_amid_commit);
+        amid_commit && matches!(edit, Edit::Damage { .. })
+    }
+
+    /// A transaction in REPEATABLE READ begins, or writes with the snapshot of its beginning.
+    pub(super) fn transact(&mut self, entropy: &mut Entropy<'_>) {
+        if !self.swarm.repeatable_read {
+            return;
+        }
+        if self.transactions.is_empty() || (self.transactions.len() < 3 && entropy.chance(2)) {
+            self.note(|| "application: begin repeatable read".to_owned());
+            self.transactions.push(self.database.snapshot());
+        } else {
+            let at = entropy.index(self.transactions.len());
+            let snapshot = self.transactions.remove(at);
+            let edit = random_edit(entropy);
+            if self.is_behind_a_commit(&edit) {
+                return;
+            }
+            let isolation = Isolation::RepeatableRead(snapshot);
+            let done = self.database.apply(&edit, &isolation, self.now);
+            self.note(|| format!("application, repeatable read: {edit:?}: {done}"));
+        }
+    }
+
+    /// Somebody disables, enables, drops or creates the vectorizer.
+    pub(super) fn manage(&mut self, entropy: &mut Entropy<'_>) {
+        let Some(vectorizer) = self.database.tables().vectorizer else {
+            self.note(|| "the vectorizer is created anew".to_owned());
+            return self.database.create_vectorizer(self.now);
+        };
+        if entropy.chance(3) {
+            // DROP TABLE waits for the statements that use the table.
+            let is_waiting = self.nodes.iter().any(Node::holds_tables)
+                || self.zombies.iter().any(Delivery::holds_tables);
+            if !is_waiting {
+                self.note(|| "the vectorizer is dropped".to_owned());
+                self.coverage.dropped += 1;
+                self.database.drop_vectorizer();
+            }
+        } else {
+            let is_disabled = !vectorizer.is_disabled;
+            self.note(|| format!("the vectorizer is disabled: {is_disabled}"));
+            self.coverage.disabled += u64::from(is_disabled);
+            self.database.set_disabled(is_disabled);
+        }
+    }
+
+    /// In the end the vectorizer is there, and enabled.
+    pub(super) fn manage_last(&mut self) {
+        if self.database.tables().vectorizer.is_none() {
+            self.database.create_vectorizer(self.now);
+        }
+        self.database.set_disabled(false);
+    }
+
+    /// The database's clock is set; those of the workers go on.
+    pub(super) fn set_clock(&mut self, entropy: &mut Entropy<'_>) {
+        let step = CLOCK_STEPS[entropy.index(CLOCK_STEPS.len())];
+        let step = if entropy.chance(2) { -step } else { step };
+        self.database.set_clock(step);
+        self.coverage.clock_steps += 1;
+        self.note(|| format!("the database's clock is set by {step} s"));
+    }
+}
+
+fn random_edit(entropy: &mut Entropy<'_>) -> Edit {
+    let key = 1 + entropy.signed(KEYS);
+    let text = random_text(entropy);
+    match entropy.number(9) {
+        0..=4 => Edit::Put { key, text },
+        5 => Edit::Delete { key },
+        6 => Edit::DeleteAndInsert { key, text },
+        7 => Edit::Damage {
+            nth: entropy.index(16),
+        },
+        _ => Edit::ChangeKey {
+            from: key,
+            to: 1 + entropy.signed(KEYS),
+        },
+    }
+}
+
+/// Up to five words of a small vocabulary, so that rows share chunks with their former selves.
+fn random_text(entropy: &mut Entropy<'_>) -> String {
+    let words = ["ant", "bee", "cow", "dog"];
+    let count = entropy.index(6);
+    let picked: Vec<_> = (0..count)
+        .map(|_| words[entropy.index(words.len())])
+        .collect();
+    picked.join(" ")
+}

@@ -1,0 +1,78 @@
+//! What happened, counted, so that a test can see that anything did.
+
+/// A count for each thing that worlds should meet. The list is written once, so that none is
+/// forgotten where they are added up and looked at.
+macro_rules! counts {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// See the module.
+        #[derive(Clone, Debug, Default)]
+        pub struct Coverage {
+            $($(#[$doc])* pub $name: u64,)*
+        }
+
+        impl Coverage {
+            /// Adds what happened in another world.
+            pub fn add(&mut self, other: &Self) {
+                $(self.$name += other.$name;)*
+            }
+
+            /// All counts with their names.
+            #[must_use]
+            pub fn all(&self) -> Vec<(&'static str, u64)> {
+                vec![$((stringify!($name), self.$name),)*]
+            }
+        }
+    };
+}
+
+counts! {
+    /// Commits of rows that had changed since they were read.
+    changed,
+    /// How often the database's clock was set.
+    clock_steps,
+    /// Rows in whose column a vector stands at the end.
+    columns,
+    /// Workers that crashed.
+    crashes,
+    /// Rows that were given up.
+    dead_letters,
+    /// How often the vectorizer was disabled.
+    disabled,
+    /// How often it was dropped.
+    dropped,
+    /// Claims whose worker had died, or was late.
+    expired,
+    /// Leases that were extended.
+    extended,
+    /// Answers of the provider that came after the lease that they were asked for.
+    late_answers,
+    /// Commits of claims that were no longer held.
+    lost,
+    /// Answers of the database that never arrived.
+    lost_answers,
+    /// Providers or vectorizers that a worker left alone for a while.
+    pauses,
+    /// Requests that were refused for a word in them.
+    poisoned,
+    /// Requests that failed.
+    refused,
+    /// Chunks that were kept or moved without being embedded again.
+    reused,
+    /// Requests that came back as two halves.
+    splits,
+    /// Tombstones that a worker cleared.
+    tombstones,
+    /// Statements that found their tables gone.
+    undefined_tables,
+}
+
+impl Coverage {
+    /// What no world has met.
+    #[must_use]
+    pub fn missing(&self) -> Vec<&'static str> {
+        let all = self.all().into_iter();
+        all.filter(|(_, count)| *count == 0)
+            .map(|(name, _)| name)
+            .collect()
+    }
+}

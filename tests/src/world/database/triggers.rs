@@ -1,0 +1,205 @@
+//! What the application writes, and what the triggers do then.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Database, Item, Mutant, Tables};
+
+/// What the application does in one statement.
+#[derive(Clone, Debug)]
+pub(in crate::world) enum Edit {
+    /// Inserts a row, or updates it.
+    Put { key: i64, text: String },
+    /// Deletes a row.
+    Delete { key: i64 },
+    /// Deletes a row and inserts it again.
+    DeleteAndInsert { key: i64, text: String },
+    /// Takes a chunk of a row in work out of the store, behind the worker's back.
+    Damage { nth: usize },
+    /// Gives a row another key, if that is free.
+    ChangeKey { from: i64, to: i64 },
+}
+
+/// How the application's transaction sees the tables.
+#[derive(Clone, Debug)]
+pub(in crate::world) enum Isolation {
+    /// Each statement sees what is committed.
+    ReadCommitted,
+    /// All statements see what was committed when the transaction began.
+    RepeatableRead(Arc<Tables>),
+}
+
+impl Database {
+    /// Runs a statement of the application with its triggers; says whether it did anything.
+    pub(in crate::world) fn apply(
+        &mut self,
+        edit: &Edit,
+        isolation: &Isolation,
+        now: Duration,
+    ) -> bool {
+        let now = self.clock(now);
+        if let Isolation::RepeatableRead(snapshot) = isolation
+            && !self.may_write(edit, snapshot)
+        {
+            return false;
+        }
+        match edit {
+            Edit::Damage { nth } => {
+                let tables = self.write();
+                let in_work = |(key, _): &(i64, i32)| {
+                    tables.items.contains_key(key) && tables.leases.contains_key(key)
+                };
+                let places: Vec<_> = tables.store.keys().copied().filter(in_work).collect();
+                let place = places.get(nth.checked_rem(places.len()).unwrap_or(0));
+                return place.is_some_and(|place| tables.store.remove(place).is_some());
+            }
+            Edit::Put { key, text } => {
+                if self
+                    .tables
+                    .source
+                    .get(key)
+                    .is_some_and(|old| **old == **text)
+                {
+                    return false;
+                }
+                let old = self.write().source.insert(*key, text.as_str().into());
+                if old.is_some() || !self.is(Mutant::InsertIsNotQueued) {
+                    self.enqueue(*key, now);
+                }
+            }
+            Edit::Delete { key } => {
+                if self.write().source.remove(key).is_none() {
+                    return false;
+                }
+                self.write().vectors.remove(key);
+                self.deleted(*key, isolation, now);
+            }
+            Edit::DeleteAndInsert { key, text } => {
+                let existed = self
+                    .write()
+                    .source
+                    .insert(*key, text.as_str().into())
+                    .is_some();
+                self.write().vectors.remove(key);
+                self.enqueue(*key, now);
+                if existed {
+                    // The trigger for DELETE comes second: it is the outer statement's.
+                    self.deleted(*key, isolation, now);
+                }
+            }
+            Edit::ChangeKey { from, to } => {
+                return self.change_key(*from, *to, isolation, now);
+            }
+        }
+        true
+    }
+
+    fn change_key(&mut self, from: i64, to: i64, isolation: &Isolation, now: Duration) -> bool {
+        let taken = self.tables.source.contains_key(&to);
+        let Some(text) = self.tables.source.get(&from).filter(|_| !taken).cloned() else {
+            return false;
+        };
+        let tables = self.write();
+        tables.source.remove(&from);
+        tables.source.insert(to, text);
+        if let Some(vector) = tables.vectors.remove(&from) {
+            tables.vectors.insert(to, vector);
+        }
+        if !self.is(Mutant::KeyChangeForgetsNewKey) {
+            self.enqueue(to, now);
+        }
+        if !self.is(Mutant::KeyChangeForgetsOldKey) {
+            self.deleted(from, isolation, now);
+        }
+        true
+    }
+
+    /// Whether a transaction with an older snapshot may do this. The first updater wins: PostgreSQL
+    /// reports 40001, and the application tries again some other time.
+    fn may_write(&self, edit: &Edit, snapshot: &Tables) -> bool {
+        let keys = match edit {
+            Edit::ChangeKey { from, to } => vec![*from, *to],
+            Edit::Damage { .. } => vec![],
+            Edit::Delete { key } | Edit::DeleteAndInsert { key, .. } | Edit::Put { key, .. } => {
+                vec![*key]
+            }
+        };
+        let same = |key: &i64| match (snapshot.source.get(key), self.tables.source.get(key)) {
+            (Some(seen), Some(current)) => Arc::ptr_eq(seen, current),
+            (None, None) => true,
+            (None, Some(_)) | (Some(_), None) => false,
+        };
+        // So do the triggers, where somebody else has queued the key since.
+        let queued = |key: &i64| match (snapshot.items.get(key), self.tables.items.get(key)) {
+            (_, None) => true,
+            (Some(seen), Some(current)) => seen.generation == current.generation,
+            (None, Some(_)) => false,
+        };
+        keys.iter().all(|key| same(key) && queued(key))
+    }
+
+    /// Queues all rows of the failed table again, as an operator would.
+    pub(in crate::world) fn retry_failed(&mut self, now: Duration) {
+        let now = self.clock(now);
+        for key in std::mem::take(&mut self.write().failed).into_keys() {
+            self.enqueue(key, now);
+        }
+    }
+
+    /// What the triggers do, if there are any.
+    pub(super) fn enqueue(&mut self, key: i64, now: Duration) {
+        let Some(vectorizer) = self.tables.vectorizer else {
+            return;
+        };
+        if vectorizer.is_disabled && self.is(Mutant::DisabledQueuesNothing) {
+            return;
+        }
+        if self.is(Mutant::EnqueueSkipsHeldRows) && self.tables.leased(key, now).is_some() {
+            return;
+        }
+        let keep = self.is(Mutant::EnqueueKeepsGeneration);
+        self.generations += 1;
+        let generation = self.generations;
+        let fresh = Item {
+            generation,
+            queued_at: now,
+            retries: 0,
+            retry_after: None,
+        };
+        let item = self.write().items.entry(key).or_insert(fresh);
+        if !keep {
+            item.generation = generation;
+        }
+        item.retries = 0;
+        item.retry_after = None;
+    }
+
+    /// The trigger for a key that a row no longer has.
+    fn deleted(&mut self, key: i64, isolation: &Isolation, now: Duration) {
+        if self.tables.vectorizer.is_none() {
+            return;
+        }
+        let gone = !self.tables.source.contains_key(&key);
+        if self.is(Mutant::DeleteRemovesItem) {
+            self.write().items.remove(&key);
+            if gone {
+                // A transaction deletes what it sees.
+                let visible = |place: &(i64, i32)| match isolation {
+                    Isolation::ReadCommitted => true,
+                    Isolation::RepeatableRead(snapshot) => snapshot.store.contains_key(place),
+                };
+                self.write()
+                    .store
+                    .retain(|place, _| place.0 != key || !visible(place));
+            }
+            return;
+        }
+        if self.is(Mutant::DeleteKeepsChunks) {
+            return;
+        }
+        self.enqueue(key, now);
+        if gone && matches!(isolation, Isolation::ReadCommitted) {
+            self.write().store.retain(|place, _| place.0 != key);
+        }
+    }
+}

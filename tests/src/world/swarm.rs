@@ -1,0 +1,55 @@
+//! Which things may go wrong in one world.
+
+use super::entropy::Entropy;
+use super::provider::Fault;
+
+/// Drawn once for each world: swarm testing finds more than a world where everything always goes
+/// wrong.
+#[derive(Clone, Debug)]
+pub(super) struct Swarm {
+    pub(super) lose_answers: bool,
+    /// Workers are killed, now and then or all the time.
+    pub(super) crash: Option<u64>,
+    pub(super) long_pauses: bool,
+    /// What may be wrong with answers of the provider.
+    pub(super) faults: Vec<Fault>,
+    pub(super) repeatable_read: bool,
+    /// Statements are refused, without having done anything.
+    pub(super) refuse_statements: bool,
+    /// The provider refuses every request with a certain word in it.
+    pub(super) poison: bool,
+    /// At times the provider refuses every request, as if a parameter were wrong.
+    pub(super) refuse_all: bool,
+    /// The application writes so rarely that workers get everything done in between.
+    pub(super) quiet: bool,
+    /// Much gets done between two other things.
+    pub(super) lively: bool,
+    /// The database's clock is set, forward or back.
+    pub(super) clock_steps: bool,
+    /// The vectorizer is disabled and enabled, dropped and created.
+    pub(super) manage: bool,
+    /// The vectors go to a column of the source.
+    pub(super) column: bool,
+}
+
+impl Swarm {
+    pub(super) fn new(entropy: &mut Entropy<'_>) -> Self {
+        let crash_rarity = [4, 40][entropy.index(2)];
+        let faults = Fault::some(entropy);
+        Self {
+            lose_answers: entropy.chance(2),
+            crash: entropy.chance(2).then_some(crash_rarity),
+            long_pauses: entropy.chance(2),
+            faults: if entropy.chance(2) { faults } else { vec![] },
+            repeatable_read: entropy.chance(2),
+            refuse_statements: entropy.chance(3),
+            poison: entropy.chance(3),
+            refuse_all: entropy.chance(4),
+            quiet: entropy.chance(2),
+            lively: entropy.chance(2),
+            clock_steps: entropy.chance(4),
+            manage: entropy.chance(3),
+            column: entropy.chance(3),
+        }
+    }
+}
