@@ -205,6 +205,23 @@ fn requests_that_a_slow_provider_does_not_get_done_in_time_are_made_smaller() {
 }
 
 #[test]
+fn a_row_that_changes_all_the_time_is_embedded_meanwhile_and_ends_true() {
+    let mut scene = Scene::new(settings());
+    scene.latency = Duration::from_secs(1);
+    let mut works = |_, request: &Request| embed(request);
+    for edit in 0..600 {
+        scene.put(1, &format!("w{edit}"));
+        scene.play(Duration::from_millis(100), &mut works, &|_| false);
+    }
+    let meanwhile = scene.requests.len();
+    assert!((30..=70).contains(&meanwhile), "{meanwhile} requests");
+    scene.play(Duration::from_secs(10), &mut works, &is_at_rest);
+    assert!(scene.queue().is_empty());
+    assert_eq!(scene.texts(), ["w599"]);
+    assert!(scene.failed().is_empty());
+}
+
+#[test]
 fn retry_after_is_honoured() {
     let mut scene = scene_with_rows(1);
     let mut asked = vec![];

@@ -28,6 +28,15 @@ fn seeded_worlds_end_true_and_meet_every_kind_of_trouble() {
 }
 
 #[test]
+fn hundreds_of_workers_on_one_queue_end_true() {
+    for seed in 0..5 {
+        if let Err(violation) = World::crowd(&Entropy::Seed(seed), 20_000, 300) {
+            panic!("seed {seed}: {violation}");
+        }
+    }
+}
+
+#[test]
 fn equal_seeds_give_equal_histories() {
     let history = || World::history(&Entropy::Seed(7), STEPS, None);
     assert!(history().len() > 100);

@@ -148,6 +148,26 @@ impl World {
         }
     }
 
+    /// A world with so many workers on one queue, run to its end.
+    ///
+    /// # Errors
+    /// The rule that was broken, with the trace.
+    pub fn crowd(entropy: &Entropy<'_>, steps: usize, workers: usize) -> Result<Self, Violation> {
+        let mut entropy = entropy.clone();
+        let mut world = Self::new(&mut entropy, None, Trace::new(true));
+        while world.nodes.len() < workers {
+            let node = world.new_node();
+            world.nodes.push(node);
+        }
+        match world.phases(&mut entropy, steps) {
+            Ok(()) => Ok(world),
+            Err(mut violation) => {
+                violation.trace = world.trace.into_lines();
+                Err(violation)
+            }
+        }
+    }
+
     fn phases(&mut self, entropy: &mut Entropy<'_>, steps: usize) -> Result<(), Violation> {
         for _ in 0..steps {
             if entropy.is_spent() {

@@ -16,6 +16,8 @@ pub struct Scene {
     now: Duration,
     database: Database,
     node: Node,
+    /// When each request in flight is answered.
+    due: Vec<Duration>,
     /// How long each request takes.
     pub latency: Duration,
     /// All events so far.
@@ -32,6 +34,7 @@ impl Scene {
             now: Duration::ZERO,
             database: Database::new(Destination::Table, None),
             node: Node::new(Duration::ZERO, 1, settings),
+            due: vec![],
             latency: Duration::ZERO,
             events: vec![],
             requests: vec![],
@@ -92,6 +95,13 @@ impl Scene {
         keys
     }
 
+    /// The texts of all stored chunks.
+    #[must_use]
+    pub fn texts(&self) -> Vec<String> {
+        let store = self.database.tables().store.values();
+        store.map(|(text, _)| text.to_string()).collect()
+    }
+
     /// Plays for at most this long, or until `done`; `provider` answers the requests. Returns the
     /// worker's last word, if it stopped.
     pub fn play(
@@ -101,8 +111,6 @@ impl Scene {
         done: &dyn Fn(&Self) -> bool,
     ) -> Option<Summary> {
         let end = self.now + at_most;
-        // When each request in flight is answered.
-        let mut due: Vec<Duration> = vec![];
         loop {
             self.events.extend(
                 self.node
@@ -116,13 +124,13 @@ impl Scene {
             if self.node.answer_queries(&mut self.database, self.now) {
                 continue;
             }
-            while due.len() < self.node.requests.len() {
-                let texts = self.node.requests[due.len()].texts.clone();
+            while self.due.len() < self.node.requests.len() {
+                let texts = self.node.requests[self.due.len()].texts.clone();
                 self.requests.push(texts);
-                due.push(self.now + self.latency);
+                self.due.push(self.now + self.latency);
             }
-            if let Some(at) = due.iter().position(|at| *at <= self.now) {
-                due.remove(at);
+            if let Some(at) = self.due.iter().position(|at| *at <= self.now) {
+                self.due.remove(at);
                 let asked = self.node.requests.remove(at);
                 let answer = provider(self.now, &asked.request);
                 self.node
@@ -134,7 +142,7 @@ impl Scene {
                 .node
                 .wakes_at()
                 .into_iter()
-                .chain(due.iter().copied())
+                .chain(self.due.iter().copied())
                 .min();
             match next {
                 Some(at) if at <= end => self.now = at,
