@@ -1548,12 +1548,12 @@ declare
     keys text = ai._vectorizer_key_list(source);
 begin
     -- One item for each key, whatever happens to its row; workers claim in the order of queued_at. (Primary
-    -- keys rather than unique ones: a publication of all tables needs a replica identity.) The clock gives the
-    -- items of one transaction times of their own: workers remember how far they have come.
+    -- keys rather than unique ones: a publication of all tables needs a replica identity.) Half of each page
+    -- stays free, so that a change of a queued row touches no index: a third less for a bulk update.
     execute format
-    ( 'create table %s (%s, queued_at timestamptz not null default clock_timestamp(), '
+    ( 'create table %s (%s, queued_at timestamptz not null default now(), '
       'loading_retries int4 not null default 0, loading_retry_after timestamptz, '
-      '_generation bigint not null default nextval(''ai._generation''), primary key (%s))'
+      '_generation bigint not null default nextval(''ai._generation''), primary key (%s)) with (fillfactor = 50)'
     , queue, definitions, keys
     );
     execute format('create index on %s (queued_at)', queue);
@@ -1574,12 +1574,13 @@ $$;
 -- the upsert fail although no other writer touched the row: there it is tried again, in a subtransaction.
 -- For the same reason the store is cleaned at once only in READ COMMITTED; else the worker does it.
 
--- The statement that queues the keys that `keys` selects.
+-- The statement that queues the keys that `keys` selects. The items of one transaction have times of their own:
+-- workers remember how far they have come.
 create or replace function ai._vectorizer_enqueue_sql(source regclass, queue text, keys text) returns text
 language sql stable
 begin atomic
     select format
-    ( 'insert into %s (%s) %s on conflict (%2$s) do update '
+    ( 'insert into %s (%s, queued_at) select k.*, clock_timestamp() from (%s) k on conflict (%2$s) do update '
       'set _generation = excluded._generation, loading_retries = 0, loading_retry_after = null'
     , queue, ai._vectorizer_key_list(source), keys);
 end;
@@ -2673,7 +2674,7 @@ begin
     execute format('alter table %s add column if not exists loading_retries int4 not null default 0, '
         'add column if not exists loading_retry_after timestamptz, '
         'add column _generation bigint not null default nextval(''ai._generation''), '
-        'alter column queued_at set default clock_timestamp()', queue);
+        'set (fillfactor = 50)', queue);
     execute format(folded, queue, keys, 'queued_at');
     execute format('alter table %s add primary key (%s)', queue, keys);
     execute format('create index on %s (queued_at)', queue);

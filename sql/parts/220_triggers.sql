@@ -5,12 +5,13 @@
 -- the upsert fail although no other writer touched the row: there it is tried again, in a subtransaction.
 -- For the same reason the store is cleaned at once only in READ COMMITTED; else the worker does it.
 
--- The statement that queues the keys that `keys` selects.
+-- The statement that queues the keys that `keys` selects. The items of one transaction have times of their own:
+-- workers remember how far they have come.
 create or replace function ai._vectorizer_enqueue_sql(source regclass, queue text, keys text) returns text
 language sql stable
 begin atomic
     select format
-    ( 'insert into %s (%s) %s on conflict (%2$s) do update '
+    ( 'insert into %s (%s, queued_at) select k.*, clock_timestamp() from (%s) k on conflict (%2$s) do update '
       'set _generation = excluded._generation, loading_retries = 0, loading_retry_after = null'
     , queue, ai._vectorizer_key_list(source), keys);
 end;

@@ -30,7 +30,7 @@ begin
     execute format('alter table %s add column if not exists loading_retries int4 not null default 0, '
         'add column if not exists loading_retry_after timestamptz, '
         'add column _generation bigint not null default nextval(''ai._generation''), '
-        'alter column queued_at set default clock_timestamp()', queue);
+        'set (fillfactor = 50)', queue);
     execute format(folded, queue, keys, 'queued_at');
     execute format('alter table %s add primary key (%s)', queue, keys);
     execute format('create index on %s (queued_at)', queue);
