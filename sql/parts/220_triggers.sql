@@ -16,6 +16,20 @@ begin atomic
     , queue, ai._vectorizer_key_list(source), keys);
 end;
 
+-- The same for the keys of new rows. Hardly any of them is queued already, and the check for that, row by row,
+-- is a third of the cost: many are tried without it. (Not few: a transaction of many small statements would
+-- have as many subtransactions.)
+create or replace function ai._vectorizer_enqueue_new_sql(source regclass, queue text, keys text, new_set text)
+returns text
+language sql stable
+begin atomic
+    select format
+    ( 'if exists (select from %s offset 999) then '
+      'begin insert into %s (%s, queued_at) select k.*, clock_timestamp() from (%s) k; '
+      'exception when unique_violation then %s; end; else %5$s; end if'
+    , new_set, queue, ai._vectorizer_key_list(source), keys, ai._vectorizer_enqueue_sql(source, queue, keys));
+end;
+
 -- The body of a trigger function: queue, clean, wake. `cleanup` may be null. Where the worker writes to the source
 -- itself (`heeds_own`: the column destination), what it writes is no change of that table, whatever other triggers
 -- make of it there: the workers' commit names its vectorizer, whose trigger stands on the same table as this one.
@@ -154,7 +168,7 @@ begin atomic
     where p.pronamespace = 'ai'::regnamespace
     and p.proname in
         ( '_vectorizer_create_triggers', '_vectorizer_create_trigger_function', '_vectorizer_trigger_body'
-        , '_vectorizer_enqueue_sql', '_vectorizer_changed_sql', '_vectorizer_per_row');
+        , '_vectorizer_enqueue_sql', '_vectorizer_enqueue_new_sql', '_vectorizer_changed_sql', '_vectorizer_per_row');
 end;
 
 create or replace function ai._vectorizer_create_triggers
@@ -236,6 +250,9 @@ begin
                     'set enable_seqscan = on', case when per_row then 'on' else 'off' end);
         end case;
         enqueue = ai._vectorizer_enqueue_sql(source, queue, selects);
+        if event = 'insert' and not per_row then
+            enqueue = ai._vectorizer_enqueue_new_sql(source, queue, selects, new_set);
+        end if;
         if event = 'update' then
             -- Where a watched column has another name now, nobody knows what changed: all rows are queued.
             enqueue = format

@@ -121,6 +121,7 @@ fn main() {
     }
     if words.is_empty() || words.iter().any(|word| word == "idle") {
         idle();
+        starts();
     }
 }
 
@@ -208,6 +209,34 @@ fn idle() {
             usage.wall.as_secs_f64() * 1e3,
             usage.peak / 1_024
         );
+    }
+}
+
+/// From the start of the process to the first request, which follows the first claim and read.
+fn starts() {
+    println!("\nstart to first request: one row waits");
+    for binary in ["worker", "worker-blocking"] {
+        let case = Case {
+            documents: 1,
+            ..USUAL
+        };
+        let mut times: Vec<_> = (0..9)
+            .map(|_| {
+                let database = backlog(&case, Drainer::Ours(binary));
+                let provider = Canned::start(case.dimensions, Duration::ZERO);
+                let url = provider.url();
+                let environment = [("OLLAMA_HOST", url.as_str()), ("DB_URL", database.url())];
+                let began = Instant::now();
+                let _process = Process::worker(binary, &["--once"], &environment);
+                while provider.take_counts().0 == 0 {
+                    assert!(began.elapsed() < Duration::from_secs(60), "it never asks");
+                    std::thread::sleep(Duration::from_micros(200));
+                }
+                began.elapsed()
+            })
+            .collect();
+        let median = percentile(&mut times, 50);
+        println!("  {binary:<18} {:>6.0} ms", median.as_secs_f64() * 1e3);
     }
 }
 

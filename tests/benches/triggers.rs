@@ -1,7 +1,8 @@
 //! What a vectorizer costs the application that writes: `cargo bench -p tests --bench triggers`.
 //!
 //! Each statement runs on a table without and on one with a vectorizer, in turns, in one run; no
-//! worker is there. Printed are the medians and their ratio. Then single rows, by pgbench.
+//! worker is there. Printed are the medians and their ratio. Then single rows, by pgbench, without a
+//! worker, when every writer notifies in vain, and with a busy one, which shares the machine.
 
 #![allow(clippy::print_stdout, reason = "a bench tells its result")]
 #![allow(clippy::unwrap_used, reason = "a bench ends where it cannot go on")]
@@ -10,7 +11,9 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use postgres::Client;
+use tests::measure::Canned;
 use tests::postgres::{Database, Server, client_program};
+use tests::process::Process;
 
 const ROUNDS: usize = 5;
 
@@ -69,6 +72,13 @@ fn main() {
             );
         }
     }
+    println!("without a worker");
+    single_rows(&database, &mut client);
+    println!("with a worker that follows");
+    let provider = Canned::start(3, Duration::ZERO);
+    let url = provider.url();
+    let environment = [("DB_URL", database.url()), ("OLLAMA_HOST", url.as_str())];
+    let _worker = Process::worker("worker", &["--log-level", "warning"], &environment);
     single_rows(&database, &mut client);
 }
 
@@ -109,7 +119,7 @@ fn single_rows(database: &Database, client: &mut Client) {
             tps.unwrap_or_else(|| panic!("{said}")).parse::<f64>().unwrap()
         });
         println!(
-            "single updates, {writers} writers: {without:.0} a second without, {with:.0} with a vectorizer: {:.2} times the cost",
+            "  single updates, {writers} writers: {without:.0} a second without, {with:.0} with a vectorizer: {:.2} times the cost",
             without / with
         );
     }

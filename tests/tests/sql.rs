@@ -316,6 +316,46 @@ fn a_thousand_updates_are_one_item_and_each_has_a_generation_of_its_own() {
     );
 }
 
+/// Many new rows are queued without a look whether they are queued already: where one is, all are
+/// queued the other way.
+#[test]
+fn many_rows_are_queued_at_once_also_where_deleted_keys_are_still_queued() {
+    for isolation in ["read committed", "repeatable read"] {
+        let (_database, mut client) = installed();
+        client
+            .batch_execute(
+                "create table t (id int primary key, body text);
+                 select ai.create_vectorizer('t', loading => ai.loading_column('body'),
+                   embedding => ai.embedding_ollama('m', 3));
+                 insert into t select n, 'a' from generate_series(1, 5000) n;
+                 truncate ai._vectorizer_q_1;
+                 delete from t where id % 7 = 0",
+            )
+            .unwrap();
+        let last = number(
+            &mut client,
+            "select max(_generation) from ai._vectorizer_q_1",
+        );
+        client
+            .batch_execute(&format!(
+                "begin isolation level {isolation};
+                 delete from t where id % 7 = 1;
+                 insert into t select n, 'b' from generate_series(1, 5000) n on conflict do nothing;
+                 commit"
+            ))
+            .unwrap();
+        let queued =
+            "select count(*) from ai._vectorizer_q_1 q join t on t.id = q.id and t.body = 'b'";
+        assert_eq!(number(&mut client, queued), 1429, "{isolation}");
+        let fresh = format!("{queued} where q._generation > {last}");
+        assert_eq!(number(&mut client, &fresh), 1429, "{isolation}");
+        assert_eq!(
+            number(&mut client, "select count(*) from ai._vectorizer_q_1"),
+            1429
+        );
+    }
+}
+
 #[test]
 fn no_notification_where_transactions_are_prepared() {
     let server = Server::start_with(18, &[("max_prepared_transactions", "5")]);
