@@ -115,10 +115,12 @@
 //!
 //! [`options`](Command) and [`Settings`] say what is wanted. `command` holds what an operator asks,
 //! such as `status` and `search` ([`Task`]). `worker` holds the state machine:
-//! `claims` decides what to take, `batch` is what one claim goes through, `requests` talks to
-//! providers, `throttle` holds them back, `session` is the worker's standing with the database,
-//! `statements` takes answers in, `life` brings it to an end. Leaves are pure: [`text`] chunks and
-//! formats, `reuse` compares with what is stored, `provider` writes requests and judges answers,
+//! `claims` decides what to take, `batch` is what one claim goes through, `commit_size` bounds what it
+//! writes at a time, `requests` talks to providers, `throttle` holds them back, `blame` finds out whose
+//! fault a refusal is, `outage` waits for providers that are down, `session` is the worker's standing
+//! with the database, `statements` takes answers in, `life` brings it to an end. Leaves are pure:
+//! [`text`] chunks and formats, `reuse` compares with what is stored, `provider` writes requests and
+//! judges answers,
 //! `sql` plans statements, `retry` computes waits.
 
 mod command;

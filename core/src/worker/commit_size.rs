@@ -7,8 +7,8 @@ use std::time::Duration;
 const LONG: Duration = Duration::from_millis(100);
 /// One that takes no longer than this could have written twice as much.
 const SHORT: Duration = Duration::from_millis(25);
-/// Numbers in the vectors of one commit (half a MiB): more would only cost memory.
-const NUMBERS_MAX: usize = 128 * 1024;
+/// Numbers in the vectors of one commit (a quarter of a MiB): more would only cost memory.
+const NUMBERS_MAX: usize = 64 * 1024;
 /// Times the first size, at most.
 const GROWTH_MAX: usize = 8;
 
@@ -60,7 +60,7 @@ mod tests {
 
     #[test]
     fn a_commit_is_as_large_as_takes_a_moment() {
-        assert_eq!(settled(64, 768, Duration::from_micros(50)), 170);
+        assert_eq!(settled(64, 768, Duration::from_micros(50)), 85);
         assert_eq!(settled(64, 3_072, Duration::from_micros(50)), 64);
         assert_eq!(settled(64, 4, Duration::from_micros(50)), 512);
         assert_eq!(

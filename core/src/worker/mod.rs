@@ -3,10 +3,12 @@
 //! Inputs are recorded by the `handle_…` functions; [`Worker::poll`] decides what to do next.
 
 mod batch;
+mod blame;
 mod claims;
 mod commit_size;
 mod failure;
 mod life;
+mod outage;
 mod pace;
 mod requests;
 mod session;

@@ -113,12 +113,18 @@ impl Throttle {
             .heard(now, said, self.in_flight as u64, self.tokens_out);
     }
 
-    /// An answer was of use, with so many vectors. Returns whether the operator was told of a pause
+    /// An answer that took so long was of use, with so many vectors. Returns whether the operator was told of a pause
     /// that is over now.
-    pub(super) fn succeeded(&mut self, now: Time, vectors: usize, requests_max: usize) -> bool {
+    pub(super) fn succeeded(
+        &mut self,
+        now: Time,
+        took: Duration,
+        vectors: usize,
+        requests_max: usize,
+    ) -> bool {
         self.failures = 0;
         self.width
-            .answered(now, vectors, self.in_flight, requests_max);
+            .answered(now, took, vectors, self.in_flight, requests_max);
         std::mem::replace(&mut self.announced, false)
     }
 

@@ -9,6 +9,9 @@ const FIRST: usize = 4;
 /// Twice as many requests in flight are worth it if they bring this much more: a provider that works
 /// on one request at a time only lets the others wait.
 const GAIN: f64 = 1.25;
+/// A provider that takes this long for a request has enough to do: more requests would wait there, and
+/// some until their time is up.
+const SLOW: Duration = Duration::from_secs(5);
 /// After a doubling that was not worth it, the next one is tried this much later.
 const REST: Duration = Duration::from_secs(60);
 
@@ -60,8 +63,15 @@ impl Width {
         self.window.is_full |= in_flight >= self.requests;
     }
 
-    /// A good answer came with so many vectors; so many requests are still in flight.
-    pub(super) fn answered(&mut self, now: Time, inputs: usize, in_flight: usize, max: usize) {
+    /// A good answer came after `took` with so many vectors; so many requests are still in flight.
+    pub(super) fn answered(
+        &mut self,
+        now: Time,
+        took: Duration,
+        inputs: usize,
+        in_flight: usize,
+        max: usize,
+    ) {
         self.window.answers += 1;
         self.window.inputs += inputs;
         if self.window.answers < self.requests {
@@ -69,7 +79,7 @@ impl Width {
         }
         let window = std::mem::take(&mut self.window);
         self.window.began = (in_flight > 0).then_some(now);
-        if window.is_full && self.requests < max {
+        if window.is_full && self.requests < max && took < SLOW {
             self.grow(now, window.rate(now));
         }
         self.requests = self.requests.min(max);
@@ -129,7 +139,8 @@ mod tests {
             }
             ends.sort_unstable();
             now = ends.remove(0);
-            width.answered(Time::new(now), 64, ends.len(), 32);
+            let took = Duration::from_millis(100);
+            width.answered(Time::new(now), took, 64, ends.len(), 32);
             widths.push(width.requests());
         }
         widths
@@ -163,12 +174,23 @@ mod tests {
     }
 
     #[test]
+    fn a_slow_provider_is_left_in_peace() {
+        let mut width = Width::new();
+        for answer in 0..100 {
+            let now = Time::new(SLOW * answer);
+            width.sent(now, FIRST);
+            width.answered(now, SLOW, 64, FIRST - 1, 32);
+        }
+        assert_eq!(width.requests(), FIRST);
+    }
+
+    #[test]
     fn a_width_that_is_not_used_does_not_grow() {
         let mut width = Width::new();
         for second in 0..100 {
             let now = Time::new(Duration::from_secs(second));
             width.sent(now, 1);
-            width.answered(now, 1, 0, 32);
+            width.answered(now, Duration::ZERO, 1, 0, 32);
         }
         assert_eq!(width.requests(), FIRST);
     }
