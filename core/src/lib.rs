@@ -120,8 +120,7 @@
 //! fault a refusal is, `outage` waits for providers that are down, `session` is the worker's standing
 //! with the database, `statements` takes answers in, `life` brings it to an end. Leaves are pure:
 //! [`text`] chunks and formats, `reuse` compares with what is stored, `provider` writes requests and
-//! judges answers,
-//! `sql` plans statements, `retry` computes waits.
+//! judges answers, `sql` plans statements, `retry` computes waits.
 
 mod command;
 mod event;
