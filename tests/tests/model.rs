@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pgai_core::{ClaimId, Query};
+use pgai_core::{ClaimId, Plan, Query};
 use tests::replay::{Operation, Outcome, Player, Real, Script};
 use tests::world::{Edit, Entropy, Mutant, Replica};
 
@@ -185,39 +185,70 @@ fn the_model_does_as_postgresql_does_with_a_column() {
     );
 }
 
+fn claim(plan: &Arc<Plan>, claim: i64) -> Operation {
+    Operation::Query(Query::Claim {
+        plan: Arc::clone(plan),
+        claim: ClaimId(claim),
+        lease: Duration::from_secs(30),
+        since: None,
+        promise: None,
+    })
+}
+
+fn put(key: i64, text: &str) -> Operation {
+    let text = text.to_owned();
+    Operation::Edit(Edit::Put { key, text })
+}
+
+/// Each operation brings rows that have been tried so often, here and there.
+#[track_caller]
+fn assert_attempts(real: Real, operations: &[(Operation, &[&str])]) {
+    let mut real = Player::new(real);
+    let mut model = Player::new(Replica::new(false, None));
+    for (operation, wanted) in operations {
+        let outcome = real.play(operation);
+        let rows = outcome.answer.iter();
+        let attempts: Vec<_> = rows.filter_map(|row| row[3].as_deref()).collect();
+        assert_eq!(attempts, *wanted, "{}", described(operation));
+        assert_eq!(model.play(operation), outcome);
+    }
+}
+
 /// A claim whose answer was lost is asked again, and counts no attempt; but a row that was changed
 /// meanwhile has not been tried at all.
 #[test]
 fn attempts_at_an_old_text_do_not_count_against_the_new_one() {
     let real = Real::new(false, ROWS);
     let plan = real.plan();
-    let claim = |claim| {
-        Operation::Query(Query::Claim {
-            plan: Arc::clone(&plan),
-            claim: ClaimId(claim),
-            lease: Duration::from_secs(30),
-            since: None,
-            promise: None,
-        })
-    };
-    let put = |text: &str| {
-        let text = text.to_owned();
-        Operation::Edit(Edit::Put { key: 1, text })
-    };
-    let mut sides = (Player::new(real), Player::new(Replica::new(false, None)));
-    for (operation, attempts) in [
-        (put("aa"), None),
-        (claim(1), Some("1")),
-        (Operation::Pass(Duration::from_secs(60)), None),
-        (claim(2), Some("2")),
-        (claim(2), Some("2")),
-        (put("bb"), None),
-        (claim(2), Some("1")),
-        (claim(2), Some("1")),
-    ] {
-        let outcome = sides.0.play(&operation);
-        let answered = outcome.answer.first().map(|row| row[3].as_deref());
-        assert_eq!(answered.flatten(), attempts, "{}", described(&operation));
-        assert_eq!(sides.1.play(&operation), outcome);
+    let operations: [(_, &[_]); 8] = [
+        (put(1, "aa"), &[]),
+        (claim(&plan, 1), &["1"]),
+        (Operation::Pass(Duration::from_secs(60)), &[]),
+        (claim(&plan, 2), &["2"]),
+        (claim(&plan, 2), &["2"]),
+        (put(1, "bb"), &[]),
+        (claim(&plan, 2), &["1"]),
+        (claim(&plan, 2), &["1"]),
+    ];
+    assert_attempts(real, &operations);
+}
+
+/// Two workers have died of a row: the next one takes it alone, unless it was changed meanwhile.
+#[test]
+fn a_changed_row_is_no_suspect() {
+    for (change, wanted) in [("aa", &["3"][..]), ("bb", &["1", "1"])] {
+        let real = Real::new(false, ROWS);
+        let plan = real.plan();
+        let operations: [(_, &[_]); 8] = [
+            (put(1, "aa"), &[]),
+            (claim(&plan, 1), &["1"]),
+            (Operation::Pass(Duration::from_secs(60)), &[]),
+            (claim(&plan, 2), &["2"]),
+            (Operation::Pass(Duration::from_secs(60)), &[]),
+            (put(2, "cc"), &[]),
+            (put(1, change), &[]),
+            (claim(&plan, 3), wanted),
+        ];
+        assert_attempts(real, &operations);
     }
 }
