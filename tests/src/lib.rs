@@ -8,6 +8,7 @@ pub mod minilm;
 pub mod postgres;
 pub mod process;
 pub mod python;
+pub mod replay;
 pub mod shell_smol;
 pub mod stage;
 pub mod stub;

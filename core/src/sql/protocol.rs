@@ -49,9 +49,9 @@ with due as materialized (
   on conflict ({keys}) do update
   set _claim = excluded._claim, _until = excluded._until, _generation = excluded._generation,
     _attempts = case
+      when l._generation <> excluded._generation then 1
       when l._claim = excluded._claim then l._attempts
-      when l._generation = excluded._generation then l._attempts + 1
-      else 1 end,
+      else l._attempts + 1 end,
     _failures = case when l._generation = excluded._generation then l._failures else 0 end
   where l._until <= now() or l._claim = excluded._claim
     or l._claim = 0 and (l._generation <> excluded._generation

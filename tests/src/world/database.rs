@@ -7,6 +7,7 @@
 
 mod claim;
 mod column;
+mod contents;
 mod protocol;
 mod triggers;
 mod vectorizer;
@@ -17,7 +18,8 @@ use std::time::Duration;
 
 use super::ledger::Ledger;
 use super::mutant::Mutant;
-pub(super) use triggers::{Edit, Isolation};
+pub use triggers::Edit;
+pub(super) use triggers::Isolation;
 pub(super) use vectorizer::{Vectorizer, plan};
 
 /// No retry is further away than this.

@@ -13,6 +13,7 @@ mod ledger;
 mod mutant;
 mod node;
 mod provider;
+mod replica;
 mod rules;
 mod scene;
 mod swarm;
@@ -23,8 +24,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use coverage::Coverage;
+pub use database::Edit;
 pub use entropy::Entropy;
 pub use mutant::Mutant;
+pub use replica::Replica;
 pub use rules::{Rule, Violation};
 pub use scene::{Answer, Scene, embed, refuse};
 

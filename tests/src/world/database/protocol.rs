@@ -269,11 +269,13 @@ impl Database {
 
     fn release(&mut self, claim: i64, keys: &[Key], now: Duration) -> Rows {
         let keeps_attempts = self.is(Mutant::AttemptsAreNotGivenBack);
+        let mut released = 0_usize;
         for key in keys.iter().map(id) {
             let held = self.tables.leases.get(&key);
             if held.is_none_or(|held| held.claim != claim) {
                 continue;
             }
+            released += 1;
             self.ledger.released(key, claim);
             if self.is(Mutant::ReleaseDoesNothing) {
                 continue;
@@ -291,7 +293,7 @@ impl Database {
                 leases.remove(&key);
             }
         }
-        vec![]
+        vec![vec![text(&released.to_string())]]
     }
 
     fn extend(

@@ -7,17 +7,38 @@ use super::{Database, Item, Mutant, Tables};
 
 /// What the application does in one statement.
 #[derive(Clone, Debug)]
-pub(in crate::world) enum Edit {
+pub enum Edit {
     /// Inserts a row, or updates it.
-    Put { key: i64, text: String },
+    Put {
+        /// Its key.
+        key: i64,
+        /// Its text.
+        text: String,
+    },
     /// Deletes a row.
-    Delete { key: i64 },
+    Delete {
+        /// Its key.
+        key: i64,
+    },
     /// Deletes a row and inserts it again.
-    DeleteAndInsert { key: i64, text: String },
+    DeleteAndInsert {
+        /// Its key.
+        key: i64,
+        /// Its new text.
+        text: String,
+    },
     /// Takes a chunk of a row in work out of the store, behind the worker's back.
-    Damage { nth: usize },
+    Damage {
+        /// Which one, as often round as it takes.
+        nth: usize,
+    },
     /// Gives a row another key, if that is free.
-    ChangeKey { from: i64, to: i64 },
+    ChangeKey {
+        /// Its key.
+        from: i64,
+        /// The new one.
+        to: i64,
+    },
 }
 
 /// How the application's transaction sees the tables.
@@ -105,11 +126,13 @@ impl Database {
         if let Some(vector) = tables.vectors.remove(&from) {
             tables.vectors.insert(to, vector);
         }
+        // The items of one statement have times of their own.
+        let at = |key: i64| now + Duration::from_micros(key.unsigned_abs());
         if !self.is(Mutant::KeyChangeForgetsNewKey) {
-            self.enqueue(to, now);
+            self.enqueue(to, at(to));
         }
         if !self.is(Mutant::KeyChangeForgetsOldKey) {
-            self.deleted(from, isolation, now);
+            self.deleted(from, isolation, at(from));
         }
         true
     }
