@@ -248,22 +248,27 @@ pub struct Binary {
 }
 
 impl Binary {
-    /// An array of the extension's `vector`. (`array_recv` of PostgreSQL, `vector_recv` of pgvector.
-    /// One `real[]` with all of them takes the server seven times as long to read, and fifteen times
-    /// as long to cut into vectors.)
-    fn vectors(types: VectorTypes, dimensions: usize, vectors: &[&[f32]]) -> Self {
+    /// An array of the extension's `vector`, some of which may be null. (`array_recv` of PostgreSQL,
+    /// `vector_recv` of pgvector. One `real[]` with all of them takes the server seven times as long to
+    /// read, and fifteen times as long to cut into vectors.)
+    fn vectors(types: VectorTypes, dimensions: usize, vectors: &[Option<&[f32]>]) -> Self {
         let int = |n: usize| i32::try_from(n).unwrap_or(i32::MAX).to_be_bytes();
         let size = 4 + 4 * dimensions;
-        let mut bytes = Vec::with_capacity(20 + (4 + size) * vectors.len());
-        // No null in it; one dimension, which counts from 1, or none if it is empty.
+        let mut bytes = Vec::with_capacity(20 + (4 + size) * vectors.iter().flatten().count());
+        // One dimension, or none if it is empty; whether there are nulls.
         bytes.extend(int(usize::from(!vectors.is_empty())));
-        bytes.extend(int(0));
+        bytes.extend(int(usize::from(vectors.contains(&None))));
         bytes.extend(types.vector.to_be_bytes());
         if !vectors.is_empty() {
+            // It counts from 1.
             bytes.extend(int(vectors.len()));
             bytes.extend(int(1));
         }
         for vector in vectors {
+            let Some(vector) = vector else {
+                bytes.extend((-1_i32).to_be_bytes());
+                continue;
+            };
             bytes.extend(int(4 + 4 * vector.len()));
             bytes.extend(
                 u16::try_from(vector.len())
@@ -447,8 +452,8 @@ fn commit_params(plan: &Plan, claim: ClaimId, rows: &[CommitRow]) -> Vec<Param> 
     params.push(Param::Ints(rows.iter().map(count).collect()));
 
     let (mut row_numbers, mut places, mut texts) = (vec![], vec![], vec![]);
-    let (mut origins, mut hashes, mut vector_numbers) = (vec![], vec![], vec![]);
-    let mut vectors: Vec<&[f32]> = vec![];
+    let (mut origins, mut hashes) = (vec![], vec![]);
+    let mut vectors: Vec<Option<&[f32]>> = vec![];
     for (row, number) in rows.iter().zip(1_i64..) {
         for (chunk, place) in row.chunks.iter().zip(0_i64..) {
             let (text, origin, hash, vector) = match chunk {
@@ -463,10 +468,7 @@ fn commit_params(plan: &Plan, claim: ClaimId, rows: &[CommitRow]) -> Vec<Param> 
             texts.push(text.map(|text| text.to_string()));
             origins.push(origin);
             hashes.push(hash.map(|hash| hash.0.clone()));
-            vector_numbers.push(vector.and_then(|vector| {
-                vectors.push(vector);
-                i64::try_from(vectors.len()).ok()
-            }));
+            vectors.push(vector.map(|vector| &**vector));
         }
     }
     params.extend([
@@ -475,7 +477,6 @@ fn commit_params(plan: &Plan, claim: ClaimId, rows: &[CommitRow]) -> Vec<Param> 
         Param::Texts(texts),
         Param::Ints(origins),
         Param::Texts(hashes),
-        Param::Ints(vector_numbers),
         Param::Binary(Binary::vectors(
             plan.vector_types,
             plan.dimensions,

@@ -75,7 +75,7 @@ impl Default for Limits {
             bytes: 4 * 1024 * 1024,
             chunks: 64,
             inputs: 64,
-            requests: 16,
+            requests: 20,
             rows: 50,
         }
     }

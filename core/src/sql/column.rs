@@ -58,10 +58,10 @@ with own as materialized (
 ), piece as materialized (
   select *
   from unnest(${c.row}::bigint[], ${c.place}::bigint[], ${c.text}::text[], ${c.origin}::bigint[],
-    ${c.hash}::text[], ${c.vector}::bigint[]) as p(n, place, text, origin, hash, vector)
+    ${c.hash}::text[], ${c.vector}::{vector}[]) as p(n, place, text, origin, hash, vector)
 ), written as (
   update {source} s
-  set {column} = (select (${vectors}::{vector}[])[p.vector]::{vector}({dimensions})
+  set {column} = (select p.vector::{vector}({dimensions})
     from piece p where p.n = h.n and p.place = 0)
   from held h join input i on i.n = h.n
   where h.same and h.found and {s=i}

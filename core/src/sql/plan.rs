@@ -226,8 +226,9 @@ fn values(input: &PlanInput<'_>) -> BTreeMap<String, String> {
         "c.text",
         "c.origin",
         "c.hash",
+        "c.vector",
     ];
-    for (name, at) in after.into_iter().chain(["c.vector", "vectors"]).zip(next..) {
+    for (name, at) in after.into_iter().zip(next..) {
         set(name, at.to_string());
     }
     let after = ["f.retry", "f.step", "f.reason", "f.message", "f.details"];

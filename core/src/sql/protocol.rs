@@ -88,8 +88,9 @@ where z.bytes_before < $1::bigint
 order by z.n";
 
 /// Parameters: claim, keys, generations, chunk counts, and for each chunk: the row's number, its
-/// place, its text (null: keep what stands there), the place of its vector (null: a new one), the
-/// hash of the text there, the number of its vector; all vectors.
+/// place, its text (null: keep what stands there), the place whose vector it takes over (null: it
+/// brings a new one), the hash of the text there, its new vector. (Stored chunks are looked up one by one: sessions of workers join
+/// by index only, and two lists of a row with many chunks would be compared each with each.)
 ///
 /// Each row comes back as `done`; `changed` (written if the source row is still there, the item
 /// kept as it was: whoever changed the row put it there); `edited` (somebody wrote to the store:
@@ -114,16 +115,15 @@ with input as materialized (
 ), piece as materialized (
   select *
   from unnest(${c.row}::bigint[], ${c.place}::bigint[], ${c.text}::text[], ${c.origin}::bigint[],
-    ${c.hash}::text[], ${c.vector}::bigint[]) as p(n, place, text, origin, hash, vector)
-), origin as materialized (
-  select p.n, p.place, t.embedding
-  from piece p join held h on h.n = p.n join input i on i.n = p.n
-  join {store} t on {t=i} and t.chunk_seq = p.origin
-  where encode(sha256(convert_to(t.chunk, 'UTF8')), 'hex') = p.hash
+    ${c.hash}::text[], ${c.vector}::{vector}[]) as p(n, place, text, origin, hash, vector)
 ), edited as materialized (
-  select distinct p.n from piece p
+  select distinct p.n
+  from piece p join held h on h.n = p.n join input i on i.n = p.n
   where p.origin is not null
-    and not exists (select from origin o where o.n = p.n and o.place = p.place)
+    and not exists (
+      select from {store} t
+      where {t=i} and t.chunk_seq = p.origin
+        and encode(sha256(convert_to(t.chunk, 'UTF8')), 'hex') = p.hash)
 ), good as materialized (
   select h.n, h.same from held h
   where not exists (select from edited e where e.n = h.n)
@@ -131,9 +131,9 @@ with input as materialized (
 ), written as (
   insert into {store} ({keys}, chunk_seq, chunk, embedding)
   select {i.keys}, p.place, p.text,
-    coalesce(o.embedding, (${vectors}::{vector}[])[p.vector]::{vector}({dimensions}))
+    coalesce(p.vector::{vector}({dimensions}), t.embedding)
   from piece p join good g on g.n = p.n join input i on i.n = p.n
-  left join origin o on o.n = p.n and o.place = p.place
+  left join {store} t on {t=i} and t.chunk_seq = p.origin
   where p.text is not null
   order by p.n, p.place
   on conflict ({keys}, chunk_seq) do update
