@@ -318,7 +318,8 @@ impl Worker {
     }
 
     /// Requests that a provider does not get done in time are smaller from now on, and larger again
-    /// once it gets a full one done in a quarter of the time.
+    /// once it gets one of that size (requests of a batch are of about the same size) done in a quarter of the
+    /// time.
     fn size_requests(
         &mut self,
         id: i64,
@@ -334,7 +335,7 @@ impl Worker {
         let max = &mut vectorizer.inputs_max;
         if matches!(answer, Err(RequestError::Timeout)) {
             *max = (inputs / 2).clamp(1, *max);
-        } else if answer.is_ok() && inputs >= *max && in_good_time {
+        } else if answer.is_ok() && inputs * 2 > *max && in_good_time {
             *max = (*max * 2).min(limits.inputs);
         }
     }
