@@ -1727,8 +1727,8 @@ begin
 end
 $$;
 
--- What the triggers of this version are made by: setup.sql replaces those that were made by something else.
-create or replace function ai._vectorizer_trigger_version() returns text
+-- What the tables and triggers of this version are made by: setup.sql renews what was made by something else.
+create or replace function ai._vectorizer_version() returns text
 language sql stable
 set search_path = pg_catalog, pg_temp
 begin atomic
@@ -1736,8 +1736,9 @@ begin atomic
     from pg_proc p
     where p.pronamespace = 'ai'::regnamespace
     and p.proname in
-        ( '_vectorizer_create_triggers', '_vectorizer_create_trigger_function', '_vectorizer_trigger_body'
-        , '_vectorizer_enqueue_sql', '_vectorizer_enqueue_new_sql', '_vectorizer_changed_sql', '_vectorizer_per_row');
+        ( '_vectorizer_create_queue', '_vectorizer_create_lease', '_vectorizer_create_triggers'
+        , '_vectorizer_create_trigger_function', '_vectorizer_trigger_body', '_vectorizer_enqueue_sql'
+        , '_vectorizer_enqueue_new_sql', '_vectorizer_changed_sql', '_vectorizer_per_row');
 end;
 
 create or replace function ai._vectorizer_create_triggers
@@ -1855,7 +1856,7 @@ begin
     end loop;
 
     execute format('comment on function %I.%I() is %L', queue_schema, trigger_name
-        , 'triggers ' || ai._vectorizer_trigger_version());
+        , 'made by ' || ai._vectorizer_version());
 
     function_name = format('%I.%I', queue_schema, trigger_name || '_truncate');
     perform ai._vectorizer_create_trigger_function
@@ -2660,8 +2661,28 @@ begin
 end
 $$;
 -- Vectorizers that Python pgai created get the queue protocol of this version; stores, pending work and failed
--- rows stay. Those of an older version of ours get its triggers. One that cannot be upgraded is recorded with the
--- reason, and the others go on.
+-- rows stay. Those of an older version of ours get its tables and triggers. One that cannot be upgraded is recorded
+-- with the reason, and the others go on.
+
+-- What older versions of ours had under other names or with other parameters.
+do $$
+declare
+    old regprocedure;
+begin
+    foreach old in array array
+        [ to_regprocedure('ai._validate_source_names(regclass)')
+        , to_regprocedure('ai._vectorizer_default_name(jsonb)')
+        , to_regprocedure('ai._vectorizer_renew_triggers(int)')
+        , to_regprocedure('ai._vectorizer_trigger_body(int, text, text, text)')
+        , to_regprocedure('ai._vectorizer_trigger_body(int, text, text, text, boolean)')
+        , to_regprocedure('ai._vectorizer_trigger_version()')
+        ] loop
+        if old is not null then
+            execute format('drop function %s', old);
+        end if;
+    end loop;
+end
+$$;
 
 create or replace function ai._vectorizer_upgrade(vectorizer_id int) returns void
 language plpgsql volatile
@@ -2714,8 +2735,45 @@ begin
 end
 $$;
 
--- Replaces the triggers of a vectorizer. (Its columns may have other names by now: then they stay as they are.)
-create or replace function ai._vectorizer_renew_triggers(vectorizer_id int) returns void
+-- Gives the queue, failed and lease tables that an older version of ours made what this one's have. Workers of
+-- that version go on with them.
+create or replace function ai._vectorizer_renew_tables(v ai.vectorizer) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    queue text = format('%I.%I', v.queue_schema, v.queue_table);
+    made regclass;
+    old_index record;
+begin
+    execute format('lock table %s in access exclusive mode', queue);
+    execute format('alter table %s set (fillfactor = 50), alter column queued_at set default now()', queue);
+    execute format('alter table %I.%I add column if not exists _failures int not null default 0, '
+        'add column if not exists _generation bigint not null default 0'
+        , v.queue_schema, '_vectorizer_lease_' || v.id);
+    foreach made in array array[queue, format('%I.%I', v.queue_schema, v.queue_failed_table)]::regclass[] loop
+        continue when exists (select from pg_index i where i.indrelid = made and i.indisprimary);
+        for old_index in
+            select i.indexrelid::regclass as name, c.conname
+            from pg_index i
+            left join pg_constraint c on c.conindid = i.indexrelid and c.conrelid = made
+            where i.indrelid = made and pg_get_indexdef(i.indexrelid, 1, true) <> 'queued_at'
+        loop
+            if old_index.conname is null then
+                execute format('drop index %s', old_index.name);
+            else
+                execute format('alter table %s drop constraint %I', made, old_index.conname);
+            end if;
+        end loop;
+        execute format('alter table %s add primary key (%s)', made
+            , (select string_agg(format('%I', k ->> 'attname'), ', ') from jsonb_array_elements(v.source_pk) k));
+    end loop;
+end
+$$;
+
+-- Brings a vectorizer of an older version of ours to this one. (Its columns may have other names by now: then its
+-- triggers stay as they are.)
+create or replace function ai._vectorizer_renew(vectorizer_id int) returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
@@ -2726,9 +2784,14 @@ declare
 begin
     select x.* into strict v from ai.vectorizer x where x.id = vectorizer_id;
     source = to_regclass(format('%I.%I', v.source_schema, v.source_table));
+    if source is null then
+        return;
+    end if;
+    -- The source first: the other order makes writers deadlock.
+    execute format('lock table %s in share row exclusive mode', source);
+    perform ai._vectorizer_renew_tables(v);
     watched = ai._formatting_columns(v.config -> 'formatting') || (v.config #>> '{loading,column_name}')::name;
-    if source is null
-        or exists (
+    if exists (
             select from unnest(watched) w(name)
             where not exists (select from pg_attribute a where a.attrelid = source and a.attname = w.name))
         or (select jsonb_agg(k ->> 'attname') from jsonb_array_elements(v.source_pk) k)
@@ -2736,7 +2799,6 @@ begin
     then
         return;
     end if;
-    execute format('lock table %s in share row exclusive mode', source);
     perform ai._vectorizer_drop_triggers(v.queue_schema, v.trigger_name);
     perform ai._vectorizer_create_triggers
     ( source, v.id, v.trigger_name, v.queue_schema, v.queue_table, v.queue_failed_table, v.config -> 'destination'
@@ -2752,7 +2814,7 @@ begin
         select x.id
             , to_regclass(format('%I.%I', x.queue_schema, '_vectorizer_lease_' || x.id)) is null as is_of_pgai
             , obj_description(to_regprocedure(format('%I.%I()', x.queue_schema, x.trigger_name)), 'pg_proc')
-                is distinct from 'triggers ' || ai._vectorizer_trigger_version() as is_old
+                is distinct from 'made by ' || ai._vectorizer_version() as is_old
         from ai.vectorizer x
         where x.queue_table is not null
         order by x.id
@@ -2761,7 +2823,7 @@ begin
             if v.is_of_pgai then
                 perform ai._vectorizer_upgrade(v.id);
             elsif v.is_old then
-                perform ai._vectorizer_renew_triggers(v.id);
+                perform ai._vectorizer_renew(v.id);
             end if;
         exception when others then
             insert into ai._vectorizer_errors (id, message, details)

@@ -158,8 +158,8 @@ begin
 end
 $$;
 
--- What the triggers of this version are made by: setup.sql replaces those that were made by something else.
-create or replace function ai._vectorizer_trigger_version() returns text
+-- What the tables and triggers of this version are made by: setup.sql renews what was made by something else.
+create or replace function ai._vectorizer_version() returns text
 language sql stable
 set search_path = pg_catalog, pg_temp
 begin atomic
@@ -167,8 +167,9 @@ begin atomic
     from pg_proc p
     where p.pronamespace = 'ai'::regnamespace
     and p.proname in
-        ( '_vectorizer_create_triggers', '_vectorizer_create_trigger_function', '_vectorizer_trigger_body'
-        , '_vectorizer_enqueue_sql', '_vectorizer_enqueue_new_sql', '_vectorizer_changed_sql', '_vectorizer_per_row');
+        ( '_vectorizer_create_queue', '_vectorizer_create_lease', '_vectorizer_create_triggers'
+        , '_vectorizer_create_trigger_function', '_vectorizer_trigger_body', '_vectorizer_enqueue_sql'
+        , '_vectorizer_enqueue_new_sql', '_vectorizer_changed_sql', '_vectorizer_per_row');
 end;
 
 create or replace function ai._vectorizer_create_triggers
@@ -286,7 +287,7 @@ begin
     end loop;
 
     execute format('comment on function %I.%I() is %L', queue_schema, trigger_name
-        , 'triggers ' || ai._vectorizer_trigger_version());
+        , 'made by ' || ai._vectorizer_version());
 
     function_name = format('%I.%I', queue_schema, trigger_name || '_truncate');
     perform ai._vectorizer_create_trigger_function

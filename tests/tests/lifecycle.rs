@@ -192,11 +192,27 @@ fn a_creation_that_fails_leaves_nothing_behind() {
     assert_eq!((stage.number(objects), stage.number(functions)), before);
 }
 
-/// What an older version of ours left: its triggers are replaced, and nothing else changes.
+/// What older versions of ours left: triggers are replaced, tables become what they would be now, and nothing else
+/// changes. (The tables are put back to what the first version made.)
 #[test]
-fn setup_over_an_older_version_replaces_the_triggers_and_keeps_the_rest() {
+fn setup_over_an_older_version_renews_triggers_and_tables_and_keeps_the_rest() {
     let mut stage = embedded();
     stage.run("update blog set body = 'pending' where id = 1");
+    let shape = "select string_agg(line, E'\n' order by line) from (
+        select format('%s %s %s %s', c.relname, c.reloptions, a.attname, pg_get_expr(d.adbin, c.oid)) as line
+        from pg_class c join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+        left join pg_attrdef d on d.adrelid = c.oid and d.adnum = a.attnum
+        where c.relname ~ '^_vectorizer_(q|lease)_'
+        union all
+        select pg_get_indexdef(i.indexrelid) || i.indisprimary
+        from pg_index i where i.indrelid::regclass::text ~ '_vectorizer_(q|lease)_') s";
+    let of_now: String = stage.sql.query_one(shape, &[]).unwrap().get(0);
+    stage.run(
+        "alter table ai._vectorizer_lease_1 drop column _failures, drop column _generation;
+         alter table ai._vectorizer_q_1 reset (fillfactor), drop constraint _vectorizer_q_1_pkey, add unique (id);
+         alter table ai._vectorizer_q_failed_1 drop constraint _vectorizer_q_failed_1_pkey;
+         create index on ai._vectorizer_q_failed_1 (id)",
+    );
     let function = "select prosrc from pg_proc where proname = '_vectorizer_src_trg_1'";
     let new: String = stage.sql.query_one(function, &[]).unwrap().get(0);
     stage.run(
@@ -214,6 +230,8 @@ fn setup_over_an_older_version_replaces_the_triggers_and_keeps_the_rest() {
     stage.database.install();
     let renewed: String = stage.sql.query_one(function, &[]).unwrap().get(0);
     assert_eq!(renewed, new);
+    let renewed: String = stage.sql.query_one(shape, &[]).unwrap().get(0);
+    assert_eq!(renewed, of_now);
     stage.run("insert into blog values (11, 't', 'new')");
     assert_eq!(queued(&mut stage), 2);
     stage.once("worker");
