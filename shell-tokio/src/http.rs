@@ -14,12 +14,12 @@ use tokio::time::timeout;
 /// How the worker calls itself.
 const USER_AGENT: &str = concat!("pgai-worker-rs/", env!("CARGO_PKG_VERSION"));
 
-/// So many answers are here at a time: the others wait in the system's buffers, or on their way, and
+/// So many answers are read at a time: the others wait in the system's buffers, or on their way, and
 /// cost no memory here.
-const ANSWERS_MAX: usize = 4;
+const ANSWERS_MAX: usize = 2;
 
 /// An answer that does not come on keeps the next one waiting no longer than this.
-const ANSWER_PATIENCE: Duration = Duration::from_secs(1);
+const ANSWER_PATIENCE: Duration = Duration::from_millis(250);
 
 /// An answer's turn: when it is dropped, the next one may be read.
 pub type Turn = Option<OwnedSemaphorePermit>;
