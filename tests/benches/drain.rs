@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use tests::measure::{Canned, Usage, percentile, text, until_end};
 use tests::postgres::{Database, Server};
-use tests::process::Process;
+use tests::process::{Process, worker_path};
 use tests::python::pgai_sql;
 
 const ROUNDS: usize = 3;
@@ -116,6 +116,8 @@ fn main() {
     let cases = CASES.iter().filter(|case| {
         words.is_empty() || words.iter().any(|word| case.name.contains(word.as_str()))
     });
+    // Built now, while no clock runs.
+    worker_path("worker");
     for case in cases {
         measure(case);
     }

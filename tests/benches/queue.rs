@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use tests::measure::{Canned, percentile};
 use tests::postgres::{Database, Server};
-use tests::process::Process;
+use tests::process::{Process, worker_path};
 
 const TENTHS: u64 = 10;
 /// Small vectors: the queue is what is measured.
@@ -22,6 +22,8 @@ const DIMENSIONS: usize = 4;
 fn main() {
     let rows = std::env::args().skip(1).find_map(|word| word.parse().ok());
     let rows: u64 = rows.unwrap_or(1_000_000);
+    // Built now, while no clock runs.
+    worker_path("worker");
     let server = Server::start(18);
     let normal = drain(&server, rows, false);
     let held = drain(&server, rows, true);

@@ -10,13 +10,15 @@ use std::time::{Duration, Instant};
 
 use tests::measure::{Canned, text};
 use tests::postgres::{Database, Server};
-use tests::process::Process;
+use tests::process::{Process, worker_path};
 
 const DOCUMENTS: u64 = 2_000;
 const DIMENSIONS: usize = 768;
 const LATENCY: Duration = Duration::from_millis(100);
 
 fn main() {
+    // Built now, while no clock runs.
+    worker_path("worker");
     println!("{DOCUMENTS} documents, {DIMENSIONS} dimensions, {LATENCY:?} a request");
     for (binary, workers) in [
         ("worker-blocking", [1, 2, 4, 8, 16]),

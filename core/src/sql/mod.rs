@@ -37,6 +37,7 @@ set extra_float_digits = 1;
 set plan_cache_mode = force_custom_plan;
 set jit = off;
 set enable_hashjoin = off;
+set enable_material = off;
 set enable_mergejoin = off;
 set enable_seqscan = off;
 select set_config('lock_timeout', (setting::bigint / 2)::text, false)

@@ -16,6 +16,8 @@
 /// and the count of its failures. A changed item is due at once and starts afresh. So is one whose
 /// retry time is further away than any backoff: then the clock has stepped back.
 /// There is always a row, because the bell is rung in any case; its keys are null if it is alone.
+///
+/// `offset 0` keeps the planner from making a join of the lookup, which may read the whole lease table.
 pub(super) const CLAIM: &str = "\
 with due as materialized (
   select {q.keys}, q._generation, q.queued_at, q.loading_retries
@@ -27,7 +29,8 @@ with due as materialized (
       select from {lease} l
       where {l=q} and l._until > now() and l._claim <> $1::bigint
         and (l._claim <> 0 or l._generation = q._generation
-          and l._until <= now() + interval '{backoff_max} seconds'))
+          and l._until <= now() + interval '{backoff_max} seconds')
+      offset 0)
   order by q.queued_at
   limit {rows}
   for update of q skip locked
@@ -36,7 +39,8 @@ with due as materialized (
     exists (
       select from {lease} l
       where {l=d} and l._claim <> $1::bigint and l._attempts >= 2
-        and l._generation = d._generation) as suspect
+        and l._generation = d._generation
+      offset 0) as suspect
   from due d
 ), chosen as materialized (
   select j.* from judged j
