@@ -81,6 +81,8 @@ struct Column {
     type_name: String,
     base: String,
     equals: Option<String>,
+    #[serde(default)]
+    fits_in_array: bool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -249,6 +251,7 @@ fn key_columns(
             name: name.clone(),
             type_name: column.type_name.clone(),
             equals,
+            fits_in_array: column.fits_in_array,
         });
     }
     if key.is_empty() {

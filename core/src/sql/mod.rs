@@ -20,7 +20,8 @@ pub(crate) use plan::{
 /// ever stand in a circle with an application's, the worker gives way before anybody is cancelled.
 /// Every statement looks up a few keys, each by an index. Left the choice, the planner reads whole
 /// tables that it believes to be empty: lease and queue are, whenever their statistics are taken at
-/// rest, and hold the dead rows of an hour while somebody holds the xmin horizon.
+/// rest, and hold the dead rows of an hour while somebody holds the xmin horizon. (So `equality` in
+/// `plan` and the claim's `offset 0` leave no other way than these settings do.)
 pub(crate) const SESSION: &str = "\
 set synchronous_commit = off;
 set default_transaction_isolation = 'read committed';
@@ -106,7 +107,8 @@ select
           'type', format_type(a.atttypid, a.atttypmod),
           'base', format_type(
             case when t.typtype = 'd' then t.typbasetype else t.oid end, null),
-          'equals', k.equals
+          'equals', k.equals,
+          'fits_in_array', t.typcategory <> 'A' and t.typarray <> 0
         ) order by a.attnum)
       from pg_attribute a
       join pg_type t on t.oid = a.atttypid

@@ -38,6 +38,8 @@ pub(crate) struct KeyColumn {
     pub(crate) type_name: String,
     /// The equality of the primary key's index: `operator(pg_catalog.=)`.
     pub(crate) equals: String,
+    /// Whether `array[value]` is an array of such values (of arrays, it is an array of their elements).
+    pub(crate) fits_in_array: bool,
 }
 
 /// A source column whose value the template or the loading needs.
@@ -186,23 +188,12 @@ fn values(input: &PlanInput<'_>) -> BTreeMap<String, String> {
             each(&|at, _| format!("${}::text[]", at + first - 1)).join(", "),
         );
     }
-    for (left, right) in [("l", "q"), ("l", "d"), ("t", "c"), ("q", "l")] {
-        set(
-            &format!("{left}={right}"),
-            equality(key, left, right, false),
-        );
-    }
-    for (left, right) in [
-        ("s", "i"),
-        ("s", "z"),
-        ("q", "i"),
-        ("l", "i"),
-        ("t", "i"),
-        ("t", "z"),
-        ("f", "i"),
+    for pair in [
+        "l=q", "l=d", "q=l", "s=i", "s=z", "q=i", "l=i", "t=i", "t=z", "f=i",
     ] {
-        set(&format!("{left}={right}"), equality(key, left, right, true));
+        set(pair, equality(key, pair, true));
     }
+    set("t=c", equality(key, "t=c", false));
 
     let first = key
         .first()
@@ -238,22 +229,29 @@ fn values(input: &PlanInput<'_>) -> BTreeMap<String, String> {
     values
 }
 
-/// `left."a" = right."a" and …`, or `… = right.k1 and …` if the right side comes from `input`.
-fn equality(key: &[KeyColumn], left: &str, right: &str, from_input: bool) -> String {
-    let terms: Vec<_> = key
-        .iter()
-        .enumerate()
-        .map(|(at, column)| {
-            let name = quoted(&column.name);
-            let other = if from_input {
-                format!("k{}", at + 1)
-            } else {
-                name.clone()
-            };
-            format!("{left}.{name} {} {right}.{other}", column.equals)
-        })
-        .collect();
-    format!("({})", terms.join(" and "))
+/// `l."a" = q."a" and l."b" = q."b" …` for the pair `l=q`; what comes from `input` calls its columns
+/// k1, k2 …
+///
+/// As a lookup it begins with `l."a" = any (array[q."a"])`, which holds the planner to looking up the
+/// left side by its index. Of a plain equality it can make a merge join, too, so it considers reading
+/// the index from end to end; and that it does where statistics taken at rest say that there is
+/// nothing, while there are a new backlog and the dead rows of an hour.
+fn equality(key: &[KeyColumn], pair: &str, is_lookup: bool) -> String {
+    let (left, right) = pair.split_once('=').unwrap_or_default();
+    let terms = key.iter().zip(1..).map(|(column, at)| {
+        let name = quoted(&column.name);
+        let other = match right {
+            "i" | "z" => format!("{right}.k{at}"),
+            _ => format!("{right}.{name}"),
+        };
+        let other = if is_lookup && at == 1 && column.fits_in_array {
+            format!("any (array[{other}])")
+        } else {
+            other
+        };
+        format!("{left}.{name} {} {other}", column.equals)
+    });
+    format!("({})", terms.collect::<Vec<_>>().join(" and "))
 }
 
 /// A column's value as its type's output function writes it: what drivers see. (A cast to text
@@ -311,6 +309,7 @@ mod tests {
             name: name.to_owned(),
             type_name: "bigint".to_owned(),
             equals: "operator(pg_catalog.=)".to_owned(),
+            fits_in_array: true,
         };
         Plan::new(&PlanInput {
             vectorizer: 7,
