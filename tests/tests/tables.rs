@@ -82,6 +82,7 @@ const KEYS: &[(&str, [&str; 3])] = &[
         ["empty", "[2024-01-01 00:00+00,infinity)", "(,)"],
     ),
     ("int4multirange", ["{}", "{[1,2),[5,9)}", "{(,0)}"]),
+    ("far.tags", ["{}", "{1,2}", "{{3},{4}}"]),
     ("far.pair", ["(1,)", "(2,\"a, \"\"b\"\"\")", "(,x)"]),
     ("pg_lsn", ["0/0", "16/B374D848", "FFFFFFFF/FFFFFFFF"]),
     ("xid8", ["0", "5", "18446744073709551615"]),
@@ -92,6 +93,7 @@ const FAR: &str = "
     create schema far;
     create type far.mood as enum ('sad', 'very happy', 'it''s \"ok\"');
     create domain far.short as text check (length(value) < 9);
+    create domain far.tags as int[];
     create type far.pair as (n int, t text)";
 
 fn literal(value: &str) -> String {
@@ -102,11 +104,11 @@ fn literal(value: &str) -> String {
 fn every_type_with_a_btree_can_be_a_key_in_both_destinations() {
     let mut stage = Stage::new();
     stage.run(FAR);
-    // A column of its own type, and one that makes the key a composite one, in another order.
+    // A column of its own type, and one that makes the key a composite one, in either order.
     for (number, (type_name, values)) in KEYS.iter().enumerate() {
-        for (letter, destination) in [
-            ('t', format!("ai.destination_table('t{number}_e')")),
-            ('c', "ai.destination_column('vector')".to_owned()),
+        for (letter, key, destination) in [
+            ('t', "k, n", format!("ai.destination_table('t{number}_e')")),
+            ('c', "n, k", "ai.destination_column('vector')".to_owned()),
         ] {
             let table = format!("{letter}{number}");
             let values: Vec<_> = values
@@ -119,7 +121,7 @@ fn every_type_with_a_btree_can_be_a_key_in_both_destinations() {
                 values.join(", ")
             };
             stage.run(&format!(
-                "create table {table} (k {type_name}, n int, body text, primary key (n, k));
+                "create table {table} (k {type_name}, n int, body text, primary key ({key}));
                  insert into {table} values {values};
                  select ai.create_vectorizer('{table}', loading => ai.loading_column('body'),
                    embedding => ai.embedding_ollama('stub', {DIMENSIONS}), chunking => ai.chunking_none(),

@@ -11,7 +11,7 @@ with input as materialized (
   select i.n, {i.keys typed}
   from unnest({key params 2}) with ordinality as i({input keys}, n)
 ), sized as materialized (
-  select i.*, {s.first} is not null as found,
+  select i.*, {s.first} is distinct from null as found,
     sum(coalesce(octet_length({s.loading}), 0)) over (order by i.n)
       - coalesce(octet_length({s.loading}), 0) as bytes_before
   from input i left join {source} s on {s=i}

@@ -260,7 +260,8 @@ fn as_text(column: &TemplateColumn) -> String {
     let name = quoted(&column.name);
     match column.base_type.as_str() {
         "text" | "character varying" => format!("s.{name}::text"),
-        _ => format!("case when s.{name} is not null then concat(s.{name}) end"),
+        // (A row with a null in it is not "not null".)
+        _ => format!("case when s.{name} is distinct from null then concat(s.{name}) end"),
     }
 }
 

@@ -71,13 +71,14 @@ left join (chosen c join taken t on {t=c}) on true
 order by c.queued_at";
 
 /// Parameters: bytes, keys. Rows come in the order of the keys until the bytes are used up; the
-/// others stay away. A key without a source row comes without a text, to be cleared.
+/// others stay away. A key without a source row comes without a text, to be cleared. (A key of a
+/// composite type with a null in it is not "not null", but distinct from it.)
 pub(super) const READ: &str = "\
 with input as materialized (
   select i.n, {i.keys typed}
   from unnest({key params 2}) with ordinality as i({input keys}, n)
 ), sized as materialized (
-  select i.*, {s.first} is not null as found,
+  select i.*, {s.first} is distinct from null as found,
     sum(coalesce(octet_length({s.loading}), 0)) over (order by i.n)
       - coalesce(octet_length({s.loading}), 0) as bytes_before
   from input i left join {source} s on {s=i}
