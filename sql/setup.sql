@@ -198,6 +198,9 @@ comment on table ai.vectorizer is 'The vectorizers: what each one reads, how it 
 -- A queue item gets a new number from here with every change of its row. Numbers never repeat; sessions take
 -- them by the hundred, because their order means nothing.
 create sequence if not exists ai._generation as bigint cache 100;
+-- Whoever may write to a queue numbers what is queued: triggers with the rights of the role that created the
+-- vectorizer, roles of grant_to with their own, also those whose rights pgai has granted.
+grant usage on sequence ai._generation to public;
 comment on sequence ai._generation is 'Numbers the changes of queued rows: a worker commits only what it has read.';
 
 create or replace function ai._vectorizer_changed() returns trigger
@@ -303,11 +306,31 @@ create table if not exists ai.vectorizer_worker_process
 , last_error_at timestamptz
 , last_error_message text
 );
-comment on table ai.vectorizer_worker_process is 'One row per worker process that has ever run.';
+comment on table ai.vectorizer_worker_process is 'One row per worker process of the last thirty days.';
 
--- For: which workers have been silent for longer than they promised.
+-- For: which workers have been silent for longer than they promised, and which are forgotten.
 create index if not exists vectorizer_worker_process_last_heartbeat_idx
     on ai.vectorizer_worker_process (last_heartbeat);
+
+-- Those that have been silent for thirty days are forgotten when the next one starts. (Workers may not delete here.)
+create or replace function ai._vectorizer_worker_process_prune() returns trigger
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    delete from ai.vectorizer_worker_process p
+    where p.id in (
+        select d.id from ai.vectorizer_worker_process d
+        where d.last_heartbeat < now() - interval '30 days'
+        for update skip locked);
+    return null;
+end
+$$;
+revoke all on function ai._vectorizer_worker_process_prune() from public;
+
+create or replace trigger vectorizer_worker_process_prune
+    after insert on ai.vectorizer_worker_process
+    for each statement execute function ai._vectorizer_worker_process_prune();
 
 -- The process ids have no foreign key: processes may be forgotten before progress is.
 create table if not exists ai.vectorizer_worker_progress
@@ -1363,6 +1386,27 @@ begin atomic
     from ai._vectorizer_key(source_table) k;
 end;
 
+-- A primary key holds for its own table, not for those that inherit from it.
+create or replace function ai._validate_heirs(source_table regclass) returns void
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    twice text;
+begin
+    if not exists (select from ai._vectorizer_heirs(source_table)) then
+        return;
+    end if;
+    execute format('select row(%1$s)::text from %2$s group by %1$s having count(*) > 1 limit 1'
+        , ai._vectorizer_key_list(source_table), source_table)
+    into twice;
+    if twice is not null then
+        raise exception 'the key % stands more than once in % and the tables that inherit from it', twice, source_table
+            using errcode = 'unique_violation', hint = 'Keys must be unique over all of these tables together.';
+    end if;
+end
+$$;
+
 -- Names that the tables or the view of a vectorizer need for themselves.
 create or replace function ai._validate_source_names(source_table regclass, destination jsonb) returns void
 language plpgsql stable
@@ -1384,7 +1428,7 @@ begin
     where k.name in
         ( 'embedding_uuid', 'chunk_seq', 'chunk', 'embedding', 'queued_at', 'loading_retries'
         , 'loading_retry_after', 'created_at', 'failure_step', 'failure_reason'
-        , '_generation', '_claim', '_until', '_attempts');
+        , '_generation', '_claim', '_until', '_attempts', '_failures');
     if taken is not null then
         raise exception 'the key column "%" has a name that a vectorizer''s own tables need', taken
             using errcode = 'duplicate_column',
@@ -1615,6 +1659,7 @@ create or replace function ai._vectorizer_trigger_body
 language sql immutable
 return format
 ( $body$
+#variable_conflict use_column
 declare
     queued bigint = 0;
     is_strict boolean = current_setting('transaction_isolation') in ('repeatable read', 'serializable');
@@ -1663,19 +1708,23 @@ $body$
 , keys, cardinality(keys)
 );
 
--- Creates one trigger function that nobody may call.
-create or replace function ai._vectorizer_create_trigger_function(function_name text, body text, settings text)
+-- Creates one trigger function that nobody may call. (It must be new: over one that somebody else has put there,
+-- who may replace it at any time, it would run what they like with the rights of whoever writes to the source.) It belongs to the queue's owner, whoever runs setup.sql.
+create or replace function ai._vectorizer_create_trigger_function(function_name text, body text, settings text, owner name)
 returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
 begin
     execute format
-    ( 'create or replace function %s() returns trigger language plpgsql volatile security definer '
+    ( 'create function %s() returns trigger language plpgsql volatile security definer '
       'set search_path = pg_catalog, pg_temp %s as %L'
     , function_name, settings, body
     );
     execute format('revoke all on function %s() from public', function_name);
+    if owner <> current_user then
+        execute format('alter function %s() owner to %I', function_name, owner);
+    end if;
 end
 $$;
 
@@ -1703,29 +1752,45 @@ begin atomic
     ) w;
 end;
 
--- Whether the triggers must see each row: where rows can be written without a statement on the table itself.
--- That is so for partitioned tables, partitions, tables that inherit, hypertables, and what replication applies.
-create or replace function ai._vectorizer_per_row(source regclass) returns boolean
+create or replace function ai._vectorizer_is_hypertable(source regclass) returns boolean
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    answer boolean;
+    answer boolean = false;
 begin
-    if exists (select from pg_class c where c.oid = source and (c.relkind = 'p' or c.relispartition))
-        or exists (select from pg_inherits i where i.inhrelid = source)
-        or exists (select from pg_subscription_rel r where r.srrelid = source)
-    then
-        return true;
-    end if;
     if exists (select from pg_extension e where e.extname = 'timescaledb') then
         execute 'select exists (select from _timescaledb_catalog.hypertable h
             where format(''%I.%I'', h.schema_name, h.table_name)::regclass = $1)' into answer using source;
-        return answer;
     end if;
-    return false;
+    return answer;
 end
 $$;
+
+-- The tables that inherit from this one, at any distance: their rows are its rows, too. (Not partitions and chunks
+-- of hypertables: those get the triggers of their table by themselves.)
+create or replace function ai._vectorizer_heirs(source regclass) returns setof regclass
+language sql stable
+begin atomic
+    with recursive heir as (
+        select i.inhrelid
+        from pg_inherits i join pg_class c on c.oid = i.inhparent
+        where i.inhparent = source and c.relkind = 'r' and not ai._vectorizer_is_hypertable(source)
+        union
+        select i.inhrelid from heir h join pg_inherits i on i.inhparent = h.inhrelid
+    )
+    select h.inhrelid::regclass from heir h;
+end;
+
+-- Whether the triggers must see each row: where rows can be written without a statement on the table itself.
+-- That is so for partitioned tables, partitions, whatever inherits or is inherited from, hypertables, and what
+-- replication applies.
+create or replace function ai._vectorizer_per_row(source regclass) returns boolean
+language sql stable
+return exists (select from pg_class c where c.oid = source and c.relkind = 'p')
+    or exists (select from pg_inherits i where source in (i.inhrelid, i.inhparent))
+    or exists (select from pg_subscription_rel r where r.srrelid = source)
+    or ai._vectorizer_is_hypertable(source);
 
 -- What the tables and triggers of this version are made by: setup.sql renews what was made by something else.
 create or replace function ai._vectorizer_version() returns text
@@ -1738,7 +1803,8 @@ begin atomic
     and p.proname in
         ( '_vectorizer_create_queue', '_vectorizer_create_lease', '_vectorizer_create_triggers'
         , '_vectorizer_create_trigger_function', '_vectorizer_trigger_body', '_vectorizer_enqueue_sql'
-        , '_vectorizer_enqueue_new_sql', '_vectorizer_changed_sql', '_vectorizer_per_row');
+        , '_vectorizer_enqueue_new_sql', '_vectorizer_changed_sql', '_vectorizer_is_hypertable', '_vectorizer_heirs'
+        , '_vectorizer_per_row');
 end;
 
 create or replace function ai._vectorizer_create_triggers
@@ -1764,6 +1830,8 @@ declare
     changed text = ai._vectorizer_changed_sql(source, watched);
     same_key text = ai._vectorizer_key_equals(source, 'o', 'n');
     per_row boolean = ai._vectorizer_per_row(source);
+    family regclass[] = source || array(select h from ai._vectorizer_heirs(source) h);
+    owner name = (select pg_get_userbyid(c.relowner) from pg_class c where c.oid = to_regclass(queue));
     old_set text = case when per_row then '(select old.*) o' else 'old_rows o' end;
     new_set text = case when per_row then '(select new.*) n' else 'new_rows n' end;
     -- A deferrable key may hold one value twice until the statement ends.
@@ -1781,7 +1849,8 @@ declare
     enqueue text;
     event text;
     suffix text;
-    partition regclass;
+    member regclass;
+    parts regclass[];
     selects text;
     cleanup text;
     settings text;
@@ -1838,44 +1907,53 @@ begin
         ( function_name
         , ai._vectorizer_trigger_body(vectorizer_id, enqueue, cleanup, bell, keys, store is null)
         , settings
+        , owner
         );
-        execute format
-        ( 'create trigger %I after %s on %s %s for each %s execute function %s()'
-        , trigger_name || suffix
-        , event
-        , source
-        , case when per_row then '' else 'referencing'
-            || case when event <> 'insert' then ' old table as old_rows' else '' end
-            || case when event <> 'delete' then ' new table as new_rows' else '' end end
-        , case when per_row then 'row' else 'statement' end
-        , function_name
-        );
-        if exists (select from pg_subscription_rel r where r.srrelid = source) then
-            execute format('alter table %s enable always trigger %I', source, trigger_name || suffix);
-        end if;
+        foreach member in array family loop
+            execute format
+            ( 'create trigger %I after %s on %s %s for each %s execute function %s()'
+            , trigger_name || suffix
+            , event
+            , member
+            , case when per_row then '' else 'referencing'
+                || case when event <> 'insert' then ' old table as old_rows' else '' end
+                || case when event <> 'delete' then ' new table as new_rows' else '' end end
+            , case when per_row then 'row' else 'statement' end
+            , function_name
+            );
+            if exists (select from pg_subscription_rel r where r.srrelid = member) then
+                execute format('alter table %s enable always trigger %I', member, trigger_name || suffix);
+            end if;
+        end loop;
     end loop;
 
     execute format('comment on function %I.%I() is %L', queue_schema, trigger_name
         , 'made by ' || ai._vectorizer_version());
 
-    function_name = format('%I.%I', queue_schema, trigger_name || '_truncate');
-    perform ai._vectorizer_create_trigger_function
-    ( function_name
-    , format('begin truncate %s; truncate %s; %s return null; end', queue, failed, case when store is not null then
-        format('if to_regclass(%L) is not null then truncate %s; end if;', store, store) else '' end)
-    , ''
-    );
-    execute format
-    ( 'create trigger %I after truncate on %s for each statement execute function %s()'
-    , trigger_name || '_truncate', source, function_name
-    );
-
-    if exists (select from pg_subscription_rel r where r.srrelid = source) then
-        execute format('alter table %s enable always trigger %I', source, trigger_name || '_truncate');
+    if cardinality(family) = 1 then
+        function_name = format('%I.%I', queue_schema, trigger_name || '_truncate');
+        perform ai._vectorizer_create_trigger_function
+        ( function_name
+        , format('begin truncate %s; truncate %s; %s return null; end', queue, failed, case when store is not null then
+            format('if to_regclass(%L) is not null then truncate %s; end if;', store, store) else '' end)
+        , ''
+        , owner
+        );
+        execute format
+        ( 'create trigger %I after truncate on %s for each statement execute function %s()'
+        , trigger_name || '_truncate', source, function_name
+        );
+        if exists (select from pg_subscription_rel r where r.srrelid = source) then
+            execute format('alter table %s enable always trigger %I', source, trigger_name || '_truncate');
+        end if;
+        parts = array(select p.relid from pg_partition_tree(source) p where p.level > 0);
+    else
+        parts = family;
     end if;
 
-    -- The partitions that there are can be truncated one by one: keys that are in none of them go.
-    if store is null or not exists (select from pg_partition_tree(source) p where p.level > 0) then
+    -- The partitions that there are, and the tables of a family, can be truncated one by one: keys that are in none
+    -- of them go.
+    if store is null or cardinality(parts) = 0 then
         return;
     end if;
     selects = format('select distinct %s from %s s where not exists (select from %s t where %s)'
@@ -1890,11 +1968,12 @@ begin
             , both_there, store, source, ai._vectorizer_key_equals(source, 't', 's'))
         , bell, keys, false)
     , ''
+    , owner
     );
-    for partition in select p.relid from pg_partition_tree(source) p where p.level > 0 loop
+    foreach member in array parts loop
         execute format
         ( 'create trigger %I after truncate on %s for each statement execute function %s()'
-        , trigger_name || '_truncate_part', partition, function_name
+        , trigger_name || '_truncate_part', member, function_name
         );
     end loop;
 end
@@ -1965,12 +2044,6 @@ begin
     if not pg_has_role(current_user, source_owner, 'MEMBER') then
         raise exception 'only a superuser or the owner of the source table may create a vectorizer on it';
     end if;
-    if not has_sequence_privilege('ai._generation', 'usage') then
-        -- Without it every write to the source would fail in the trigger.
-        raise exception 'permission denied for sequence ai._generation'
-            using errcode = 'insufficient_privilege',
-                  hint = format('A superuser can run: grant usage on sequence ai._generation to %I', current_user);
-    end if;
     if embedding ->> 'dimensions' is null then
         raise exception 'dimensions argument is required';
     end if;
@@ -2030,10 +2103,7 @@ begin
 
     -- Nobody may change rows between the triggers and the queueing of what is there.
     execute format('lock table %s in share row exclusive mode', source);
-    if exists (select from pg_inherits i join pg_class c on c.oid = i.inhparent where c.oid = source and c.relkind = 'r') then
-        raise warning 'writes to the tables that inherit from % are not seen', source
-            using hint = 'Write through the parent.';
-    end if;
+    perform ai._validate_heirs(source);
     watched = ai._formatting_columns(formatting) || (loading ->> 'column_name')::name;
     if destination ->> 'implementation' = 'column' then
         perform ai._vectorizer_create_column(source, destination, (embedding ->> 'dimensions')::int, watched);
@@ -2149,8 +2219,6 @@ begin
     end if;
     execute format('grant select, insert, update, delete on %1$I.%2$I, %1$I.%3$I to %4$s'
         , v.queue_schema, v.queue_table, v.queue_failed_table, grantees);
-    -- Who inserts into the queue takes a number for the item.
-    execute format('grant usage on sequence ai._generation to %s', grantees);
 end
 $$;
 -- Managing vectorizers: dropping them, disabling them, and seeing how they stand.
@@ -2185,6 +2253,23 @@ begin
 end
 $$;
 
+-- What pgai scheduled with TimescaleDB goes on as the vectorizer does. (Nothing here makes new jobs.) `change` is a
+-- call of a function of TimescaleDB on `job_id`; a job that is not there any more is none.
+create or replace function ai._vectorizer_change_job(config jsonb, change text) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    timescaledb name = (
+        select n.nspname from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extname = 'timescaledb');
+begin
+    if timescaledb is not null and config #>> '{scheduling,job_id}' is not null then
+        execute format('select %I.%s from timescaledb_information.jobs where job_id = $1', timescaledb, change)
+            using (config #>> '{scheduling,job_id}')::int;
+    end if;
+end
+$$;
+
 create or replace function ai.drop_vectorizer(vectorizer_id int, drop_all boolean default false) returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -2195,6 +2280,7 @@ declare
 begin
     select x.* into strict v from ai.vectorizer x where x.id = vectorizer_id;
     d = v.config -> 'destination';
+    perform ai._vectorizer_change_job(v.config, 'delete_job(job_id)');
     perform ai._vectorizer_drop_triggers(v.queue_schema, v.trigger_name);
     execute format('drop table if exists %1$I.%2$I, %1$I.%3$I, %1$I.%4$I'
         , v.queue_schema, v.queue_table, v.queue_failed_table, '_vectorizer_lease_' || v.id);
@@ -2222,12 +2308,11 @@ create or replace function ai.disable_vectorizer_schedule(vectorizer_id int) ret
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+    config jsonb;
 begin
-    perform v.id from ai.vectorizer v where v.id = vectorizer_id;
-    if not found then
-        raise exception 'query returned no rows' using errcode = 'no_data_found';
-    end if;
-    update ai.vectorizer v set disabled = true where v.id = vectorizer_id;
+    update ai.vectorizer v set disabled = true where v.id = vectorizer_id returning v.config into strict config;
+    perform ai._vectorizer_change_job(config, 'alter_job(job_id, scheduled => false)');
 end
 $$;
 comment on function ai.disable_vectorizer_schedule(int) is 'Workers leave the vectorizer alone; its changes are queued still.';
@@ -2243,12 +2328,11 @@ create or replace function ai.enable_vectorizer_schedule(vectorizer_id int) retu
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+    config jsonb;
 begin
-    perform v.id from ai.vectorizer v where v.id = vectorizer_id;
-    if not found then
-        raise exception 'query returned no rows' using errcode = 'no_data_found';
-    end if;
-    update ai.vectorizer v set disabled = false where v.id = vectorizer_id;
+    update ai.vectorizer v set disabled = false where v.id = vectorizer_id returning v.config into strict config;
+    perform ai._vectorizer_change_job(config, 'alter_job(job_id, scheduled => true)');
 end
 $$;
 comment on function ai.enable_vectorizer_schedule(int) is 'Workers take up the vectorizer again.';
@@ -2395,8 +2479,6 @@ begin
     execute format('grant select, insert, update, delete on ai.vectorizer to %I', to_user);
     execute format('grant select on ai._vectorizer_errors, ai.vectorizer_errors, ai.vectorizer_status to %I', to_user);
     execute format('grant select, usage on sequence ai.vectorizer_id_seq to %I', to_user);
-    -- The triggers of a vectorizer run as the role that created it, and number what they queue.
-    execute format('grant usage on sequence ai._generation to %I', to_user);
 end
 $$;
 comment on function ai.grant_vectorizer_usage is
@@ -2498,6 +2580,7 @@ as $$
 declare
     written jsonb;
 begin
+    perform ai._vectorizer_change_job(v.config, 'delete_job(job_id)') from ai.vectorizer v where v.id = vectorizer_id;
     if indexing ->> 'implementation' = 'default' then
         indexing = ai._resolve_indexing_default();
     end if;
@@ -2676,6 +2759,7 @@ begin
         , to_regprocedure('ai._vectorizer_trigger_body(int, text, text, text)')
         , to_regprocedure('ai._vectorizer_trigger_body(int, text, text, text, boolean)')
         , to_regprocedure('ai._vectorizer_trigger_version()')
+        , to_regprocedure('ai._vectorizer_create_trigger_function(text, text, text)')
         ] loop
         if old is not null then
             execute format('drop function %s', old);
@@ -2695,6 +2779,7 @@ declare
     failed text;
     keys text;
     folded text;
+    owner name;
 begin
     select x.* into strict v from ai.vectorizer x where x.id = vectorizer_id;
     source = to_regclass(format('%I.%I', v.source_schema, v.source_table));
@@ -2726,6 +2811,14 @@ begin
     execute format('alter table %s add primary key (%s)', failed, keys);
 
     perform ai._vectorizer_create_lease(source, v.id, v.queue_schema);
+    -- Who could drop the vectorizer, and run its worker, still can.
+    owner = (select pg_get_userbyid(c.relowner) from pg_class c where c.oid = to_regclass(queue));
+    if owner <> current_user then
+        execute format('alter table %s owner to %I', failed, owner);
+        execute format('alter table %I.%I owner to %I', v.queue_schema, '_vectorizer_lease_' || v.id, owner);
+        execute format('alter sequence %I.%I owner to %I', v.queue_schema, '_vectorizer_bell_' || v.id, owner);
+    end if;
+    perform ai._vectorizer_grant_to_worker(v.id, r.name) from ai._worker_roles() r(name);
     perform ai._vectorizer_drop_triggers(v.queue_schema, v.trigger_name);
     perform ai._vectorizer_create_triggers
     ( source, v.id, v.trigger_name, v.queue_schema, v.queue_table, v.queue_failed_table, v.config -> 'destination'

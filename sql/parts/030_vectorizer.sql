@@ -22,6 +22,9 @@ comment on table ai.vectorizer is 'The vectorizers: what each one reads, how it 
 -- A queue item gets a new number from here with every change of its row. Numbers never repeat; sessions take
 -- them by the hundred, because their order means nothing.
 create sequence if not exists ai._generation as bigint cache 100;
+-- Whoever may write to a queue numbers what is queued: triggers with the rights of the role that created the
+-- vectorizer, roles of grant_to with their own, also those whose rights pgai has granted.
+grant usage on sequence ai._generation to public;
 comment on sequence ai._generation is 'Numbers the changes of queued rows: a worker commits only what it has read.';
 
 create or replace function ai._vectorizer_changed() returns trigger

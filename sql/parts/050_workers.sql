@@ -13,11 +13,31 @@ create table if not exists ai.vectorizer_worker_process
 , last_error_at timestamptz
 , last_error_message text
 );
-comment on table ai.vectorizer_worker_process is 'One row per worker process that has ever run.';
+comment on table ai.vectorizer_worker_process is 'One row per worker process of the last thirty days.';
 
--- For: which workers have been silent for longer than they promised.
+-- For: which workers have been silent for longer than they promised, and which are forgotten.
 create index if not exists vectorizer_worker_process_last_heartbeat_idx
     on ai.vectorizer_worker_process (last_heartbeat);
+
+-- Those that have been silent for thirty days are forgotten when the next one starts. (Workers may not delete here.)
+create or replace function ai._vectorizer_worker_process_prune() returns trigger
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    delete from ai.vectorizer_worker_process p
+    where p.id in (
+        select d.id from ai.vectorizer_worker_process d
+        where d.last_heartbeat < now() - interval '30 days'
+        for update skip locked);
+    return null;
+end
+$$;
+revoke all on function ai._vectorizer_worker_process_prune() from public;
+
+create or replace trigger vectorizer_worker_process_prune
+    after insert on ai.vectorizer_worker_process
+    for each statement execute function ai._vectorizer_worker_process_prune();
 
 -- The process ids have no foreign key: processes may be forgotten before progress is.
 create table if not exists ai.vectorizer_worker_progress

@@ -74,6 +74,27 @@ begin atomic
     from ai._vectorizer_key(source_table) k;
 end;
 
+-- A primary key holds for its own table, not for those that inherit from it.
+create or replace function ai._validate_heirs(source_table regclass) returns void
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    twice text;
+begin
+    if not exists (select from ai._vectorizer_heirs(source_table)) then
+        return;
+    end if;
+    execute format('select row(%1$s)::text from %2$s group by %1$s having count(*) > 1 limit 1'
+        , ai._vectorizer_key_list(source_table), source_table)
+    into twice;
+    if twice is not null then
+        raise exception 'the key % stands more than once in % and the tables that inherit from it', twice, source_table
+            using errcode = 'unique_violation', hint = 'Keys must be unique over all of these tables together.';
+    end if;
+end
+$$;
+
 -- Names that the tables or the view of a vectorizer need for themselves.
 create or replace function ai._validate_source_names(source_table regclass, destination jsonb) returns void
 language plpgsql stable
@@ -95,7 +116,7 @@ begin
     where k.name in
         ( 'embedding_uuid', 'chunk_seq', 'chunk', 'embedding', 'queued_at', 'loading_retries'
         , 'loading_retry_after', 'created_at', 'failure_step', 'failure_reason'
-        , '_generation', '_claim', '_until', '_attempts');
+        , '_generation', '_claim', '_until', '_attempts', '_failures');
     if taken is not null then
         raise exception 'the key column "%" has a name that a vectorizer''s own tables need', taken
             using errcode = 'duplicate_column',

@@ -46,6 +46,7 @@ create or replace function ai._vectorizer_trigger_body
 language sql immutable
 return format
 ( $body$
+#variable_conflict use_column
 declare
     queued bigint = 0;
     is_strict boolean = current_setting('transaction_isolation') in ('repeatable read', 'serializable');
@@ -94,19 +95,23 @@ $body$
 , keys, cardinality(keys)
 );
 
--- Creates one trigger function that nobody may call.
-create or replace function ai._vectorizer_create_trigger_function(function_name text, body text, settings text)
+-- Creates one trigger function that nobody may call. (It must be new: over one that somebody else has put there,
+-- who may replace it at any time, it would run what they like with the rights of whoever writes to the source.) It belongs to the queue's owner, whoever runs setup.sql.
+create or replace function ai._vectorizer_create_trigger_function(function_name text, body text, settings text, owner name)
 returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
 begin
     execute format
-    ( 'create or replace function %s() returns trigger language plpgsql volatile security definer '
+    ( 'create function %s() returns trigger language plpgsql volatile security definer '
       'set search_path = pg_catalog, pg_temp %s as %L'
     , function_name, settings, body
     );
     execute format('revoke all on function %s() from public', function_name);
+    if owner <> current_user then
+        execute format('alter function %s() owner to %I', function_name, owner);
+    end if;
 end
 $$;
 
@@ -134,29 +139,45 @@ begin atomic
     ) w;
 end;
 
--- Whether the triggers must see each row: where rows can be written without a statement on the table itself.
--- That is so for partitioned tables, partitions, tables that inherit, hypertables, and what replication applies.
-create or replace function ai._vectorizer_per_row(source regclass) returns boolean
+create or replace function ai._vectorizer_is_hypertable(source regclass) returns boolean
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    answer boolean;
+    answer boolean = false;
 begin
-    if exists (select from pg_class c where c.oid = source and (c.relkind = 'p' or c.relispartition))
-        or exists (select from pg_inherits i where i.inhrelid = source)
-        or exists (select from pg_subscription_rel r where r.srrelid = source)
-    then
-        return true;
-    end if;
     if exists (select from pg_extension e where e.extname = 'timescaledb') then
         execute 'select exists (select from _timescaledb_catalog.hypertable h
             where format(''%I.%I'', h.schema_name, h.table_name)::regclass = $1)' into answer using source;
-        return answer;
     end if;
-    return false;
+    return answer;
 end
 $$;
+
+-- The tables that inherit from this one, at any distance: their rows are its rows, too. (Not partitions and chunks
+-- of hypertables: those get the triggers of their table by themselves.)
+create or replace function ai._vectorizer_heirs(source regclass) returns setof regclass
+language sql stable
+begin atomic
+    with recursive heir as (
+        select i.inhrelid
+        from pg_inherits i join pg_class c on c.oid = i.inhparent
+        where i.inhparent = source and c.relkind = 'r' and not ai._vectorizer_is_hypertable(source)
+        union
+        select i.inhrelid from heir h join pg_inherits i on i.inhparent = h.inhrelid
+    )
+    select h.inhrelid::regclass from heir h;
+end;
+
+-- Whether the triggers must see each row: where rows can be written without a statement on the table itself.
+-- That is so for partitioned tables, partitions, whatever inherits or is inherited from, hypertables, and what
+-- replication applies.
+create or replace function ai._vectorizer_per_row(source regclass) returns boolean
+language sql stable
+return exists (select from pg_class c where c.oid = source and c.relkind = 'p')
+    or exists (select from pg_inherits i where source in (i.inhrelid, i.inhparent))
+    or exists (select from pg_subscription_rel r where r.srrelid = source)
+    or ai._vectorizer_is_hypertable(source);
 
 -- What the tables and triggers of this version are made by: setup.sql renews what was made by something else.
 create or replace function ai._vectorizer_version() returns text
@@ -169,7 +190,8 @@ begin atomic
     and p.proname in
         ( '_vectorizer_create_queue', '_vectorizer_create_lease', '_vectorizer_create_triggers'
         , '_vectorizer_create_trigger_function', '_vectorizer_trigger_body', '_vectorizer_enqueue_sql'
-        , '_vectorizer_enqueue_new_sql', '_vectorizer_changed_sql', '_vectorizer_per_row');
+        , '_vectorizer_enqueue_new_sql', '_vectorizer_changed_sql', '_vectorizer_is_hypertable', '_vectorizer_heirs'
+        , '_vectorizer_per_row');
 end;
 
 create or replace function ai._vectorizer_create_triggers
@@ -195,6 +217,8 @@ declare
     changed text = ai._vectorizer_changed_sql(source, watched);
     same_key text = ai._vectorizer_key_equals(source, 'o', 'n');
     per_row boolean = ai._vectorizer_per_row(source);
+    family regclass[] = source || array(select h from ai._vectorizer_heirs(source) h);
+    owner name = (select pg_get_userbyid(c.relowner) from pg_class c where c.oid = to_regclass(queue));
     old_set text = case when per_row then '(select old.*) o' else 'old_rows o' end;
     new_set text = case when per_row then '(select new.*) n' else 'new_rows n' end;
     -- A deferrable key may hold one value twice until the statement ends.
@@ -212,7 +236,8 @@ declare
     enqueue text;
     event text;
     suffix text;
-    partition regclass;
+    member regclass;
+    parts regclass[];
     selects text;
     cleanup text;
     settings text;
@@ -269,44 +294,53 @@ begin
         ( function_name
         , ai._vectorizer_trigger_body(vectorizer_id, enqueue, cleanup, bell, keys, store is null)
         , settings
+        , owner
         );
-        execute format
-        ( 'create trigger %I after %s on %s %s for each %s execute function %s()'
-        , trigger_name || suffix
-        , event
-        , source
-        , case when per_row then '' else 'referencing'
-            || case when event <> 'insert' then ' old table as old_rows' else '' end
-            || case when event <> 'delete' then ' new table as new_rows' else '' end end
-        , case when per_row then 'row' else 'statement' end
-        , function_name
-        );
-        if exists (select from pg_subscription_rel r where r.srrelid = source) then
-            execute format('alter table %s enable always trigger %I', source, trigger_name || suffix);
-        end if;
+        foreach member in array family loop
+            execute format
+            ( 'create trigger %I after %s on %s %s for each %s execute function %s()'
+            , trigger_name || suffix
+            , event
+            , member
+            , case when per_row then '' else 'referencing'
+                || case when event <> 'insert' then ' old table as old_rows' else '' end
+                || case when event <> 'delete' then ' new table as new_rows' else '' end end
+            , case when per_row then 'row' else 'statement' end
+            , function_name
+            );
+            if exists (select from pg_subscription_rel r where r.srrelid = member) then
+                execute format('alter table %s enable always trigger %I', member, trigger_name || suffix);
+            end if;
+        end loop;
     end loop;
 
     execute format('comment on function %I.%I() is %L', queue_schema, trigger_name
         , 'made by ' || ai._vectorizer_version());
 
-    function_name = format('%I.%I', queue_schema, trigger_name || '_truncate');
-    perform ai._vectorizer_create_trigger_function
-    ( function_name
-    , format('begin truncate %s; truncate %s; %s return null; end', queue, failed, case when store is not null then
-        format('if to_regclass(%L) is not null then truncate %s; end if;', store, store) else '' end)
-    , ''
-    );
-    execute format
-    ( 'create trigger %I after truncate on %s for each statement execute function %s()'
-    , trigger_name || '_truncate', source, function_name
-    );
-
-    if exists (select from pg_subscription_rel r where r.srrelid = source) then
-        execute format('alter table %s enable always trigger %I', source, trigger_name || '_truncate');
+    if cardinality(family) = 1 then
+        function_name = format('%I.%I', queue_schema, trigger_name || '_truncate');
+        perform ai._vectorizer_create_trigger_function
+        ( function_name
+        , format('begin truncate %s; truncate %s; %s return null; end', queue, failed, case when store is not null then
+            format('if to_regclass(%L) is not null then truncate %s; end if;', store, store) else '' end)
+        , ''
+        , owner
+        );
+        execute format
+        ( 'create trigger %I after truncate on %s for each statement execute function %s()'
+        , trigger_name || '_truncate', source, function_name
+        );
+        if exists (select from pg_subscription_rel r where r.srrelid = source) then
+            execute format('alter table %s enable always trigger %I', source, trigger_name || '_truncate');
+        end if;
+        parts = array(select p.relid from pg_partition_tree(source) p where p.level > 0);
+    else
+        parts = family;
     end if;
 
-    -- The partitions that there are can be truncated one by one: keys that are in none of them go.
-    if store is null or not exists (select from pg_partition_tree(source) p where p.level > 0) then
+    -- The partitions that there are, and the tables of a family, can be truncated one by one: keys that are in none
+    -- of them go.
+    if store is null or cardinality(parts) = 0 then
         return;
     end if;
     selects = format('select distinct %s from %s s where not exists (select from %s t where %s)'
@@ -321,11 +355,12 @@ begin
             , both_there, store, source, ai._vectorizer_key_equals(source, 't', 's'))
         , bell, keys, false)
     , ''
+    , owner
     );
-    for partition in select p.relid from pg_partition_tree(source) p where p.level > 0 loop
+    foreach member in array parts loop
         execute format
         ( 'create trigger %I after truncate on %s for each statement execute function %s()'
-        , trigger_name || '_truncate_part', partition, function_name
+        , trigger_name || '_truncate_part', member, function_name
         );
     end loop;
 end

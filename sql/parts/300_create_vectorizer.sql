@@ -64,12 +64,6 @@ begin
     if not pg_has_role(current_user, source_owner, 'MEMBER') then
         raise exception 'only a superuser or the owner of the source table may create a vectorizer on it';
     end if;
-    if not has_sequence_privilege('ai._generation', 'usage') then
-        -- Without it every write to the source would fail in the trigger.
-        raise exception 'permission denied for sequence ai._generation'
-            using errcode = 'insufficient_privilege',
-                  hint = format('A superuser can run: grant usage on sequence ai._generation to %I', current_user);
-    end if;
     if embedding ->> 'dimensions' is null then
         raise exception 'dimensions argument is required';
     end if;
@@ -129,10 +123,7 @@ begin
 
     -- Nobody may change rows between the triggers and the queueing of what is there.
     execute format('lock table %s in share row exclusive mode', source);
-    if exists (select from pg_inherits i join pg_class c on c.oid = i.inhparent where c.oid = source and c.relkind = 'r') then
-        raise warning 'writes to the tables that inherit from % are not seen', source
-            using hint = 'Write through the parent.';
-    end if;
+    perform ai._validate_heirs(source);
     watched = ai._formatting_columns(formatting) || (loading ->> 'column_name')::name;
     if destination ->> 'implementation' = 'column' then
         perform ai._vectorizer_create_column(source, destination, (embedding ->> 'dimensions')::int, watched);
@@ -248,7 +239,5 @@ begin
     end if;
     execute format('grant select, insert, update, delete on %1$I.%2$I, %1$I.%3$I to %4$s'
         , v.queue_schema, v.queue_table, v.queue_failed_table, grantees);
-    -- Who inserts into the queue takes a number for the item.
-    execute format('grant usage on sequence ai._generation to %s', grantees);
 end
 $$;

@@ -30,6 +30,23 @@ begin
 end
 $$;
 
+-- What pgai scheduled with TimescaleDB goes on as the vectorizer does. (Nothing here makes new jobs.) `change` is a
+-- call of a function of TimescaleDB on `job_id`; a job that is not there any more is none.
+create or replace function ai._vectorizer_change_job(config jsonb, change text) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    timescaledb name = (
+        select n.nspname from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extname = 'timescaledb');
+begin
+    if timescaledb is not null and config #>> '{scheduling,job_id}' is not null then
+        execute format('select %I.%s from timescaledb_information.jobs where job_id = $1', timescaledb, change)
+            using (config #>> '{scheduling,job_id}')::int;
+    end if;
+end
+$$;
+
 create or replace function ai.drop_vectorizer(vectorizer_id int, drop_all boolean default false) returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -40,6 +57,7 @@ declare
 begin
     select x.* into strict v from ai.vectorizer x where x.id = vectorizer_id;
     d = v.config -> 'destination';
+    perform ai._vectorizer_change_job(v.config, 'delete_job(job_id)');
     perform ai._vectorizer_drop_triggers(v.queue_schema, v.trigger_name);
     execute format('drop table if exists %1$I.%2$I, %1$I.%3$I, %1$I.%4$I'
         , v.queue_schema, v.queue_table, v.queue_failed_table, '_vectorizer_lease_' || v.id);
@@ -67,12 +85,11 @@ create or replace function ai.disable_vectorizer_schedule(vectorizer_id int) ret
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+    config jsonb;
 begin
-    perform v.id from ai.vectorizer v where v.id = vectorizer_id;
-    if not found then
-        raise exception 'query returned no rows' using errcode = 'no_data_found';
-    end if;
-    update ai.vectorizer v set disabled = true where v.id = vectorizer_id;
+    update ai.vectorizer v set disabled = true where v.id = vectorizer_id returning v.config into strict config;
+    perform ai._vectorizer_change_job(config, 'alter_job(job_id, scheduled => false)');
 end
 $$;
 comment on function ai.disable_vectorizer_schedule(int) is 'Workers leave the vectorizer alone; its changes are queued still.';
@@ -88,12 +105,11 @@ create or replace function ai.enable_vectorizer_schedule(vectorizer_id int) retu
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+    config jsonb;
 begin
-    perform v.id from ai.vectorizer v where v.id = vectorizer_id;
-    if not found then
-        raise exception 'query returned no rows' using errcode = 'no_data_found';
-    end if;
-    update ai.vectorizer v set disabled = false where v.id = vectorizer_id;
+    update ai.vectorizer v set disabled = false where v.id = vectorizer_id returning v.config into strict config;
+    perform ai._vectorizer_change_job(config, 'alter_job(job_id, scheduled => true)');
 end
 $$;
 comment on function ai.enable_vectorizer_schedule(int) is 'Workers take up the vectorizer again.';

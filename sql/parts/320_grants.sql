@@ -21,8 +21,6 @@ begin
     execute format('grant select, insert, update, delete on ai.vectorizer to %I', to_user);
     execute format('grant select on ai._vectorizer_errors, ai.vectorizer_errors, ai.vectorizer_status to %I', to_user);
     execute format('grant select, usage on sequence ai.vectorizer_id_seq to %I', to_user);
-    -- The triggers of a vectorizer run as the role that created it, and number what they queue.
-    execute format('grant usage on sequence ai._generation to %I', to_user);
 end
 $$;
 comment on function ai.grant_vectorizer_usage is

@@ -12,6 +12,7 @@ as $$
 declare
     written jsonb;
 begin
+    perform ai._vectorizer_change_job(v.config, 'delete_job(job_id)') from ai.vectorizer v where v.id = vectorizer_id;
     if indexing ->> 'implementation' = 'default' then
         indexing = ai._resolve_indexing_default();
     end if;

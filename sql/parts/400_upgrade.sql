@@ -14,6 +14,7 @@ begin
         , to_regprocedure('ai._vectorizer_trigger_body(int, text, text, text)')
         , to_regprocedure('ai._vectorizer_trigger_body(int, text, text, text, boolean)')
         , to_regprocedure('ai._vectorizer_trigger_version()')
+        , to_regprocedure('ai._vectorizer_create_trigger_function(text, text, text)')
         ] loop
         if old is not null then
             execute format('drop function %s', old);
@@ -33,6 +34,7 @@ declare
     failed text;
     keys text;
     folded text;
+    owner name;
 begin
     select x.* into strict v from ai.vectorizer x where x.id = vectorizer_id;
     source = to_regclass(format('%I.%I', v.source_schema, v.source_table));
@@ -64,6 +66,14 @@ begin
     execute format('alter table %s add primary key (%s)', failed, keys);
 
     perform ai._vectorizer_create_lease(source, v.id, v.queue_schema);
+    -- Who could drop the vectorizer, and run its worker, still can.
+    owner = (select pg_get_userbyid(c.relowner) from pg_class c where c.oid = to_regclass(queue));
+    if owner <> current_user then
+        execute format('alter table %s owner to %I', failed, owner);
+        execute format('alter table %I.%I owner to %I', v.queue_schema, '_vectorizer_lease_' || v.id, owner);
+        execute format('alter sequence %I.%I owner to %I', v.queue_schema, '_vectorizer_bell_' || v.id, owner);
+    end if;
+    perform ai._vectorizer_grant_to_worker(v.id, r.name) from ai._worker_roles() r(name);
     perform ai._vectorizer_drop_triggers(v.queue_schema, v.trigger_name);
     perform ai._vectorizer_create_triggers
     ( source, v.id, v.trigger_name, v.queue_schema, v.queue_table, v.queue_failed_table, v.config -> 'destination'
