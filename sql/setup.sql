@@ -2498,7 +2498,19 @@ begin
     d = v.config -> 'destination';
     for command in
         select format('grant usage on schema %I to %I', s.name, worker)
-        from (select distinct unnest(array[v.source_schema::text, v.queue_schema, d ->> 'target_schema'])) s(name)
+        from (
+            select unnest(array[v.source_schema::text, v.queue_schema, d ->> 'target_schema'])
+            -- The types of the key are named in what a worker asks, and so are their operators.
+            union
+            select unnest(array[tn.nspname, op.nspname])
+            from pg_index x
+            join pg_attribute a on a.attrelid = x.indrelid and a.attnum = any (x.indkey::int2[])
+            join pg_type t on t.oid = a.atttypid
+            join pg_namespace tn on tn.oid = t.typnamespace
+            left join pg_opclass c on c.oid = any (x.indclass::oid[])
+            left join pg_namespace op on op.oid = c.opcnamespace
+            where x.indrelid = to_regclass(format('%I.%I', v.source_schema, v.source_table)) and x.indisprimary
+            ) s(name)
         join pg_namespace n on n.nspname = s.name
         where not has_schema_privilege(worker, n.oid, 'usage')
         union all
@@ -2543,10 +2555,12 @@ begin
     loop
         execute format('grant usage on schema %I to %I', vector_schema, worker);
     end loop;
-    execute format('grant select on ai.vectorizer, ai.pgai_lib_version to %I', worker);
+    execute format('grant select on ai.vectorizer, ai.vectorizer_errors, ai.pgai_lib_version to %I', worker);
     execute format('grant select, insert on ai._vectorizer_errors to %I', worker);
     execute format('grant select, insert, update on ai.vectorizer_worker_process, ai.vectorizer_worker_progress to %I'
         , worker);
+    -- Everybody may; that it is granted by name marks a worker's role for the vectorizers to come.
+    execute format('grant execute on function ai._worker_start(text, interval) to %I', worker);
     for id in select v.id from ai.vectorizer v order by v.id loop
         perform ai._vectorizer_grant_to_worker(id, worker);
     end loop;
@@ -2559,12 +2573,11 @@ create or replace function ai._worker_roles() returns setof name
 language sql stable
 begin atomic
     select r.rolname
-    from pg_class c
-    cross join aclexplode(c.relacl) a
+    from pg_proc p
+    cross join aclexplode(p.proacl) a
     join pg_roles r on r.oid = a.grantee
-    where c.oid = 'ai.vectorizer_worker_process'::regclass
-    and a.privilege_type = 'INSERT'
-    and a.grantee <> c.relowner;
+    where p.oid = 'ai._worker_start(text, interval)'::regprocedure
+    and a.grantee <> p.proowner;
 end;
 -- What is left of pgai's scheduling without a scheduler in the database: the settings can be written again,
 -- and a run can be asked for.
@@ -2818,7 +2831,6 @@ begin
         execute format('alter table %I.%I owner to %I', v.queue_schema, '_vectorizer_lease_' || v.id, owner);
         execute format('alter sequence %I.%I owner to %I', v.queue_schema, '_vectorizer_bell_' || v.id, owner);
     end if;
-    perform ai._vectorizer_grant_to_worker(v.id, r.name) from ai._worker_roles() r(name);
     perform ai._vectorizer_drop_triggers(v.queue_schema, v.trigger_name);
     perform ai._vectorizer_create_triggers
     ( source, v.id, v.trigger_name, v.queue_schema, v.queue_table, v.queue_failed_table, v.config -> 'destination'
@@ -2923,6 +2935,29 @@ begin
             values (v.id, 'upgrade failed', jsonb_build_object('error_reason', sqlerrm));
             raise warning 'vectorizer % cannot be upgraded, %', v.id, sqlerrm;
         end;
+    end loop;
+end
+$$;
+
+-- Workers' roles get what workers of this version need. (Older versions of ours marked them by this right, which
+-- their administrators have besides others.)
+do $$
+declare
+    worker name;
+begin
+    for worker in
+        select r.name from ai._worker_roles() r(name)
+        union
+        select r.rolname
+        from pg_class c
+        cross join aclexplode(c.relacl) a
+        join pg_roles r on r.oid = a.grantee
+        where c.oid = 'ai.vectorizer_worker_process'::regclass
+        and a.grantee <> c.relowner
+        group by r.rolname
+        having bool_or(a.privilege_type = 'INSERT') and not bool_or(a.privilege_type = 'DELETE')
+    loop
+        perform ai.grant_worker_usage(worker);
     end loop;
 end
 $$;

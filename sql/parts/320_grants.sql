@@ -40,7 +40,19 @@ begin
     d = v.config -> 'destination';
     for command in
         select format('grant usage on schema %I to %I', s.name, worker)
-        from (select distinct unnest(array[v.source_schema::text, v.queue_schema, d ->> 'target_schema'])) s(name)
+        from (
+            select unnest(array[v.source_schema::text, v.queue_schema, d ->> 'target_schema'])
+            -- The types of the key are named in what a worker asks, and so are their operators.
+            union
+            select unnest(array[tn.nspname, op.nspname])
+            from pg_index x
+            join pg_attribute a on a.attrelid = x.indrelid and a.attnum = any (x.indkey::int2[])
+            join pg_type t on t.oid = a.atttypid
+            join pg_namespace tn on tn.oid = t.typnamespace
+            left join pg_opclass c on c.oid = any (x.indclass::oid[])
+            left join pg_namespace op on op.oid = c.opcnamespace
+            where x.indrelid = to_regclass(format('%I.%I', v.source_schema, v.source_table)) and x.indisprimary
+            ) s(name)
         join pg_namespace n on n.nspname = s.name
         where not has_schema_privilege(worker, n.oid, 'usage')
         union all
@@ -85,10 +97,12 @@ begin
     loop
         execute format('grant usage on schema %I to %I', vector_schema, worker);
     end loop;
-    execute format('grant select on ai.vectorizer, ai.pgai_lib_version to %I', worker);
+    execute format('grant select on ai.vectorizer, ai.vectorizer_errors, ai.pgai_lib_version to %I', worker);
     execute format('grant select, insert on ai._vectorizer_errors to %I', worker);
     execute format('grant select, insert, update on ai.vectorizer_worker_process, ai.vectorizer_worker_progress to %I'
         , worker);
+    -- Everybody may; that it is granted by name marks a worker's role for the vectorizers to come.
+    execute format('grant execute on function ai._worker_start(text, interval) to %I', worker);
     for id in select v.id from ai.vectorizer v order by v.id loop
         perform ai._vectorizer_grant_to_worker(id, worker);
     end loop;
@@ -101,10 +115,9 @@ create or replace function ai._worker_roles() returns setof name
 language sql stable
 begin atomic
     select r.rolname
-    from pg_class c
-    cross join aclexplode(c.relacl) a
+    from pg_proc p
+    cross join aclexplode(p.proacl) a
     join pg_roles r on r.oid = a.grantee
-    where c.oid = 'ai.vectorizer_worker_process'::regclass
-    and a.privilege_type = 'INSERT'
-    and a.grantee <> c.relowner;
+    where p.oid = 'ai._worker_start(text, interval)'::regprocedure
+    and a.grantee <> p.proowner;
 end;

@@ -73,7 +73,6 @@ begin
         execute format('alter table %I.%I owner to %I', v.queue_schema, '_vectorizer_lease_' || v.id, owner);
         execute format('alter sequence %I.%I owner to %I', v.queue_schema, '_vectorizer_bell_' || v.id, owner);
     end if;
-    perform ai._vectorizer_grant_to_worker(v.id, r.name) from ai._worker_roles() r(name);
     perform ai._vectorizer_drop_triggers(v.queue_schema, v.trigger_name);
     perform ai._vectorizer_create_triggers
     ( source, v.id, v.trigger_name, v.queue_schema, v.queue_table, v.queue_failed_table, v.config -> 'destination'
@@ -178,6 +177,29 @@ begin
             values (v.id, 'upgrade failed', jsonb_build_object('error_reason', sqlerrm));
             raise warning 'vectorizer % cannot be upgraded, %', v.id, sqlerrm;
         end;
+    end loop;
+end
+$$;
+
+-- Workers' roles get what workers of this version need. (Older versions of ours marked them by this right, which
+-- their administrators have besides others.)
+do $$
+declare
+    worker name;
+begin
+    for worker in
+        select r.name from ai._worker_roles() r(name)
+        union
+        select r.rolname
+        from pg_class c
+        cross join aclexplode(c.relacl) a
+        join pg_roles r on r.oid = a.grantee
+        where c.oid = 'ai.vectorizer_worker_process'::regclass
+        and a.grantee <> c.relowner
+        group by r.rolname
+        having bool_or(a.privilege_type = 'INSERT') and not bool_or(a.privilege_type = 'DELETE')
+    loop
+        perform ai.grant_worker_usage(worker);
     end loop;
 end
 $$;

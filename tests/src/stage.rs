@@ -14,12 +14,20 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 /// How many numbers the stub's vectors have.
 pub const DIMENSIONS: usize = 8;
 
+/// The role of the workers. Roles belong to the whole server: all tests have the same one.
+const WORKER_ROLE: &str = "embedder";
+
+const CREATE_WORKER_ROLE: &str = "do $$ begin create role embedder login; \
+    exception when duplicate_object or unique_violation then null; end $$";
+
 /// A database, a connection to it, and a provider.
 pub struct Stage {
     /// The database, dropped with the stage.
     pub database: Database,
     /// A superuser's connection to it.
     pub sql: Client,
+    /// The URL for the workers, whose role may do what `ai.grant_worker_usage` grants and nothing else.
+    pub worker_url: String,
     /// The provider.
     pub stub: Stub,
 }
@@ -35,10 +43,18 @@ impl Stage {
     pub fn new() -> Self {
         let database = Server::shared().database();
         database.install();
-        let sql = database.client();
+        let mut sql = database.client();
+        let grant = format!("select ai.grant_worker_usage('{WORKER_ROLE}')");
+        sql.batch_execute(&format!("{CREATE_WORKER_ROLE}; {grant}"))
+            .expect("granting what a worker needs");
+        let worker_url = database
+            .url()
+            .replace("postgres@", &format!("{WORKER_ROLE}@"));
+        assert_ne!(worker_url, database.url());
         Self {
             database,
             sql,
+            worker_url,
             stub: Stub::start_with(DIMENSIONS),
         }
     }
@@ -77,7 +93,7 @@ impl Stage {
             .get(0)
     }
 
-    /// Starts a worker on this database.
+    /// Starts a worker on this database, with the worker's role.
     pub fn worker(&self, shell: &str, arguments: &[&str]) -> Process {
         self.worker_with(shell, arguments, &[])
     }
@@ -91,7 +107,7 @@ impl Stage {
     ) -> Process {
         let url = self.stub.url();
         let mut all = vec![
-            ("DB_URL", self.database.url()),
+            ("DB_URL", self.worker_url.as_str()),
             ("OLLAMA_HOST", url.as_str()),
         ];
         all.extend(environment);

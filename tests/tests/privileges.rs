@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails where it cannot go on")]
 
 use postgres::{Client, NoTls};
-use tests::postgres::Database;
+use tests::postgres::{Database, Server};
 use tests::stage::{PATIENCE, Stage};
 
 /// A role of one test, dropped with all that it was granted when this is dropped.
@@ -168,4 +168,115 @@ fn a_creator_needs_its_table_and_grant_vectorizer_usage_only() {
     runner.may_not("create table ai.mine (x int)");
     creator.may("select ai.drop_vectorizer('notes', true)");
     forget(&mut stage, vec![runner, creator]);
+}
+
+/// Whose function it is may replace it, and it runs with the rights of whoever writes to the table.
+#[test]
+fn nobody_puts_a_function_where_a_trigger_will_look_for_it() {
+    let mut stage = Stage::new();
+    let mut creator = Role::new(&stage.database, "intruder");
+    stage.run(&format!(
+        "select ai.grant_vectorizer_usage('{}'); create table blog (id int primary key, body text)",
+        creator.name
+    ));
+    creator.may("create function ai._vectorizer_src_trg_1_delete() returns trigger language plpgsql as 'begin return null; end'");
+    let create = "select ai.create_vectorizer('blog', loading => ai.loading_column('body'),
+        embedding => ai.embedding_ollama('stub', 8))";
+    let error = stage.sql.batch_execute(create).unwrap_err();
+    let code = error.code().map(postgres::error::SqlState::code);
+    assert_eq!(code, Some("42723"), "{error:?}");
+    // The number is used up: the next one is free.
+    stage.run(create);
+    stage.run("insert into blog values (1, 'one')");
+    stage.once("worker");
+    let chunks = "select count(*) from blog_embedding_store";
+    assert_eq!(stage.number(chunks), 1);
+    forget(&mut stage, vec![creator]);
+}
+
+/// Roles, their rights, and what is theirs, over an upgrade by somebody else.
+#[test]
+fn an_upgrade_leaves_everybody_their_rights() {
+    let database = Server::shared().database();
+    let mut sql = database.client();
+    let mut owner = Role::new(&database, "owner");
+    let mut reader = Role::new(&database, "reader");
+    let pgai = tests::python::pgai_sql("0.12.1").unwrap();
+    sql.batch_execute("create extension vector").unwrap();
+    sql.batch_execute(&pgai).unwrap();
+    sql.batch_execute(&format!(
+        "select ai.grant_vectorizer_usage('{0}'); create schema app authorization {0};
+         grant usage on schema ai to {1}",
+        owner.name, reader.name
+    ))
+    .unwrap();
+    owner.may(&format!(
+        "create table app.notes (id int primary key, body text);
+         select ai.create_vectorizer('app.notes', name => 'notes', loading => ai.loading_column('body'),
+           embedding => ai.embedding_ollama('stub', 8), grant_to => ai.grant_to('{}'))",
+        reader.name
+    ));
+    let theirs = format!(
+        "select count(*) from (
+           select proowner as owner from pg_proc where proname ~ '^_vectorizer_src_trg_1'
+           union all
+           select relowner from pg_class where relname ~ '^_vectorizer_(q|q_failed|lease|bell)_1$') o
+         where o.owner = '{}'::regrole",
+        owner.name
+    );
+    // From pgai, and then from an older version of ours.
+    for upgrade in [
+        "select",
+        "comment on function ai._vectorizer_src_trg_1() is 'of old'",
+    ] {
+        sql.batch_execute(upgrade).unwrap();
+        database.install();
+        let theirs: i64 = sql.query_one(&theirs, &[]).unwrap().get(0);
+        assert_eq!(theirs, 4 + 4, "functions and tables after {upgrade}");
+        owner.may("insert into app.notes values (1, 'one'); delete from app.notes");
+        reader
+            .may("insert into ai._vectorizer_q_1 (id) values (2); delete from ai._vectorizer_q_1");
+    }
+    owner.may(
+        "create table app.more (id int primary key, body text);
+         select ai.create_vectorizer('app.more', name => 'more', loading => ai.loading_column('body'),
+           embedding => ai.embedding_ollama('stub', 8));
+         insert into app.more values (1, 'one');
+         select ai.drop_vectorizer('notes', true), ai.drop_vectorizer('more', true)",
+    );
+    for Role { name, client, .. } in [owner, reader] {
+        drop(client);
+        sql.batch_execute(&format!("drop owned by {name}; drop role {name}"))
+            .unwrap();
+    }
+}
+
+/// Roles that an older version made workers get what this one's workers need; its administrators are none.
+#[test]
+fn workers_roles_stay_workers_roles() {
+    let mut stage = Stage::with_blog();
+    let admin = Role::new(&stage.database, "admin");
+    stage.run(&format!(
+        "select ai.grant_vectorizer_usage('{}', admin => true);
+         revoke execute on function ai._worker_start(text, interval) from embedder;
+         revoke select on ai.vectorizer_errors from embedder",
+        admin.name
+    ));
+    stage.database.install();
+    stage.run(
+        "create table more (id int primary key, body text); insert into more values (1, 'one');
+         select ai.create_vectorizer('more', loading => ai.loading_column('body'),
+           embedding => ai.embedding_ollama('stub', 8))",
+    );
+    stage.once("worker");
+    let chunks = "select count(*) from more_embedding_store";
+    assert_eq!(stage.number(chunks), 1);
+    let mut errors = stage.worker("worker", &["errors"]);
+    assert_eq!(errors.wait(PATIENCE).code(), Some(0));
+    let may = format!(
+        "select has_table_privilege('{}', 'more', 'select')::int::bigint",
+        admin.name
+    );
+    assert_eq!(stage.number(&may), 0);
+    forget(&mut stage, vec![admin]);
 }
