@@ -2,8 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails where it cannot go on")]
 
-use std::time::Duration;
-
+use postgres::fallible_iterator::FallibleIterator;
 use tests::stage::{DIMENSIONS, PATIENCE, Stage};
 
 fn text(stage: &mut Stage, sql: &str) -> String {
@@ -48,24 +47,16 @@ fn a_disabled_vectorizer_queues_and_goes_on_when_it_is_enabled() {
     }
 }
 
+/// A worker that is told so looks at once, as after any change: see the conformance suite.
 #[test]
-fn execute_vectorizer_wakes_a_worker_that_sleeps() {
+fn execute_vectorizer_tells_the_workers() {
     let mut stage = Stage::with_blog();
-    stage.run("insert into blog values (1, 't', 'one')");
-    let _worker = stage.worker("worker", &["--poll-interval", "1h"]);
-    stage.wait_until_done();
-    // Until then it looks by itself.
-    stage.database.wait_until(
-        "(select last_value < extract(epoch from clock_timestamp()) * 1000 from ai._vectorizer_bell_1)",
-        PATIENCE,
-    );
-    // Into the queue past the triggers: nobody is told.
-    stage.run("delete from blog_store; insert into ai._vectorizer_q_1 (id) values (1)");
-    std::thread::sleep(Duration::from_millis(300));
-    assert_eq!(stage.number("select ai.vectorizer_queue_pending(1)"), 1);
+    let mut listener = stage.database.client();
+    listener.batch_execute("listen ai_vectorizer").unwrap();
     stage.run("select ai.execute_vectorizer('blog')");
-    stage.wait_until_done();
-    stage.assert_true();
+    let mut notifications = listener.notifications();
+    let told = notifications.timeout_iter(PATIENCE).next().unwrap();
+    assert_eq!(told.unwrap().payload(), "1");
 }
 
 #[test]
