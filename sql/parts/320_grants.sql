@@ -26,7 +26,8 @@ $$;
 comment on function ai.grant_vectorizer_usage is
     'Lets a role create vectorizers on its tables; as admin it may do everything in schema ai.';
 
--- What the worker does with one vectorizer. Whoever may not grant something gets a warning.
+-- What the worker does with one vectorizer. Whoever may not grant something gets a warning. (What is granted
+-- already is left alone: a grant waits for whoever truncates or alters the table, and fails behind them.)
 create or replace function ai._vectorizer_grant_to_worker(vectorizer_id int, worker name) returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -56,21 +57,29 @@ begin
         join pg_namespace n on n.nspname = s.name
         where not has_schema_privilege(worker, n.oid, 'usage')
         union all
-        select format('grant select on %I.%I to %I', v.source_schema, v.source_table, worker)
-        union all
-        select format('grant select, insert, update, delete on %I.%I to %I', s.schema, s.name, worker)
+        select format('grant %s on %s %I.%I to %I', array_to_string(g.rights, ', '), g.kind, g.schema, g.name, worker)
         from (values
-            (v.queue_schema::text, v.queue_table::text),
-            (v.queue_schema, v.queue_failed_table),
-            (v.queue_schema, '_vectorizer_lease_' || v.id),
-            (d ->> 'target_schema', d ->> 'target_table')) s(schema, name)
-        where s.name is not null
+            ('table', v.source_schema::text, v.source_table::text, array['select']),
+            ('table', v.queue_schema, v.queue_table, array['select', 'insert', 'update', 'delete']),
+            ('table', v.queue_schema, v.queue_failed_table, array['select', 'insert', 'update', 'delete']),
+            ('table', v.queue_schema, '_vectorizer_lease_' || v.id, array['select', 'insert', 'update', 'delete']),
+            ('sequence', v.queue_schema, '_vectorizer_bell_' || v.id, array['select', 'usage', 'update']),
+            ('table', d ->> 'target_schema', d ->> 'target_table', array['select', 'insert', 'update', 'delete'])
+            ) g(kind, schema, name, rights)
+        cross join lateral to_regclass(format('%I.%I', g.schema, g.name)) there
+        where g.name is not null
+        and not coalesce((
+            select bool_and(case g.kind when 'table' then has_table_privilege(worker, there, r)
+                else has_sequence_privilege(worker, there, r) end)
+            from unnest(g.rights) r), false)
         union all
         select format('grant update (%I) on %I.%I to %I', d ->> 'embedding_column', v.source_schema, v.source_table, worker)
         where d ->> 'implementation' = 'column'
-        union all
-        select format('grant select, usage, update on sequence %I.%I to %I'
-            , v.queue_schema, '_vectorizer_bell_' || v.id, worker)
+        and not coalesce((
+            select has_column_privilege(worker, a.attrelid, a.attnum, 'update')
+            from pg_attribute a
+            where a.attrelid = to_regclass(format('%I.%I', v.source_schema, v.source_table))
+            and a.attname = d ->> 'embedding_column'), false)
     loop
         begin
             execute command;

@@ -240,13 +240,16 @@ fn setup_over_an_older_version_renews_triggers_and_tables_and_keeps_the_rest() {
         where table_name = 'blog_store' and grantee = 'PUBLIC'";
     assert_eq!(stage.number(granted), 1);
 
-    // The next run finds nothing to do: not even a lock is taken.
+    // The next run finds nothing to do: it waits for nobody.
     let mut other = stage.database.client();
-    let mut writer = other.transaction().unwrap();
-    writer
-        .batch_execute("insert into blog values (12, 't', 'held')")
+    let mut holder = other.transaction().unwrap();
+    holder
+        .batch_execute("insert into blog values (12, 't', 'held'); truncate blog")
         .unwrap();
-    stage.run("set lock_timeout = '5s'");
+    let database = stage.database.name().to_owned();
+    stage.run(&format!(
+        "alter database {database} set lock_timeout = '5s'"
+    ));
     stage.database.install();
-    writer.commit().unwrap();
+    holder.commit().unwrap();
 }
