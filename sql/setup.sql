@@ -1448,6 +1448,166 @@ begin
     end if;
 end
 $$;
+-- Who owns the parts of a vectorizer: the owner of its source table, whoever created them. So an owner's code (triggers,
+-- policies, checks of domains) runs with the rights of that owner, and everybody can see whose it is.
+
+-- Refuses with what to do where the current role may not make parts of a vectorizer of `source` in these schemas and
+-- hand them over to the owner of `source`. (What a role may do as another one comes in two halves: USAGE is to have its
+-- rights, SET is to give things to it. A superuser needs neither, and the owner needs no CREATE then.)
+create or replace function ai._vectorizer_check_creator(source regclass, schemas name[] default '{}') returns void
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    me oid = (select r.oid from pg_roles r where r.rolname = current_user);
+    owner oid = (select c.relowner from pg_class c where c.oid = source);
+    -- Before version 16 membership was one thing: whoever is a member can give things to the role.
+    can_give boolean = pg_has_role(me, owner
+        , case when current_setting('server_version_num')::int < 160000 then 'MEMBER' else 'SET' end);
+    membership text = format('grant %s to %s%s', owner::regrole, me::regrole
+        , case when current_setting('server_version_num')::int < 160000 then '' else ' with inherit true, set true' end);
+    schema name;
+begin
+    if owner = me or (select r.rolsuper from pg_roles r where r.oid = me) then
+        return;
+    end if;
+    if not pg_has_role(me, owner, 'MEMBER') then
+        raise exception 'only a superuser or the owner of the source table may create a vectorizer on it'
+            using hint = format('%s belongs to %s. As an administrator: %s', source, owner::regrole, membership);
+    end if;
+    if not pg_has_role(me, owner, 'USAGE') then
+        raise exception 'the role % does not have the rights of %, the owner of the source table'
+            , me::regrole, owner::regrole
+            using errcode = 'insufficient_privilege', hint = case when can_give
+                then format('First: set role %s', owner::regrole)
+                else format('As an administrator: %s', membership) end;
+    end if;
+    if not can_give then
+        raise exception 'the role % cannot give what it creates to %, the owner of the source table'
+            , me::regrole, owner::regrole
+            using errcode = 'insufficient_privilege', hint = format('As an administrator: %s', membership);
+    end if;
+    foreach schema in array schemas loop
+        if not has_schema_privilege(owner, schema, 'create') then
+            raise exception 'the owner of the source table, %, may not create in the schema %', owner::regrole, schema
+                using errcode = 'insufficient_privilege',
+                      hint = format('grant create on schema %I to %s, or let a superuser do this', schema, owner::regrole);
+        end if;
+    end loop;
+end
+$$;
+
+-- What would run, when somebody reads or writes one of these relations, and belongs neither to `owner` nor to a
+-- superuser nor to the owner of schema ai; null if nothing does. Relations other than these and the source are such a
+-- thing, too: a view that belongs to `owner` reads them with the rights of `owner`.
+create or replace function ai._vectorizer_foreign_code(source regclass, relations regclass[], owner oid) returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+begin atomic
+    with trusted as (
+        select r.oid from pg_roles r where r.rolsuper or r.oid = owner
+        union
+        select n.nspowner from pg_namespace n where n.nspname = 'ai'
+    ), attached(kind, classid, objid, relid) as (
+        select 'a column', 'pg_class'::regclass, r.oid, r.oid from unnest(relations) r(oid)
+        union all
+        select 'an index', 'pg_class'::regclass, x.indexrelid, x.indrelid from pg_index x where x.indrelid = any (relations)
+        union all
+        select 'a default', 'pg_attrdef'::regclass, d.oid, d.adrelid from pg_attrdef d where d.adrelid = any (relations)
+        union all
+        select 'a constraint', 'pg_constraint'::regclass, c.oid, c.conrelid from pg_constraint c where c.conrelid = any (relations)
+        union all
+        select 'a policy', 'pg_policy'::regclass, p.oid, p.polrelid from pg_policy p where p.polrelid = any (relations)
+        union all
+        select 'a trigger', 'pg_trigger'::regclass, t.oid, t.tgrelid from pg_trigger t where t.tgrelid = any (relations)
+        union all
+        select 'a rule', 'pg_rewrite'::regclass, w.oid, w.ev_class from pg_rewrite w where w.ev_class = any (relations)
+    ), found as (
+        select format('%s of %s calls %s', a.kind, a.relid::regclass, p.oid::regprocedure) as what
+        from attached a
+        join pg_depend d on d.classid = a.classid and d.objid = a.objid and d.refclassid = 'pg_proc'::regclass
+        join pg_proc p on p.oid = d.refobjid
+        where p.proowner not in (select t.oid from trusted t)
+        union all
+        select format('%s of %s calls %s', a.kind, a.relid::regclass, o.oid::regoperator)
+        from attached a
+        join pg_depend d on d.classid = a.classid and d.objid = a.objid and d.refclassid = 'pg_operator'::regclass
+        join pg_operator o on o.oid = d.refobjid
+        join pg_proc p on p.oid = o.oprcode
+        where p.proowner not in (select t.oid from trusted t)
+        union all
+        -- The key's types are those of the source, the choice of its owner.
+        select format('%s of %s has the type %s', a.kind, a.relid::regclass, y.oid::regtype)
+        from attached a
+        join pg_depend d on d.classid = a.classid and d.objid = a.objid and d.refclassid = 'pg_type'::regclass
+        join pg_type y on y.oid = d.refobjid and y.typtype = 'd'
+        where y.typowner not in (select t.oid from trusted t)
+        and not exists (select from pg_attribute s where s.attrelid = source and s.atttypid = y.oid and s.attnum > 0)
+        union all
+        select format('%s of %s reads %s', a.kind, a.relid::regclass, c.oid::regclass)
+        from attached a
+        join pg_depend d on d.classid = a.classid and d.objid = a.objid and d.refclassid = 'pg_class'::regclass
+        join pg_class c on c.oid = d.refobjid and c.relkind in ('r', 'p', 'v', 'm', 'f')
+        where c.oid <> source and c.oid <> all (relations)
+        union all
+        select format('%s has the rule %I', w.ev_class::regclass, w.rulename)
+        from pg_rewrite w
+        where w.ev_class = any (relations) and w.ev_type <> '1'
+        union all
+        select format('%s inherits from %s', i.inhrelid::regclass, i.inhparent::regclass)
+        from pg_inherits i
+        join pg_class c on c.oid = i.inhrelid and c.relkind in ('r', 'p', 'f')
+        where i.inhparent = any (relations) and c.relowner <> owner
+    )
+    select min(f.what) from found f;
+end;
+
+-- Gives relations to the owner of `source`, with `alter … owner to` as the current role (never as another one: code of
+-- the owner could take the old role back). What belongs to that owner already is left alone. It refuses what belongs
+-- to somebody who does not have the owner's rights anyway, and what carries a stranger's code.
+create or replace function ai._vectorizer_hand_over(source regclass, relations regclass[]) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    owner oid = (select c.relowner from pg_class c where c.oid = source);
+    given regclass[] = array(
+        select c.oid from pg_class c where c.oid = any (relations) and c.relowner <> owner order by c.oid);
+    schemas name[] = array(
+        select distinct n.nspname from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = any (given));
+    one record;
+    code text;
+begin
+    if cardinality(given) = 0 then
+        return;
+    end if;
+    perform ai._vectorizer_check_creator(source, schemas);
+    for one in
+        select c.oid::regclass as name, c.relowner::regrole as holder
+        from pg_class c join pg_roles r on r.oid = c.relowner
+        where c.oid = any (given) and not r.rolsuper and not pg_has_role(c.relowner, owner, 'usage')
+    loop
+        raise exception '% belongs to %, who does not have the rights of %, the owner of %'
+            , one.name, one.holder, owner::regrole, source
+            using errcode = 'insufficient_privilege',
+                  hint = format('Look through it, and as a superuser: alter table %s owner to %s', one.name, owner::regrole);
+    end loop;
+    code = ai._vectorizer_foreign_code(source, relations, owner);
+    if code is not null then
+        raise exception 'what belongs to somebody else would run with the rights of %: %', owner::regrole, code
+            using errcode = 'insufficient_privilege', hint = 'Drop it first, or drop the vectorizer and create it anew.';
+    end if;
+    for one in
+        select n.nspname from pg_namespace n
+        where n.nspname = any (schemas) and not has_schema_privilege(owner, n.oid, 'usage')
+    loop
+        execute format('grant usage on schema %I to %s', one.nspname, owner::regrole);
+    end loop;
+    for one in select g.name from unnest(given) g(name) loop
+        execute format('alter table %s owner to %s', one.name, owner::regrole);
+    end loop;
+end
+$$;
 -- The tables of one vectorizer: store and view for readers, queue, failed and lease tables for workers.
 -- Each function creates its objects or raises; nothing is left behind because all run in one transaction.
 
