@@ -2630,13 +2630,14 @@ begin
         execute format
         ( 'grant all on ai.pgai_lib_migration, ai.pgai_lib_version, ai.pgai_lib_feature_flag, ai.vectorizer, '
           'ai._vectorizer_errors, ai.vectorizer_errors, ai.vectorizer_status, '
-          'ai.vectorizer_worker_process, ai.vectorizer_worker_progress to %I'
+          'ai.vectorizer_worker_process, ai.vectorizer_worker_progress, ai.vectorizer_resync to %I'
         , to_user);
         execute format('grant all on sequence ai.vectorizer_id_seq, ai._generation to %I', to_user);
         return;
     end if;
     execute format('grant usage, create on schema ai to %I', to_user);
     execute format('grant select, insert, update, delete on ai.vectorizer to %I', to_user);
+    execute format('grant select, insert, update on ai.vectorizer_resync to %I', to_user);
     execute format('grant select on ai._vectorizer_errors, ai.vectorizer_errors, ai.vectorizer_status to %I', to_user);
     execute format('grant select, usage on sequence ai.vectorizer_id_seq to %I', to_user);
 end
@@ -2726,8 +2727,8 @@ begin
     end loop;
     execute format('grant select on ai.vectorizer, ai.vectorizer_errors, ai.pgai_lib_version to %I', worker);
     execute format('grant select, insert on ai._vectorizer_errors to %I', worker);
-    execute format('grant select, insert, update on ai.vectorizer_worker_process, ai.vectorizer_worker_progress to %I'
-        , worker);
+    execute format('grant select, insert, update on ai.vectorizer_worker_process, ai.vectorizer_worker_progress, '
+        'ai.vectorizer_resync to %I', worker);
     -- Everybody may; that it is granted by name marks a worker's role for the vectorizers to come.
     execute format('grant execute on function ai._worker_start(text, interval) to %I', worker);
     for id in select v.id from ai.vectorizer v order by v.id loop
@@ -2925,6 +2926,122 @@ begin
         , coalesce('with (' || options || ')', ''));
 end
 $$;
+-- Resync: comparing a source with what is stored for it, and queueing what differs. It finds what no trigger has seen:
+-- partitions attached with rows, replication, disabled triggers, an unlogged table after a crash. A function here only
+-- requests it; a worker carries it out in many short transactions, and says in this table how far it is.
+
+create table if not exists ai.vectorizer_resync
+( vectorizer_id int not null
+, requests int not null default 1
+, requested_at timestamptz not null default now()
+, verify_text boolean not null default false
+, taken int not null default 0
+, served int not null default 0
+, state text not null default 'waiting'
+, verifies_text boolean not null default false
+, started_at timestamptz
+, finished_at timestamptz
+, rows_expected bigint
+, rows_compared bigint not null default 0
+, missing bigint not null default 0
+, orphans bigint not null default 0
+, stale bigint not null default 0
+, reason text
+, _cursor jsonb
+, _claim bigint not null default 0
+, _until timestamptz not null default '-infinity'
+, constraint vectorizer_resync_pkey primary key (vectorizer_id)
+, constraint vectorizer_resync_vectorizer_id_fkey foreign key (vectorizer_id) references ai.vectorizer (id) on delete cascade
+, constraint state_is_known check (state in ('waiting', 'running', 'done', 'failed'))
+);
+comment on table ai.vectorizer_resync is
+    'Requests to compare a source with what is stored for it: one row for each vectorizer, with what the last comparison found.';
+comment on column ai.vectorizer_resync.requests is 'How many requests there were.';
+comment on column ai.vectorizer_resync.verify_text is 'Whether one of the requests that still wait wants texts compared.';
+comment on column ai.vectorizer_resync.taken is 'Up to which request the present or last comparison serves.';
+comment on column ai.vectorizer_resync.served is 'Up to which request comparisons have ended.';
+comment on column ai.vectorizer_resync.verifies_text is 'Whether the present or last comparison compares texts, and not only keys.';
+comment on column ai.vectorizer_resync.rows_expected is 'How many rows the source has, as its statistics say.';
+comment on column ai.vectorizer_resync.missing is 'Rows with a text of which nothing, or not everything, was stored.';
+comment on column ai.vectorizer_resync.orphans is 'Keys with chunks and without a row.';
+comment on column ai.vectorizer_resync.stale is 'Rows whose chunks are those of another text.';
+comment on column ai.vectorizer_resync.reason is 'Why it failed, or what it could not compare.';
+
+-- Whoever may write to a vectorizer's queue may ask for a resync and carry it out: the owner, and workers' roles.
+create or replace function ai._vectorizer_resync_guard() returns trigger
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if tg_op = 'UPDATE' and new.vectorizer_id <> old.vectorizer_id
+        or exists (
+            select from ai.vectorizer v
+            join pg_namespace n on n.nspname = v.queue_schema
+            join pg_class c on c.relnamespace = n.oid and c.relname = v.queue_table
+            where v.id = new.vectorizer_id and not has_table_privilege(c.oid, 'insert'))
+    then
+        raise exception 'permission denied for vectorizer %', new.vectorizer_id
+            using errcode = 'insufficient_privilege',
+                  hint = 'Only who may write to its queue may compare it: the owner of its source table, or a worker''s role.';
+    end if;
+    return new;
+end
+$$;
+
+create or replace trigger vectorizer_resync_guard
+    before insert or update on ai.vectorizer_resync
+    for each row execute function ai._vectorizer_resync_guard();
+
+-- Workers look for requests when they are told that the catalogue has changed.
+create or replace trigger vectorizer_resync_requested
+    after insert or update of requests on ai.vectorizer_resync
+    for each statement execute function ai._vectorizer_changed();
+
+-- Requests a resync and returns the number of the request: it has been carried out when `served` has come that far. A
+-- comparison that is under way goes on to its end, and another one follows it.
+create or replace function ai._request_resync(vectorizer_id int, verify_text boolean default false) returns int
+language sql volatile
+begin atomic
+    insert into ai.vectorizer_resync as r (vectorizer_id, verify_text)
+    values (_request_resync.vectorizer_id, coalesce(_request_resync.verify_text, false))
+    on conflict (vectorizer_id) do update
+    set requests = r.requests + 1
+      , requested_at = now()
+      , verify_text = excluded.verify_text or r.requests > r.taken and r.verify_text
+      , state = case when r.state = 'running' then 'running' else 'waiting' end
+    returning r.requests;
+end;
+
+create or replace function ai.resync_vectorizer(vectorizer_id int, verify_text boolean default false) returns int
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if not exists (select from ai.vectorizer v where v.id = vectorizer_id) then
+        raise exception 'there is no vectorizer %', vectorizer_id
+            using errcode = 'no_data_found', hint = 'select id, name from ai.vectorizer';
+    end if;
+    return ai._request_resync(vectorizer_id, verify_text);
+end
+$$;
+comment on function ai.resync_vectorizer(int, boolean) is
+    'Asks workers to compare a source with what is stored for it, and to queue what differs; verify_text compares texts, too.';
+
+create or replace function ai.resync_vectorizer(name text, verify_text boolean default false) returns int
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    id int = (select v.id from ai.vectorizer v where v.name = resync_vectorizer.name::name);
+begin
+    if id is null then
+        raise exception 'there is no vectorizer %', name
+            using errcode = 'no_data_found', hint = 'select id, name from ai.vectorizer';
+    end if;
+    return ai._request_resync(id, verify_text);
+end
+$$;
+comment on function ai.resync_vectorizer(text, boolean) is 'The same, by name.';
 -- Vectorizers that Python pgai created get the queue protocol of this version; stores, pending work and failed
 -- rows stay. Those of an older version of ours get its tables and triggers. One that cannot be upgraded is recorded
 -- with the reason, and the others go on.

@@ -12,13 +12,14 @@ begin
         execute format
         ( 'grant all on ai.pgai_lib_migration, ai.pgai_lib_version, ai.pgai_lib_feature_flag, ai.vectorizer, '
           'ai._vectorizer_errors, ai.vectorizer_errors, ai.vectorizer_status, '
-          'ai.vectorizer_worker_process, ai.vectorizer_worker_progress to %I'
+          'ai.vectorizer_worker_process, ai.vectorizer_worker_progress, ai.vectorizer_resync to %I'
         , to_user);
         execute format('grant all on sequence ai.vectorizer_id_seq, ai._generation to %I', to_user);
         return;
     end if;
     execute format('grant usage, create on schema ai to %I', to_user);
     execute format('grant select, insert, update, delete on ai.vectorizer to %I', to_user);
+    execute format('grant select, insert, update on ai.vectorizer_resync to %I', to_user);
     execute format('grant select on ai._vectorizer_errors, ai.vectorizer_errors, ai.vectorizer_status to %I', to_user);
     execute format('grant select, usage on sequence ai.vectorizer_id_seq to %I', to_user);
 end
@@ -108,8 +109,8 @@ begin
     end loop;
     execute format('grant select on ai.vectorizer, ai.vectorizer_errors, ai.pgai_lib_version to %I', worker);
     execute format('grant select, insert on ai._vectorizer_errors to %I', worker);
-    execute format('grant select, insert, update on ai.vectorizer_worker_process, ai.vectorizer_worker_progress to %I'
-        , worker);
+    execute format('grant select, insert, update on ai.vectorizer_worker_process, ai.vectorizer_worker_progress, '
+        'ai.vectorizer_resync to %I', worker);
     -- Everybody may; that it is granted by name marks a worker's role for the vectorizers to come.
     execute format('grant execute on function ai._worker_start(text, interval) to %I', worker);
     for id in select v.id from ai.vectorizer v order by v.id loop
