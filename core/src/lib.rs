@@ -123,6 +123,7 @@
 //! judges answers, `sql` plans statements, `retry` computes waits.
 
 mod command;
+mod database_url;
 mod event;
 mod local;
 pub mod log;
@@ -144,6 +145,7 @@ mod vectorizer;
 mod worker;
 
 pub use command::{Answer, Ask, Inquiry, Report, Task};
+pub use database_url::{ChannelBinding, DatabaseUrl, Host, Keepalives, SslMode, Tls, password_for};
 pub use event::{Event, Level};
 pub use local::{LocalAnswer, LocalError, LocalRequest, LocalTicket, Wanted};
 pub use options::{Command, Options, Usage};

@@ -76,6 +76,7 @@ fn every_mutant_of_the_protocol_dies() {
         "alive after {MUTANT_WORLDS} worlds: {alive:?}"
     );
     for (rule, mutant) in [
+        (Rule::AHeldRowHoldsNobodyElse, Mutant::CommitWaitsForItems),
         (
             Rule::ADisabledVectorizerIsLeftAlone,
             Mutant::DisabledIsNotSaid,

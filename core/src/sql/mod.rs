@@ -31,6 +31,7 @@ set statement_timeout = '60s';
 set idle_in_transaction_session_timeout = '60s';
 set search_path = pg_catalog, pg_temp;
 set client_encoding = 'UTF8';
+set standard_conforming_strings = on;
 set datestyle = 'ISO, YMD';
 set intervalstyle = 'postgres';
 set bytea_output = 'hex';

@@ -39,6 +39,8 @@ pub(super) struct Batch {
     pub(super) troubles: u32,
     /// Since when every statement has met a row that an application holds.
     pub(super) stuck_since: Option<Time>,
+    /// The last statement was refused because of a lock on a table, or for another reason of the moment.
+    pub(super) is_refused: bool,
     /// A statement over several rows was refused for its data: find the row.
     one_by_one: bool,
     /// Send nothing more; commit what is finished, then give the rest back.
@@ -172,6 +174,7 @@ impl Batch {
             not_before: Time::ZERO,
             troubles: 0,
             stuck_since: None,
+            is_refused: false,
             one_by_one: false,
             draining: false,
             leaving: false,
@@ -185,6 +188,20 @@ impl Batch {
                 .rows
                 .iter()
                 .all(|row| matches!(row.state, RowState::Over))
+    }
+
+    /// Whether it has nothing left to do but to ask again for rows that applications hold.
+    pub(super) fn waits_for_rows(&self) -> bool {
+        self.stuck_since.is_some() && !self.is_refused && self.is_quiet()
+    }
+
+    /// Whether it has nothing left to do but to ask again for a table that somebody has locked.
+    pub(super) fn waits_for_a_table(&self) -> bool {
+        self.is_refused && self.is_quiet()
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.requests_out == 0 && self.spans.is_empty()
     }
 
     /// Whether none of its rows has been read yet.

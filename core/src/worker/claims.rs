@@ -18,6 +18,9 @@ use crate::vectorizer::Profile;
 const CLAIMS_OUT_MAX: usize = 2;
 /// Batches in flight for one vectorizer, however many requests its provider takes.
 const BATCHES_MAX: usize = 16;
+/// Batches that wait for rows that applications hold: of one vectorizer, or of a worker that runs one
+/// batch at a time.
+const WAITING_MAX: usize = 4;
 /// With this much held, in numbers of vectors (8 MiB), nothing is claimed ahead.
 const NUMBERS_AHEAD_MAX: usize = 2 * 1024 * 1024;
 /// Claims start at the head of the queue at least this often: older items may have come free.
@@ -38,9 +41,12 @@ impl Worker {
             .vectorizers
             .range(self.last_claimed.saturating_add(1)..);
         let turns = after.chain(self.vectorizers.range(..=self.last_claimed));
+        let in_flight = self.in_flight();
         let id = turns
             .filter(|(id, vectorizer)| {
-                vectorizer.pace.next() <= self.now && self.may_claim(**id, vectorizer)
+                vectorizer.pace.next() <= self.now
+                    && in_flight.has_room(**id, vectorizer.is_slow)
+                    && self.may_claim(**id, vectorizer)
             })
             .map(|(id, _)| *id)
             .next();
@@ -56,16 +62,15 @@ impl Worker {
             return false;
         };
         let limits = self.settings.limits;
-        let batches = if limits.batches == 1 {
-            // One at a time in the whole worker: while it waits for one batch's request, it could
-            // not keep another batch's lease.
-            self.batches.len()
-        } else {
-            self.batches
-                .values()
-                .filter(|batch| batch.profile.id == id)
-                .count()
+        // With a limit of one it is one in the whole worker. A batch that waits for rows that
+        // applications hold takes nobody's place; one that waits for a table takes the place of its
+        // own vectorizer only, whose next batch would wait for the same table.
+        let takes_a_place = |batch: &&Batch| {
+            let is_own = batch.profile.id == id;
+            !batch.waits_for_rows()
+                && (is_own || (limits.batches == 1 && !batch.waits_for_a_table()))
         };
+        let batches = self.batches.values().filter(takes_a_place).count();
         let account = profile.provider.account();
         let wanted = self.settings.concurrency.or(profile.concurrency);
         let batches_max = match wanted {
@@ -148,14 +153,14 @@ impl Worker {
                 .values()
                 .any(|batch| batch.profile.id == id && !batch.draining)
         };
-        let (_, vectorizer) = self.vectorizers.iter_mut().find(|(id, vectorizer)| {
+        let (id, vectorizer) = self.vectorizers.iter_mut().find(|(id, vectorizer)| {
             let runs = vectorizer.profile.is_some() && !vectorizer.is_paused();
             runs && !vectorizer.claim_out && vectorizer.bell_at <= now && busy(**id)
         })?;
         vectorizer.bell_at = now + HOUSEKEEPING;
         let plan = Arc::clone(&vectorizer.profile.as_ref()?.plan);
         Some((
-            Asked::Bell,
+            Asked::Bell(*id),
             Query::Bell {
                 plan,
                 promise: HOUSEKEEPING,
@@ -263,7 +268,7 @@ impl Worker {
     pub(super) fn take_wakes(&mut self) {
         let wakes = std::mem::take(&mut self.wakes);
         if wakes.everything {
-            self.session.reload_at(self.now);
+            self.session.reload_soon(self.now);
         }
         for (id, vectorizer) in &mut self.vectorizers {
             if wakes.everything || wakes.vectorizers.contains(id) {
@@ -278,6 +283,18 @@ impl Worker {
         };
         if wakes.vectorizers.iter().any(is_new) {
             self.session.reload_soon(self.now);
+        }
+    }
+
+    /// Applications may hold rows for hours. Of the batches that wait for such rows, only the newest
+    /// few go on waiting; the others give their rows back, so that what they hold stays bounded.
+    pub(super) fn bound_waiting(&mut self, id: i64) {
+        let is_alone = self.settings.limits.batches == 1;
+        let waiting = self.batches.values_mut().rev().filter(|batch| {
+            batch.waits_for_rows() && !batch.leaving && (is_alone || batch.profile.id == id)
+        });
+        for batch in waiting.skip(WAITING_MAX) {
+            batch.give_back();
         }
     }
 

@@ -6,6 +6,7 @@ mod batch;
 mod blame;
 mod claims;
 mod commit_size;
+mod connections;
 mod failure;
 mod life;
 mod outage;

@@ -7,6 +7,10 @@ use crate::time::Time;
 
 /// The first gap after something happened.
 const GAP_FIRST: Duration = Duration::from_millis(10);
+/// After so many claims without anything the gap between two notifications that are heeded doubles.
+const FUTILE_MAX: u32 = 16;
+/// It doubles so many times: to 640 ms.
+const DOUBLINGS_MAX: u32 = 6;
 /// While gaps are this short, writers are told that no notification is needed.
 const GAP_PROMISED: Duration = Duration::from_millis(160);
 /// What a promise lasts beyond the next look: the way to the database and back.
@@ -21,6 +25,12 @@ pub(super) struct Pace {
     /// The last time that a claim got something or a notification came.
     active: Time,
     next: Time,
+    /// When a notification may bring the next claim.
+    heeded_at: Time,
+    /// Whether a notification brings the next claim.
+    is_woken: bool,
+    /// Claims after notifications that got nothing, one after the other.
+    futile: u32,
 }
 
 impl Pace {
@@ -29,6 +39,9 @@ impl Pace {
             poll_interval,
             active: now,
             next: now,
+            heeded_at: now,
+            is_woken: false,
+            futile: 0,
         }
     }
 
@@ -41,11 +54,17 @@ impl Pace {
     pub(super) const fn found(&mut self, now: Time) {
         self.active = now;
         self.next = now;
+        self.futile = 0;
     }
 
-    /// A notification came.
-    pub(super) const fn woken(&mut self, now: Time) {
-        self.found(now);
+    /// A notification came. Anybody can send them: the more of them have led to nothing, the longer
+    /// the next one waits, so that a flood costs few claims.
+    pub(super) fn woken(&mut self, now: Time) {
+        self.is_woken = true;
+        if self.futile < FUTILE_MAX {
+            self.active = now;
+        }
+        self.next = self.next.min(now.max(self.heeded_at));
     }
 
     /// Look again at once, without pretending that anything happened.
@@ -55,6 +74,9 @@ impl Pace {
 
     /// A claim that took this long got nothing.
     pub(super) fn empty(&mut self, now: Time, took: Duration) {
+        self.futile += u32::from(std::mem::take(&mut self.is_woken));
+        let doublings = (self.futile / FUTILE_MAX).min(DOUBLINGS_MAX);
+        self.heeded_at = now + (GAP_FIRST * 2_u32.pow(doublings)).min(self.poll_interval);
         self.next = now + self.gap(now).max(took * 10).min(self.poll_interval);
     }
 
@@ -86,6 +108,31 @@ mod tests {
             gaps.push(pace.next().since(now).as_millis());
         }
         assert_eq!(gaps, [10, 10, 20, 40, 80, 160, 320, 640, 1000]);
+    }
+
+    #[test]
+    fn a_flood_of_notifications_costs_few_claims_and_a_single_one_none_of_its_speed() {
+        let poll_interval = Duration::from_secs(60);
+        let mut pace = Pace::new(Time::ZERO, poll_interval);
+        let mut claims = 0;
+        for ms in 0..60_000 {
+            let now = Time::new(Duration::from_millis(ms));
+            pace.woken(now);
+            if pace.next() <= now {
+                claims += 1;
+                pace.empty(now, Duration::ZERO);
+            }
+        }
+        assert!((100..=300).contains(&claims), "{claims} claims in a minute");
+
+        let mut now = Time::new(Duration::from_secs(90));
+        for _ in 0..3 {
+            pace.woken(now);
+            assert!(pace.next() <= now);
+            pace.found(now);
+            pace.empty(now, Duration::ZERO);
+            now = now + Duration::from_secs(1);
+        }
     }
 
     #[test]

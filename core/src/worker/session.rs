@@ -263,7 +263,8 @@ impl Worker {
     fn not_installed(&mut self, reason: String) {
         self.session.schema = Schema::Unknown;
         self.session.check_at = self.now + self.settings.poll_interval;
-        if self.settings.exit_on_error {
+        // Nobody waits for a run that shall end by itself.
+        if self.settings.exit_on_error || self.settings.once {
             self.summary.failure.get_or_insert_with(|| reason.clone());
             self.life.ask_to_end();
         }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::Worker;
 use super::batch::{Batch, Step};
+use super::connections;
 use super::failure;
 use super::trouble::{Trouble, remedy};
 use crate::event::Event;
@@ -21,7 +22,7 @@ pub(super) enum Asked {
         step: Step,
         asked: Time,
     },
-    Bell,
+    Bell(i64),
     CheckSchema,
     Claim {
         profile: Arc<Profile>,
@@ -81,7 +82,7 @@ impl Worker {
                 step,
                 asked,
             } => self.batch_answered(number, step, asked, rows),
-            Asked::Bell => {}
+            Asked::Bell(_) => {}
             Asked::CheckSchema => self.schema_checked(&rows),
             Asked::Claim {
                 profile,
@@ -99,10 +100,12 @@ impl Worker {
 
     fn refused(&mut self, asked: Asked, trouble: Trouble, error: &DbError) {
         match asked {
-            Asked::Batch { number, step, .. } => {
-                self.batch_refused(number, step, trouble, error);
-            }
-            Asked::Bell => {}
+            Asked::Batch {
+                number,
+                step,
+                asked,
+            } => self.batch_refused(number, step, asked, trouble, error),
+            Asked::Bell(_) => {}
             Asked::CheckSchema => self.schema_missing(trouble, error),
             Asked::Claim { profile, claim, .. } => {
                 self.claim_refused(profile.id, claim, trouble, error);
@@ -143,8 +146,13 @@ impl Worker {
     pub(super) fn batch_query(&mut self) -> Option<(Asked, Query)> {
         let timeout = self.settings.request_timeout();
         let (lease, limits) = (self.settings.lease, self.settings.limits);
+        let in_flight = self.in_flight();
         for (number, batch) in &mut self.batches {
             let known = self.vectorizers.get(&batch.profile.id);
+            let is_slow = known.is_some_and(|known| known.is_slow);
+            if !in_flight.has_room(batch.profile.id, is_slow) {
+                continue;
+            }
             let commit_max = known.map_or(limits.chunks, |known| known.commit_size.chunks());
             if let Some((step, query)) = batch.next_query(
                 self.now,
@@ -178,13 +186,15 @@ impl Worker {
         let Some(batch) = self.batches.get_mut(&number) else {
             return;
         };
-        if let (Step::Commit(rows), Some(known)) =
-            (&step, self.vectorizers.get_mut(&batch.profile.id))
-        {
+        if let Some(known) = self.vectorizers.get_mut(&batch.profile.id) {
             let took = self.now.since(asked);
-            known.commit_size.took(batch.chunks(rows), took);
+            known.is_slow = connections::is_slow(took);
+            if let Step::Commit(rows) = &step {
+                known.commit_size.took(batch.chunks(rows), took);
+            }
         }
         batch.query_out = false;
+        batch.is_refused = false;
         batch.not_before = Time::ZERO;
         let mut is_stuck = false;
         if Batch::met_a_lock(&rows) {
@@ -213,24 +223,39 @@ impl Worker {
                 let vectorizer = batch.profile.id;
                 let report = batch.handle_step(step, &rows);
                 if is_stuck {
-                    // Its place is wanted: the rows are embedded again when they can be written.
+                    // The rows are embedded again when they can be written.
                     batch.give_back();
                 }
+                self.bound_waiting(vectorizer);
                 self.tell(vectorizer, report);
             }
         }
     }
 
-    fn batch_refused(&mut self, number: u64, step: Step, trouble: Trouble, error: &DbError) {
+    fn batch_refused(
+        &mut self,
+        number: u64,
+        step: Step,
+        asked: Time,
+        trouble: Trouble,
+        error: &DbError,
+    ) {
         let Some(batch) = self.batches.get_mut(&number) else {
             return;
         };
         batch.query_out = false;
+        let took = self.now.since(asked);
+        if let Some(known) = self.vectorizers.get_mut(&batch.profile.id) {
+            known.is_slow = connections::is_slow(took);
+        }
         match trouble {
             Trouble::Outage => {}
             Trouble::Again => {
                 batch.troubles += 1;
+                batch.is_refused = true;
+                // Waiting for a table's lock takes up a connection: others get most of its time.
                 let retry_in = retry::LOCKED.wait(batch.troubles, &mut self.random);
+                let retry_in = retry_in.max(took.min(TOOK_MAX) * 4);
                 batch.not_before = self.now + retry_in;
                 if batch.troubles.is_multiple_of(TROUBLES_TOLD) {
                     let reason = error.to_string();
@@ -305,6 +330,8 @@ impl Worker {
     }
 }
 
+/// What a statement that waited for a lock took, as far as the next attempt is put off for it.
+const TOOK_MAX: Duration = Duration::from_secs(1);
 /// A statement that meets a lock this often in a row is worth a warning.
 const TROUBLES_TOLD: u32 = 5;
 /// SQLSTATE `query_canceled`: among others, of `statement_timeout`.

@@ -20,6 +20,8 @@ pub(super) struct Vectorizer {
     pub(super) profile: Option<Arc<Profile>>,
     pub(super) pace: Pace,
     pub(super) commit_size: CommitSize,
+    /// Its last statement took so long that it must not use many connections.
+    pub(super) is_slow: bool,
     /// Inputs in one request.
     pub(super) inputs_max: usize,
     pub(super) claim_out: bool,
@@ -104,6 +106,7 @@ impl Vectorizer {
             profile,
             pace: Pace::new(now, settings.poll_interval),
             commit_size: CommitSize::new(settings.limits.chunks, dimensions),
+            is_slow: false,
             inputs_max: settings.limits.inputs,
             claim_out: false,
             claim_overtaken: false,

@@ -53,6 +53,29 @@ impl World {
         }
     }
 
+    /// A transaction of the application writes to a row and stays open, or one that is open commits.
+    pub(super) fn hold(&mut self, entropy: &mut Entropy<'_>) {
+        match self.database.held_key().filter(|_| entropy.chance(2)) {
+            Some(key) => {
+                self.note(|| format!("application: row {key} is released"));
+                self.database.release_held(key, self.now);
+            }
+            None => {
+                let (key, text) = (1 + entropy.signed(KEYS), random_text(entropy));
+                self.note(|| format!("application: row {key} is held, to be {text:?}"));
+                self.database.hold(key, text);
+            }
+        }
+    }
+
+    /// All open transactions of the application commit.
+    pub(super) fn release_all(&mut self) {
+        while let Some(key) = self.database.held_key() {
+            self.note(|| format!("application: row {key} is released"));
+            self.database.release_held(key, self.now);
+        }
+    }
+
     /// Somebody disables, enables, drops or creates the vectorizer.
     pub(super) fn manage(&mut self, entropy: &mut Entropy<'_>) {
         let Some(vectorizer) = self.database.tables().vectorizer else {
@@ -60,8 +83,9 @@ impl World {
             return self.database.create_vectorizer(self.now);
         };
         if entropy.chance(3) {
-            // DROP TABLE waits for the statements that use the table.
-            let is_waiting = self.nodes.iter().any(Node::holds_tables)
+            // DROP TABLE waits for the statements and transactions that use the table.
+            let is_waiting = self.database.held_key().is_some()
+                || self.nodes.iter().any(Node::holds_tables)
                 || self.zombies.iter().any(Delivery::holds_tables);
             if !is_waiting {
                 self.note(|| "the vectorizer is dropped".to_owned());

@@ -26,6 +26,8 @@ macro_rules! counts {
 }
 
 counts! {
+    /// Rows of a commit that the application held.
+    busy,
     /// Commits of rows that had changed since they were read.
     changed,
     /// How often the database's clock was set.

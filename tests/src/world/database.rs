@@ -16,6 +16,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use pgai_core::Query;
+
 use super::ledger::Ledger;
 use super::mutant::Mutant;
 pub use triggers::Edit;
@@ -93,6 +95,9 @@ pub(super) struct Database {
     clock_ahead: i64,
     /// For [`Mutant::ReadWithClaimSnapshot`]: the snapshot in which each key was claimed.
     claim_snapshots: BTreeMap<i64, Arc<Tables>>,
+    /// Rows that open transactions of the application have written, with the texts that they bring
+    /// when they commit. Row and item are locked until then.
+    held: BTreeMap<i64, String>,
     ledger: Ledger,
 }
 
@@ -100,6 +105,11 @@ impl Tables {
     /// Whether nothing waits and nothing is leased.
     pub(super) fn is_at_rest(&self) -> bool {
         self.items.is_empty()
+    }
+
+    /// Whether a key waits.
+    pub(super) fn is_queued(&self, key: i64) -> bool {
+        self.items.contains_key(&key)
     }
 
     /// Queued keys with their failed attempts.
@@ -126,6 +136,7 @@ impl Database {
             mutant,
             clock_ahead: 0,
             claim_snapshots: BTreeMap::new(),
+            held: BTreeMap::new(),
             ledger: Ledger::default(),
         };
         database.create_vectorizer(Duration::ZERO);
@@ -170,6 +181,37 @@ impl Database {
             .filter(|(_, lease)| lease.claim == 0 && lease.until > now)
             .map(|(key, _)| *key)
             .collect()
+    }
+
+    /// A transaction of the application writes to a row, and stays open.
+    pub(super) fn hold(&mut self, key: i64, text: String) {
+        self.held.entry(key).or_insert(text);
+    }
+
+    /// Whether an open transaction of the application has written to a row.
+    pub(super) fn is_held(&self, key: i64) -> bool {
+        self.held.contains_key(&key)
+    }
+
+    /// The row that an open transaction has written to, if there is one.
+    pub(super) fn held_key(&self) -> Option<i64> {
+        self.held.keys().next().copied()
+    }
+
+    /// The transaction that has written to a row commits.
+    pub(super) fn release_held(&mut self, key: i64, now: Duration) {
+        if let Some(text) = self.held.remove(&key) {
+            self.apply(&Edit::Put { key, text }, &Isolation::ReadCommitted, now);
+        }
+    }
+
+    /// Whether a statement of a worker waits for a row, which none of them must.
+    pub(super) fn waits(&self, query: &Query) -> bool {
+        let Query::Commit { rows, .. } = query else {
+            return false;
+        };
+        self.is(Mutant::CommitWaitsForItems)
+            && rows.iter().any(|row| self.is_held(protocol::id(&row.key)))
     }
 
     /// Sets the clock by this many seconds, but never further off than [`CLOCK_OFF_MAX`].

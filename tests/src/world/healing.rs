@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::World;
+use super::database::{Edit, Isolation};
 use super::node::Faults;
 use super::rules::{self, Rule, Violation};
 
@@ -12,6 +13,16 @@ const CONVERGE_WITHIN: Duration = Duration::from_secs(4 * 3600);
 /// Failed rows come back sooner, also where the database's clock was set back: after the longest
 /// backoff, and the longest pause of their vectorizer, and some more.
 const PUT_OFF_AT_MOST: Duration = Duration::from_secs(1_800);
+
+/// A row that the application holds, and another one.
+const HELD: i64 = 1;
+const OTHER: i64 = 2;
+
+/// While the application holds one row, another is embedded within this time.
+const OTHERS_WITHIN: Duration = Duration::from_secs(5);
+
+/// A worker has no more messages on their way.
+const MESSAGES_MAX: u64 = 16;
 
 /// And within so many rounds: a protocol that goes in circles takes no time.
 const ROUNDS_MAX: usize = 20_000;
@@ -25,12 +36,16 @@ impl World {
             zombie.advance(&mut self.around());
         }
         self.manage_last();
+        self.release_all();
         self.rest(deadline)?;
         // A row whose workers were cut off too often is given up, and says so. An operator's
         // `retry` brings it back.
         rules::rows_are_given_up_for_a_reason_only(self.database.tables(), &self.swarm.faults)?;
         self.database.retry_failed(self.now);
         self.rest(deadline)?;
+        self.hold_one_row()?;
+        self.release_all();
+        self.rest(self.now + CONVERGE_WITHIN)?;
         let tables = self.database.tables();
         self.coverage.columns += tables.vectors.len() as u64;
         if self.swarm.column {
@@ -38,6 +53,71 @@ impl World {
         } else {
             rules::every_row_stands_true(tables)
         }
+    }
+
+    /// The application writes to a row that the only worker has claimed, and does not commit: another
+    /// row is embedded all the same, soon.
+    fn hold_one_row(&mut self) -> Result<(), Violation> {
+        self.nodes.truncate(1);
+        let put = |key: i64, text: &str| Edit::Put {
+            key,
+            text: format!("{text} {text}"),
+        };
+        for edit in [put(HELD, "ant"), put(HELD, "bee")] {
+            let isolation = Isolation::ReadCommitted;
+            self.database.apply(&edit, &isolation, self.now);
+        }
+        self.notify(false);
+        let until = self.now + CONVERGE_WITHIN;
+        let is_claimed = |world: &Self| world.database.leased_keys(world.now).contains(&HELD);
+        if !self.go_on_until(until, is_claimed)? {
+            let reason = format!("row {HELD} is not claimed");
+            return Err(Violation::new(Rule::ComesToRest, reason));
+        }
+        self.note(|| format!("application: row {HELD} is held"));
+        self.database.hold(HELD, "cow".to_owned());
+        self.database
+            .apply(&put(OTHER, "dog"), &Isolation::ReadCommitted, self.now);
+        self.notify(false);
+        let until = self.now + OTHERS_WITHIN;
+        let is_done = |world: &Self| !world.database.tables().is_queued(OTHER);
+        if !self.go_on_until(until, is_done)? {
+            let reason = format!("row {OTHER} waits while the application holds row {HELD}");
+            return Err(Violation::new(Rule::AHeldRowHoldsNobodyElse, reason));
+        }
+        Ok(())
+    }
+
+    /// Lets the workers work, message by message, until `done`, which may not be before `until`.
+    fn go_on_until(
+        &mut self,
+        until: Duration,
+        done: impl Fn(&Self) -> bool,
+    ) -> Result<bool, Violation> {
+        for _ in 0..ROUNDS_MAX {
+            for at in 0..self.nodes.len() {
+                self.poll(at)?;
+            }
+            self.check()?;
+            if done(self) {
+                return Ok(true);
+            }
+            let nodes = 0..self.nodes.len();
+            if nodes.fold(false, |moved, at| self.send_any(at) || moved) {
+                continue;
+            }
+            let wake = self.nodes.iter().filter_map(|node| node.wakes_at()).min();
+            match wake {
+                Some(at) if at <= until => self.now = self.now.max(at),
+                _ => return Ok(false),
+            }
+        }
+        Ok(false)
+    }
+
+    /// Brings some message of a worker a stage further.
+    fn send_any(&mut self, at: usize) -> bool {
+        (0..MESSAGES_MAX).any(|pick| self.send(at, pick, Faults::default()))
     }
 
     /// Lets the workers work until nothing is queued.
@@ -48,7 +128,7 @@ impl World {
             let mut moved = false;
             for at in 0..self.nodes.len() {
                 self.poll(at)?;
-                while self.send(at, 0, Faults::default()) {
+                while self.send_any(at) {
                     moved = true;
                 }
             }

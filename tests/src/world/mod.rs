@@ -187,6 +187,9 @@ impl World {
         }
         let mut settings = Settings::new("simulated");
         settings.lease = LEASE;
+        if self.swarm.single {
+            settings.limits.batches = 1;
+        }
         settings.limits.rows = 3;
         settings.limits.inputs = if self.mutant == Some(Mutant::RequestsIgnoreTheirCap) {
             64
@@ -205,6 +208,7 @@ impl World {
     fn step(&mut self, entropy: &mut Entropy<'_>) -> Result<(), Violation> {
         match entropy.number(16) {
             0..=3 if !self.swarm.quiet || entropy.chance(8) => self.edit(entropy),
+            4 if self.swarm.hold && entropy.chance(4) => self.hold(entropy),
             4 => self.transact(entropy),
             0..=3 | 5..=7 => self.poll(entropy.index(self.nodes.len()))?,
             8..=12 => {

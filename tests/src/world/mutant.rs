@@ -37,6 +37,8 @@ pub enum Mutant {
     CommitIgnoresLease,
     /// A commit leaves the item on the queue.
     CommitKeepsItem,
+    /// A commit waits for an item that the application holds.
+    CommitWaitsForItems,
     /// A new vectorizer does not queue the rows that are there.
     CreateQueuesNothing,
     /// DELETE queues nothing: the worker's chunks stay.
@@ -83,7 +85,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 38] = [
+    pub const ALL: [Self; 39] = [
         Self::CommitIgnoresGeneration,
         Self::CommitMovesUnchecked,
         Self::CommitKeepsTail,
@@ -101,6 +103,7 @@ impl Mutant {
         Self::ClaimTrustsTheClock,
         Self::CommitIgnoresLease,
         Self::CommitKeepsItem,
+        Self::CommitWaitsForItems,
         Self::CreateQueuesNothing,
         Self::DeleteKeepsChunks,
         Self::DisabledIsNotSaid,

@@ -124,6 +124,9 @@ impl Delivery {
         if let Stage::Sent = self.stage {
             self.stage = Stage::Begun(database.snapshot());
         }
+        if database.waits(&self.query) {
+            return;
+        }
         if let Stage::Begun(snapshot) = &self.stage {
             self.enabled = snapshot.enabled();
             self.stage = Stage::Done(database.finish(&self.query, snapshot, *now, coverage));
@@ -257,7 +260,7 @@ impl Node {
         false
     }
 
-    /// Brings one message a stage further; `pick` says which. Says whether there was one.
+    /// Brings one message a stage further; `pick` says which. Says whether it moved.
     pub(super) fn deliver(&mut self, pick: u64, faults: Faults, around: &mut Around<'_>) -> bool {
         let count = (self.queries.len() + self.requests.len()) as u64;
         let Some(at) = pick
@@ -268,9 +271,16 @@ impl Node {
         };
         match at.checked_sub(self.queries.len()) {
             Some(at) => self.deliver_request(at, faults, around),
+            None if self.waits(at, around) => return false,
             None => self.deliver_query(at, faults, around),
         }
         true
+    }
+
+    /// Whether a statement waits for a row.
+    fn waits(&self, at: usize, around: &Around<'_>) -> bool {
+        let (_, delivery) = &self.queries[at];
+        matches!(delivery.stage, Stage::Begun(_)) && around.database.waits(&delivery.query)
     }
 
     fn deliver_request(&mut self, at: usize, faults: Faults, around: &mut Around<'_>) {

@@ -8,6 +8,8 @@ use super::provider::{Fault, is_about_a_row, vector_for};
 /// What must hold.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Rule {
+    /// A row that an open transaction of the application holds keeps no other row waiting.
+    AHeldRowHoldsNobodyElse,
     /// A worker that was told of it claims and embeds nothing more for a disabled vectorizer.
     ADisabledVectorizerIsLeftAlone,
     /// A failed row is not given out before its time.

@@ -30,6 +30,10 @@ pub(super) struct Swarm {
     pub(super) manage: bool,
     /// The vectors go to a column of the source.
     pub(super) column: bool,
+    /// The application leaves transactions open that have written to a row.
+    pub(super) hold: bool,
+    /// Workers run one batch at a time.
+    pub(super) single: bool,
 }
 
 impl Swarm {
@@ -50,6 +54,8 @@ impl Swarm {
             clock_steps: entropy.chance(4),
             manage: entropy.chance(3),
             column: entropy.chance(3),
+            hold: entropy.chance(3),
+            single: entropy.chance(3),
         }
     }
 }

@@ -53,6 +53,7 @@ impl Database {
             .iter()
             .filter(|(key, item)| {
                 is_due(item)
+                    && !self.is_held(**key)
                     && since.is_none_or(|since| stamp(item.queued_at).as_str() >= since)
                     && !self.bars(snapshot, **key, item.generation, claim, now)
             })

@@ -101,6 +101,11 @@ impl Database {
         held && self.tables.items.contains_key(&key)
     }
 
+    /// Whether a row of this claim is one that an open transaction has locked.
+    fn is_busy(&self, claim: i64, key: i64) -> bool {
+        self.is_held(key) && self.holds(claim, key)
+    }
+
     fn commit(
         &mut self,
         claim: i64,
@@ -112,10 +117,12 @@ impl Database {
         for (row, number) in rows.iter().zip(1_usize..) {
             let key = id(&row.key);
             let outcome = match self.destination {
+                _ if self.is_busy(claim, key) => "busy",
                 Destination::Column => self.commit_column(claim, key, row, snapshot),
                 Destination::Table => self.commit_row(claim, key, row, snapshot),
             };
             match outcome {
+                "busy" => coverage.busy += 1,
                 "changed" => coverage.changed += 1,
                 "lost" => coverage.lost += 1,
                 "done" => {
@@ -208,6 +215,10 @@ impl Database {
         let mut answer = vec![];
         for (row, number) in rows.iter().zip(1_usize..) {
             let key = id(&row.key);
+            if self.is_busy(claim, key) {
+                answer.push(vec![text(&number.to_string()), text("busy")]);
+                continue;
+            }
             let outcome = match self.write().leases.remove(&key) {
                 Some(lease) if lease.claim == claim || self.is(Mutant::FailIgnoresLease) => {
                     self.fail_row(claim, key, row, lease, now)
@@ -322,7 +333,7 @@ impl Database {
     }
 }
 
-fn id(key: &Key) -> i64 {
+pub(super) fn id(key: &Key) -> i64 {
     key.0[0].parse().expect("keys of this world are numbers")
 }
 

@@ -41,6 +41,19 @@ pub enum Edit {
     },
 }
 
+impl Edit {
+    /// The rows that it writes to.
+    fn keys(&self) -> Vec<i64> {
+        match self {
+            Self::ChangeKey { from, to } => vec![*from, *to],
+            Self::Damage { .. } => vec![],
+            Self::Delete { key } | Self::DeleteAndInsert { key, .. } | Self::Put { key, .. } => {
+                vec![*key]
+            }
+        }
+    }
+}
+
 /// How the application's transaction sees the tables.
 #[derive(Clone, Debug)]
 pub(in crate::world) enum Isolation {
@@ -58,6 +71,10 @@ impl Database {
         isolation: &Isolation,
         now: Duration,
     ) -> bool {
+        // It would wait for the transaction that has written to the row: it comes some other time.
+        if edit.keys().iter().any(|key| self.is_held(*key)) {
+            return false;
+        }
         let now = self.clock(now);
         if let Isolation::RepeatableRead(snapshot) = isolation
             && !self.may_write(edit, snapshot)
@@ -140,13 +157,7 @@ impl Database {
     /// Whether a transaction with an older snapshot may do this. The first updater wins: PostgreSQL
     /// reports 40001, and the application tries again some other time.
     fn may_write(&self, edit: &Edit, snapshot: &Tables) -> bool {
-        let keys = match edit {
-            Edit::ChangeKey { from, to } => vec![*from, *to],
-            Edit::Damage { .. } => vec![],
-            Edit::Delete { key } | Edit::DeleteAndInsert { key, .. } | Edit::Put { key, .. } => {
-                vec![*key]
-            }
-        };
+        let keys = edit.keys();
         let same = |key: &i64| match (snapshot.source.get(key), self.tables.source.get(key)) {
             (Some(seen), Some(current)) => Arc::ptr_eq(seen, current),
             (None, None) => true,
