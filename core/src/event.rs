@@ -119,6 +119,15 @@ pub enum Event {
         /// How much of them is not embedded, where that is known.
         bytes: Option<u64>,
     },
+    /// Rows are held back for a while because a provider's limits are used up, or it is busy.
+    Waiting {
+        /// The provider and where it is.
+        provider: String,
+        /// Why it is not asked now.
+        reason: String,
+        /// When it is asked again.
+        retry_in: Duration,
+    },
     /// A vectorizer cannot run until its config or its tables are mended.
     VectorizerBroken {
         /// The vectorizer's id.
@@ -159,9 +168,10 @@ impl Event {
                     Level::Info
                 }
             }
-            Self::DatabaseTrouble { .. } | Self::NoVectorizers | Self::Truncated { .. } => {
-                Level::Warning
-            }
+            Self::DatabaseTrouble { .. }
+            | Self::NoVectorizers
+            | Self::Truncated { .. }
+            | Self::Waiting { .. } => Level::Warning,
             Self::RowFailed { retry_in, .. } => {
                 if retry_in.is_some() {
                     Level::Warning
@@ -203,6 +213,7 @@ impl Event {
                 "chunks truncated: they are longer than the model takes".to_owned()
             }
             Self::VectorizerBroken { .. } => "vectorizer cannot run".to_owned(),
+            Self::Waiting { .. } => "waiting for the embedding provider".to_owned(),
         }
     }
 
@@ -235,6 +246,11 @@ impl Event {
                 vec![]
             }
             Self::Paused {
+                provider,
+                reason,
+                retry_in,
+            }
+            | Self::Waiting {
                 provider,
                 reason,
                 retry_in,

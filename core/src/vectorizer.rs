@@ -205,6 +205,13 @@ impl Definition {
         self.source_pk.iter().map(|part| part.attname.as_str())
     }
 
+    /// The embedding's implementation, if it is its parameters that are refused with this reason.
+    pub(crate) fn provider_at_fault(&self, reason: &str, settings: &Settings) -> Option<String> {
+        let embedding = &self.config.embedding;
+        let refused = Provider::from_config(embedding, settings).err()?;
+        (refused == reason).then(|| embedding["implementation"].as_str().map(str::to_owned))?
+    }
+
     /// The queue and the failed table, if they have names: ready to be used in SQL.
     pub(crate) fn queues(&self) -> Option<(String, String)> {
         let schema = self.queue_schema.as_deref()?;

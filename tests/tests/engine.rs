@@ -426,3 +426,49 @@ fn a_worker_that_is_stopped_at_once_ends_at_once() {
     assert!(summary.is_some());
     assert_eq!(scene.now(), Duration::ZERO);
 }
+
+#[test]
+fn a_vector_of_zeros_is_one_error_for_its_row() {
+    let mut scene = scene_with_rows(50);
+    let mut zeros = |_, request: &Request| {
+        let body = String::from_utf8_lossy(request.http.body()).into_owned();
+        let mut response = embed(request)?;
+        if body.contains("\"w7\"") {
+            let texts: serde_json::Value = serde_json::from_str(&body).unwrap();
+            let texts = texts["input"].as_array().unwrap();
+            let at = texts.iter().position(|text| text == "w7").unwrap();
+            let mut answer: serde_json::Value = serde_json::from_slice(response.body()).unwrap();
+            answer["embeddings"][at] = serde_json::json!([0.0, -0.0]);
+            *response.body_mut() = answer.to_string().into_bytes();
+        }
+        Ok(response)
+    };
+    scene.play(HOUR, &mut zeros, &|scene| scene.queue() == [(7, 1)]);
+    assert_eq!(scene.stored().len(), 49);
+    assert!(
+        scene.requests.len() <= 14,
+        "{} requests",
+        scene.requests.len()
+    );
+    scene.play(HOUR, &mut zeros, &is_at_rest);
+    let failed = scene.failed();
+    assert_eq!(failed.len(), 1);
+    assert!(failed[0].1.contains("all zeros"), "{failed:?}");
+}
+
+#[test]
+fn a_model_that_the_account_may_not_use_stops_its_vectorizer_only() {
+    let mut scene = scene_with_rows(20);
+    let mut denied = |_, _: &Request| {
+        let body = r#"{"error": {"message": "Project `p` does not have access to model `m`",
+            "code": "model_not_found"}}"#;
+        refuse(403, body)
+    };
+    scene.play(Duration::from_secs(20), &mut denied, &is_at_rest);
+    assert_eq!(scene.requests.len(), 1);
+    assert!(scene.queue().iter().all(|(_, attempts)| *attempts == 0));
+    let paused = |event: &&Event| matches!(event, Event::Paused { .. });
+    assert_eq!(scene.events.iter().filter(paused).count(), 0);
+    let broken = |event: &&Event| matches!(event, Event::VectorizerBroken { .. });
+    assert_eq!(scene.events.iter().filter(broken).count(), 1);
+}

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use pgai_core::{Request, Settings};
+use pgai_core::{Event, Request, Settings};
 use tests::world::{Answer, Scene, embed, refuse};
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -179,4 +179,172 @@ fn requests_in_flight_grow_while_answers_come_and_shrink_when_refused() {
     let later = widths[refused_at..].iter().max().unwrap();
     assert_eq!(*later, 16, "and grows again: {widths:?}");
     assert!(widths.iter().all(|width| *width <= 16));
+}
+
+/// An answer with headers of a used-up limit that comes back at this moment.
+fn used_up(request: &Request, reset: &str) -> Answer {
+    let mut response = embed(request)?;
+    for (name, value) in [
+        ("x-ratelimit-remaining-requests", "0"),
+        ("x-ratelimit-reset-requests", reset),
+    ] {
+        response.headers_mut().insert(name, value.parse().unwrap());
+    }
+    Ok(response)
+}
+
+fn busy_until(moment: &str) -> Answer {
+    let mut response = refuse(429, "slow down")?;
+    let value = moment.parse().unwrap();
+    response.headers_mut().insert("retry-after", value);
+    Ok(response)
+}
+
+/// 2026-11-25T12:00:00Z.
+const NOON: Duration = Duration::from_secs(1_795_608_000);
+
+/// What the events say of waits: `Waiting` or `Paused`, the reason, and the time.
+fn waits(scene: &Scene) -> Vec<(bool, String, u64)> {
+    let wait = |event: &Event| match event {
+        Event::Waiting {
+            reason, retry_in, ..
+        } => Some((false, reason.clone(), retry_in.as_secs())),
+        Event::Paused {
+            reason, retry_in, ..
+        } => Some((true, reason.clone(), retry_in.as_secs())),
+        _ => None,
+    };
+    scene.events.iter().filter_map(wait).collect()
+}
+
+#[test]
+fn a_moment_is_waited_for_in_whatever_form_it_is_given_and_told_once() {
+    for moment in [
+        "20",
+        "20s",
+        "1795608020",
+        "1795608020000",
+        "2026-11-25T12:00:20Z",
+        "Wed, 25 Nov 2026 12:00:20 GMT",
+    ] {
+        let settings = Settings {
+            wall_start: NOON,
+            ..settings()
+        };
+        for is_refused in [true, false] {
+            let mut scene = scene(settings.clone(), 3);
+            let mut asked = vec![];
+            scene.play(
+                HOUR,
+                &mut |now, request| {
+                    asked.push(now);
+                    match (asked.len(), is_refused) {
+                        (1, true) => busy_until(moment),
+                        (1, false) => used_up(request, moment),
+                        // What was in flight with it does not know.
+                        (2..=4, true) if now < Duration::from_secs(1) => busy_until(moment),
+                        _ => embed(request),
+                    }
+                },
+                &is_at_rest,
+            );
+            assert!(scene.queue().is_empty(), "{moment}");
+            let last = asked.last().unwrap().as_secs();
+            let is_kept = is_refused.then_some(20..25).unwrap_or(0..25);
+            assert!(is_kept.contains(&last), "{moment}, {is_refused}: {asked:?}");
+            if is_refused {
+                let waits = waits(&scene);
+                assert_eq!(waits.len(), 1, "{moment}: {waits:?}");
+                assert!(waits[0].1.contains("slow down"), "{waits:?}");
+                assert!((15..=20).contains(&waits[0].2), "{waits:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn no_provider_is_waited_for_longer_than_an_hour() {
+    for moment in [
+        "86400",
+        "1795694400",
+        "1795694400000",
+        "2027-11-25T12:00:00Z",
+    ] {
+        let settings = Settings {
+            wall_start: NOON,
+            ..settings()
+        };
+        let mut scene = scene(settings, 1);
+        let mut asked = vec![];
+        scene.play(
+            HOUR * 3,
+            &mut |now, request| {
+                asked.push(now);
+                if asked.len() == 1 {
+                    busy_until(moment)
+                } else {
+                    embed(request)
+                }
+            },
+            &is_at_rest,
+        );
+        assert_eq!(asked.len(), 2, "{moment}");
+        let waited = asked[1] - asked[0];
+        assert!(
+            HOUR <= waited && waited < HOUR + Duration::from_secs(60),
+            "{moment}: {waited:?}"
+        );
+        assert_eq!(waits(&scene).len(), 1, "{moment}: {:?}", waits(&scene));
+    }
+}
+
+#[test]
+fn a_used_up_limit_is_told_once_and_its_rows_wait() {
+    let mut settings = settings();
+    settings.limits.requests = 1;
+    let mut scene = scene(settings, 2);
+    let mut asked = vec![];
+    scene.play(
+        HOUR,
+        &mut |now, request| {
+            asked.push(now);
+            if asked.len() == 1 {
+                used_up(request, "5m")
+            } else {
+                embed(request)
+            }
+        },
+        &is_at_rest,
+    );
+    assert_eq!(asked.len(), 2);
+    assert!(asked[1] >= Duration::from_secs(300), "{asked:?}");
+    let waits = waits(&scene);
+    assert_eq!(waits.len(), 1, "{waits:?}");
+    assert!(waits[0].1.contains("x-ratelimit"), "{waits:?}");
+}
+
+#[test]
+fn once_does_not_wait_for_a_limit_that_comes_back_in_an_hour() {
+    type Provider = fn(&Request) -> Answer;
+    let providers: [Provider; 3] = [
+        |request| used_up(request, "1795694400"),
+        |request| used_up(request, "59m"),
+        |_| busy_until("1795694400000"),
+    ];
+    for provider in providers {
+        let mut settings = settings();
+        settings.limits.requests = 1;
+        settings.wall_start = NOON;
+        settings.once = true;
+        let mut scene = scene(settings, 30);
+        let summary = scene.play(
+            Duration::from_secs(120),
+            &mut |_, request| provider(request),
+            &|_| false,
+        );
+        let summary = summary.expect("it ends");
+        assert!(summary.failure.is_some(), "{summary:?}");
+        assert!(scene.leased().is_empty(), "{:?}", scene.leased());
+        assert!(scene.queue().iter().all(|(_, attempts)| *attempts == 0));
+    }
 }

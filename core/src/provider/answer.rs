@@ -14,6 +14,8 @@ pub(crate) enum BadAnswer {
     NotFinite,
     /// Two vectors for one text, or one for a text that was not sent.
     Order,
+    /// A vector of zeros: it has no direction, so an index by cosine distance never finds it.
+    Zero,
     /// Not what such a provider answers.
     Unreadable(String),
 }
@@ -40,12 +42,17 @@ impl fmt::Display for BadAnswer {
             ),
             Self::NotFinite => f.write_str("a vector holds NaN or infinity"),
             Self::Order => f.write_str("the provider's answer does not say which vector is whose"),
+            Self::Zero => f.write_str(
+                "the model's vector is all zeros, which no search by cosine distance finds: \
+                 change the text, or use a model that has a vector for it",
+            ),
             Self::Unreadable(reason) => write!(f, "the provider's answer cannot be read: {reason}"),
         }
     }
 }
 
-/// Checks the number of vectors, their dimensions, and that every component is finite.
+/// Checks the number of vectors, their dimensions, that every component is finite, and that no
+/// vector is all zeros.
 pub(super) fn check(
     vectors: Vec<Vec<f32>>,
     count: usize,
@@ -69,6 +76,12 @@ pub(super) fn check(
         .any(|component| !component.is_finite())
     {
         return Err(BadAnswer::NotFinite);
+    }
+    if vectors
+        .iter()
+        .any(|vector| vector.iter().all(|component| *component == 0.0))
+    {
+        return Err(BadAnswer::Zero);
     }
     Ok(vectors.into_iter().map(Arc::from).collect())
 }

@@ -7,6 +7,7 @@ mod openai;
 mod refusal;
 mod remaining;
 mod voyage;
+mod wait;
 
 use std::fmt;
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use crate::tokens;
 pub(crate) use answer::BadAnswer;
 pub(crate) use refusal::{Refusal, brief, said};
 pub(crate) use remaining::Remaining;
+pub(crate) use wait::WAIT_MAX;
 
 /// The provider of a vectorizer, from the `embedding` part of its config.
 #[derive(Clone, Debug)]

@@ -6,6 +6,7 @@ use std::time::Duration;
 use http::StatusCode;
 use serde_json::Value;
 
+use super::wait;
 use crate::request::Response;
 
 /// Why a provider did not embed.
@@ -33,6 +34,36 @@ const PERMANENT: &[&str] = &[
     "exceeds the context length",
 ];
 
+/// Codes or types of errors that say that this account may not use this model: OpenAI's, and those
+/// of a LiteLLM proxy.
+const MODEL_DENIED_CODES: &[&str] = &[
+    "model_not_found",
+    "model_not_available",
+    "model_access_denied",
+    "key_model_access_denied",
+    "team_model_access_denied",
+    "user_model_access_denied",
+    "org_model_access_denied",
+];
+/// And words that say so, where there is no code: in lower case.
+const MODEL_DENIED_WORDS: &[&str] = &[
+    "access to model",
+    "access to the model",
+    "access to this model",
+    "access model",
+    "access the model",
+    "access this model",
+    "use model",
+    "use the model",
+    "use this model",
+    "model not found",
+    "model is not available",
+    "model does not exist",
+];
+/// What to do then.
+const IF_MODEL_IS_DENIED: &str = "check the model's name in the vectorizer's embedding, or let the \
+     key's project or organization use this model";
+
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -57,9 +88,12 @@ impl Refusal {
         };
         let retry = |reason| Self::Retry {
             reason,
-            after: retry_after(response, wall),
+            after: wait::asked_for(response, wall),
         };
         match status {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if denies_model(response) => {
+                Self::Vectorizer(format!("{reason}; {IF_MODEL_IS_DENIED}"))
+            }
             StatusCode::UNAUTHORIZED | StatusCode::PAYMENT_REQUIRED | StatusCode::FORBIDDEN => {
                 Self::Pause(reason)
             }
@@ -84,21 +118,17 @@ impl Refusal {
     }
 }
 
-/// `retry-after-ms`, or `retry-after` in seconds or as a date (RFC 9110, section 10.2.3).
-fn retry_after(response: &Response, wall: Duration) -> Option<Duration> {
-    let header = |name: &str| Some(response.headers().get(name)?.to_str().ok()?.trim());
-    let seconds = |text: &str| Duration::try_from_secs_f64(text.parse().ok()?).ok();
-    if let Some(millis) = header("retry-after-ms").and_then(seconds) {
-        return Some(millis / 1000);
-    }
-    let text = header("retry-after")?;
-    seconds(text).or_else(|| {
-        let date = jiff::fmt::rfc2822::parse(text)
-            .ok()?
-            .timestamp()
-            .as_second();
-        Some(Duration::from_secs(u64::try_from(date).ok()?).saturating_sub(wall))
-    })
+/// Whether a refusal is about the model alone: with another one the account may work.
+fn denies_model(response: &Response) -> bool {
+    let value = parsed(response.body());
+    let mut codes = ["code", "type"]
+        .into_iter()
+        .filter_map(|name| value["error"][name].as_str());
+    // A 401 without a code may ask for a key "to use the model".
+    let is_plain = response.status() == StatusCode::FORBIDDEN;
+    let words = said(response.body()).to_lowercase();
+    codes.any(|code| MODEL_DENIED_CODES.contains(&code))
+        || (is_plain && MODEL_DENIED_WORDS.iter().any(|sign| words.contains(sign)))
 }
 
 fn parsed(body: &[u8]) -> Value {
@@ -212,23 +242,58 @@ mod tests {
     }
 
     #[test]
-    fn the_time_to_wait_is_read_in_every_form() {
-        for (headers, millis) in [
-            (&[("retry-after", "2")][..], Some(2000)),
-            (&[("retry-after", "0.25")], Some(250)),
-            (&[("retry-after", "9"), ("retry-after-ms", "40")], Some(40)),
+    fn a_model_that_the_account_may_not_use_is_no_fault_of_the_account() {
+        for (status, body) in [
             (
-                &[("retry-after", "Wed, 21 Oct 2015 07:28:00 GMT")],
-                Some(80_000),
+                403,
+                r#"{"error": {"message": "Project `proj_1` does not have access to model `m`",
+                    "type": "invalid_request_error", "param": null, "code": "model_not_found"}}"#,
             ),
-            (&[("retry-after", "Tue, 20 Oct 2015 07:28:00 GMT")], Some(0)),
-            (&[("retry-after", "-1")], None),
-            (&[], None),
+            (
+                403,
+                r#"{"error": {"message": "You are not allowed to generate embeddings from this model",
+                    "type": "invalid_request_error", "code": "model_not_found"}}"#,
+            ),
+            (
+                401,
+                r#"{"error": {"message": "key not allowed to access model. This key can only access \
+                    models=['a']. Tried to access m", "type": "key_model_access_denied", "code": "401"}}"#,
+            ),
+            (
+                403,
+                r#"{"message": "You don't have access to the model with the specified model ID."}"#,
+            ),
+            (
+                403,
+                r#"{"detail": "Your organization may not use the model voyage-x."}"#,
+            ),
         ] {
-            let Refusal::Retry { after, .. } = refusal(429, headers, "") else {
-                panic!()
+            let Refusal::Vectorizer(reason) = refusal(status, &[], body) else {
+                panic!("{body}")
             };
-            assert_eq!(after, millis.map(Duration::from_millis), "{headers:?}");
+            assert!(reason.contains("check the model's name"), "{reason}");
+        }
+        for (status, body) in [
+            (403, ""),
+            (
+                403,
+                r#"{"error": {"message": "Country not supported", "code": "unsupported_country"}}"#,
+            ),
+            (
+                401,
+                r#"{"error": {"message": "Incorrect API key provided", "code": "invalid_api_key"}}"#,
+            ),
+            (
+                401,
+                r#"{"error": {"message": "You need an API key to access the model"}}"#,
+            ),
+            (
+                402,
+                r#"{"error": {"message": "add credit to access this model"}}"#,
+            ),
+        ] {
+            let refusal = refusal(status, &[], body);
+            assert!(matches!(refusal, Refusal::Pause(_)), "{body}");
         }
     }
 

@@ -3,8 +3,7 @@
 
 use std::time::Duration;
 
-use jiff::SignedDuration;
-
+use super::wait;
 use crate::request::Response;
 
 /// How much is left, and when all of it is back.
@@ -16,8 +15,8 @@ pub(crate) struct Remaining {
 
 impl Remaining {
     /// Reads the headers of an answer, whatever its status. A limit of 0 is Azure's way of saying
-    /// none, and without a time of reset nothing can be waited for.
-    pub(crate) fn of(response: &Response) -> Self {
+    /// none, and without a time of reset nothing can be waited for. `wall` is the time since 1970.
+    pub(crate) fn of(response: &Response, wall: Duration) -> Self {
         let header = |name: String| response.headers().get(name)?.to_str().ok();
         let read = |what: &str| {
             let number = |part: &str| {
@@ -28,22 +27,13 @@ impl Remaining {
             };
             let left = number("remaining")?;
             let is_none = number("limit") == Some(0);
-            let reset = duration(header(format!("x-ratelimit-reset-{what}"))?)?;
+            let reset = wait::parse(header(format!("x-ratelimit-reset-{what}"))?, wall)?;
             (!is_none).then_some((left, reset))
         };
         Self {
             requests: read("requests"),
             tokens: read("tokens"),
         }
-    }
-}
-
-/// `6m0s`, `20ms`, `1.5s`; a bare number counts seconds.
-fn duration(text: &str) -> Option<Duration> {
-    let text = text.trim();
-    match text.parse::<f64>() {
-        Ok(seconds) => Duration::try_from_secs_f64(seconds).ok(),
-        Err(_) => Duration::try_from(text.parse::<SignedDuration>().ok()?).ok(),
     }
 }
 
@@ -56,7 +46,7 @@ mod tests {
         for (name, value) in headers {
             response.headers_mut().insert(*name, value.parse().unwrap());
         }
-        Remaining::of(&response)
+        Remaining::of(&response, Duration::from_secs(1_795_608_000))
     }
 
     #[test]
@@ -82,21 +72,13 @@ mod tests {
     }
 
     #[test]
-    fn times_of_reset_come_in_several_forms() {
-        for (text, millis) in [
-            ("1s", 1000),
-            ("1.5s", 1500),
-            ("1h2m3s", 3_723_000),
-            ("0", 0),
-            ("2.5", 2500),
-        ] {
-            assert_eq!(
-                duration(text),
-                Some(Duration::from_millis(millis)),
-                "{text}"
-            );
+    fn a_reset_may_be_a_moment() {
+        for reset in ["1795608060", "1795608060000", "2026-11-25T12:01:00Z"] {
+            let said = of(&[
+                ("x-ratelimit-remaining-requests", "0"),
+                ("x-ratelimit-reset-requests", reset),
+            ]);
+            assert_eq!(said.requests, Some((0, Duration::from_secs(60))), "{reset}");
         }
-        assert_eq!(duration("soon"), None);
-        assert_eq!(duration("-1s"), None);
     }
 }

@@ -60,6 +60,7 @@ impl Worker {
             batch.expire(self.now);
         }
         self.drop_batches();
+        self.heed_waits();
         match self.life {
             Life::Running => {
                 self.finish_vectorizers();

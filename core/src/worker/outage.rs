@@ -49,7 +49,7 @@ impl Worker {
         let Some(throttle) = self.throttles.get_mut(&account) else {
             return;
         };
-        let tell = throttle.failed(now, after, &mut self.random);
+        let tell = throttle.failed(now, after, reason, &mut self.random);
         let failures = throttle.failures;
         let is_closed = throttle.is_closed_for_long(now);
         let wait = throttle.opens(now).since(now);
@@ -79,7 +79,8 @@ impl Worker {
         let account = profile.provider.account();
         self.throttle(account.clone());
         let throttle = self.throttles.get_mut(&account);
-        let tell = throttle.and_then(|throttle| throttle.paused(self.now, &mut self.random));
+        let tell =
+            throttle.and_then(|throttle| throttle.paused(self.now, reason, &mut self.random));
         if let Some(retry_in) = tell {
             self.record(profile.id, failure::EMBEDDING, reason);
             let provider = account.to_string();
@@ -93,6 +94,36 @@ impl Worker {
         self.failed_as_a_whole(reason);
         if self.settings.once {
             self.give_up(&account, reason);
+        }
+    }
+
+    /// Tells of long waits with rows in hand, each once. With `--once`, nobody waits that long for a
+    /// provider; the operator's own limits are kept, however long that takes.
+    pub(super) fn heed_waits(&mut self) {
+        let now = self.now;
+        let mut given_up = vec![];
+        for batch in self.batches.values() {
+            if batch.spans.is_empty() || batch.draining || batch.leaving {
+                continue;
+            }
+            let (account, tokens) = (batch.profile.provider.account(), batch.next_tokens());
+            let Some(throttle) = self.throttles.get_mut(&account) else {
+                continue;
+            };
+            let (until, why) = throttle.kept_back(now, tokens);
+            if self.settings.once && until.since(now) >= ONCE_WAIT_MAX {
+                given_up.push((account.clone(), why.to_owned()));
+            }
+            if let Some((retry_in, reason)) = throttle.untold_wait(now, tokens) {
+                self.events.push_back(Event::Waiting {
+                    provider: account.to_string(),
+                    reason,
+                    retry_in,
+                });
+            }
+        }
+        for (account, reason) in given_up {
+            self.give_up(&account, &format!("{account}: {reason}"));
         }
     }
 

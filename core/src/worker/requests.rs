@@ -178,16 +178,17 @@ impl Worker {
 
     pub(super) fn responded(&mut self, sent: Sent, answer: Result<Response, RequestError>) {
         self.back(&sent);
+        let wall = self.settings.wall_start + self.now.since_start();
         if let Ok(response) = &answer {
             let account = sent.profile().provider.account();
             let now = self.now;
-            self.throttle(account).heard(now, &Remaining::of(response));
+            let said = Remaining::of(response, wall);
+            self.throttle(account).heard(now, &said);
         }
         // A definition that was mended meanwhile is not paused for what the old one met.
         if !self.is_current(sent.profile()) {
             return;
         }
-        let wall = self.settings.wall_start + self.now.since_start();
         match sent {
             Sent::Pull(profile) => self.pulled(&profile, answer),
             Sent::Probe(profile) => {
@@ -272,6 +273,11 @@ impl Worker {
             }
             Ok(Verdict::Bad(bad @ BadAnswer::Dimensions { .. })) => {
                 self.pause_vectorizer(profile.id, failure::EMBEDDING, &bad.to_string());
+            }
+            // The next answer would be the same.
+            Ok(Verdict::Bad(bad @ BadAnswer::Zero)) => {
+                self.provider_answered(profile, took, 0);
+                self.inputs_refused(number, span, profile, &bad.to_string());
             }
             Ok(Verdict::Bad(bad)) => {
                 // It did answer: this is no outage.

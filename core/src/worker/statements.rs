@@ -315,10 +315,21 @@ impl Worker {
 
     /// Something is wrong with a vectorizer as a whole: it is paused, with one event and one record.
     pub(super) fn record(&mut self, vectorizer: i64, message: &'static str, reason: &str) {
+        let provider = self
+            .provider_of(vectorizer)
+            .filter(|_| message == failure::EMBEDDING);
+        self.record_of(vectorizer, message, reason, provider);
+    }
+
+    pub(super) fn record_of(
+        &mut self,
+        vectorizer: i64,
+        message: &'static str,
+        reason: &str,
+        provider: Option<&str>,
+    ) {
         let mut details = serde_json::json!({ "error_reason": reason });
-        if message == failure::EMBEDDING
-            && let Some(provider) = self.provider_of(vectorizer)
-        {
+        if let Some(provider) = provider {
             details["provider"] = provider.into();
         }
         self.records.push(ErrorRecord {

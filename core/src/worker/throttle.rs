@@ -9,7 +9,7 @@ pub(crate) use budget::tokens_of;
 use budget::{Bucket, Remote};
 use width::Width;
 
-use crate::provider::Remaining;
+use crate::provider::{Remaining, WAIT_MAX};
 use crate::random::Random;
 use crate::retry::{self, Backoff};
 use crate::time::Time;
@@ -27,6 +27,10 @@ pub(super) struct Throttle {
     /// Failures since the last answer that was of use.
     pub(super) failures: u32,
     blocked_until: Time,
+    /// What the provider said when it failed last.
+    reason: String,
+    /// Whether the operator was told of the wait that goes on now.
+    wait_told: bool,
     /// Whether the operator was told that the provider is paused.
     announced: bool,
 }
@@ -35,6 +39,12 @@ pub(super) struct Throttle {
 const FAILURES_SILENT: u32 = 3;
 /// So is a provider that wants to be left alone for longer than this.
 const WAIT_SILENT: Duration = Duration::from_secs(30);
+/// A wait that is longer than this is told once.
+const WAIT_TOLD: Duration = Duration::from_secs(10);
+/// Why nothing is sent where the provider did not refuse anything.
+const USED_UP: &str = "its headers (x-ratelimit-...) say that its limit is used up until then";
+const OWN_LIMIT: &str =
+    "the limit of requests or tokens a minute that this worker was given is used up";
 
 /// The operator's limits for each account.
 #[derive(Clone, Copy, Debug, Default)]
@@ -55,6 +65,8 @@ impl Throttle {
             tokens: allowance.tokens_per_minute.map(bucket),
             failures: 0,
             blocked_until: Time::ZERO,
+            reason: String::new(),
+            wait_told: false,
             announced: false,
         }
     }
@@ -83,6 +95,32 @@ impl Throttle {
         self.blocked_until.max(bucket.unwrap_or(Time::ZERO))
     }
 
+    /// Until when the provider itself keeps a request of so many tokens back, and why.
+    pub(super) fn kept_back(&self, now: Time, tokens: u64) -> (Time, &str) {
+        let used_up = self.remote.opens(now, tokens);
+        if used_up > self.blocked_until {
+            (used_up, USED_UP)
+        } else {
+            (self.blocked_until, &self.reason)
+        }
+    }
+
+    /// The wait of a request of so many tokens and its reason, if it is long and not yet told.
+    pub(super) fn untold_wait(&mut self, now: Time, tokens: u64) -> Option<(Duration, String)> {
+        let (until, reason) = self.kept_back(now, tokens);
+        let own = self.opens(now);
+        let (until, reason) = if own > until {
+            (own, OWN_LIMIT)
+        } else {
+            (until, reason)
+        };
+        let wait = until.since(now);
+        let tell = wait > WAIT_TOLD && !self.wait_told && !self.announced;
+        let told = tell.then(|| (wait, reason.to_owned()));
+        self.wait_told |= tell;
+        told
+    }
+
     /// When something may have changed.
     pub(super) fn wakes(&self, now: Time) -> impl Iterator<Item = Time> {
         std::iter::once(self.opens(now)).chain(self.remote.resets())
@@ -90,6 +128,7 @@ impl Throttle {
 
     pub(super) fn sent(&mut self, now: Time, tokens: u64) {
         self.in_flight += 1;
+        self.wait_told = false;
         self.tokens_out += tokens;
         self.width.sent(now, self.in_flight);
         self.remote.sent(now, tokens);
@@ -133,13 +172,21 @@ impl Throttle {
         &mut self,
         now: Time,
         after: Option<Duration>,
+        reason: &str,
         random: &mut Random,
     ) -> Option<Duration> {
+        reason.clone_into(&mut self.reason);
         self.block(now, retry::PROVIDER, after, FAILURES_SILENT, random)
     }
 
     /// Somebody has to do something about the account. Returns the wait, as above.
-    pub(super) fn paused(&mut self, now: Time, random: &mut Random) -> Option<Duration> {
+    pub(super) fn paused(
+        &mut self,
+        now: Time,
+        reason: &str,
+        random: &mut Random,
+    ) -> Option<Duration> {
+        reason.clone_into(&mut self.reason);
         self.block(now, retry::PAUSE, Some(retry::PAUSE.first), 1, random)
     }
 
@@ -156,7 +203,7 @@ impl Throttle {
         silent: u32,
         random: &mut Random,
     ) -> Option<Duration> {
-        let after = after.unwrap_or_default();
+        let after = after.unwrap_or_default().min(WAIT_MAX);
         // Requests that were in flight together fail together: that is one failure.
         if now < self.blocked_until {
             self.blocked_until = self.blocked_until.max(now + after);

@@ -184,14 +184,12 @@ impl Worker {
         {
             batch.leaving = true;
         }
-        let profile = serde_json::from_str::<Definition>(&text)
-            .map_err(|error| format!("its configuration cannot be read: {error}"))
-            .and_then(|definition| {
-                if definition.disabled {
-                    return Ok(None);
-                }
-                Profile::new(&definition, &self.settings).map(Some)
-            });
+        let definition = serde_json::from_str::<Definition>(&text);
+        let profile = match &definition {
+            Ok(definition) if definition.disabled => Ok(None),
+            Ok(definition) => Profile::new(definition, &self.settings).map(Some),
+            Err(error) => Err(format!("its configuration cannot be read: {error}")),
+        };
         let (profile, broken) = match profile {
             Ok(profile) => (profile.map(Arc::new), None),
             Err(reason) => (None, Some(reason)),
@@ -202,7 +200,14 @@ impl Worker {
         }
         self.vectorizers.insert(id, vectorizer);
         if let Some(reason) = broken {
-            self.record(id, failure::UNEXPECTED, &reason);
+            // pgai, too, names the provider where the embedding's parameters are at fault.
+            let provider = definition
+                .ok()
+                .and_then(|definition| definition.provider_at_fault(&reason, &self.settings));
+            match provider {
+                Some(provider) => self.record_of(id, failure::EMBEDDING, &reason, Some(&provider)),
+                None => self.record(id, failure::UNEXPECTED, &reason),
+            }
             self.events.push_back(Event::VectorizerBroken {
                 vectorizer: id,
                 reason: reason.clone(),

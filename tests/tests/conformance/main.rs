@@ -57,6 +57,7 @@ conformance! {
     interface::progress_is_tracked,
     troubles::a_poison_row_fails_alone,
     troubles::a_wrong_dimension_is_one_error,
+    troubles::bad_parameters_are_an_error_of_the_provider,
     troubles::errors_of_the_provider_burn_nothing,
 }
 

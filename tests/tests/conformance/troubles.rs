@@ -1,6 +1,6 @@
 //! The provider makes trouble.
 
-use tests::stub::Behaviour;
+use tests::stub::{Answer, Behaviour};
 
 use crate::stage::{PATIENCE, Stage};
 
@@ -86,4 +86,54 @@ pub(crate) fn a_wrong_dimension_is_one_error(shell: &str) {
     stage.stub.behave_honestly();
     stage.once(shell);
     stage.assert_true();
+}
+
+/// The provider refuses the parameters, or the config refuses them before the provider is asked:
+/// either is the provider's error, as with pgai.
+pub(crate) fn bad_parameters_are_an_error_of_the_provider(shell: &str) {
+    for (embedding, status, said) in [
+        ("ai.embedding_ollama('stub', 8)", 400, "no such option"),
+        (
+            "ai.embedding_openai('text-embedding-ada-002', 1536, base_url => '{}', api_key_name => null)",
+            200,
+            "dimensions must be 1536",
+        ),
+    ] {
+        let mut stage = Stage::new();
+        let embedding = embedding.replace("{}", &stage.stub.openai_url());
+        stage.run("create table blog (id int primary key, body text)");
+        stage.run(&format!(
+            "select ai.create_vectorizer('blog', loading => ai.loading_column('body'),
+               embedding => {embedding}, destination => ai.destination_table(target_table => 'blog_store'))"
+        ));
+        // create_vectorizer refuses some itself; older definitions may have them.
+        stage.run(
+            "update ai.vectorizer set config = jsonb_set(config, '{embedding,dimensions}', '8')",
+        );
+        stage.run("insert into blog select n, 'b' || n from generate_series(1, 5) n");
+        stage.stub.behave(move |_| {
+            Behaviour::Answer(Answer::new(status).body(&format!("{{\"error\":\"{said}\"}}")))
+        });
+        let mut worker = stage.worker(shell, &["--once"]);
+        assert_eq!(worker.wait(PATIENCE).code(), Some(1));
+        let rows = stage
+            .sql
+            .query(
+                "select message, details->>'provider', details->>'error_reason' from ai.vectorizer_errors",
+                &[],
+            )
+            .unwrap();
+        assert_eq!(rows.len(), 1, "{embedding}");
+        let (message, provider, reason): (String, String, String) =
+            (rows[0].get(0), rows[0].get(1), rows[0].get(2));
+        assert_eq!(message, "embedding provider failed", "{reason}");
+        assert!(embedding.contains(&provider), "{provider}");
+        assert!(reason.contains(said), "{reason}");
+        assert_eq!(
+            stage.number(
+                "select ai.vectorizer_queue_pending((select min(id) from ai.vectorizer), true)"
+            ),
+            5
+        );
+    }
 }
