@@ -5,6 +5,11 @@ use std::time::Duration;
 /// Something worth telling. [`crate::log::line`] makes a line of it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
+    /// Something that works, and that the operator should know of.
+    Advice {
+        /// What, and what to do.
+        message: String,
+    },
     /// Rows of a vectorizer stand true now.
     Committed {
         /// The vectorizer's id.
@@ -168,7 +173,8 @@ impl Event {
                     Level::Info
                 }
             }
-            Self::DatabaseTrouble { .. }
+            Self::Advice { .. }
+            | Self::DatabaseTrouble { .. }
             | Self::NoVectorizers
             | Self::Truncated { .. }
             | Self::Waiting { .. } => Level::Warning,
@@ -190,6 +196,7 @@ impl Event {
     #[must_use]
     pub fn message(&self) -> String {
         match self {
+            Self::Advice { message } => message.clone(),
             Self::Committed { .. } => "rows embedded".to_owned(),
             Self::DatabaseTrouble { reason, .. } => reason.clone(),
             Self::Finished { .. } => "finished processing vectorizer".to_owned(),
@@ -242,9 +249,10 @@ impl Event {
                 ("failed", failed.to_string()),
                 ("vectorizer_id", vectorizer.to_string()),
             ],
-            Self::InvalidVectorizers { .. } | Self::NoVectorizers | Self::NotInstalled { .. } => {
-                vec![]
-            }
+            Self::Advice { .. }
+            | Self::InvalidVectorizers { .. }
+            | Self::NoVectorizers
+            | Self::NotInstalled { .. } => vec![],
             Self::Paused {
                 provider,
                 reason,

@@ -138,6 +138,7 @@ mod reuse;
 mod rows;
 mod settings;
 mod sql;
+mod standing;
 pub mod text;
 mod time;
 mod tokens;

@@ -125,6 +125,14 @@ pub struct Options {
     #[arg(long, global = true, value_delimiter = ',', value_name = "HOST")]
     allow_host: Vec<String>,
 
+    /// A role whose vectorizers the worker may serve, besides those whose rights it has (may be given again)
+    #[arg(long, global = true, value_delimiter = ',', value_name = "NAME")]
+    owner: Vec<String>,
+
+    /// Leave vectorizers of other owners alone, instead of a warning
+    #[arg(long, global = true, num_args = 0..=1, default_missing_value = "true", require_equals = true, default_value = "false", value_name = "BOOL", action = clap::ArgAction::Set)]
+    require_trust: bool,
+
     /// Where models that run in the worker's own process stand, each in a directory of its name
     #[arg(long, global = true, value_name = "PATH")]
     models_dir: Option<String>,
@@ -207,6 +215,8 @@ fn from_environment(environment: &BTreeMap<String, String>) -> Vec<(&'static str
         ("secret_names", "SECRET_NAMES"),
         ("allow_host", "ALLOW_HOST"),
         ("models_dir", "MODELS_DIR"),
+        ("owner", "OWNER"),
+        ("require_trust", "REQUIRE_TRUST"),
         ("max_requests_per_minute", "MAX_REQUESTS_PER_MINUTE"),
         ("max_tokens_per_minute", "MAX_TOKENS_PER_MINUTE"),
         ("log_level", "LOG_LEVEL"),
@@ -228,7 +238,7 @@ fn from_environment(environment: &BTreeMap<String, String>) -> Vec<(&'static str
             };
             let value = short.or_else(|| value(&long))?;
             let value = match option {
-                "exit_on_error" | "once" => truth(value),
+                "exit_on_error" | "once" | "require_trust" => truth(value),
                 _ => value.clone(),
             };
             Some((option, value))
@@ -323,6 +333,8 @@ impl Options {
             openai_base_url: value("OPENAI_BASE_URL"),
             voyage_base_url: value("VOYAGE_BASE_URL"),
             models_dir: self.models_dir.clone(),
+            owners: self.owner.clone(),
+            require_trust: self.require_trust,
             secrets: Secrets {
                 present: present.map(|(name, _)| name.clone()).collect(),
                 names: self.secret_names.clone(),

@@ -42,6 +42,10 @@ pub struct Settings {
     pub voyage_base_url: Option<String>,
     /// Where models that run in the worker's own process are looked up by their names.
     pub models_dir: Option<String>,
+    /// Roles whose vectorizers this worker may serve, besides those whose rights it has.
+    pub owners: Vec<String>,
+    /// Leave the vectorizers of other owners alone.
+    pub require_trust: bool,
     /// Which secrets there are and where they may go.
     pub secrets: Secrets,
     /// The time since 1970 at [`Time::ZERO`](crate::Time::ZERO): for dates in headers only.
@@ -129,6 +133,8 @@ impl Settings {
             openai_base_url: None,
             voyage_base_url: None,
             models_dir: None,
+            owners: vec![],
+            require_trust: false,
             secrets: Secrets::default(),
             wall_start: Duration::ZERO,
         }

@@ -9,6 +9,7 @@ use crate::provider::Provider;
 use crate::retry;
 use crate::settings::Settings;
 use crate::sql::{Destination, KeyColumn, Plan, PlanInput, TemplateColumn, VectorTypes, qualified};
+use crate::standing::Standing;
 use crate::text::{Chunker, Template};
 
 /// Everything that is fixed about a vectorizer while its definition stands.
@@ -53,6 +54,8 @@ pub(crate) struct Definition {
     queue_table: Option<String>,
     queue_failed_table: Option<String>,
     config: Config,
+    /// `None` only where there is no database: in tests of the core.
+    pub(crate) standing: Option<Standing>,
     #[serde(default)]
     time_zone: String,
     vector: Option<VectorType>,
@@ -143,6 +146,11 @@ impl Profile {
                 "the source table {source} is gone: drop the vectorizer with ai.drop_vectorizer"
             )
         })?;
+        let standing = definition.standing.as_ref();
+        if let Some(problem) = standing.and_then(|known| known.problem(&definition.name, settings))
+        {
+            return Err(problem);
+        }
         let key = key_columns(definition, columns, &source)?;
         let loading = loading(config, columns, &source)?;
         let chunker = Chunker::parse(&config.chunking).map_err(|error| error.to_string())?;

@@ -43,3 +43,30 @@ $$;
 create or replace trigger vectorizer_changed
     after insert or update or delete or truncate on ai.vectorizer
     for each statement execute function ai._vectorizer_changed();
+
+-- Which functions made the tables and triggers of each vectorizer: setup.sql renews those that other ones made. It stands
+-- here and not in a comment, which a dump may leave out and an owner may write.
+create table if not exists ai._vectorizer_build
+( id int4 not null
+, version text not null
+, constraint vectorizer_build_pkey primary key (id)
+, constraint vectorizer_build_id_fkey foreign key (id) references ai.vectorizer (id) on delete cascade
+);
+comment on table ai._vectorizer_build is 'Which version of the functions made the tables and triggers of each vectorizer.';
+
+create or replace function ai._vectorizer_built() returns trigger
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    insert into ai._vectorizer_build (id, version)
+    values (new.id, ai._vectorizer_version())
+    on conflict (id) do update set version = excluded.version;
+    return null;
+end
+$$;
+revoke all on function ai._vectorizer_built() from public;
+
+create or replace trigger vectorizer_built
+    after insert or update of trigger_name on ai.vectorizer
+    for each row execute function ai._vectorizer_built();

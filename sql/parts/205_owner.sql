@@ -113,9 +113,11 @@ begin atomic
 end;
 
 -- Gives relations to the owner of `source`, with `alter … owner to` as the current role (never as another one: code of
--- the owner could take the old role back). What belongs to that owner already is left alone. It refuses what belongs
--- to somebody who does not have the owner's rights anyway, and what carries a stranger's code.
-create or replace function ai._vectorizer_hand_over(source regclass, relations regclass[]) returns void
+-- the owner could take the old role back). What belongs to that owner already is left alone. It refuses what carries a
+-- stranger's code, and, unless somebody asked for it (`adopt`), what belongs to a role that does not have the owner's
+-- rights anyway.
+create or replace function ai._vectorizer_hand_over(source regclass, relations regclass[], adopt boolean default false)
+returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
@@ -135,14 +137,14 @@ begin
     for one in
         select c.oid::regclass as name, c.relowner::regrole as holder
         from pg_class c join pg_roles r on r.oid = c.relowner
-        where c.oid = any (given) and not r.rolsuper and not pg_has_role(c.relowner, owner, 'usage')
+        where not adopt and c.oid = any (given) and not r.rolsuper and not pg_has_role(c.relowner, owner, 'usage')
     loop
         raise exception '% belongs to %, who does not have the rights of %, the owner of %'
             , one.name, one.holder, owner::regrole, source
             using errcode = 'insufficient_privilege',
-                  hint = format('Look through it, and as a superuser: alter table %s owner to %s', one.name, owner::regrole);
+                  hint = 'Look through what it holds, and hand it over with ai.adopt_vectorizer.';
     end loop;
-    code = ai._vectorizer_foreign_code(source, relations, owner);
+    code = ai._vectorizer_foreign_code(source, array_remove(relations, null), owner);
     if code is not null then
         raise exception 'what belongs to somebody else would run with the rights of %: %', owner::regrole, code
             using errcode = 'insufficient_privilege', hint = 'Drop it first, or drop the vectorizer and create it anew.';
@@ -158,3 +160,82 @@ begin
     end loop;
 end
 $$;
+
+-- Takes back what default privileges of the current role have given away of relations that it has just created for
+-- somebody else, but for reading.
+create or replace function ai._vectorizer_revoke_defaults(source regclass, relations regclass[]) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    one record;
+begin
+    for one in
+        select c.oid::regclass as name, case a.grantee when 0 then 'public' else a.grantee::regrole::text end as grantee
+            , string_agg(distinct a.privilege_type, ', ') as rights
+            , case c.relkind when 'S' then 'sequence' else 'table' end as kind
+        from pg_class c
+        cross join aclexplode(c.relacl) a
+        where c.oid = any (relations)
+        and c.relowner <> (select s.relowner from pg_class s where s.oid = source)
+        and a.grantee <> c.relowner
+        and a.privilege_type <> 'SELECT'
+        group by c.oid, c.relkind, a.grantee
+    loop
+        execute format('revoke %s on %s %s from %s', one.rights, one.kind, one.name, one.grantee);
+    end loop;
+end
+$$;
+
+-- The relation of this name: null where there is none, whatever search_path and rights are.
+create or replace function ai._vectorizer_relation(schema name, name name) returns regclass
+language sql stable
+begin atomic
+    select c.oid::regclass
+    from pg_class c join pg_namespace n on n.oid = c.relnamespace
+    where n.nspname = schema and c.relname = name;
+end;
+
+-- Where queue, failed table, lease, bell and trigger functions go together, unless the caller says: to schema ai where
+-- caller and owner may create there, or the caller is a superuser; else to the schema of the store.
+create or replace function ai._vectorizer_queue_schema(source regclass, store_schema name) returns name
+language sql stable
+set search_path = pg_catalog, pg_temp
+begin atomic
+    select case
+        when r.rolsuper then 'ai'
+        when has_schema_privilege('ai', 'create') and has_schema_privilege(c.relowner, 'ai', 'create') then 'ai'
+        else store_schema end
+    from pg_class c, pg_roles r
+    where c.oid = source and r.rolname = current_user;
+end;
+
+-- The relations that a vectorizer is made of, besides its source, with the kinds of relation that each may be.
+create or replace function ai._vectorizer_parts
+( vectorizer_id int
+, queue_schema name
+, queue_table name
+, queue_failed_table name
+, destination jsonb
+) returns table (part text, kinds text, schema name, name name)
+language sql immutable
+set search_path = pg_catalog, pg_temp
+begin atomic
+    select x.part, x.kinds, x.schema, x.name
+    from (values
+        ('queue', 'r', queue_schema, queue_table, true),
+        ('failed table', 'r', queue_schema, queue_failed_table, true),
+        ('lease table', 'r', queue_schema, ('_vectorizer_lease_' || vectorizer_id)::name, true),
+        ('bell', 'S', queue_schema, ('_vectorizer_bell_' || vectorizer_id)::name, true),
+        ('store', 'rp', (destination ->> 'target_schema')::name, (destination ->> 'target_table')::name, false),
+        ('view', 'v', (destination ->> 'view_schema')::name, (destination ->> 'view_name')::name, false)
+        ) x(part, kinds, schema, name, is_always)
+    where x.is_always or destination ->> 'implementation' is distinct from 'column';
+end;
+
+-- The names that the functions of a vectorizer's triggers have, in the schema of its queue.
+create or replace function ai._vectorizer_trigger_functions(trigger_name name) returns name[]
+language sql immutable
+return array
+[ trigger_name, (trigger_name || '_update')::name, (trigger_name || '_delete')::name, (trigger_name || '_truncate')::name
+, (trigger_name || '_truncate_part')::name];

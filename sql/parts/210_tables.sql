@@ -42,9 +42,12 @@ begin
     );
     execute format('alter table %s alter column embedding set storage main', store);
     execute format
-    ( 'create view %s as select t.embedding_uuid, t.chunk_seq, t.chunk, t.embedding, %s '
-      'from %s t left outer join %s s on %s'
-    , view_name, columns, store, source, ai._vectorizer_key_equals(source, 't', 's')
+    ( 'create view %s with (security_invoker = %s) as select t.embedding_uuid, t.chunk_seq, t.chunk, t.embedding, %s '
+      'from %s t left outer join %s s on %s%s'
+    , view_name
+    , (select c.relrowsecurity from pg_class c where c.oid = source)
+    , columns, store, source, ai._vectorizer_key_equals(source, 't', 's')
+    , ai._vectorizer_view_condition(source)
     );
 end
 $$;

@@ -314,9 +314,6 @@ begin
         end loop;
     end loop;
 
-    execute format('comment on function %I.%I() is %L', queue_schema, trigger_name
-        , 'made by ' || ai._vectorizer_version());
-
     if cardinality(family) = 1 then
         function_name = format('%I.%I', queue_schema, trigger_name || '_truncate');
         perform ai._vectorizer_create_trigger_function

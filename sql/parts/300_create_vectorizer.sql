@@ -27,12 +27,13 @@ as $$
 declare
     source_schema name;
     source_name name;
-    source_owner oid;
     is_temporary boolean;
     source_pk jsonb;
     roles name[];
     id int;
     existing int;
+    existing_source regclass;
+    parts regclass[];
     trigger_name name;
     failed_table name;
     watched name[];
@@ -48,8 +49,8 @@ begin
             using hint = 'For example: loading => ai.loading_column(''body'')';
     end if;
 
-    select n.nspname, c.relname, c.relowner, c.relpersistence = 't'
-    into source_schema, source_name, source_owner, is_temporary
+    select n.nspname, c.relname, c.relpersistence = 't'
+    into source_schema, source_name, is_temporary
     from pg_class c join pg_namespace n on n.oid = c.relnamespace
     where c.oid = source;
     if source_name is null then
@@ -61,9 +62,7 @@ begin
             using errcode = 'feature_not_supported',
                   hint = 'A worker cannot see the temporary tables of another session.';
     end if;
-    if not pg_has_role(current_user, source_owner, 'MEMBER') then
-        raise exception 'only a superuser or the owner of the source table may create a vectorizer on it';
-    end if;
+    perform ai._vectorizer_check_creator(source);
     if embedding ->> 'dimensions' is null then
         raise exception 'dimensions argument is required';
     end if;
@@ -75,7 +74,8 @@ begin
 
     id = nextval('ai.vectorizer_id_seq');
     trigger_name = '_vectorizer_src_trg_' || id;
-    queue_schema = coalesce(queue_schema, 'ai');
+    queue_schema = coalesce(queue_schema
+        , ai._vectorizer_queue_schema(source, coalesce(destination ->> 'target_schema', source_schema)::name));
     queue_table = coalesce(queue_table, ('_vectorizer_q_' || id)::name);
     failed_table = '_vectorizer_q_failed_' || id;
     if to_regclass(format('%I.%I', queue_schema, queue_table)) is not null then
@@ -110,19 +110,36 @@ begin
             using errcode = 'check_violation', constraint = 'vectorizer_name_check',
                   hint = 'A name begins with a lower-case letter and has lower-case letters, digits and underscores.';
     end if;
-    select v.id into existing from ai.vectorizer v where v.name = create_vectorizer.name::name;
+    select v.id, ai._vectorizer_relation(v.source_schema, v.source_table) into existing, existing_source
+    from ai.vectorizer v where v.name = create_vectorizer.name::name;
     if existing is not null then
         if not if_not_exists then
             raise exception 'a vectorizer named % already exists.', name
                 using errcode = 'duplicate_object';
         end if;
+        if existing_source is distinct from source then
+            raise exception 'a vectorizer named % already exists, and it does not read %', name, source
+                using errcode = 'duplicate_object', hint = 'Give this one another name.';
+        end if;
         raise notice 'a vectorizer named % already exists, skipping', name;
         return existing;
     end if;
     perform ai._validate_destination_can_create_objects(destination);
+    perform ai._vectorizer_check_creator(source, array(
+        select distinct x.name::name
+        from unnest(array[queue_schema, destination ->> 'target_schema', destination ->> 'view_schema']) x(name)
+        where x.name is not null));
 
     -- Nobody may change rows between the triggers and the queueing of what is there.
     execute format('lock table %s in share row exclusive mode', source);
+    if to_regclass(format('%I.%I', source_schema, source_name)) is distinct from source
+        or not exists (select from pg_class c where c.oid = source and c.relkind in ('r', 'p'))
+    then
+        raise exception 'the source table %.% was replaced meanwhile', source_schema, source_name
+            using errcode = 'object_in_use', hint = 'Try again.';
+    end if;
+    -- Its owner, too, is certain only now.
+    perform ai._vectorizer_check_creator(source);
     perform ai._validate_heirs(source);
     watched = ai._formatting_columns(formatting) || (loading ->> 'column_name')::name;
     if destination ->> 'implementation' = 'column' then
@@ -131,6 +148,12 @@ begin
         perform ai._vectorizer_create_store(source, destination, (embedding ->> 'dimensions')::int);
     end if;
     perform ai._vectorizer_create_queue(source, id, queue_schema, queue_table, failed_table);
+    parts = array(
+        select ai._vectorizer_relation(p.schema, p.name)
+        from ai._vectorizer_parts(id, queue_schema, queue_table, failed_table, destination) p);
+    perform ai._vectorizer_revoke_defaults(source, parts);
+    perform ai._vectorizer_hand_over(source, parts);
+    -- The functions of the triggers go to the queue's owner as they are made.
     perform ai._vectorizer_create_triggers
     (source, id, trigger_name, queue_schema, queue_table, failed_table, destination, watched);
     config = jsonb_build_object
@@ -151,6 +174,7 @@ begin
     values
     ( id, source_schema, source_name, source_pk, trigger_name, queue_schema, queue_table, config
     , failed_table, name );
+    perform ai._vectorizer_secure_rows(id);
     perform ai._vectorizer_grant(source, id, roles);
     perform ai._vectorizer_grant_to_worker(id, r.name) from ai._worker_roles() r(name);
     if enqueue_existing then
@@ -214,6 +238,7 @@ return regexp_replace
     , source_schema || '_' || source_table || '_' || (destination ->> 'embedding_column'))), '[^a-z0-9_]', '_', 'g')
 , '^(?=[^a-z])', 'v');
 
+-- Readers read, and write nothing: not the store, whose texts others take for the source's, and not the queue.
 create or replace function ai._vectorizer_grant(source regclass, vectorizer_id int, roles name[]) returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -235,9 +260,12 @@ begin
     if d ->> 'implementation' = 'table' then
         execute format('grant usage on schema %I, %I to %s', d ->> 'target_schema', d ->> 'view_schema', grantees);
         execute format('grant select on %I.%I to %s', d ->> 'view_schema', d ->> 'view_name', grantees);
-        execute format('grant select, insert, update on %I.%I to %s', d ->> 'target_schema', d ->> 'target_table', grantees);
+        execute format('grant select on %I.%I to %s', d ->> 'target_schema', d ->> 'target_table', grantees);
     end if;
-    execute format('grant select, insert, update, delete on %1$I.%2$I, %1$I.%3$I to %4$s'
-        , v.queue_schema, v.queue_table, v.queue_failed_table, grantees);
+    -- (Keys are something to read, too, where not everybody may see every row.)
+    if not (select c.relrowsecurity from pg_class c where c.oid = source) then
+        execute format('grant select on %1$I.%2$I, %1$I.%3$I to %4$s'
+            , v.queue_schema, v.queue_table, v.queue_failed_table, grantees);
+    end if;
 end
 $$;

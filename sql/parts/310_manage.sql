@@ -1,34 +1,43 @@
 -- Managing vectorizers: dropping them, disabling them, and seeing how they stand.
 -- By id an unknown vectorizer is an error, by name it is not, as in pgai.
 
--- The source may have been renamed or dropped: triggers are found by their functions.
-create or replace function ai._vectorizer_drop_triggers(queue_schema name, trigger_name name) returns void
+-- The source may have been renamed or dropped: triggers are found by their functions. With an owner, only those whose
+-- functions belong to it.
+create or replace function ai._vectorizer_drop_triggers(queue_schema name, trigger_name name, owner oid) returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    functions name[] = array
-    [ trigger_name, trigger_name || '_update', trigger_name || '_delete', trigger_name || '_truncate'
-    , trigger_name || '_truncate_part'];
-    function_name name;
+    functions regprocedure[] = array(
+        select p.oid::regprocedure
+        from pg_proc p
+        join pg_namespace n on n.oid = p.pronamespace
+        where n.nspname = queue_schema
+        and p.proname = any (ai._vectorizer_trigger_functions(trigger_name))
+        and p.prorettype = 'trigger'::regtype
+        and (owner is null or p.proowner = owner));
+    one regprocedure;
     found record;
 begin
     for found in
         select t.tgname, t.tgrelid::regclass as source
         from pg_trigger t
-        join pg_proc p on p.oid = t.tgfoid
-        join pg_namespace n on n.oid = p.pronamespace
-        where n.nspname = queue_schema
-        and p.proname = any (functions)
+        where t.tgfoid = any (functions)
         and t.tgparentid = 0
     loop
         execute format('drop trigger %I on %s', found.tgname, found.source);
     end loop;
-    foreach function_name in array functions loop
-        execute format('drop function if exists %I.%I()', queue_schema, function_name);
+    foreach one in array functions loop
+        execute format('drop function %s', one);
     end loop;
 end
 $$;
+
+create or replace function ai._vectorizer_drop_triggers(queue_schema name, trigger_name name) returns void
+language sql volatile
+begin atomic
+    select ai._vectorizer_drop_triggers(queue_schema, trigger_name, null);
+end;
 
 -- What pgai scheduled with TimescaleDB goes on as the vectorizer does. (Nothing here makes new jobs.) `change` is a
 -- call of a function of TimescaleDB on `job_id`; a job that is not there any more is none.
@@ -47,26 +56,59 @@ begin
 end
 $$;
 
+-- Drops one relation of a vectorizer, if it is what it should be and belongs to `owner`: a row of older versions may
+-- name anything.
+create or replace function ai._vectorizer_drop_part(part text, kinds text, schema name, name name, owner oid) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    relation text = format('%I.%I', schema, name);
+    found record;
+begin
+    for attempt in 1..2 loop
+        select c.oid, c.relowner = owner as is_ours, position(c.relkind::text in kinds) > 0 as is_right into found
+        from pg_class c join pg_namespace n on n.oid = c.relnamespace
+        where n.nspname = schema and c.relname = name;
+        if found.oid is null then
+            return;
+        end if;
+        if not found.is_right or not found.is_ours then
+            raise warning '% stays: it is not the % of this vectorizer, or belongs to another role than its queue', relation, part
+                using hint = 'Drop it yourself if nobody needs it.';
+            return;
+        end if;
+        -- Looked at again when nobody can change it any more. (To lock a view is to lock what it reads.)
+        exit when kinds in ('S', 'v');
+        execute format('lock table %s in access exclusive mode', relation);
+    end loop;
+    execute format('drop %s %s', case kinds when 'S' then 'sequence' when 'v' then 'view' else 'table' end, relation);
+end
+$$;
+
 create or replace function ai.drop_vectorizer(vectorizer_id int, drop_all boolean default false) returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
     v ai.vectorizer;
-    d jsonb;
+    owner oid;
 begin
-    select x.* into strict v from ai.vectorizer x where x.id = vectorizer_id;
-    d = v.config -> 'destination';
+    -- The row first: its guard knows who may.
+    delete from ai.vectorizer x where x.id = vectorizer_id returning x.* into strict v;
+    owner = coalesce
+    ( (select c.relowner from pg_class c join pg_namespace n on n.oid = c.relnamespace
+       where n.nspname = v.queue_schema and c.relname = v.queue_table)
+    , (select c.relowner from pg_class c join pg_namespace n on n.oid = c.relnamespace
+       where n.nspname = v.source_schema and c.relname = v.source_table)
+    , (select r.oid from pg_roles r where r.rolname = current_user));
     perform ai._vectorizer_change_job(v.config, 'delete_job(job_id)');
-    perform ai._vectorizer_drop_triggers(v.queue_schema, v.trigger_name);
-    execute format('drop table if exists %1$I.%2$I, %1$I.%3$I, %1$I.%4$I'
-        , v.queue_schema, v.queue_table, v.queue_failed_table, '_vectorizer_lease_' || v.id);
-    execute format('drop sequence if exists %I.%I', v.queue_schema, '_vectorizer_bell_' || v.id);
-    if drop_all and d ->> 'implementation' = 'table' then
-        execute format('drop view if exists %I.%I', d ->> 'view_schema', d ->> 'view_name');
-        execute format('drop table if exists %I.%I', d ->> 'target_schema', d ->> 'target_table');
-    end if;
-    delete from ai.vectorizer x where x.id = vectorizer_id;
+    perform ai._vectorizer_drop_triggers(v.queue_schema, v.trigger_name, owner);
+    perform ai._vectorizer_drop_part(p.part, p.kinds, p.schema, p.name, owner)
+    from ai._vectorizer_parts(v.id, v.queue_schema, v.queue_table, v.queue_failed_table, v.config -> 'destination') p
+    where drop_all or p.part not in ('store', 'view')
+    -- The view reads the store.
+    order by p.part <> 'view';
 end
 $$;
 comment on function ai.drop_vectorizer(int, boolean) is
@@ -128,13 +170,19 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     queue text;
+    is_table boolean;
     pending bigint;
 begin
-    select format('%I.%I', v.queue_schema, v.queue_table) into queue
+    select format('%I.%I', v.queue_schema, v.queue_table), c.relkind = 'r' into queue, is_table
     from ai.vectorizer v
+    left join pg_class c on c.oid = ai._vectorizer_relation(v.queue_schema, v.queue_table)
     where v.id = vectorizer_id and v.queue_table is not null;
     if queue is null then
         raise exception 'vectorizer has no queue table';
+    end if;
+    if not is_table then
+        raise exception '% is no table', queue
+            using errcode = 'wrong_object_type';
     end if;
     if exact_count then
         execute format('select count(*) from %s', queue) into pending;
@@ -169,7 +217,7 @@ declare
     queue regclass = (
         select c.oid
         from pg_class c join pg_namespace n on n.oid = c.relnamespace
-        where n.nspname = queue_schema and c.relname = queue_table and has_schema_privilege(n.oid, 'usage'));
+        where n.nspname = queue_schema and c.relname = queue_table and c.relkind = 'r' and has_schema_privilege(n.oid, 'usage'));
     pending bigint;
 begin
     if queue is null or not has_table_privilege(queue, 'select') then
@@ -177,8 +225,8 @@ begin
     end if;
     execute format('select count(*) from (select from %s limit 10001) q', queue) into pending;
     return case when pending > 10000 then 9223372036854775807 else pending end;
-exception when undefined_table then
-    -- Dropped between the look and the count.
+exception when undefined_table or object_not_in_prerequisite_state then
+    -- Dropped or replaced between the look and the count.
     return null;
 end
 $$;

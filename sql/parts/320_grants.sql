@@ -8,16 +8,18 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     if admin then
-        execute format('grant all on schema ai to %I', to_user);
+        -- (Not CREATE on the schema, TRIGGER or REFERENCES: a trigger of an administrator on ai.vectorizer would run with
+        -- the rights of whoever creates a vectorizer.)
+        execute format('grant usage on schema ai to %I', to_user);
         execute format
-        ( 'grant all on ai.pgai_lib_migration, ai.pgai_lib_version, ai.pgai_lib_feature_flag, ai.vectorizer, '
+        ( 'grant select, insert, update, delete on ai.pgai_lib_migration, ai.pgai_lib_version, ai.pgai_lib_feature_flag, ai.vectorizer, '
           'ai._vectorizer_errors, ai.vectorizer_errors, ai.vectorizer_status, '
           'ai.vectorizer_worker_process, ai.vectorizer_worker_progress, ai.vectorizer_resync to %I'
         , to_user);
-        execute format('grant all on sequence ai.vectorizer_id_seq, ai._generation to %I', to_user);
+        execute format('grant select, usage on sequence ai.vectorizer_id_seq, ai._generation to %I', to_user);
         return;
     end if;
-    execute format('grant usage, create on schema ai to %I', to_user);
+    execute format('grant usage on schema ai to %I', to_user);
     execute format('grant select, insert, update, delete on ai.vectorizer to %I', to_user);
     execute format('grant select, insert, update on ai.vectorizer_resync to %I', to_user);
     execute format('grant select on ai._vectorizer_errors, ai.vectorizer_errors, ai.vectorizer_status to %I', to_user);
@@ -25,7 +27,7 @@ begin
 end
 $$;
 comment on function ai.grant_vectorizer_usage is
-    'Lets a role create vectorizers on its tables; as admin it may do everything in schema ai.';
+    'Lets a role create vectorizers on its tables; as admin it also reads and writes the tables of schema ai.';
 
 -- What the worker does with one vectorizer. Whoever may not grant something gets a warning. (What is granted
 -- already is left alone: a grant waits for whoever truncates or alters the table, and fails behind them.)
@@ -53,7 +55,7 @@ begin
             join pg_namespace tn on tn.oid = t.typnamespace
             left join pg_opclass c on c.oid = any (x.indclass::oid[])
             left join pg_namespace op on op.oid = c.opcnamespace
-            where x.indrelid = to_regclass(format('%I.%I', v.source_schema, v.source_table)) and x.indisprimary
+            where x.indrelid = ai._vectorizer_relation(v.source_schema, v.source_table) and x.indisprimary
             ) s(name)
         join pg_namespace n on n.nspname = s.name
         where not has_schema_privilege(worker, n.oid, 'usage')
@@ -67,7 +69,7 @@ begin
             ('sequence', v.queue_schema, '_vectorizer_bell_' || v.id, array['select', 'usage', 'update']),
             ('table', d ->> 'target_schema', d ->> 'target_table', array['select', 'insert', 'update', 'delete'])
             ) g(kind, schema, name, rights)
-        cross join lateral to_regclass(format('%I.%I', g.schema, g.name)) there
+        cross join lateral ai._vectorizer_relation(g.schema::name, g.name::name) there
         where g.name is not null
         and not coalesce((
             select bool_and(case g.kind when 'table' then has_table_privilege(worker, there, r)
@@ -79,7 +81,7 @@ begin
         and not coalesce((
             select has_column_privilege(worker, a.attrelid, a.attnum, 'update')
             from pg_attribute a
-            where a.attrelid = to_regclass(format('%I.%I', v.source_schema, v.source_table))
+            where a.attrelid = ai._vectorizer_relation(v.source_schema, v.source_table)
             and a.attname = d ->> 'embedding_column'), false)
     loop
         begin
@@ -91,12 +93,12 @@ begin
 end
 $$;
 
-create or replace function ai.grant_worker_usage(worker name) returns void
+-- What every worker needs besides its vectorizers.
+create or replace function ai._grant_worker_tables(worker name) returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    id int;
     vector_schema name;
 begin
     execute format('grant usage on schema ai to %I', worker);
@@ -111,6 +113,17 @@ begin
     execute format('grant select, insert on ai._vectorizer_errors to %I', worker);
     execute format('grant select, insert, update on ai.vectorizer_worker_process, ai.vectorizer_worker_progress, '
         'ai.vectorizer_resync to %I', worker);
+end
+$$;
+
+create or replace function ai.grant_worker_usage(worker name) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    id int;
+begin
+    perform ai._grant_worker_tables(worker);
     -- Everybody may; that it is granted by name marks a worker's role for the vectorizers to come.
     execute format('grant execute on function ai._worker_start(text, interval) to %I', worker);
     for id in select v.id from ai.vectorizer v order by v.id loop
@@ -118,9 +131,23 @@ begin
     end loop;
 end
 $$;
-comment on function ai.grant_worker_usage is 'Lets a role run the worker for all vectorizers, and do nothing else.';
+comment on function ai.grant_worker_usage(name) is 'Lets a role run the worker for all vectorizers, and do nothing else.';
 
--- The roles that ai.grant_worker_usage has been called for.
+-- For the vectorizers of one owner the worker's role becomes a member of that owner: it has the owner's rights, those on
+-- vectorizers to come included, and no others. So code of other owners never runs in its sessions.
+create or replace function ai.grant_worker_usage(worker name, owner name) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform ai._grant_worker_tables(worker);
+    execute format('grant %I to %I%s', owner, worker
+        , case when current_setting('server_version_num')::int < 160000 then '' else ' with inherit true, set false' end);
+end
+$$;
+comment on function ai.grant_worker_usage(name, name) is 'Lets a role run the worker for the vectorizers of one owner.';
+
+-- The roles that ai.grant_worker_usage has been called for, for all vectorizers.
 create or replace function ai._worker_roles() returns setof name
 language sql stable
 begin atomic

@@ -78,7 +78,9 @@ begin
     ( source, v.id, v.trigger_name, v.queue_schema, v.queue_table, v.queue_failed_table, v.config -> 'destination'
     , ai._formatting_columns(v.config -> 'formatting') || (v.config #>> '{loading,column_name}')::name
     );
-    update ai.vectorizer x set queue_failed_table = v.queue_failed_table where x.id = v.id;
+    update ai.vectorizer x
+    set queue_failed_table = v.queue_failed_table, trigger_name = x.trigger_name
+    where x.id = v.id;
 end
 $$;
 
@@ -150,6 +152,8 @@ begin
     perform ai._vectorizer_create_triggers
     ( source, v.id, v.trigger_name, v.queue_schema, v.queue_table, v.queue_failed_table, v.config -> 'destination'
     , watched);
+    -- (Notes the version.)
+    update ai.vectorizer x set trigger_name = x.trigger_name where x.id = v.id;
 end
 $$;
 
@@ -159,9 +163,10 @@ declare
 begin
     for v in
         select x.id
-            , to_regclass(format('%I.%I', x.queue_schema, '_vectorizer_lease_' || x.id)) is null as is_of_pgai
-            , obj_description(to_regprocedure(format('%I.%I()', x.queue_schema, x.trigger_name)), 'pg_proc')
-                is distinct from 'made by ' || ai._vectorizer_version() as is_old
+            , ai._vectorizer_relation(x.queue_schema, ('_vectorizer_lease_' || x.id)::name) is null as is_of_pgai
+            , not exists (
+                select from ai._vectorizer_build b
+                where b.id = x.id and b.version = ai._vectorizer_version()) as is_old
         from ai.vectorizer x
         where x.queue_table is not null
         order by x.id

@@ -9,6 +9,7 @@ pub mod postgres;
 pub mod process;
 pub mod python;
 pub mod replay;
+pub mod role;
 pub mod shell_smol;
 pub mod stage;
 pub mod stub;

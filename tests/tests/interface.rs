@@ -70,10 +70,12 @@ fn is_out_of_scope(name: &str) -> bool {
 }
 
 /// Ours besides.
-const NEW: [&str; 3] = [
+const NEW: [&str; 5] = [
+    "adopt_vectorizer",
     "formatting_chunk_value",
     "grant_worker_usage",
     "resync_vectorizer",
+    "secure_vectorizer",
 ];
 
 #[test]

@@ -23,21 +23,23 @@ select current_setting('server_version_num'), current_setting('server_version'),
 /// And for what is left of vectorizers that are gone.
 pub(super) const OBJECTS: &str = "\
 with v as (
-  select v.*, to_regclass(format('%I.%I', v.source_schema, v.source_table)) as source,
+  select v.*, ai._vectorizer_relation(v.source_schema, v.source_table) as source,
     v.config -> 'destination' ->> 'implementation' as destination,
-    to_regclass(format('%I.%I', v.config -> 'destination' ->> 'target_schema',
-      v.config -> 'destination' ->> 'target_table')) as store
+    ai._vectorizer_relation((v.config #>> '{destination,target_schema}')::name,
+      (v.config #>> '{destination,target_table}')::name) as store,
+    ai._vectorizer_relation((v.config #>> '{destination,view_schema}')::name,
+      (v.config #>> '{destination,view_name}')::name) as view
   from ai.vectorizer v
 ), needed as (
   select v.name, n.what, n.oid, n.rights
   from v cross join lateral (values
     ('source table', v.source, 'select'),
     ('store', case when v.destination = 'table' then v.store end, 'select,insert,update,delete'),
-    ('queue', to_regclass(format('%I.%I', v.queue_schema, v.queue_table)),
+    ('queue', ai._vectorizer_relation(v.queue_schema, v.queue_table),
       'select,update,delete'),
-    ('failed table', to_regclass(format('%I.%I', v.queue_schema, v.queue_failed_table)),
+    ('failed table', ai._vectorizer_relation(v.queue_schema, v.queue_failed_table),
       'select,insert,update,delete'),
-    ('lease table', to_regclass(format('%I.%I', v.queue_schema, '_vectorizer_lease_' || v.id)),
+    ('lease table', ai._vectorizer_relation(v.queue_schema, ('_vectorizer_lease_' || v.id)::name),
       'select,insert,update,delete')
   ) n(what, oid, rights)
   where v.source is not null and (n.what <> 'store' or v.destination = 'table')
@@ -63,6 +65,17 @@ where v.source is not null and not exists (
   select from pg_trigger t
   where t.tgrelid = v.source and not t.tgisinternal and t.tgenabled in ('O', 'A')
     and starts_with(t.tgname, v.trigger_name))
+union all
+select null, format('%s may read the view %s, and not the source %s or the store, which have row-level security: '
+    'it sees nothing there', g.rolname, v.view, v.source),
+  format('if it shall see the chunks of its rows: grant select on %s, %s to %I', v.source, v.store, g.rolname)
+from v
+join pg_class s on s.oid = v.source and s.relrowsecurity
+join pg_class w on w.oid = v.view
+cross join lateral aclexplode(w.relacl) a
+join pg_roles g on g.oid = a.grantee
+where a.privilege_type = 'SELECT' and a.grantee <> w.relowner
+  and not (has_table_privilege(g.oid, v.store, 'select') and has_table_privilege(g.oid, v.source, 'select'))
 union all
 select null, format('%s %s belongs to no vectorizer', o.kind, o.name), format('drop %s %s', o.kind, o.name)
 from (

@@ -1,5 +1,6 @@
 //! `doctor`: checks everything that a worker needs, and says how to mend what is wrong.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -8,7 +9,8 @@ use super::{Answer, Ask, Report, Steps, checks, explained, named};
 use crate::provider::Purpose;
 use crate::query::{DbError, Rows};
 use crate::settings::Settings;
-use crate::vectorizer::Profile;
+use crate::standing;
+use crate::vectorizer::{Definition, Profile};
 
 /// What `doctor` is told.
 #[derive(Clone, Debug, clap::Args)]
@@ -138,8 +140,45 @@ impl Doctor {
         self.done()
     }
 
+    /// Whose the vectorizers are, and whether this role may run them.
+    fn standings(&mut self, definitions: &[Definition]) {
+        let enabled = definitions.iter().filter(|known| !known.disabled);
+        let known: Vec<_> = enabled
+            .filter_map(|known| Some((known, known.standing.as_ref()?)))
+            .collect();
+        let foreign = known.iter().filter_map(|(definition, standing)| {
+            let owner = standing.foreign(&self.settings)?;
+            Some((owner.to_owned(), definition.name.clone()))
+        });
+        let foreign: BTreeSet<_> = foreign.collect();
+        if !foreign.is_empty() && !self.settings.require_trust {
+            let what = "owners that are not one trust domain are served by one worker";
+            self.findings
+                .push(Finding::note(what, standing::advice(&foreign)));
+        }
+        for (definition, standing) in known {
+            if let Some(distrust) = standing.distrust(&self.settings) {
+                let what = format!("the vectorizer {} is left alone", definition.name);
+                self.findings.push(Finding::note(what, distrust));
+            }
+            if let Some(hidden) = standing.hidden() {
+                let what = format!("the vectorizer {} cannot run", definition.name);
+                self.findings.push(Finding::wrong(what, hidden));
+            }
+            if standing.is_open {
+                let what = format!(
+                    "everybody who reads the chunks of {} reads all of them",
+                    definition.name
+                );
+                let remedy = standing::open_advice(definition.id);
+                self.findings.push(Finding::wrong(what, remedy));
+            }
+        }
+    }
+
     fn vectorizers(&mut self, rows: &Rows) -> Result<Ask, String> {
         let definitions = named::all(rows)?;
+        self.standings(&definitions);
         if definitions.is_empty() {
             let remedy = "make one with select ai.create_vectorizer(…)";
             self.findings

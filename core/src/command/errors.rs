@@ -25,13 +25,14 @@ pub(crate) struct ErrorsArgs {
 }
 
 const ERRORS: &str = "\
-select e.recorded::text, coalesce(e.name, e.id::text), e.message,
+select e.recorded::text, coalesce(v.name, e.id::text), e.message,
   coalesce(e.details ->> 'error_reason', ''),
   coalesce(case when jsonb_typeof(e.details -> 'key') = 'array'
       and jsonb_array_length(e.details -> 'key') = 1
     then e.details -> 'key' ->> 0 else e.details ->> 'key' end, ''),
   e.details::text
-from ai.vectorizer_errors e
+from ai._vectorizer_errors e
+left join ai.vectorizer v on v.id = e.id
 where $1::bigint is null or e.id = $1::bigint
 order by e.recorded desc
 limit $2::bigint";

@@ -35,7 +35,10 @@ with own as materialized (
   select count(set_config(p.name, p.value, true)) as settings
   from (
     select name, reset_val from pg_settings where name in ('row_security', 'search_path')
-    union all values ('ai.own_write', '{id}')) p(name, value)
+    union all
+    select name, '' from pg_settings where name = 'restrict_nonsystem_relation_kind'
+    union all
+    values ('ai.own_write', '{id}')) p(name, value)
 ), input as materialized (
   select i.n, {i.keys typed}, i.generation, i.chunks, own.settings
   from unnest({key params 2}, ${generations}::bigint[], ${chunks}::bigint[])
@@ -88,8 +91,8 @@ order by i.n";
 
 /// As the commands' `SEARCH`; the text is the loaded one.
 pub(super) const SEARCH: &str = "\
-select {s.keys as text}, '0',
-  (s.{column} operator({vector schema}.<=>) $1::text::{vector})::text, {s.loading as text}
+select array[{s.keys as text}, '0',
+  (s.{column} operator({vector schema}.<=>) $1::text::{vector})::text, {s.loading as text}]
 from {source} s
 where s.{column} is not null
 order by s.{column} operator({vector schema}.<=>) $1::text::{vector}

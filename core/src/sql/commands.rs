@@ -12,8 +12,8 @@ limit $1::bigint";
 /// Parameters: a vector as pgvector writes it, how many. The nearest chunks by cosine distance, which
 /// is the operator class of the indexes that vectorizers make.
 pub(super) const SEARCH: &str = "\
-select {t.keys as text}, t.chunk_seq::text,
-  (t.embedding operator({vector schema}.<=>) $1::text::{vector})::text, t.chunk
+select array[{t.keys as text}, t.chunk_seq::text,
+  (t.embedding operator({vector schema}.<=>) $1::text::{vector})::text, t.chunk]
 from {store} t
 order by t.embedding operator({vector schema}.<=>) $1::text::{vector}
 limit $2::bigint";

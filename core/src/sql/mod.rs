@@ -11,7 +11,8 @@ mod protocol;
 
 pub use plan::Plan;
 pub(crate) use plan::{
-    Destination, KeyColumn, PlanInput, TemplateColumn, VectorTypes, fill, qualified, quoted,
+    Destination, KeyColumn, PlanInput, TemplateColumn, VectorTypes, fill, literal, qualified,
+    quoted,
 };
 
 /// What every session of a worker pins, so that keys and values always read the same and no
@@ -43,7 +44,9 @@ set enable_material = off;
 set enable_mergejoin = off;
 set enable_seqscan = off;
 select set_config('lock_timeout', (setting::bigint / 2)::text, false)
-from pg_settings where name = 'deadlock_timeout'";
+from pg_settings where name = 'deadlock_timeout';
+select set_config(name, 'view, foreign-table', false)
+from pg_settings where name = 'restrict_nonsystem_relation_kind'";
 
 /// Returns pgai's version and the version of our schema; fails with 3F000 or 42P01 where nothing is
 /// installed.
@@ -75,6 +78,7 @@ select count(*)::text from recorded";
 /// Returns an id and a JSON object for each vectorizer. Types and equality operators of the key
 /// come from the catalog as it is now, not from the vectorizer's row: a role that may write that
 /// row shall not write our SQL, and `=` alone would be another operator for types of extensions.
+/// Whose everything is that the row names stands in `standing`.
 pub(crate) const LOAD_VECTORIZERS: &str = "\
 select
   v.id::text,
@@ -98,9 +102,14 @@ select
       join pg_type t on t.typnamespace = n.oid and t.typname = 'vector'
       where e.extname = 'vector'
     ),
-    'lease_found', to_regclass(
-      format('%I.%I', v.queue_schema, '_vectorizer_lease_' || v.id)) is not null,
-    'queue_found', to_regclass(format('%I.%I', v.queue_schema, v.queue_table)) is not null,
+    'standing', ai._vectorizer_standing(v) || jsonb_build_object('is_sole', (
+      select count(distinct c.relowner) = 1
+      from ai.vectorizer x
+      join pg_namespace n on n.nspname = x.source_schema
+      join pg_class c on c.relnamespace = n.oid and c.relname = x.source_table)),
+    'lease_found', ai._vectorizer_relation(
+      v.queue_schema, ('_vectorizer_lease_' || v.id)::name) is not null,
+    'queue_found', ai._vectorizer_relation(v.queue_schema, v.queue_table) is not null,
     'columns', (
       select json_agg(
         json_build_object(

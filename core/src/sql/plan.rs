@@ -109,11 +109,22 @@ impl Plan {
             read: fill(read),
             release: fill(protocol::RELEASE),
             sample: fill(commands::SAMPLE),
-            search: fill(search),
+            search: with_row_security(&fill(search), input.key.len() + 3),
             size: fill(commands::SIZE),
             waiting: fill(protocol::WAITING),
         }
     }
+}
+
+/// The same statement, which returns arrays of this many texts, with the rows that the asking role may
+/// see.
+fn with_row_security(statement: &str, columns: usize) -> String {
+    let fields: Vec<String> = (1..=columns).map(|at| format!("f.found[{at}]")).collect();
+    format!(
+        "select {} from ai._with_row_security({}, $1::text, $2::bigint) as f(found)",
+        fields.join(", "),
+        literal(statement)
+    )
 }
 
 /// What stands for each `{name}` of the protocol's statements.
@@ -268,6 +279,11 @@ fn as_text(column: &TemplateColumn) -> String {
 /// An identifier as SQL reads it back, whatever is in it.
 pub(crate) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// A text as SQL reads it back, whatever is in it.
+pub(crate) fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
 }
 
 pub(crate) fn qualified(schema: &str, name: &str) -> String {

@@ -102,10 +102,13 @@ order by z.n";
 /// nothing is written, the lease is given back); `busy` (a transaction holds the item: ask again);
 /// or `lost` (no lease of this claim).
 pub(super) const COMMIT: &str = "\
-with input as materialized (
-  select i.n, {i.keys typed}, i.generation, i.chunks
+with own as materialized (
+  select case when current_setting('restrict_nonsystem_relation_kind', true) <> '' then
+    set_config('restrict_nonsystem_relation_kind', '', true) end as setting
+), input as materialized (
+  select i.n, {i.keys typed}, i.generation, i.chunks, own.setting
   from unnest({key params 2}, ${generations}::bigint[], ${chunks}::bigint[])
-    with ordinality as i({input keys}, generation, chunks, n)
+    with ordinality as i({input keys}, generation, chunks, n), own
 ), present as materialized (
   select i.n from {source} s join input i on {s=i}
 ), item as materialized (

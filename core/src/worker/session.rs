@@ -1,7 +1,7 @@
 //! The worker's standing with the database: the schema check, the list of vectorizers, heartbeats,
 //! error records and counts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Worker;
 use super::statements::{Asked, HOUSEKEEPING};
@@ -38,6 +38,10 @@ pub(super) struct Session {
     waiting_out: bool,
     waiting_at: Time,
     chunks: u64,
+    /// The owners and names that the operator was told of: beyond the worker's trust domain.
+    pub(super) foreign: BTreeSet<(String, String)>,
+    /// The vectorizers whose chunks everybody sees, as the operator was told.
+    pub(super) open: Vec<i64>,
     pub(super) goodbye_said: bool,
 }
 
@@ -252,6 +256,7 @@ impl Worker {
             Trouble::Outage | Trouble::Again => self.session.schema = Schema::Unknown,
             Trouble::Data | Trouble::Schema => match error.sqlstate.as_deref() {
                 Some("3F000" | "42P01") => self.not_installed(NOT_INSTALLED.to_owned()),
+                Some("42883") => self.not_installed(OLDER.to_owned()),
                 _ => {
                     let reason = remedy(error);
                     self.not_installed(format!("the schema ai cannot be read: {reason}"));
@@ -390,5 +395,7 @@ impl Worker {
     }
 }
 
+const OLDER: &str = "the schema ai is older than this worker: run `worker install`, \
+    or execute sql/setup.sql";
 const NOT_INSTALLED: &str = "pgai is not installed in the database: run `worker install`, \
     or execute sql/setup.sql";

@@ -9,6 +9,7 @@ use crate::event::Event;
 use crate::query::{ClaimId, Rows};
 use crate::retry;
 use crate::settings::Settings;
+use crate::standing;
 use crate::time::Time;
 use crate::vectorizer::{Definition, Profile};
 
@@ -16,6 +17,10 @@ use crate::vectorizer::{Definition, Profile};
 pub(super) struct Vectorizer {
     /// As the database returned it, to see whether it has changed.
     definition: String,
+    /// Its owner and name, if it is served though its owner is beyond the worker's trust domain.
+    foreign: Option<(String, String)>,
+    /// Its chunks do not have the row-level security of their source.
+    is_open: bool,
     /// `None` while it is disabled, or when its definition cannot be used.
     pub(super) profile: Option<Arc<Profile>>,
     pub(super) pace: Pace,
@@ -103,6 +108,8 @@ impl Vectorizer {
             .map_or(1, |profile| profile.plan.dimensions);
         Self {
             definition,
+            foreign: None,
+            is_open: false,
             profile,
             pace: Pace::new(now, settings.poll_interval),
             commit_size: CommitSize::new(settings.limits.chunks, dimensions),
@@ -173,6 +180,30 @@ impl Worker {
         if first {
             self.greet(seen);
         }
+        self.advise();
+    }
+
+    /// Tells the operator of owners beyond the worker's trust domain, and of chunks that everybody
+    /// sees; again only when that has changed.
+    fn advise(&mut self) {
+        let served = self.vectorizers.values();
+        let foreign = served.filter_map(|known| known.foreign.clone()).collect();
+        if self.session.foreign != foreign {
+            if !foreign.is_empty() {
+                let message = standing::advice(&foreign);
+                self.events.push_back(Event::Advice { message });
+            }
+            self.session.foreign = foreign;
+        }
+        let open = self.vectorizers.iter().filter(|(_, known)| known.is_open);
+        let open: Vec<i64> = open.map(|(id, _)| *id).collect();
+        for id in &open {
+            if !self.session.open.contains(id) {
+                let message = standing::open_advice(*id);
+                self.events.push_back(Event::Advice { message });
+            }
+        }
+        self.session.open = open;
     }
 
     /// Takes a new or changed definition. Batches of the old one give their rows back.
@@ -187,7 +218,11 @@ impl Worker {
         let definition = serde_json::from_str::<Definition>(&text);
         let profile = match &definition {
             Ok(definition) if definition.disabled => Ok(None),
-            Ok(definition) => Profile::new(definition, &self.settings).map(Some),
+            Ok(definition) => Profile::new(definition, &self.settings).and_then(|profile| {
+                let standing = definition.standing.as_ref();
+                let refusal = standing.and_then(|known| known.refusal(&self.settings));
+                refusal.map_or(Ok(Some(profile)), Err)
+            }),
             Err(error) => Err(format!("its configuration cannot be read: {error}")),
         };
         let (profile, broken) = match profile {
@@ -195,6 +230,16 @@ impl Worker {
             Err(reason) => (None, Some(reason)),
         };
         let mut vectorizer = Vectorizer::new(text, profile, self.now, &self.settings);
+        let known = definition.as_ref().ok();
+        let known = known.and_then(|known| Some((&known.name, known.standing.as_ref()?)));
+        if let (Some((name, standing)), true) = (known, vectorizer.profile.is_some()) {
+            let owner = standing.foreign(&self.settings);
+            vectorizer.foreign = owner.map(|owner| (owner.to_owned(), name.clone()));
+            vectorizer.is_open = standing.is_open;
+        }
+        // What the operator wants left alone is no failure.
+        let is_left_alone =
+            known.is_some_and(|(_, known)| known.distrust(&self.settings).is_some());
         if let Some(old) = self.vectorizers.get_mut(&id) {
             vectorizer.claim_again = old.claim_again.take();
         }
@@ -212,7 +257,9 @@ impl Worker {
                 vectorizer: id,
                 reason: reason.clone(),
             });
-            self.failed_as_a_whole(&reason);
+            if !is_left_alone {
+                self.failed_as_a_whole(&reason);
+            }
         }
     }
 

@@ -1,0 +1,225 @@
+//! Whose a vectorizer is, and whether this worker may touch what it names.
+//!
+//! Code of an owner (triggers on the store, checks of domains) runs in the worker's session, with the
+//! rights of the worker's role. So a worker serves one trust domain; which owners are in it is the
+//! operator's word.
+
+use std::collections::BTreeSet;
+
+use serde::Deserialize;
+
+use crate::settings::Settings;
+use crate::sql::{literal, quoted};
+
+/// What the database says of a vectorizer's owner and objects, to the role that asks.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Standing {
+    /// The role that asks.
+    role: String,
+    /// The owner of the source table; `None` where that is gone.
+    owner: Option<String>,
+    /// Whether the role is the owner or has its rights anyway.
+    is_trusted: bool,
+    /// Whether all vectorizers of the database belong to this owner.
+    #[serde(default)]
+    is_sole: bool,
+    /// Why its objects are not to be used.
+    problem: Option<String>,
+    /// Schemas of its objects whose owners could put other tables there.
+    schemas: Vec<ForeignSchema>,
+    /// The source has row-level security, and the store does not have it yet.
+    pub(crate) is_open: bool,
+    /// Row-level security hides rows from the role.
+    hides_rows: bool,
+    /// Row-level security holds for the owner, too.
+    is_forced: bool,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct ForeignSchema {
+    schema: String,
+    owner: String,
+}
+
+impl Standing {
+    /// Says why nobody should follow what the vectorizer names, and what to do, if so.
+    pub(crate) fn problem(&self, name: &str, settings: &Settings) -> Option<String> {
+        if let Some(problem) = &self.problem {
+            return Some(if problem.contains(" belongs to ") {
+                format!(
+                    "{problem}: hand it over, as a superuser or as the owner, with \
+                     select ai.adopt_vectorizer({})",
+                    literal(name)
+                )
+            } else {
+                format!("{problem}: drop the vectorizer with ai.drop_vectorizer and create it anew")
+            });
+        }
+        let foreign = self
+            .schemas
+            .iter()
+            .find(|schema| !settings.owners.contains(&schema.owner))?;
+        Some(format!(
+            "the schema {} belongs to {}, who could put another table into it: \
+             alter schema {} owner to {}, or start the worker with --owner {}",
+            foreign.schema,
+            foreign.owner,
+            quoted(&foreign.schema),
+            quoted(self.owner.as_deref().unwrap_or_default()),
+            foreign.owner,
+        ))
+    }
+
+    /// Says why this worker must not, or cannot, embed the vectorizer's rows, and what to do, if so.
+    pub(crate) fn refusal(&self, settings: &Settings) -> Option<String> {
+        self.distrust(settings).or_else(|| self.hidden())
+    }
+
+    /// Says why the operator wants this vectorizer left alone, if so.
+    pub(crate) fn distrust(&self, settings: &Settings) -> Option<String> {
+        let owner = self.foreign(settings).filter(|_| settings.require_trust)?;
+        Some(format!(
+            "it belongs to {owner}, whom this worker does not trust: start the worker with \
+             --owner {owner}, or start one of its own for that owner: {}",
+            worker_of(owner)
+        ))
+    }
+
+    /// Says why this role does not see all rows, and what it lacks, if so.
+    pub(crate) fn hidden(&self) -> Option<String> {
+        let owner = self.owner.as_deref().unwrap_or_default();
+        let (role, quoted_role) = (&self.role, quoted(&self.role));
+        if !self.hides_rows {
+            return None;
+        }
+        Some(if self.is_forced {
+            format!(
+                "row-level security hides rows of its source table from everybody, its owner too (force row \
+                 level security): the worker's role needs BYPASSRLS, and {role} does not have it: \
+                 alter role {quoted_role} bypassrls"
+            )
+        } else {
+            format!(
+                "row-level security hides rows of its source table from {role}, which is not its owner \
+                 ({owner}), not a member of {owner}, and does not have BYPASSRLS: \
+                 grant {} to {quoted_role}, or: alter role {quoted_role} bypassrls",
+                quoted(owner)
+            )
+        })
+    }
+
+    /// The owner, if it is beyond the worker's trust domain.
+    pub(crate) fn foreign(&self, settings: &Settings) -> Option<&str> {
+        let owner = self.owner.as_deref()?;
+        let trusted = self.is_trusted
+            || settings.owners.iter().any(|named| named == owner)
+            || self.is_sole && settings.owners.is_empty();
+        (!trusted).then_some(owner)
+    }
+}
+
+/// What an operator is told who serves vectorizers of several trust domains: their names and owners,
+/// and the SQL for one worker of each.
+pub(crate) fn advice(foreign: &BTreeSet<(String, String)>) -> String {
+    let names: Vec<String> = foreign
+        .iter()
+        .map(|(owner, name)| format!("{name} of {owner}"))
+        .collect();
+    let owners: BTreeSet<&str> = foreign.iter().map(|(owner, _)| owner.as_str()).collect();
+    let remedies: Vec<String> = owners.into_iter().map(worker_of).collect();
+    format!(
+        "this worker serves vectorizers of owners besides its own: {}. Code of these owners (triggers and \
+         checks on their tables) runs with this worker's rights. A worker for each owner keeps them apart: {} \
+         Or name those that you trust: --owner NAME",
+        names.join(", "),
+        remedies.join(" ")
+    )
+}
+
+/// What an operator is told of chunks that do not have the row-level security of their source.
+pub(crate) fn open_advice(id: i64) -> String {
+    format!(
+        "vectorizer {id}: its source table has row-level security and its store does not: whoever may read \
+         the store sees all chunks. As the owner or a superuser: select ai.secure_vectorizer({id})"
+    )
+}
+
+/// SQL for a role that runs a worker for one owner.
+fn worker_of(owner: &str) -> String {
+    let role = format!("{owner}_worker");
+    format!(
+        "create role {} login; select ai.grant_worker_usage({}, {});",
+        quoted(&role),
+        literal(&role),
+        literal(owner)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn standing() -> Standing {
+        Standing {
+            role: "w".to_owned(),
+            owner: Some("alice".to_owned()),
+            is_trusted: false,
+            is_sole: false,
+            problem: None,
+            schemas: vec![],
+            is_open: false,
+            hides_rows: false,
+            is_forced: false,
+        }
+    }
+
+    #[test]
+    fn a_worker_trusts_whom_its_operator_names_and_a_sole_owner() {
+        let settings = Settings::new("w");
+        let named = Settings {
+            owners: vec!["alice".to_owned()],
+            ..Settings::new("w")
+        };
+        let other = Settings {
+            owners: vec!["bob".to_owned()],
+            ..Settings::new("w")
+        };
+        let sole = Standing {
+            is_sole: true,
+            ..standing()
+        };
+        assert_eq!(standing().foreign(&settings), Some("alice"));
+        assert_eq!(standing().foreign(&named), None);
+        assert_eq!(sole.foreign(&settings), None);
+        assert_eq!(sole.foreign(&other), Some("alice"));
+    }
+
+    #[test]
+    fn the_advice_can_be_pasted_whatever_the_owner_is_called() {
+        let foreign = BTreeSet::from([("o'a\"b".to_owned(), "blog".to_owned())]);
+        let advice = advice(&foreign);
+        let sql = r#"create role "o'a""b_worker" login; select ai.grant_worker_usage('o''a"b_worker', 'o''a"b');"#;
+        assert!(advice.contains(sql), "{advice}");
+    }
+
+    #[test]
+    fn hidden_rows_name_what_the_role_lacks() {
+        let hidden = Standing {
+            hides_rows: true,
+            ..standing()
+        };
+        let refusal = hidden.hidden().unwrap();
+        for missing in ["owner", "member", "BYPASSRLS"] {
+            assert!(refusal.contains(missing), "{refusal}");
+        }
+        let forced = Standing {
+            is_forced: true,
+            ..hidden
+        };
+        let refusal = forced.hidden().unwrap();
+        assert!(
+            refusal.contains("BYPASSRLS") && !refusal.contains("member"),
+            "{refusal}"
+        );
+    }
+}

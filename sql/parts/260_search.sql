@@ -1,0 +1,23 @@
+-- How `worker search` looks chunks up: with row-level security, as the role that asks. (Workers' sessions have
+-- row_security = off: for them a row that is hidden is an error, not a row that is gone.)
+
+-- Runs a statement with two parameters that returns arrays of text, with the caller's own rights.
+create or replace function ai._with_row_security(statement text, question text, k bigint) returns setof text[]
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+set row_security = on
+as $$
+declare
+    is_bound boolean = (select not (r.rolsuper or r.rolbypassrls) from pg_roles r where r.rolname = current_user);
+begin
+    if is_bound then
+        -- A policy may read views.
+        perform set_config(s.name, '', true) from pg_settings s where s.name = 'restrict_nonsystem_relation_kind';
+        -- An index finds the nearest chunks of everybody: it goes on until enough of them may be seen.
+        perform set_config('hnsw.iterative_scan', 'strict_order', true)
+        from pg_extension e
+        where e.extname = 'vector' and string_to_array(e.extversion, '.')::int[] >= array[0, 8];
+    end if;
+    return query execute statement using question, k;
+end
+$$;

@@ -1,0 +1,72 @@
+-- ai.adopt_vectorizer: after a source table has changed hands, everything of its vectorizer goes to the new owner.
+-- Nothing does that by itself: what the old owner made would run with the new owner's rights.
+
+create or replace function ai._vectorizer_adopt(vectorizer_id int, adopt boolean) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v ai.vectorizer;
+    source regclass;
+    holder oid;
+    watched name[];
+begin
+    select x.* into strict v from ai.vectorizer x where x.id = vectorizer_id;
+    source = ai._vectorizer_relation(v.source_schema, v.source_table);
+    if source is null then
+        raise exception 'its source table %.% is gone', v.source_schema, v.source_table
+            using errcode = 'undefined_table', hint = format('select ai.drop_vectorizer(%s)', v.id);
+    end if;
+    select c.relowner into holder
+    from pg_class c join pg_namespace n on n.oid = c.relnamespace
+    where n.nspname = v.queue_schema and c.relname = v.queue_table;
+    -- The source first: the other order makes writers deadlock.
+    execute format('lock table %s in access exclusive mode', source);
+    watched = ai._formatting_columns(v.config -> 'formatting') || (v.config #>> '{loading,column_name}')::name;
+    if exists (
+            select from unnest(watched) w(name)
+            where not exists (select from pg_attribute a where a.attrelid = source and a.attname = w.name and not a.attisdropped))
+        or (select jsonb_agg(k ->> 'attname') from jsonb_array_elements(v.source_pk) k)
+            is distinct from (select jsonb_agg(k.name order by k.pknum) from ai._vectorizer_key(source) k)
+    then
+        raise exception 'a column that the vectorizer % needs was renamed or dropped', v.name
+            using errcode = 'undefined_column', hint = 'Rename it back, or drop the vectorizer and create it anew.';
+    end if;
+    -- Functions of the old owner are replaced, not handed over: nobody knows what stands in them.
+    perform ai._vectorizer_drop_triggers(v.queue_schema, v.trigger_name, holder);
+    perform ai._vectorizer_hand_over(source, array(
+        select c.oid::regclass
+        from ai._vectorizer_parts(v.id, v.queue_schema, v.queue_table, v.queue_failed_table, v.config -> 'destination') p
+        join pg_namespace n on n.nspname = p.schema
+        join pg_class c on c.relnamespace = n.oid and c.relname = p.name and position(c.relkind::text in p.kinds) > 0), adopt);
+    perform ai._vectorizer_create_triggers
+    ( source, v.id, v.trigger_name, v.queue_schema, v.queue_table, v.queue_failed_table, v.config -> 'destination'
+    , watched);
+    update ai.vectorizer x set trigger_name = v.trigger_name where x.id = v.id;
+    perform ai._vectorizer_secure_rows(v.id);
+end
+$$;
+
+create or replace function ai.adopt_vectorizer(name text) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    id int;
+    problem text;
+begin
+    select v.id into id from ai.vectorizer v where v.name = adopt_vectorizer.name;
+    if id is null then
+        raise exception 'there is no vectorizer %', name
+            using errcode = 'undefined_object';
+    end if;
+    perform ai._vectorizer_adopt(id, true);
+    select ai._vectorizer_problem(v) into problem from ai.vectorizer v where v.name = adopt_vectorizer.name;
+    if problem is not null then
+        raise exception 'the vectorizer % cannot be handed over: %', name, problem
+            using errcode = 'object_not_in_prerequisite_state';
+    end if;
+end
+$$;
+comment on function ai.adopt_vectorizer is
+    'Hands everything of a vectorizer over to the owner of its source table, after that has changed hands.';
