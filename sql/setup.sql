@@ -65,7 +65,7 @@ begin
         union all
         select format('rule %I on %s', r.rulename, r.ev_class::regclass)
         from pg_rewrite r join pg_class c on c.oid = r.ev_class
-        where c.relnamespace = schema and c.relkind in ('r', 'p')
+        where c.relnamespace = schema and c.relkind in ('r', 'p') and c.relowner = any (trusted)
         union all
         select format('%s on %s calls %s'
             , case d.classid when 'pg_attrdef'::regclass then 'a default' when 'pg_policy'::regclass then 'a policy'
@@ -186,6 +186,11 @@ declare
     within boolean = coalesce(pg_catalog.current_setting('ai.setup_in_transaction', true), '')
         operator(pg_catalog.=) 'yes';
 begin
+    -- What this script reads are tables: somebody may have put a view in place of a vectorizer's queue.
+    perform pg_catalog.set_config('ai.setup_restrict', s.setting, within)
+        , pg_catalog.set_config(s.name, 'view, foreign-table', within)
+    from pg_catalog.pg_settings s
+    where s.name operator(pg_catalog.=) 'restrict_nonsystem_relation_kind';
     perform pg_catalog.set_config('ai.setup_search_path', pg_catalog.current_setting('search_path'), within);
     perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', within);
 end
@@ -1779,6 +1784,30 @@ begin
 end
 $$;
 
+-- The same for the functions of its triggers: nobody else puts them on another table.
+create or replace function ai._vectorizer_revoke_execute(queue_schema name, trigger_name name) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    one record;
+begin
+    for one in
+        select distinct p.oid::regprocedure as name
+            , case a.grantee when 0 then 'public' else a.grantee::regrole::text end as grantee
+        from pg_proc p
+        join pg_namespace n on n.oid = p.pronamespace
+        cross join aclexplode(p.proacl) a
+        where n.nspname = queue_schema
+        and p.proname = any (ai._vectorizer_trigger_functions(trigger_name))
+        and p.prorettype = 'trigger'::regtype
+        and a.grantee <> p.proowner
+    loop
+        execute format('revoke all on function %s from %s', one.name, one.grantee);
+    end loop;
+end
+$$;
+
 -- The relation of this name: null where there is none, whatever search_path and rights are.
 create or replace function ai._vectorizer_relation(schema name, name name) returns regclass
 language sql stable
@@ -2832,6 +2861,7 @@ begin
     -- The functions of the triggers go to the queue's owner as they are made.
     perform ai._vectorizer_create_triggers
     (source, id, trigger_name, queue_schema, queue_table, failed_table, destination, watched);
+    perform ai._vectorizer_revoke_execute(queue_schema, trigger_name);
     config = jsonb_build_object
     ( 'version', '0.12.1'
     , 'loading', loading
@@ -4054,11 +4084,15 @@ begin
     if not exists (select from pg_settings s where s.name = 'restrict_nonsystem_relation_kind') then
         return;
     end if;
-    foreach one in array array
-        [ 'ai.vectorizer_queue_pending(int, boolean)'::regprocedure
-        , 'ai._vectorizer_pending_if_readable(int, name, name)'::regprocedure
-        , 'ai._vectorizer_should_create_vector_index(ai.vectorizer)'::regprocedure
-        ] loop
+    for one in
+        select p.oid::regprocedure
+        from pg_proc p
+        where p.pronamespace = 'ai'::regnamespace
+        and p.prolang = (select l.oid from pg_language l where l.lanname = 'plpgsql')
+        and p.proname in
+            ( 'create_vectorizer', 'vectorizer_queue_pending', '_vectorizer_pending_if_readable'
+            , '_vectorizer_should_create_vector_index')
+    loop
         execute format('alter function %s set restrict_nonsystem_relation_kind = %L', one, 'view, foreign-table');
     end loop;
 end
@@ -4098,6 +4132,25 @@ begin
     loop
         execute format('revoke %s on %s %s from %s cascade'
             , one.rights, case one.relkind when 'S' then 'sequence' else 'table' end, one.name, one.grantee);
+    end loop;
+end
+$$;
+
+-- Trigger functions that run with the rights of this schema's owner serve its tables, and no others.
+do $$
+declare
+    one record;
+begin
+    for one in
+        select p.oid::regprocedure as name, case a.grantee when 0 then 'public' else a.grantee::regrole::text end as grantee
+        from pg_proc p
+        cross join aclexplode(p.proacl) a
+        where p.pronamespace = 'ai'::regnamespace
+        and p.prosecdef and p.prorettype = 'trigger'::regtype
+        and a.grantee <> p.proowner
+        and pg_has_role(p.proowner, 'usage')
+    loop
+        execute format('revoke all on function %s from %s cascade', one.name, one.grantee);
     end loop;
 end
 $$;
@@ -4148,8 +4201,12 @@ on conflict (name) do update set version = excluded.version, installed_at = cloc
 where pgai_lib_version.version <> excluded.version;
 
 do $$
+declare
+    within boolean = coalesce(current_setting('ai.setup_in_transaction', true), '') = 'yes';
 begin
-    perform set_config('search_path', current_setting('ai.setup_search_path')
-        , coalesce(current_setting('ai.setup_in_transaction', true), '') = 'yes');
+    perform set_config(s.name, coalesce(current_setting('ai.setup_restrict', true), ''), within)
+    from pg_settings s
+    where s.name = 'restrict_nonsystem_relation_kind';
+    perform set_config('search_path', current_setting('ai.setup_search_path'), within);
 end
 $$;

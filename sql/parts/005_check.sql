@@ -64,7 +64,7 @@ begin
         union all
         select format('rule %I on %s', r.rulename, r.ev_class::regclass)
         from pg_rewrite r join pg_class c on c.oid = r.ev_class
-        where c.relnamespace = schema and c.relkind in ('r', 'p')
+        where c.relnamespace = schema and c.relkind in ('r', 'p') and c.relowner = any (trusted)
         union all
         select format('%s on %s calls %s'
             , case d.classid when 'pg_attrdef'::regclass then 'a default' when 'pg_policy'::regclass then 'a policy'

@@ -70,6 +70,11 @@ declare
     within boolean = coalesce(pg_catalog.current_setting('ai.setup_in_transaction', true), '')
         operator(pg_catalog.=) 'yes';
 begin
+    -- What this script reads are tables: somebody may have put a view in place of a vectorizer's queue.
+    perform pg_catalog.set_config('ai.setup_restrict', s.setting, within)
+        , pg_catalog.set_config(s.name, 'view, foreign-table', within)
+    from pg_catalog.pg_settings s
+    where s.name operator(pg_catalog.=) 'restrict_nonsystem_relation_kind';
     perform pg_catalog.set_config('ai.setup_search_path', pg_catalog.current_setting('search_path'), within);
     perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', within);
 end

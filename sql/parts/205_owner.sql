@@ -187,6 +187,30 @@ begin
 end
 $$;
 
+-- The same for the functions of its triggers: nobody else puts them on another table.
+create or replace function ai._vectorizer_revoke_execute(queue_schema name, trigger_name name) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    one record;
+begin
+    for one in
+        select distinct p.oid::regprocedure as name
+            , case a.grantee when 0 then 'public' else a.grantee::regrole::text end as grantee
+        from pg_proc p
+        join pg_namespace n on n.oid = p.pronamespace
+        cross join aclexplode(p.proacl) a
+        where n.nspname = queue_schema
+        and p.proname = any (ai._vectorizer_trigger_functions(trigger_name))
+        and p.prorettype = 'trigger'::regtype
+        and a.grantee <> p.proowner
+    loop
+        execute format('revoke all on function %s from %s', one.name, one.grantee);
+    end loop;
+end
+$$;
+
 -- The relation of this name: null where there is none, whatever search_path and rights are.
 create or replace function ai._vectorizer_relation(schema name, name name) returns regclass
 language sql stable

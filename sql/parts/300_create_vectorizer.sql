@@ -156,6 +156,7 @@ begin
     -- The functions of the triggers go to the queue's owner as they are made.
     perform ai._vectorizer_create_triggers
     (source, id, trigger_name, queue_schema, queue_table, failed_table, destination, watched);
+    perform ai._vectorizer_revoke_execute(queue_schema, trigger_name);
     config = jsonb_build_object
     ( 'version', '0.12.1'
     , 'loading', loading

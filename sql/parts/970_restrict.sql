@@ -8,11 +8,15 @@ begin
     if not exists (select from pg_settings s where s.name = 'restrict_nonsystem_relation_kind') then
         return;
     end if;
-    foreach one in array array
-        [ 'ai.vectorizer_queue_pending(int, boolean)'::regprocedure
-        , 'ai._vectorizer_pending_if_readable(int, name, name)'::regprocedure
-        , 'ai._vectorizer_should_create_vector_index(ai.vectorizer)'::regprocedure
-        ] loop
+    for one in
+        select p.oid::regprocedure
+        from pg_proc p
+        where p.pronamespace = 'ai'::regnamespace
+        and p.prolang = (select l.oid from pg_language l where l.lanname = 'plpgsql')
+        and p.proname in
+            ( 'create_vectorizer', 'vectorizer_queue_pending', '_vectorizer_pending_if_readable'
+            , '_vectorizer_should_create_vector_index')
+    loop
         execute format('alter function %s set restrict_nonsystem_relation_kind = %L', one, 'view, foreign-table');
     end loop;
 end

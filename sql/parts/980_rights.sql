@@ -37,6 +37,25 @@ begin
 end
 $$;
 
+-- Trigger functions that run with the rights of this schema's owner serve its tables, and no others.
+do $$
+declare
+    one record;
+begin
+    for one in
+        select p.oid::regprocedure as name, case a.grantee when 0 then 'public' else a.grantee::regrole::text end as grantee
+        from pg_proc p
+        cross join aclexplode(p.proacl) a
+        where p.pronamespace = 'ai'::regnamespace
+        and p.prosecdef and p.prorettype = 'trigger'::regtype
+        and a.grantee <> p.proowner
+        and pg_has_role(p.proowner, 'usage')
+    loop
+        execute format('revoke all on function %s from %s cascade', one.name, one.grantee);
+    end loop;
+end
+$$;
+
 -- Default privileges of the installing role hand out what it creates. What they gave of the tables that are new in this
 -- run is taken back, except for reading: what a role is to have here, the grant functions give.
 do $$

@@ -85,6 +85,10 @@ impl Drop for Role {
 ///
 /// If it works.
 #[track_caller]
+#[allow(
+    clippy::print_stdout,
+    reason = "a test that fails shows what was tried"
+)]
 pub fn refused(client: &mut Client, sql: &str) -> (String, String) {
     println!("tried: {sql}");
     let Err(error) = client.batch_execute(sql) else {

@@ -109,10 +109,10 @@ fn a_view_in_place_of_a_queue_is_not_run() {
 
     // Between a look at it and its use: the setting that servers have for this.
     let functions = "select count(*) from pg_proc p where p.pronamespace = 'ai'::regnamespace
-        and p.proname in ('vectorizer_queue_pending', '_vectorizer_pending_if_readable', '_vectorizer_should_create_vector_index')
+        and p.proname in ('vectorizer_queue_pending', '_vectorizer_pending_if_readable', '_vectorizer_should_create_vector_index', 'create_vectorizer')
         and p.proconfig @> array['restrict_nonsystem_relation_kind=view, foreign-table']";
     let has = "select count(*) from pg_settings where name = 'restrict_nonsystem_relation_kind'";
-    assert_eq!(stage.number(functions), 3 * stage.number(has));
+    assert_eq!(stage.number(functions), 4 * stage.number(has));
 }
 
 #[test]

@@ -168,7 +168,7 @@ fn default_privileges_of_the_creator_give_nobody_the_owners_rights() {
     let mut mallory = Role::new(&stage.database, "mallory");
     stage.run(&format!(
         "alter default privileges grant all on tables to {0}; alter default privileges grant all on sequences to {0};
-         grant usage, create on schema alice to {0}; grant usage on schema ai to {0}",
+         alter default privileges grant all on functions to {0}; grant usage, create on schema alice to {0}; grant usage on schema ai to {0}",
         mallory.name
     ));
     stage.run(&create("alice.notes", ""));
@@ -181,11 +181,14 @@ fn default_privileges_of_the_creator_give_nobody_the_owners_rights() {
         "insert into ai._vectorizer_q_1 (id) values (7)",
         "delete from alice.notes_embedding_store",
         "select setval('ai._vectorizer_bell_1', 9)",
+        "create table alice.bait (id int); create trigger t after insert on alice.bait
+           referencing new table as new_rows for each statement execute function ai._vectorizer_src_trg_1()",
     ] {
         mallory.may_not(attack);
     }
     stage.run(&format!(
-        "alter default privileges revoke all on tables from {0}; alter default privileges revoke all on sequences from {0}",
+        "alter default privileges revoke all on tables from {0}; alter default privileges revoke all on sequences from {0};
+         alter default privileges revoke all on functions from {0}",
         mallory.name
     ));
     drop((alice, mallory));

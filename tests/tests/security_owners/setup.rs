@@ -198,7 +198,8 @@ fn default_privileges_of_the_installer_give_nobody_our_tables() {
     let mut sql = database.client();
     sql.batch_execute(&format!(
         "create extension vector; create schema ai; create schema lair authorization {0}; grant usage on schema ai to {0};
-         alter default privileges grant all on tables to {0}; alter default privileges grant all on sequences to {0}",
+         alter default privileges grant all on tables to {0}; alter default privileges grant all on sequences to {0};
+         alter default privileges grant all on functions to {0}",
         mallory.name
     ))
     .unwrap();
@@ -210,6 +211,8 @@ fn default_privileges_of_the_installer_give_nobody_our_tables() {
         "update ai.vectorizer_worker_process set version = 'x'",
         "select setval('ai._generation', 1)",
         "create trigger t before insert on ai.vectorizer for each row execute function lair.fire()",
+        "create table lair.bait (id int); create trigger t after insert on lair.bait for each row
+           execute function ai._vectorizer_built()",
     ] {
         mallory.may_not(attack);
     }
@@ -222,7 +225,8 @@ fn default_privileges_of_the_installer_give_nobody_our_tables() {
     setup(&database).unwrap();
     mallory.may("delete from ai.vectorizer");
     sql.batch_execute(&format!(
-        "alter default privileges revoke all on tables from {0}; alter default privileges revoke all on sequences from {0}",
+        "alter default privileges revoke all on tables from {0}; alter default privileges revoke all on sequences from {0};
+         alter default privileges revoke all on functions from {0}",
         mallory.name
     ))
     .unwrap();
@@ -303,4 +307,44 @@ fn a_database_of_pgai_ends_in_the_same_model() {
     alice.may_not("create table ai.mine (x int)");
     let (code, _) = refused(&mut alice.client, "truncate ai.vectorizer");
     assert_eq!(code, "42501");
+}
+
+/// Owners of pgai's vectorizers own their queues, and may have put anything there.
+#[test]
+fn an_upgrade_runs_nothing_that_stands_in_place_of_a_queue() {
+    let database = Server::shared().database();
+    let mut sql = database.client();
+    let mut mallory = Role::new(&database, "mallory");
+    sql.batch_execute("create extension vector").unwrap();
+    sql.batch_execute(&pgai_sql("0.12.1").unwrap()).unwrap();
+    sql.batch_execute(&format!(
+        "select ai.grant_vectorizer_usage('{0}'); create schema trap authorization {0}; grant usage on schema trap to public",
+        mallory.name
+    ))
+    .unwrap();
+    mallory.may(
+        "create table trap.caught (who text); grant insert on trap.caught to public;
+         create function trap.spring() returns boolean language plpgsql volatile as
+           $$ begin insert into trap.caught values (current_user); return true; end $$;
+         create table trap.one (id int primary key, body text); create table trap.two (id int primary key, body text);
+         select ai.create_vectorizer('trap.one', name => 'one', loading => ai.loading_column('body'),
+           embedding => ai.embedding_ollama('stub', 8));
+         select ai.create_vectorizer('trap.two', name => 'two', loading => ai.loading_column('body'),
+           embedding => ai.embedding_ollama('stub', 8));
+         insert into trap.one values (1, 'one'); insert into trap.two values (1, 'two');
+         drop table ai._vectorizer_q_1;
+         create view ai._vectorizer_q_1 as select 1 as id, now() as queued_at, 0 as loading_retries,
+           null::timestamptz as loading_retry_after where trap.spring();
+         create function trap.fire() returns trigger language plpgsql as $$ begin perform trap.spring(); return old; end $$;
+         create trigger t before insert or update or delete on ai._vectorizer_q_2 for each row execute function trap.fire();
+         create rule r as on delete to ai._vectorizer_q_2 do also select trap.spring();
+         insert into ai._vectorizer_q_2 (id) values (1)",
+    );
+    setup(&database).unwrap();
+    let count = "select count(*) from trap.caught where who <> $1";
+    let caught: i64 = sql.query_one(count, &[&mallory.name]).unwrap().get(0);
+    assert_eq!(caught, 0);
+    let told = "select count(*) from ai._vectorizer_errors where id = 1";
+    let told: i64 = sql.query_one(told, &[]).unwrap().get(0);
+    assert!(told > 0, "the reason is recorded");
 }
