@@ -1486,7 +1486,7 @@ begin atomic
     select k.pknum::int
          , a.attnum::int
          , a.attname::text
-         , format_type(a.atttypid, a.atttypmod)
+         , format_type(a.atttypid, -1)
            || case when a.attcollation <> t.typcollation and a.attcollation <> 0
                    then (select format(' collate %I.%I', n.nspname, l.collname)
                          from pg_collation l join pg_namespace n on n.oid = l.collnamespace
@@ -2026,70 +2026,283 @@ begin
     perform ai._vectorizer_create_lease(source, vectorizer_id, queue_schema);
 end
 $$;
--- The triggers that queue changed rows. A change of a queued row gives its item a new generation; a deleted
--- key is queued, too (a tombstone), so that a worker that is on it cannot leave chunks behind.
+-- What a statement has changed, as queries over its transition tables, or over OLD and NEW of one row.
 --
--- In REPEATABLE READ and SERIALIZABLE a worker's commit between the conflict check and the row lock makes
--- the upsert fail although no other writer touched the row: there it is tried again, in a subtransaction.
--- For the same reason the store is cleaned at once only in READ COMMITTED; else the worker does it.
+-- Columns are named, and one of them may have another name by now, or be gone. So each image of a row has a fallback
+-- with the same names one level further out: PostgreSQL looks there for a name that the table does not have any more.
+-- A key column that is gone reads as null. A watched column that is gone reads as false in the old image and as true
+-- in the new one: nobody knows what has changed, so the row counts as changed.
 
--- The statement that queues the keys that `keys` selects. The items of one transaction have times of their own:
--- workers remember how far they have come.
-create or replace function ai._vectorizer_enqueue_sql(source regclass, queue text, keys text) returns text
+-- The type of a key column without its length or precision, so that the application may widen the column.
+create or replace function ai._vectorizer_key_type(source regclass, attnum int) returns text
+language sql stable
+begin atomic
+    select format_type(a.atttypid, -1)
+    from pg_attribute a
+    where a.attrelid = source and a.attnum = _vectorizer_key_type.attnum;
+end;
+
+-- The same for a variable: a domain may forbid null, which a variable is at first.
+create or replace function ai._vectorizer_key_base_type(source regclass, attnum int) returns text
+language sql stable
+begin atomic
+    with recursive base as (
+        select a.atttypid as oid from pg_attribute a
+        where a.attrelid = source and a.attnum = _vectorizer_key_base_type.attnum
+        union all
+        select t.typbasetype from base b join pg_type t on t.oid = b.oid where t.typtype = 'd'
+    )
+    select format_type(t.oid, -1) from base b join pg_type t on t.oid = b.oid where t.typtype <> 'd';
+end;
+
+-- The columns of an image: k1, k2, … the key, w1, w2, … what is watched (each name once). A virtual generated column is null in a
+-- transition table, and what it is made of may be changed later: then the whole row is watched, as w0.
+create or replace function ai._vectorizer_image_columns(source regclass, watched name[])
+returns table (alias text, name text, fallback text)
+language sql stable
+set search_path = pg_catalog, pg_temp
+begin atomic
+    select 'k' || k.pknum, k.name, 'null::' || ai._vectorizer_key_type(source, k.attnum)
+    from ai._vectorizer_key(source) k
+    union all
+    select 'w' || w.number, w.name::text, case when k.name is null then 'bool' end
+    from unnest(watched) with ordinality w(name, number)
+    left join ai._vectorizer_key(source) k on k.name = w.name
+    union all
+    select 'w0', null, null
+    where exists (
+        select from pg_attribute a
+        where a.attrelid = source and a.attname = any (watched) and a.attgenerated not in ('', 's'));
+end;
+
+-- One image: `image` is o or n, `rows` what it is read from.
+create or replace function ai._vectorizer_image_sql(source regclass, watched name[], image text, rows text) returns text
 language sql stable
 begin atomic
     select format
-    ( 'insert into %s (%s, queued_at) select k.*, clock_timestamp() from (%s) k on conflict (%2$s) do update '
-      'set _generation = excluded._generation, loading_retries = 0, loading_retry_after = null'
-    , queue, ai._vectorizer_key_list(source), keys);
+    ( '(select i.* from (select %s) fallback cross join lateral (select true as here, %s from %s x) i) %s'
+    , string_agg(format('%s as %I'
+        , case when c.fallback <> 'bool' then c.fallback when image = 'o' then 'false' else 'true' end, c.name), ', ')
+        filter (where c.fallback is not null)
+    , string_agg(case c.alias when 'w0' then 'row(x.*)::record as w0' else format('%I as %s', c.name, c.alias) end, ', ')
+    , rows
+    , image
+    )
+    from ai._vectorizer_image_columns(source, watched) c;
 end;
 
--- The same for the keys of new rows. Hardly any of them is queued already, and the check for that, row by row,
--- is a third of the cost: many are tried without it. (Not few: a transaction of many small statements would
--- have as many subtransactions.)
-create or replace function ai._vectorizer_enqueue_new_sql(source regclass, queue text, keys text, new_set text)
+-- The changed rows of a statement: keys as k1, k2, …, and whether the key is gone. An update counts if the image of a
+-- watched column differs: json and xml have no equality, and 1.0 and 1.00 are equal but read differently. (A full join
+-- is never made row by row, whatever the planner believes of the number of rows: the plan is kept from the first call.)
+create or replace function ai._vectorizer_changes_sql
+( source regclass
+, watched name[]
+, event text
+, old_set text
+, new_set text
+) returns text
+language sql stable
+begin atomic
+    select case event
+        when 'insert' then format('select %s, false as gone from %s'
+            , string_agg(format('n.k%1$s', k.pknum), ', ' order by k.pknum)
+            , ai._vectorizer_image_sql(source, watched, 'n', new_set))
+        when 'delete' then format('select %s, true as gone from %s'
+            , string_agg(format('o.k%1$s', k.pknum), ', ' order by k.pknum)
+            , ai._vectorizer_image_sql(source, watched, 'o', old_set))
+        else format('select %s, n.here is null as gone from %s full join %s on %s '
+            'where o.here is null or n.here is null or %s'
+            , string_agg(format('coalesce(n.k%1$s, o.k%1$s) as k%1$s', k.pknum), ', ' order by k.pknum)
+            , ai._vectorizer_image_sql(source, watched, 'o', old_set)
+            , ai._vectorizer_image_sql(source, watched, 'n', new_set)
+            , string_agg(format('o.k%1$s %2$s n.k%1$s', k.pknum, k.equals), ' and ' order by k.pknum)
+            , (select format('row(%s)::record operator(pg_catalog.*<>) row(%s)::record'
+                   , string_agg('o.' || c.alias, ', '), string_agg('n.' || c.alias, ', '))
+               from ai._vectorizer_image_columns(source, watched) c where c.alias like 'w%'))
+        end
+    from ai._vectorizer_key(source) k;
+end;
+
+-- 'x.k1, x.k2'
+create or replace function ai._vectorizer_image_keys(source regclass, alias text) returns text
+language sql stable
+begin atomic
+    select string_agg(format('%s.k%s', alias, k.pknum), ', ' order by k.pknum) from ai._vectorizer_key(source) k;
+end;
+
+-- Whether the keys of a changed row have the types that the queue knows.
+create or replace function ai._vectorizer_key_fits_sql(source regclass, alias text) returns text
+language sql stable
+begin atomic
+    select string_agg(format
+        ( case when t.typnamespace = 'pg_catalog'::regnamespace
+            then 'pg_typeof(%s.k%s) operator(pg_catalog.=) %L::regtype'
+            else 'coalesce(pg_typeof(%s.k%s) operator(pg_catalog.=) to_regtype(%L), false)' end
+        , alias, k.pknum, ai._vectorizer_key_type(source, k.attnum)), ' and ' order by k.pknum)
+    from ai._vectorizer_key(source) k
+    join pg_attribute a on a.attrelid = source and a.attnum = k.attnum
+    join pg_type t on t.oid = a.atttypid;
+end;
+-- The statements with which triggers queue keys and clean the store. `changes` is a query of 220_changes.sql.
+--
+-- The items of one statement have times of their own: workers remember how far they have come.
+
+-- 'a, b': the key columns of queue and store.
+create or replace function ai._vectorizer_conflict_sql(source regclass) returns text
+language sql stable
+begin atomic
+    select format('on conflict (%s) do update set _generation = excluded._generation, loading_retries = 0, '
+        'loading_retry_after = null', ai._vectorizer_key_list(source));
+end;
+
+-- One key: `row_values` are the values of its columns.
+create or replace function ai._vectorizer_enqueue_one_sql(source regclass, queue text, row_values text) returns text
+language sql stable
+begin atomic
+    select format('insert into %s (%s, queued_at) values (%s, clock_timestamp()) %s'
+        , queue, ai._vectorizer_key_list(source), row_values, ai._vectorizer_conflict_sql(source));
+end;
+
+-- All keys of a statement, which sets `queued` to their number and `gone` to whether one of them is gone. A referential
+-- action may change a row twice in one statement, and a deferrable key may have one value twice: every key is queued
+-- once. With `is_new` none of them is believed to be queued already, which saves a third of the cost: then a key that
+-- is queued, or stands twice, is a unique_violation.
+create or replace function ai._vectorizer_enqueue_all_sql(source regclass, queue text, changes text, is_new boolean)
 returns text
 language sql stable
 begin atomic
     select format
-    ( 'if exists (select from %s offset 999) then '
-      'begin insert into %s (%s, queued_at) select k.*, clock_timestamp() from (%s) k; '
-      'exception when unique_violation then %s; end; else %5$s; end if'
-    , new_set, queue, ai._vectorizer_key_list(source), keys, ai._vectorizer_enqueue_sql(source, queue, keys));
+    ( 'with k as materialized (select %s %s, c.gone from (%s) c where %s), '
+      'i as (insert into %s (%s, queued_at) select %s, clock_timestamp() from k %s) '
+      'select count(*), coalesce(bool_or(k.gone), false) into this.queued, this.gone from k'
+    , case when is_new then '' else 'distinct' end
+    , ai._vectorizer_image_keys(source, 'c')
+    , changes
+    , (select string_agg(format('c.k%s is distinct from null', k.pknum), ' and ' order by k.pknum)
+       from ai._vectorizer_key(source) k)
+    , queue
+    , ai._vectorizer_key_list(source)
+    , ai._vectorizer_image_keys(source, 'k')
+    , case when is_new then '' else ai._vectorizer_conflict_sql(source) end
+    );
 end;
 
--- The body of a trigger function: queue, clean, wake. `cleanup` may be null. Where the worker writes to the source
--- itself (`heeds_own`: the column destination), what it writes is no change of that table, whatever other triggers
--- make of it there: the workers' commit names its vectorizer, whose trigger stands on the same table as this one.
--- Columns are named: where one of `keys` is gone or has another name now, the application's write goes on all the
--- same, unqueued (a worker records what to do).
-create or replace function ai._vectorizer_trigger_body
-( vectorizer_id int
-, enqueue text
-, cleanup text
-, bell text
-, keys name[]
-, heeds_own boolean
-) returns text
+-- 's.a = x.k1 and s.b = x.k2'
+create or replace function ai._vectorizer_stored_key_sql(source regclass, alias text) returns text
+language sql stable
+begin atomic
+    select string_agg(format('s.%I %s %s.k%s', k.name, k.equals, alias, k.pknum), ' and ' order by k.pknum)
+    from ai._vectorizer_key(source) k;
+end;
+
+-- Whether the current role can use a table, without an error where table or schema are gone or have other names, or
+-- other owners, by now.
+create or replace function ai._vectorizer_usable_sql(schema_name text, table_name text, privilege text) returns text
 language sql immutable
 return format
-( $body$
-#variable_conflict use_column
+( '(case when has_schema_privilege(to_regnamespace(%L)::oid, ''usage'') '
+  'then has_table_privilege(to_regclass(%L)::oid, %L) end)'
+, quote_ident(schema_name), format('%I.%I', schema_name, table_name), privilege);
+-- The bodies of the trigger functions: queue, clean the store, wake a worker. They never read the source, whose owner
+-- may be another one by now, and they raise nothing that the application would not have met without them.
+--
+-- * Few rows are queued one by one: that is the cheapest for a single row. From the eleventh on one statement queues all.
+-- * A key that has another type by now is queued if its text is one of the old type.
+-- * In REPEATABLE READ and SERIALIZABLE a worker's commit between the conflict check and the row lock makes the upsert
+--   fail although no other writer touched the row: there it is tried again, in a subtransaction. For the same reason
+--   the store is cleaned at once only in READ COMMITTED; else the worker does it.
+
+-- What a body needs to know, as JSON: vectorizer_id, queue_schema, queue_table, bell, store_schema, store_table (null
+-- where the source is its own store), lease.
+create or replace function ai._vectorizer_trigger_body
+( source regclass
+, names jsonb
+, watched name[]
+, event text
+, per_row boolean
+) returns text
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
 declare
-    queued bigint = 0;
-    is_strict boolean = current_setting('transaction_isolation') in ('repeatable read', 'serializable');
+    -- A plan that names a table by its oid is made anew when the table changes: the types in OLD and NEW have changed, too.
+    row_set text = format('(select %%s.* where %L::regclass is not null)', source::oid);
+    old_set text = case when per_row then format(row_set, 'old') else 'old_rows' end;
+    new_set text = case when per_row then format(row_set, 'new') else 'new_rows' end;
+    queue text = format('%I.%I', names ->> 'queue_schema', names ->> 'queue_table');
+    store text = format('%I.%I', names ->> 'store_schema', names ->> 'store_table');
+    changes text = ai._vectorizer_changes_sql(source, watched, event, old_set, new_set);
+    cleans boolean = event <> 'insert' and names ->> 'store_table' is not null;
+    store_is_usable text = ai._vectorizer_usable_sql(names ->> 'store_schema', names ->> 'store_table', 'delete');
+    delete_one text = format('delete from %s s where %s', store, ai._vectorizer_stored_key_sql(source, 'this'));
 begin
-    %5$s
-    if (select count(*) from pg_attribute a where a.attrelid = tg_relid and a.attname = any (%6$L)) < %7$s then
-        raise warning 'changes of %% are not embedded: its key column was renamed or dropped', tg_relid::regclass
-            using hint = 'Rename it back, or drop the vectorizer %4$s with ai.drop_vectorizer and create it anew.';
-        return null;
-    end if;
-    if is_strict then
+    return format
+    ( $body$
+    for %1$s, this.fits, this.gone in
+        select %2$s, c.fits, c.gone from (select c.*, %3$s as fits from (%4$s) c) c
+    loop
+        if not this.fits then
+            begin
+                %5$s;
+                this.queued = this.queued + 1;
+            exception when others then
+                this.trouble = 'its key has another type now: ' || sqlerrm;
+            end;
+            continue;
+        end if;
+        if %6$s then
+            this.trouble = 'its key column was renamed or dropped, or is null';
+            continue;
+        end if;
+        this.queued = this.queued + 1;
+        exit when this.is_strict or this.queued > 10;
+        %7$s;
+        %8$s
+    end loop;
+    %9$s
+$body$
+    , (select string_agg(format('this.k%1$s, this.t%1$s', k.pknum), ', ' order by k.pknum) from ai._vectorizer_key(source) k)
+    , (select string_agg(format('case when c.fits then c.k%1$s end, case when not c.fits then c.k%1$s::text end', k.pknum)
+           , ', ' order by k.pknum) from ai._vectorizer_key(source) k)
+    , ai._vectorizer_key_fits_sql(source, 'c')
+    , changes
+    , ai._vectorizer_enqueue_one_sql(source, queue
+        , (select string_agg(format('this.t%s::%s', k.pknum, ai._vectorizer_key_type(source, k.attnum)), ', ' order by k.pknum)
+           from ai._vectorizer_key(source) k))
+    , (select string_agg(format('not this.k%s is distinct from null', k.pknum), ' or ' order by k.pknum)
+       from ai._vectorizer_key(source) k)
+    , ai._vectorizer_enqueue_one_sql(source, queue, ai._vectorizer_image_keys(source, 'this'))
+    , case when cleans then format('if this.gone and %s then %s; end if;', store_is_usable, delete_one) else '' end
+    , ai._vectorizer_many_sql(source, queue, changes, per_row
+        , case when event = 'delete' then 'old_rows' else 'new_rows' end
+        , case when not cleans then ''
+          when event = 'delete' then format('if %s then delete from %s s using %s where %s; end if;'
+              , store_is_usable, store, ai._vectorizer_image_sql(source, watched, 'o', old_set)
+              , ai._vectorizer_stored_key_sql(source, 'o'))
+          else format('if this.gone and %s then for %s in select %s from (%s) c where c.gone loop %s; end loop; end if;'
+              , store_is_usable, ai._vectorizer_image_keys(source, 'this'), ai._vectorizer_image_keys(source, 'c')
+              , changes, delete_one) end)
+    );
+end
+$$;
+
+-- What follows the loop over the rows: all at once where there are many, or where the isolation level asks for it.
+-- (Only many are tried as new ones, in a subtransaction: a transaction of many small statements would have as many.)
+create or replace function ai._vectorizer_many_sql
+( source regclass
+, queue text
+, changes text
+, per_row boolean
+, row_set text
+, cleanup text
+) returns text
+language sql stable
+begin atomic
+    select format
+    ( $body$if this.fits and this.is_strict and this.queued > 0 then
         for attempt in 1..10 loop
             begin
                 %1$s;
-                get diagnostics queued = row_count;
                 exit;
             exception when serialization_failure then
                 if attempt = 10 then
@@ -2097,34 +2310,200 @@ begin
                 end if;
             end;
         end loop;
-    else
-        %1$s;
-        get diagnostics queued = row_count;
-        %2$s
+    %2$s
+    end if;$body$
+    , ai._vectorizer_enqueue_all_sql(source, queue, changes, false)
+    , case when per_row then '' else format
+      ( $body$elsif this.fits and this.queued > 10 then
+        if exists (select from %s offset 999) then
+            begin
+                %s;
+            exception when unique_violation then
+                %s;
+            end;
+        else
+            %3$s;
+        end if;
+        %s$body$
+      , row_set
+      , ai._vectorizer_enqueue_all_sql(source, queue, changes, true)
+      , ai._vectorizer_enqueue_all_sql(source, queue, changes, false)
+      , cleanup) end
+    );
+end;
+
+-- The frame around the bodies of one function: `body` for each event. The column destination's workers write to the
+-- source themselves, which is no change of it, whatever other triggers of the table make of it: their commit names its
+-- vectorizer. Only sessions of roles that may write leases are believed, and only about a vectorizer of this table.
+--
+-- A notification is sent where no worker has promised to look soon, and not by everybody: PostgreSQL commits those who
+-- notify one after the other. Whoever rings moves the bell by 20 ms, during which others rely on that notification.
+create or replace function ai._vectorizer_trigger_frame(source regclass, names jsonb, body text) returns text
+language sql stable
+begin atomic
+    select format
+    ( $body$
+#variable_conflict use_column
+<<this>>
+declare
+    %1$s
+    fits boolean;
+    gone boolean;
+    queued bigint = 0;
+    trouble text;
+    moment bigint;
+    is_strict boolean = current_setting('transaction_isolation') in ('repeatable read', 'serializable');
+begin
+    %2$s
+    if %3$s is not true then
+        raise warning 'changes of %% are not embedded: the queue %% is gone or may not be used by its owner'
+            , tg_relid::regclass, %4$L
+            using hint = 'Let a superuser look at the vectorizer %5$s: worker doctor says what is wrong.';
+        return null;
     end if;
-    if queued > 0
-        and (select b.last_value from %3$s b) < extract(epoch from clock_timestamp()) * 1000
-        and current_setting('max_prepared_transactions') = '0'
-    then
-        perform pg_notify('ai_vectorizer', '%4$s');
+    %6$s
+    if this.trouble is not null then
+        raise warning 'changes of %% are not embedded: %%', tg_relid::regclass, this.trouble
+            using hint = 'Undo the change of the key, or drop the vectorizer %5$s with ai.drop_vectorizer and create it anew.';
+    end if;
+    if this.queued > 0 then
+        this.moment = date_part('epoch', clock_timestamp()) * 1000;
+        if coalesce(pg_sequence_last_value(to_regclass(%7$L)), 0) < this.moment
+            and current_setting('max_prepared_transactions') = '0'
+        then
+            perform setval(to_regclass(%7$L), this.moment + 20);
+            perform pg_notify('ai_vectorizer', '%5$s');
+        end if;
     end if;
     return null;
 end
 $body$
-, enqueue, coalesce(cleanup || ';', ''), bell, vectorizer_id::text
-, case when heeds_own then $own$if coalesce(current_setting('ai.own_write', true), '') <> '' then
-        if exists (
+    , (select string_agg(format('k%1$s %2$s; t%1$s text;', k.pknum, ai._vectorizer_key_base_type(source, k.attnum))
+           , ' ' order by k.pknum) from ai._vectorizer_key(source) k)
+    , case when names ->> 'store_table' is null then format($own$if coalesce(current_setting('ai.own_write', true), '') <> '' then
+        if has_table_privilege(session_user, to_regclass(%L)::oid, 'insert') and exists (
             select from pg_trigger t
             where t.tgrelid = tg_relid and t.tgname = '_vectorizer_src_trg_' || current_setting('ai.own_write'))
         then
             return null;
         end if;
-    end if;$own$ else '' end
-, keys, cardinality(keys)
-);
+    end if;$own$, names ->> 'lease') else '' end
+    , ai._vectorizer_usable_sql(names ->> 'queue_schema', names ->> 'queue_table', 'insert')
+    , format('%I.%I', names ->> 'queue_schema', names ->> 'queue_table')
+    , names ->> 'vectorizer_id'
+    , body
+    , names ->> 'bell'
+    );
+end;
+
+-- One function for all events of a row. Where the queue is the target of a subscription itself, what replication applies
+-- to the source needs no item: the publisher's comes.
+create or replace function ai._vectorizer_row_body(source regclass, names jsonb, watched name[]) returns text
+language sql stable
+begin atomic
+    select format
+    ( $body$if current_setting('session_replication_role') = 'replica' and exists (
+        select from pg_subscription_rel r where r.srrelid = to_regclass(%L))
+    then
+        return null;
+    end if;
+    if tg_op = 'INSERT' then
+        %s
+    elsif tg_op = 'UPDATE' then
+        %s
+    else
+        %s
+    end if;$body$
+    , format('%I.%I', names ->> 'queue_schema', names ->> 'queue_table')
+    , ai._vectorizer_trigger_body(source, names, watched, 'insert', true)
+    , ai._vectorizer_trigger_body(source, names, watched, 'update', true)
+    , ai._vectorizer_trigger_body(source, names, watched, 'delete', true)
+    );
+end;
+-- What happens when a source, or a part of it, is truncated: nothing is left to be embedded, and what is stored goes.
+
+-- The body for the source itself: everything goes at once. Where something of the application's refers to the store,
+-- TRUNCATE is refused, and DELETE does what the reference allows.
+create or replace function ai._vectorizer_truncate_body(names jsonb) returns text
+language sql immutable
+begin atomic
+    select format
+    ( $body$
+begin
+    if current_setting('session_replication_role') = 'replica' and exists (
+        select from pg_subscription_rel r where r.srrelid = to_regclass(%1$L))
+    then
+        return null;
+    end if;
+    begin
+        truncate %1$s, %2$s;
+        %3$s
+    exception when others then
+        raise warning 'not everything that is stored for %% was removed: %%', tg_relid::regclass, sqlerrm
+            using hint = 'Run: worker resync, for the vectorizer %4$s.';
+    end;
+    return null;
+end
+$body$
+    , format('%I.%I', names ->> 'queue_schema', names ->> 'queue_table')
+    , format('%I.%I', names ->> 'queue_schema', names ->> 'queue_failed_table')
+    , case when names ->> 'store_table' is null then '' else format
+      ( $body$begin
+            truncate %1$s;
+        exception when feature_not_supported then
+            delete from %1$s;
+        end;$body$, format('%I.%I', names ->> 'store_schema', names ->> 'store_table')) end
+    , names ->> 'vectorizer_id'
+    );
+end;
+
+-- The body for a partition, or for one table of those that inherit: keys that may have been in it are queued, and
+-- workers clear those that have no row any more. A partition's bounds say which keys these are, because a primary key
+-- contains what is partitioned by. In REPEATABLE READ and SERIALIZABLE chunks that a worker has just written cannot be
+-- seen: there a resync is requested, too.
+create or replace function ai._vectorizer_truncate_part_body(source regclass, names jsonb) returns text
+language sql stable
+begin atomic
+    select format
+    ( $body$
+declare
+    bounds text = coalesce(pg_get_partition_constraintdef(tg_relid), 'true');
+begin
+    begin
+        execute format(%1$L, bounds);
+        if current_setting('transaction_isolation') in ('repeatable read', 'serializable') then
+            perform ai._request_resync(%3$s);
+        elsif bounds <> 'true' then
+            execute format(%2$L, bounds);
+        end if;
+        perform pg_notify('ai_vectorizer', '%3$s') where current_setting('max_prepared_transactions') = '0';
+    exception when others then
+        raise warning 'what is stored for %% was not removed: %%', tg_relid::regclass, sqlerrm
+            using hint = 'Run: worker resync, for the vectorizer %3$s.';
+    end;
+    return null;
+end
+$body$
+    , format('insert into %s (%s, queued_at) select k.*, clock_timestamp() from (select distinct %2$s from %s where %%s) k %s'
+        , replace(format('%I.%I', names ->> 'queue_schema', names ->> 'queue_table'), '%', '%%')
+        , replace(ai._vectorizer_key_list(source), '%', '%%')
+        , replace(format('%I.%I', names ->> 'store_schema', names ->> 'store_table'), '%', '%%')
+        , replace(ai._vectorizer_conflict_sql(source), '%', '%%'))
+    , format('delete from %s where %%s'
+        , replace(format('%I.%I', names ->> 'store_schema', names ->> 'store_table'), '%', '%%'))
+    , names ->> 'vectorizer_id'
+    );
+end;
+-- The triggers that queue changed rows. A change of a queued row gives its item a new generation; a deleted key is
+-- queued, too (a tombstone), so that a worker that is on it cannot leave chunks behind.
+--
+-- Ordinary tables have triggers on statements, with transition tables: many rows cost a fourth of what triggers on rows
+-- cost. What replication applies is seen by rows only, and by no trigger of a session: such tables have a trigger on
+-- rows besides, for sessions in the role of a replica.
 
 -- Creates one trigger function that nobody may call. (It must be new: over one that somebody else has put there,
--- who may replace it at any time, it would run what they like with the rights of whoever writes to the source.) It belongs to the queue's owner, whoever runs setup.sql.
+-- who may replace it at any time, it would run what they like with the rights of whoever writes to the source.) It
+-- belongs to the queue's owner, whoever runs setup.sql.
 create or replace function ai._vectorizer_create_trigger_function(function_name text, body text, settings text, owner name)
 returns void
 language plpgsql volatile
@@ -2142,30 +2521,6 @@ begin
     end if;
 end
 $$;
-
--- The condition under which an update matters: the image of a watched column differs. (json and xml have no
--- equality, and 1.0 and 1.00 are equal but read differently.) Virtual generated columns cannot be read from
--- transition tables: the columns that they are made of are watched instead.
-create or replace function ai._vectorizer_changed_sql(source regclass, watched name[]) returns text
-language sql stable
-begin atomic
-    select format('row(%s)::record operator(pg_catalog.*<>) row(%s)::record'
-        , string_agg(format('o.%I', w.attname), ', ' order by w.attnum)
-        , string_agg(format('n.%I', w.attname), ', ' order by w.attnum))
-    from (
-        select a.attname, a.attnum
-        from pg_attribute a
-        where a.attrelid = source and a.attname = any (watched) and a.attgenerated in ('', 's')
-        union
-        select b.attname, b.attnum
-        from pg_attribute a
-        join pg_attrdef e on e.adrelid = a.attrelid and e.adnum = a.attnum
-        join pg_depend d on d.classid = 'pg_attrdef'::regclass and d.objid = e.oid
-            and d.refclassid = 'pg_class'::regclass and d.refobjid = a.attrelid and d.refobjsubid <> a.attnum
-        join pg_attribute b on b.attrelid = d.refobjid and b.attnum = d.refobjsubid
-        where a.attrelid = source and a.attname = any (watched) and a.attgenerated not in ('', 's')
-    ) w;
-end;
 
 create or replace function ai._vectorizer_is_hypertable(source regclass) returns boolean
 language plpgsql stable
@@ -2198,13 +2553,11 @@ begin atomic
 end;
 
 -- Whether the triggers must see each row: where rows can be written without a statement on the table itself.
--- That is so for partitioned tables, partitions, whatever inherits or is inherited from, hypertables, and what
--- replication applies.
+-- That is so for partitioned tables, partitions, whatever inherits or is inherited from, and hypertables.
 create or replace function ai._vectorizer_per_row(source regclass) returns boolean
 language sql stable
 return exists (select from pg_class c where c.oid = source and c.relkind = 'p')
     or exists (select from pg_inherits i where source in (i.inhrelid, i.inhparent))
-    or exists (select from pg_subscription_rel r where r.srrelid = source)
     or ai._vectorizer_is_hypertable(source);
 
 -- What the tables and triggers of this version are made by: setup.sql renews what was made by something else.
@@ -2212,14 +2565,35 @@ create or replace function ai._vectorizer_version() returns text
 language sql stable
 set search_path = pg_catalog, pg_temp
 begin atomic
-    select md5(string_agg(pg_get_functiondef(p.oid), '' order by p.proname))
+    select md5(string_agg(pg_get_functiondef(p.oid), '' order by p.proname, p.oid::regprocedure::text))
     from pg_proc p
     where p.pronamespace = 'ai'::regnamespace
     and p.proname in
-        ( '_vectorizer_create_queue', '_vectorizer_create_lease', '_vectorizer_create_triggers'
-        , '_vectorizer_create_trigger_function', '_vectorizer_trigger_body', '_vectorizer_enqueue_sql'
-        , '_vectorizer_enqueue_new_sql', '_vectorizer_changed_sql', '_vectorizer_is_hypertable', '_vectorizer_heirs'
-        , '_vectorizer_per_row');
+        ( '_vectorizer_changes_sql', '_vectorizer_conflict_sql', '_vectorizer_create_lease', '_vectorizer_create_queue'
+        , '_vectorizer_create_trigger_function', '_vectorizer_create_triggers', '_vectorizer_enqueue_all_sql'
+        , '_vectorizer_enqueue_one_sql', '_vectorizer_heirs', '_vectorizer_image_columns', '_vectorizer_image_keys'
+        , '_vectorizer_image_sql', '_vectorizer_is_hypertable', '_vectorizer_key_base_type', '_vectorizer_key_fits_sql'
+        , '_vectorizer_key_type', '_vectorizer_many_sql', '_vectorizer_per_row', '_vectorizer_row_body'
+        , '_vectorizer_stored_key_sql', '_vectorizer_trigger_body', '_vectorizer_trigger_frame'
+        , '_vectorizer_truncate_body', '_vectorizer_truncate_part_body', '_vectorizer_truncate_parts'
+        , '_vectorizer_usable_sql');
+end;
+
+-- Partitions, and tables of a family, that can be truncated by themselves and do not tell yet.
+create or replace function ai._vectorizer_truncate_parts(source regclass, function_name name) returns setof regclass
+language sql stable
+begin atomic
+    select p.relid
+    from (
+        select t.relid from pg_partition_tree(source) t where t.level > 0
+        union all
+        select source where exists (select from ai._vectorizer_heirs(source))
+        union all
+        select h from ai._vectorizer_heirs(source) h
+    ) p(relid)
+    where not exists (
+        select from pg_trigger t join pg_proc f on f.oid = t.tgfoid
+        where t.tgrelid = p.relid and f.proname = function_name);
 end;
 
 create or replace function ai._vectorizer_create_triggers
@@ -2236,157 +2610,107 @@ language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    queue text = format('%I.%I', queue_schema, queue_table);
-    failed text = format('%I.%I', queue_schema, queue_failed_table);
-    bell text = format('%I.%I', queue_schema, '_vectorizer_bell_' || vectorizer_id);
-    -- Null where the source is its own store.
-    store text = case destination ->> 'implementation' when 'table' then
-        format('%I.%I', destination ->> 'target_schema', destination ->> 'target_table') end;
-    changed text = ai._vectorizer_changed_sql(source, watched);
-    same_key text = ai._vectorizer_key_equals(source, 'o', 'n');
     per_row boolean = ai._vectorizer_per_row(source);
-    family regclass[] = source || array(select h from ai._vectorizer_heirs(source) h);
-    owner name = (select pg_get_userbyid(c.relowner) from pg_class c where c.oid = to_regclass(queue));
-    old_set text = case when per_row then '(select old.*) o' else 'old_rows o' end;
-    new_set text = case when per_row then '(select new.*) n' else 'new_rows n' end;
-    -- A deferrable key may hold one value twice until the statement ends.
-    distinctly text = (
-        select case when x.indimmediate then '' else 'distinct ' end
-        from pg_index x where x.indrelid = source and x.indisprimary);
-    -- Where one of the tables has been renamed or dropped, the application's write goes on: workers clean later.
-    -- (Another table may have the old name by now. Triggers on rows may run on a partition, which has its own.)
-    both_there text = format('to_regclass(%L) %s and to_regclass(%L) is not null'
-        , source, case when per_row then 'is not null' else '= tg_relid' end, store);
-    orphans text = format
-    ( 'delete from %s s using %s where %s and not exists (select from %s t where %s)'
-    , store, old_set, ai._vectorizer_key_equals(source, 's', 'o'), source, ai._vectorizer_key_equals(source, 't', 'o'));
-    keys name[] = (select array_agg(k.name::name order by k.pknum) from ai._vectorizer_key(source) k);
-    enqueue text;
+    has_store boolean = destination ->> 'implementation' = 'table';
+    names jsonb = jsonb_build_object
+    ( 'vectorizer_id', vectorizer_id
+    , 'queue_schema', queue_schema
+    , 'queue_table', queue_table
+    , 'queue_failed_table', queue_failed_table
+    , 'bell', format('%I.%I', queue_schema, '_vectorizer_bell_' || vectorizer_id)
+    , 'lease', format('%I.%I', queue_schema, '_vectorizer_lease_' || vectorizer_id)
+    , 'store_schema', case when has_store then destination ->> 'target_schema' end
+    , 'store_table', case when has_store then destination ->> 'target_table' end
+    );
+    owner name = (
+        select pg_get_userbyid(c.relowner) from pg_class c
+        where c.oid = to_regclass(format('%I.%I', queue_schema, queue_table)));
     event text;
     suffix text;
     member regclass;
-    parts regclass[];
-    selects text;
-    cleanup text;
-    settings text;
-    function_name text;
 begin
-    foreach event in array array['insert', 'update', 'delete'] loop
-        suffix = case event when 'insert' then '' else '_' || event end;
-        function_name = format('%I.%I', queue_schema, trigger_name || suffix);
-        case event
-            when 'insert' then
-                selects = format('select %s%s from %s', distinctly, ai._vectorizer_key_list(source, 'n'), new_set);
-                cleanup = null;
-                settings = '';
-            when 'delete' then
-                selects = format('select %s%s from %s', distinctly, ai._vectorizer_key_list(source, 'o'), old_set);
-                cleanup = case when store is not null then format('if %s then %s; end if', both_there, orphans) end;
-                -- The plan is kept from the first call, which may have seen one row or all of them.
-                settings = 'set enable_hashjoin = off set enable_mergejoin = off set enable_seqscan = off';
-            when 'update' then
-                -- One pass over both images: a row whose key changed stands on one side only.
-                selects = format
-                ( 'select %s%s from %s full join %s on %s'
-                , distinctly
-                , (select string_agg(format('coalesce(n.%1$I, o.%1$I)', k.name), ', ' order by k.pknum)
-                   from ai._vectorizer_key(source) k)
-                , old_set, new_set, same_key);
-                -- The search for changed keys joins whole tables, the cleaning looks up single keys: each has
-                -- the plans it needs, and the function's own settings end with it.
-                cleanup = case when store is not null then format
-                ( 'if exists (select from %s where not exists (select from %s where %s)) and %s then '
-                  'perform set_config(''enable_nestloop'', ''on'', true), set_config(''enable_hashjoin'', ''off'', true), '
-                  'set_config(''enable_mergejoin'', ''off'', true), set_config(''enable_seqscan'', ''off'', true); '
-                  '%s; end if'
-                , old_set, new_set, same_key, both_there, orphans) end;
-                settings = format('set enable_nestloop = %s set enable_hashjoin = on set enable_mergejoin = on '
-                    'set enable_seqscan = on', case when per_row then 'on' else 'off' end);
-        end case;
-        enqueue = ai._vectorizer_enqueue_sql(source, queue, selects);
-        if event = 'insert' and not per_row then
-            enqueue = ai._vectorizer_enqueue_new_sql(source, queue, selects, new_set);
-        end if;
-        if event = 'update' then
-            -- Where a watched column has another name now, nobody knows what changed: all rows are queued.
-            enqueue = format
-            ( 'if (select count(*) from pg_attribute a where a.attrelid = tg_relid and a.attname = any (%L)) = %s then '
-              '%s; else %s; end if'
-            , watched
-            , (select count(distinct w.name) from unnest(watched) w(name))
-            , ai._vectorizer_enqueue_sql(source, queue, format('%s where n.%I is null or o.%2$I is null or %3$s'
-                , selects, keys[1], changed))
-            , enqueue);
-        end if;
-        perform ai._vectorizer_create_trigger_function
-        ( function_name
-        , ai._vectorizer_trigger_body(vectorizer_id, enqueue, cleanup, bell, keys, store is null)
-        , settings
-        , owner
-        );
-        foreach member in array family loop
+    watched = array(select distinct w.name from unnest(watched) w(name) order by w.name);
+    if not per_row then
+        foreach event in array array['insert', 'update', 'delete'] loop
+            suffix = case event when 'insert' then '' else '_' || event end;
+            -- The plans that clean the store are kept from the first call, when the store may have been small.
+            perform ai._vectorizer_create_trigger_function
+            ( format('%I.%I', queue_schema, trigger_name || suffix)
+            , ai._vectorizer_trigger_frame(source, names, ai._vectorizer_trigger_body(source, names, watched, event, false))
+            , case when event = 'insert' or not has_store then ''
+              when event = 'update' then 'set enable_seqscan = off'
+              else 'set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off' end
+            , owner
+            );
             execute format
-            ( 'create trigger %I after %s on %s %s for each %s execute function %s()'
+            ( 'create trigger %I after %s on %s referencing %s %s for each statement execute function %I.%1$I()'
             , trigger_name || suffix
             , event
-            , member
-            , case when per_row then '' else 'referencing'
-                || case when event <> 'insert' then ' old table as old_rows' else '' end
-                || case when event <> 'delete' then ' new table as new_rows' else '' end end
-            , case when per_row then 'row' else 'statement' end
-            , function_name
+            , source
+            , case when event <> 'insert' then 'old table as old_rows' end
+            , case when event <> 'delete' then 'new table as new_rows' end
+            , queue_schema
             );
-            if exists (select from pg_subscription_rel r where r.srrelid = member) then
-                execute format('alter table %s enable always trigger %I', member, trigger_name || suffix);
-            end if;
         end loop;
+    end if;
+    suffix = case when per_row then '' else '_row' end;
+    perform ai._vectorizer_create_trigger_function
+    ( format('%I.%I', queue_schema, trigger_name || suffix)
+    , ai._vectorizer_trigger_frame(source, names, ai._vectorizer_row_body(source, names, watched))
+    , case when has_store then 'set enable_seqscan = off' else '' end
+    , owner
+    );
+    for member in select source union all select h from ai._vectorizer_heirs(source) h loop
+        execute format('create trigger %I after insert or update or delete on %s for each row execute function %I.%1$I()'
+            , trigger_name || suffix, member, queue_schema);
+        execute format('alter table %s enable %s trigger %I', member
+            , case when per_row then 'always' else 'replica' end, trigger_name || suffix);
     end loop;
+    perform ai._vectorizer_create_truncate_triggers(source, trigger_name, names, owner);
+    execute format('comment on function %I.%I() is %L', queue_schema, trigger_name
+        , 'made by ' || ai._vectorizer_version());
+end
+$$;
 
-    if cardinality(family) = 1 then
-        function_name = format('%I.%I', queue_schema, trigger_name || '_truncate');
+-- A family of tables that inherit has no statement that truncates all of them: each one tells of itself.
+create or replace function ai._vectorizer_create_truncate_triggers
+( source regclass
+, trigger_name name
+, names jsonb
+, owner name
+) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    schema_name name = names ->> 'queue_schema';
+    member regclass;
+begin
+    if not exists (select from ai._vectorizer_heirs(source)) then
         perform ai._vectorizer_create_trigger_function
-        ( function_name
-        , format('begin truncate %s; truncate %s; %s return null; end', queue, failed, case when store is not null then
-            format('if to_regclass(%L) is not null then truncate %s; end if;', store, store) else '' end)
+        ( format('%I.%I', schema_name, trigger_name || '_truncate')
+        , ai._vectorizer_truncate_body(names)
         , ''
         , owner
         );
-        execute format
-        ( 'create trigger %I after truncate on %s for each statement execute function %s()'
-        , trigger_name || '_truncate', source, function_name
-        );
-        if exists (select from pg_subscription_rel r where r.srrelid = source) then
-            execute format('alter table %s enable always trigger %I', source, trigger_name || '_truncate');
-        end if;
-        parts = array(select p.relid from pg_partition_tree(source) p where p.level > 0);
-    else
-        parts = family;
+        execute format('create trigger %I after truncate on %s for each statement execute function %I.%1$I()'
+            , trigger_name || '_truncate', source, schema_name);
+        execute format('alter table %s enable always trigger %I', source, trigger_name || '_truncate');
     end if;
-
-    -- The partitions that there are, and the tables of a family, can be truncated one by one: keys that are in none
-    -- of them go.
-    if store is null or cardinality(parts) = 0 then
+    if names ->> 'store_table' is null
+        or not exists (select from ai._vectorizer_truncate_parts(source, trigger_name || '_truncate_part'))
+    then
         return;
     end if;
-    selects = format('select distinct %s from %s s where not exists (select from %s t where %s)'
-        , ai._vectorizer_key_list(source, 's'), store, source, ai._vectorizer_key_equals(source, 't', 's'));
-    function_name = format('%I.%I', queue_schema, trigger_name || '_truncate_part');
     perform ai._vectorizer_create_trigger_function
-    ( function_name
-    , ai._vectorizer_trigger_body
-        ( vectorizer_id
-        , format('if %s then %s; end if', both_there, ai._vectorizer_enqueue_sql(source, queue, selects))
-        , format('if %s then delete from %s s where not exists (select from %s t where %s); end if'
-            , both_there, store, source, ai._vectorizer_key_equals(source, 't', 's'))
-        , bell, keys, false)
+    ( format('%I.%I', schema_name, trigger_name || '_truncate_part')
+    , ai._vectorizer_truncate_part_body(source, names)
     , ''
     , owner
     );
-    foreach member in array parts loop
-        execute format
-        ( 'create trigger %I after truncate on %s for each statement execute function %s()'
-        , trigger_name || '_truncate_part', member, function_name
-        );
+    for member in select ai._vectorizer_truncate_parts(source, trigger_name || '_truncate_part') loop
+        execute format('create trigger %I after truncate on %s for each statement execute function %I.%1$I()'
+            , trigger_name || '_truncate_part', member, schema_name);
     end loop;
 end
 $$;

@@ -27,7 +27,7 @@ begin atomic
     select k.pknum::int
          , a.attnum::int
          , a.attname::text
-         , format_type(a.atttypid, a.atttypmod)
+         , format_type(a.atttypid, -1)
            || case when a.attcollation <> t.typcollation and a.attcollation <> 0
                    then (select format(' collate %I.%I', n.nspname, l.collname)
                          from pg_collation l join pg_namespace n on n.oid = l.collnamespace

@@ -1,0 +1,117 @@
+-- What a statement has changed, as queries over its transition tables, or over OLD and NEW of one row.
+--
+-- Columns are named, and one of them may have another name by now, or be gone. So each image of a row has a fallback
+-- with the same names one level further out: PostgreSQL looks there for a name that the table does not have any more.
+-- A key column that is gone reads as null. A watched column that is gone reads as false in the old image and as true
+-- in the new one: nobody knows what has changed, so the row counts as changed.
+
+-- The type of a key column without its length or precision, so that the application may widen the column.
+create or replace function ai._vectorizer_key_type(source regclass, attnum int) returns text
+language sql stable
+begin atomic
+    select format_type(a.atttypid, -1)
+    from pg_attribute a
+    where a.attrelid = source and a.attnum = _vectorizer_key_type.attnum;
+end;
+
+-- The same for a variable: a domain may forbid null, which a variable is at first.
+create or replace function ai._vectorizer_key_base_type(source regclass, attnum int) returns text
+language sql stable
+begin atomic
+    with recursive base as (
+        select a.atttypid as oid from pg_attribute a
+        where a.attrelid = source and a.attnum = _vectorizer_key_base_type.attnum
+        union all
+        select t.typbasetype from base b join pg_type t on t.oid = b.oid where t.typtype = 'd'
+    )
+    select format_type(t.oid, -1) from base b join pg_type t on t.oid = b.oid where t.typtype <> 'd';
+end;
+
+-- The columns of an image: k1, k2, … the key, w1, w2, … what is watched (each name once). A virtual generated column is null in a
+-- transition table, and what it is made of may be changed later: then the whole row is watched, as w0.
+create or replace function ai._vectorizer_image_columns(source regclass, watched name[])
+returns table (alias text, name text, fallback text)
+language sql stable
+set search_path = pg_catalog, pg_temp
+begin atomic
+    select 'k' || k.pknum, k.name, 'null::' || ai._vectorizer_key_type(source, k.attnum)
+    from ai._vectorizer_key(source) k
+    union all
+    select 'w' || w.number, w.name::text, case when k.name is null then 'bool' end
+    from unnest(watched) with ordinality w(name, number)
+    left join ai._vectorizer_key(source) k on k.name = w.name
+    union all
+    select 'w0', null, null
+    where exists (
+        select from pg_attribute a
+        where a.attrelid = source and a.attname = any (watched) and a.attgenerated not in ('', 's'));
+end;
+
+-- One image: `image` is o or n, `rows` what it is read from.
+create or replace function ai._vectorizer_image_sql(source regclass, watched name[], image text, rows text) returns text
+language sql stable
+begin atomic
+    select format
+    ( '(select i.* from (select %s) fallback cross join lateral (select true as here, %s from %s x) i) %s'
+    , string_agg(format('%s as %I'
+        , case when c.fallback <> 'bool' then c.fallback when image = 'o' then 'false' else 'true' end, c.name), ', ')
+        filter (where c.fallback is not null)
+    , string_agg(case c.alias when 'w0' then 'row(x.*)::record as w0' else format('%I as %s', c.name, c.alias) end, ', ')
+    , rows
+    , image
+    )
+    from ai._vectorizer_image_columns(source, watched) c;
+end;
+
+-- The changed rows of a statement: keys as k1, k2, …, and whether the key is gone. An update counts if the image of a
+-- watched column differs: json and xml have no equality, and 1.0 and 1.00 are equal but read differently. (A full join
+-- is never made row by row, whatever the planner believes of the number of rows: the plan is kept from the first call.)
+create or replace function ai._vectorizer_changes_sql
+( source regclass
+, watched name[]
+, event text
+, old_set text
+, new_set text
+) returns text
+language sql stable
+begin atomic
+    select case event
+        when 'insert' then format('select %s, false as gone from %s'
+            , string_agg(format('n.k%1$s', k.pknum), ', ' order by k.pknum)
+            , ai._vectorizer_image_sql(source, watched, 'n', new_set))
+        when 'delete' then format('select %s, true as gone from %s'
+            , string_agg(format('o.k%1$s', k.pknum), ', ' order by k.pknum)
+            , ai._vectorizer_image_sql(source, watched, 'o', old_set))
+        else format('select %s, n.here is null as gone from %s full join %s on %s '
+            'where o.here is null or n.here is null or %s'
+            , string_agg(format('coalesce(n.k%1$s, o.k%1$s) as k%1$s', k.pknum), ', ' order by k.pknum)
+            , ai._vectorizer_image_sql(source, watched, 'o', old_set)
+            , ai._vectorizer_image_sql(source, watched, 'n', new_set)
+            , string_agg(format('o.k%1$s %2$s n.k%1$s', k.pknum, k.equals), ' and ' order by k.pknum)
+            , (select format('row(%s)::record operator(pg_catalog.*<>) row(%s)::record'
+                   , string_agg('o.' || c.alias, ', '), string_agg('n.' || c.alias, ', '))
+               from ai._vectorizer_image_columns(source, watched) c where c.alias like 'w%'))
+        end
+    from ai._vectorizer_key(source) k;
+end;
+
+-- 'x.k1, x.k2'
+create or replace function ai._vectorizer_image_keys(source regclass, alias text) returns text
+language sql stable
+begin atomic
+    select string_agg(format('%s.k%s', alias, k.pknum), ', ' order by k.pknum) from ai._vectorizer_key(source) k;
+end;
+
+-- Whether the keys of a changed row have the types that the queue knows.
+create or replace function ai._vectorizer_key_fits_sql(source regclass, alias text) returns text
+language sql stable
+begin atomic
+    select string_agg(format
+        ( case when t.typnamespace = 'pg_catalog'::regnamespace
+            then 'pg_typeof(%s.k%s) operator(pg_catalog.=) %L::regtype'
+            else 'coalesce(pg_typeof(%s.k%s) operator(pg_catalog.=) to_regtype(%L), false)' end
+        , alias, k.pknum, ai._vectorizer_key_type(source, k.attnum)), ' and ' order by k.pknum)
+    from ai._vectorizer_key(source) k
+    join pg_attribute a on a.attrelid = source and a.attnum = k.attnum
+    join pg_type t on t.oid = a.atttypid;
+end;

@@ -1,0 +1,60 @@
+-- The statements with which triggers queue keys and clean the store. `changes` is a query of 220_changes.sql.
+--
+-- The items of one statement have times of their own: workers remember how far they have come.
+
+-- 'a, b': the key columns of queue and store.
+create or replace function ai._vectorizer_conflict_sql(source regclass) returns text
+language sql stable
+begin atomic
+    select format('on conflict (%s) do update set _generation = excluded._generation, loading_retries = 0, '
+        'loading_retry_after = null', ai._vectorizer_key_list(source));
+end;
+
+-- One key: `row_values` are the values of its columns.
+create or replace function ai._vectorizer_enqueue_one_sql(source regclass, queue text, row_values text) returns text
+language sql stable
+begin atomic
+    select format('insert into %s (%s, queued_at) values (%s, clock_timestamp()) %s'
+        , queue, ai._vectorizer_key_list(source), row_values, ai._vectorizer_conflict_sql(source));
+end;
+
+-- All keys of a statement, which sets `queued` to their number and `gone` to whether one of them is gone. A referential
+-- action may change a row twice in one statement, and a deferrable key may have one value twice: every key is queued
+-- once. With `is_new` none of them is believed to be queued already, which saves a third of the cost: then a key that
+-- is queued, or stands twice, is a unique_violation.
+create or replace function ai._vectorizer_enqueue_all_sql(source regclass, queue text, changes text, is_new boolean)
+returns text
+language sql stable
+begin atomic
+    select format
+    ( 'with k as materialized (select %s %s, c.gone from (%s) c where %s), '
+      'i as (insert into %s (%s, queued_at) select %s, clock_timestamp() from k %s) '
+      'select count(*), coalesce(bool_or(k.gone), false) into this.queued, this.gone from k'
+    , case when is_new then '' else 'distinct' end
+    , ai._vectorizer_image_keys(source, 'c')
+    , changes
+    , (select string_agg(format('c.k%s is distinct from null', k.pknum), ' and ' order by k.pknum)
+       from ai._vectorizer_key(source) k)
+    , queue
+    , ai._vectorizer_key_list(source)
+    , ai._vectorizer_image_keys(source, 'k')
+    , case when is_new then '' else ai._vectorizer_conflict_sql(source) end
+    );
+end;
+
+-- 's.a = x.k1 and s.b = x.k2'
+create or replace function ai._vectorizer_stored_key_sql(source regclass, alias text) returns text
+language sql stable
+begin atomic
+    select string_agg(format('s.%I %s %s.k%s', k.name, k.equals, alias, k.pknum), ' and ' order by k.pknum)
+    from ai._vectorizer_key(source) k;
+end;
+
+-- Whether the current role can use a table, without an error where table or schema are gone or have other names, or
+-- other owners, by now.
+create or replace function ai._vectorizer_usable_sql(schema_name text, table_name text, privilege text) returns text
+language sql immutable
+return format
+( '(case when has_schema_privilege(to_regnamespace(%L)::oid, ''usage'') '
+  'then has_table_privilege(to_regclass(%L)::oid, %L) end)'
+, quote_ident(schema_name), format('%I.%I', schema_name, table_name), privilege);

@@ -1,0 +1,217 @@
+-- The bodies of the trigger functions: queue, clean the store, wake a worker. They never read the source, whose owner
+-- may be another one by now, and they raise nothing that the application would not have met without them.
+--
+-- * Few rows are queued one by one: that is the cheapest for a single row. From the eleventh on one statement queues all.
+-- * A key that has another type by now is queued if its text is one of the old type.
+-- * In REPEATABLE READ and SERIALIZABLE a worker's commit between the conflict check and the row lock makes the upsert
+--   fail although no other writer touched the row: there it is tried again, in a subtransaction. For the same reason
+--   the store is cleaned at once only in READ COMMITTED; else the worker does it.
+
+-- What a body needs to know, as JSON: vectorizer_id, queue_schema, queue_table, bell, store_schema, store_table (null
+-- where the source is its own store), lease.
+create or replace function ai._vectorizer_trigger_body
+( source regclass
+, names jsonb
+, watched name[]
+, event text
+, per_row boolean
+) returns text
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    -- A plan that names a table by its oid is made anew when the table changes: the types in OLD and NEW have changed, too.
+    row_set text = format('(select %%s.* where %L::regclass is not null)', source::oid);
+    old_set text = case when per_row then format(row_set, 'old') else 'old_rows' end;
+    new_set text = case when per_row then format(row_set, 'new') else 'new_rows' end;
+    queue text = format('%I.%I', names ->> 'queue_schema', names ->> 'queue_table');
+    store text = format('%I.%I', names ->> 'store_schema', names ->> 'store_table');
+    changes text = ai._vectorizer_changes_sql(source, watched, event, old_set, new_set);
+    cleans boolean = event <> 'insert' and names ->> 'store_table' is not null;
+    store_is_usable text = ai._vectorizer_usable_sql(names ->> 'store_schema', names ->> 'store_table', 'delete');
+    delete_one text = format('delete from %s s where %s', store, ai._vectorizer_stored_key_sql(source, 'this'));
+begin
+    return format
+    ( $body$
+    for %1$s, this.fits, this.gone in
+        select %2$s, c.fits, c.gone from (select c.*, %3$s as fits from (%4$s) c) c
+    loop
+        if not this.fits then
+            begin
+                %5$s;
+                this.queued = this.queued + 1;
+            exception when others then
+                this.trouble = 'its key has another type now: ' || sqlerrm;
+            end;
+            continue;
+        end if;
+        if %6$s then
+            this.trouble = 'its key column was renamed or dropped, or is null';
+            continue;
+        end if;
+        this.queued = this.queued + 1;
+        exit when this.is_strict or this.queued > 10;
+        %7$s;
+        %8$s
+    end loop;
+    %9$s
+$body$
+    , (select string_agg(format('this.k%1$s, this.t%1$s', k.pknum), ', ' order by k.pknum) from ai._vectorizer_key(source) k)
+    , (select string_agg(format('case when c.fits then c.k%1$s end, case when not c.fits then c.k%1$s::text end', k.pknum)
+           , ', ' order by k.pknum) from ai._vectorizer_key(source) k)
+    , ai._vectorizer_key_fits_sql(source, 'c')
+    , changes
+    , ai._vectorizer_enqueue_one_sql(source, queue
+        , (select string_agg(format('this.t%s::%s', k.pknum, ai._vectorizer_key_type(source, k.attnum)), ', ' order by k.pknum)
+           from ai._vectorizer_key(source) k))
+    , (select string_agg(format('not this.k%s is distinct from null', k.pknum), ' or ' order by k.pknum)
+       from ai._vectorizer_key(source) k)
+    , ai._vectorizer_enqueue_one_sql(source, queue, ai._vectorizer_image_keys(source, 'this'))
+    , case when cleans then format('if this.gone and %s then %s; end if;', store_is_usable, delete_one) else '' end
+    , ai._vectorizer_many_sql(source, queue, changes, per_row
+        , case when event = 'delete' then 'old_rows' else 'new_rows' end
+        , case when not cleans then ''
+          when event = 'delete' then format('if %s then delete from %s s using %s where %s; end if;'
+              , store_is_usable, store, ai._vectorizer_image_sql(source, watched, 'o', old_set)
+              , ai._vectorizer_stored_key_sql(source, 'o'))
+          else format('if this.gone and %s then for %s in select %s from (%s) c where c.gone loop %s; end loop; end if;'
+              , store_is_usable, ai._vectorizer_image_keys(source, 'this'), ai._vectorizer_image_keys(source, 'c')
+              , changes, delete_one) end)
+    );
+end
+$$;
+
+-- What follows the loop over the rows: all at once where there are many, or where the isolation level asks for it.
+-- (Only many are tried as new ones, in a subtransaction: a transaction of many small statements would have as many.)
+create or replace function ai._vectorizer_many_sql
+( source regclass
+, queue text
+, changes text
+, per_row boolean
+, row_set text
+, cleanup text
+) returns text
+language sql stable
+begin atomic
+    select format
+    ( $body$if this.fits and this.is_strict and this.queued > 0 then
+        for attempt in 1..10 loop
+            begin
+                %1$s;
+                exit;
+            exception when serialization_failure then
+                if attempt = 10 then
+                    raise;
+                end if;
+            end;
+        end loop;
+    %2$s
+    end if;$body$
+    , ai._vectorizer_enqueue_all_sql(source, queue, changes, false)
+    , case when per_row then '' else format
+      ( $body$elsif this.fits and this.queued > 10 then
+        if exists (select from %s offset 999) then
+            begin
+                %s;
+            exception when unique_violation then
+                %s;
+            end;
+        else
+            %3$s;
+        end if;
+        %s$body$
+      , row_set
+      , ai._vectorizer_enqueue_all_sql(source, queue, changes, true)
+      , ai._vectorizer_enqueue_all_sql(source, queue, changes, false)
+      , cleanup) end
+    );
+end;
+
+-- The frame around the bodies of one function: `body` for each event. The column destination's workers write to the
+-- source themselves, which is no change of it, whatever other triggers of the table make of it: their commit names its
+-- vectorizer. Only sessions of roles that may write leases are believed, and only about a vectorizer of this table.
+--
+-- A notification is sent where no worker has promised to look soon, and not by everybody: PostgreSQL commits those who
+-- notify one after the other. Whoever rings moves the bell by 20 ms, during which others rely on that notification.
+create or replace function ai._vectorizer_trigger_frame(source regclass, names jsonb, body text) returns text
+language sql stable
+begin atomic
+    select format
+    ( $body$
+#variable_conflict use_column
+<<this>>
+declare
+    %1$s
+    fits boolean;
+    gone boolean;
+    queued bigint = 0;
+    trouble text;
+    moment bigint;
+    is_strict boolean = current_setting('transaction_isolation') in ('repeatable read', 'serializable');
+begin
+    %2$s
+    if %3$s is not true then
+        raise warning 'changes of %% are not embedded: the queue %% is gone or may not be used by its owner'
+            , tg_relid::regclass, %4$L
+            using hint = 'Let a superuser look at the vectorizer %5$s: worker doctor says what is wrong.';
+        return null;
+    end if;
+    %6$s
+    if this.trouble is not null then
+        raise warning 'changes of %% are not embedded: %%', tg_relid::regclass, this.trouble
+            using hint = 'Undo the change of the key, or drop the vectorizer %5$s with ai.drop_vectorizer and create it anew.';
+    end if;
+    if this.queued > 0 then
+        this.moment = date_part('epoch', clock_timestamp()) * 1000;
+        if coalesce(pg_sequence_last_value(to_regclass(%7$L)), 0) < this.moment
+            and current_setting('max_prepared_transactions') = '0'
+        then
+            perform setval(to_regclass(%7$L), this.moment + 20);
+            perform pg_notify('ai_vectorizer', '%5$s');
+        end if;
+    end if;
+    return null;
+end
+$body$
+    , (select string_agg(format('k%1$s %2$s; t%1$s text;', k.pknum, ai._vectorizer_key_base_type(source, k.attnum))
+           , ' ' order by k.pknum) from ai._vectorizer_key(source) k)
+    , case when names ->> 'store_table' is null then format($own$if coalesce(current_setting('ai.own_write', true), '') <> '' then
+        if has_table_privilege(session_user, to_regclass(%L)::oid, 'insert') and exists (
+            select from pg_trigger t
+            where t.tgrelid = tg_relid and t.tgname = '_vectorizer_src_trg_' || current_setting('ai.own_write'))
+        then
+            return null;
+        end if;
+    end if;$own$, names ->> 'lease') else '' end
+    , ai._vectorizer_usable_sql(names ->> 'queue_schema', names ->> 'queue_table', 'insert')
+    , format('%I.%I', names ->> 'queue_schema', names ->> 'queue_table')
+    , names ->> 'vectorizer_id'
+    , body
+    , names ->> 'bell'
+    );
+end;
+
+-- One function for all events of a row. Where the queue is the target of a subscription itself, what replication applies
+-- to the source needs no item: the publisher's comes.
+create or replace function ai._vectorizer_row_body(source regclass, names jsonb, watched name[]) returns text
+language sql stable
+begin atomic
+    select format
+    ( $body$if current_setting('session_replication_role') = 'replica' and exists (
+        select from pg_subscription_rel r where r.srrelid = to_regclass(%L))
+    then
+        return null;
+    end if;
+    if tg_op = 'INSERT' then
+        %s
+    elsif tg_op = 'UPDATE' then
+        %s
+    else
+        %s
+    end if;$body$
+    , format('%I.%I', names ->> 'queue_schema', names ->> 'queue_table')
+    , ai._vectorizer_trigger_body(source, names, watched, 'insert', true)
+    , ai._vectorizer_trigger_body(source, names, watched, 'update', true)
+    , ai._vectorizer_trigger_body(source, names, watched, 'delete', true)
+    );
+end;

@@ -1,0 +1,220 @@
+-- The triggers that queue changed rows. A change of a queued row gives its item a new generation; a deleted key is
+-- queued, too (a tombstone), so that a worker that is on it cannot leave chunks behind.
+--
+-- Ordinary tables have triggers on statements, with transition tables: many rows cost a fourth of what triggers on rows
+-- cost. What replication applies is seen by rows only, and by no trigger of a session: such tables have a trigger on
+-- rows besides, for sessions in the role of a replica.
+
+-- Creates one trigger function that nobody may call. (It must be new: over one that somebody else has put there,
+-- who may replace it at any time, it would run what they like with the rights of whoever writes to the source.) It
+-- belongs to the queue's owner, whoever runs setup.sql.
+create or replace function ai._vectorizer_create_trigger_function(function_name text, body text, settings text, owner name)
+returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    execute format
+    ( 'create function %s() returns trigger language plpgsql volatile security definer '
+      'set search_path = pg_catalog, pg_temp %s as %L'
+    , function_name, settings, body
+    );
+    execute format('revoke all on function %s() from public', function_name);
+    if owner <> current_user then
+        execute format('alter function %s() owner to %I', function_name, owner);
+    end if;
+end
+$$;
+
+create or replace function ai._vectorizer_is_hypertable(source regclass) returns boolean
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    answer boolean = false;
+begin
+    if exists (select from pg_extension e where e.extname = 'timescaledb') then
+        execute 'select exists (select from _timescaledb_catalog.hypertable h
+            where format(''%I.%I'', h.schema_name, h.table_name)::regclass = $1)' into answer using source;
+    end if;
+    return answer;
+end
+$$;
+
+-- The tables that inherit from this one, at any distance: their rows are its rows, too. (Not partitions and chunks
+-- of hypertables: those get the triggers of their table by themselves.)
+create or replace function ai._vectorizer_heirs(source regclass) returns setof regclass
+language sql stable
+begin atomic
+    with recursive heir as (
+        select i.inhrelid
+        from pg_inherits i join pg_class c on c.oid = i.inhparent
+        where i.inhparent = source and c.relkind = 'r' and not ai._vectorizer_is_hypertable(source)
+        union
+        select i.inhrelid from heir h join pg_inherits i on i.inhparent = h.inhrelid
+    )
+    select h.inhrelid::regclass from heir h;
+end;
+
+-- Whether the triggers must see each row: where rows can be written without a statement on the table itself.
+-- That is so for partitioned tables, partitions, whatever inherits or is inherited from, and hypertables.
+create or replace function ai._vectorizer_per_row(source regclass) returns boolean
+language sql stable
+return exists (select from pg_class c where c.oid = source and c.relkind = 'p')
+    or exists (select from pg_inherits i where source in (i.inhrelid, i.inhparent))
+    or ai._vectorizer_is_hypertable(source);
+
+-- What the tables and triggers of this version are made by: setup.sql renews what was made by something else.
+create or replace function ai._vectorizer_version() returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+begin atomic
+    select md5(string_agg(pg_get_functiondef(p.oid), '' order by p.proname, p.oid::regprocedure::text))
+    from pg_proc p
+    where p.pronamespace = 'ai'::regnamespace
+    and p.proname in
+        ( '_vectorizer_changes_sql', '_vectorizer_conflict_sql', '_vectorizer_create_lease', '_vectorizer_create_queue'
+        , '_vectorizer_create_trigger_function', '_vectorizer_create_triggers', '_vectorizer_enqueue_all_sql'
+        , '_vectorizer_enqueue_one_sql', '_vectorizer_heirs', '_vectorizer_image_columns', '_vectorizer_image_keys'
+        , '_vectorizer_image_sql', '_vectorizer_is_hypertable', '_vectorizer_key_base_type', '_vectorizer_key_fits_sql'
+        , '_vectorizer_key_type', '_vectorizer_many_sql', '_vectorizer_per_row', '_vectorizer_row_body'
+        , '_vectorizer_stored_key_sql', '_vectorizer_trigger_body', '_vectorizer_trigger_frame'
+        , '_vectorizer_truncate_body', '_vectorizer_truncate_part_body', '_vectorizer_truncate_parts'
+        , '_vectorizer_usable_sql');
+end;
+
+-- Partitions, and tables of a family, that can be truncated by themselves and do not tell yet.
+create or replace function ai._vectorizer_truncate_parts(source regclass, function_name name) returns setof regclass
+language sql stable
+begin atomic
+    select p.relid
+    from (
+        select t.relid from pg_partition_tree(source) t where t.level > 0
+        union all
+        select source where exists (select from ai._vectorizer_heirs(source))
+        union all
+        select h from ai._vectorizer_heirs(source) h
+    ) p(relid)
+    where not exists (
+        select from pg_trigger t join pg_proc f on f.oid = t.tgfoid
+        where t.tgrelid = p.relid and f.proname = function_name);
+end;
+
+create or replace function ai._vectorizer_create_triggers
+( source regclass
+, vectorizer_id int
+, trigger_name name
+, queue_schema name
+, queue_table name
+, queue_failed_table name
+, destination jsonb
+, watched name[]
+) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    per_row boolean = ai._vectorizer_per_row(source);
+    has_store boolean = destination ->> 'implementation' = 'table';
+    names jsonb = jsonb_build_object
+    ( 'vectorizer_id', vectorizer_id
+    , 'queue_schema', queue_schema
+    , 'queue_table', queue_table
+    , 'queue_failed_table', queue_failed_table
+    , 'bell', format('%I.%I', queue_schema, '_vectorizer_bell_' || vectorizer_id)
+    , 'lease', format('%I.%I', queue_schema, '_vectorizer_lease_' || vectorizer_id)
+    , 'store_schema', case when has_store then destination ->> 'target_schema' end
+    , 'store_table', case when has_store then destination ->> 'target_table' end
+    );
+    owner name = (
+        select pg_get_userbyid(c.relowner) from pg_class c
+        where c.oid = to_regclass(format('%I.%I', queue_schema, queue_table)));
+    event text;
+    suffix text;
+    member regclass;
+begin
+    watched = array(select distinct w.name from unnest(watched) w(name) order by w.name);
+    if not per_row then
+        foreach event in array array['insert', 'update', 'delete'] loop
+            suffix = case event when 'insert' then '' else '_' || event end;
+            -- The plans that clean the store are kept from the first call, when the store may have been small.
+            perform ai._vectorizer_create_trigger_function
+            ( format('%I.%I', queue_schema, trigger_name || suffix)
+            , ai._vectorizer_trigger_frame(source, names, ai._vectorizer_trigger_body(source, names, watched, event, false))
+            , case when event = 'insert' or not has_store then ''
+              when event = 'update' then 'set enable_seqscan = off'
+              else 'set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off' end
+            , owner
+            );
+            execute format
+            ( 'create trigger %I after %s on %s referencing %s %s for each statement execute function %I.%1$I()'
+            , trigger_name || suffix
+            , event
+            , source
+            , case when event <> 'insert' then 'old table as old_rows' end
+            , case when event <> 'delete' then 'new table as new_rows' end
+            , queue_schema
+            );
+        end loop;
+    end if;
+    suffix = case when per_row then '' else '_row' end;
+    perform ai._vectorizer_create_trigger_function
+    ( format('%I.%I', queue_schema, trigger_name || suffix)
+    , ai._vectorizer_trigger_frame(source, names, ai._vectorizer_row_body(source, names, watched))
+    , case when has_store then 'set enable_seqscan = off' else '' end
+    , owner
+    );
+    for member in select source union all select h from ai._vectorizer_heirs(source) h loop
+        execute format('create trigger %I after insert or update or delete on %s for each row execute function %I.%1$I()'
+            , trigger_name || suffix, member, queue_schema);
+        execute format('alter table %s enable %s trigger %I', member
+            , case when per_row then 'always' else 'replica' end, trigger_name || suffix);
+    end loop;
+    perform ai._vectorizer_create_truncate_triggers(source, trigger_name, names, owner);
+    execute format('comment on function %I.%I() is %L', queue_schema, trigger_name
+        , 'made by ' || ai._vectorizer_version());
+end
+$$;
+
+-- A family of tables that inherit has no statement that truncates all of them: each one tells of itself.
+create or replace function ai._vectorizer_create_truncate_triggers
+( source regclass
+, trigger_name name
+, names jsonb
+, owner name
+) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    schema_name name = names ->> 'queue_schema';
+    member regclass;
+begin
+    if not exists (select from ai._vectorizer_heirs(source)) then
+        perform ai._vectorizer_create_trigger_function
+        ( format('%I.%I', schema_name, trigger_name || '_truncate')
+        , ai._vectorizer_truncate_body(names)
+        , ''
+        , owner
+        );
+        execute format('create trigger %I after truncate on %s for each statement execute function %I.%1$I()'
+            , trigger_name || '_truncate', source, schema_name);
+        execute format('alter table %s enable always trigger %I', source, trigger_name || '_truncate');
+    end if;
+    if names ->> 'store_table' is null
+        or not exists (select from ai._vectorizer_truncate_parts(source, trigger_name || '_truncate_part'))
+    then
+        return;
+    end if;
+    perform ai._vectorizer_create_trigger_function
+    ( format('%I.%I', schema_name, trigger_name || '_truncate_part')
+    , ai._vectorizer_truncate_part_body(source, names)
+    , ''
+    , owner
+    );
+    for member in select ai._vectorizer_truncate_parts(source, trigger_name || '_truncate_part') loop
+        execute format('create trigger %I after truncate on %s for each statement execute function %I.%1$I()'
+            , trigger_name || '_truncate_part', member, schema_name);
+    end loop;
+end
+$$;
