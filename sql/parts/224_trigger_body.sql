@@ -25,10 +25,12 @@ declare
     old_set text = case when per_row then format(row_set, 'old') else 'old_rows' end;
     new_set text = case when per_row then format(row_set, 'new') else 'new_rows' end;
     queue text = format('%I.%I', names ->> 'queue_schema', names ->> 'queue_table');
-    store text = format('%I.%I', names ->> 'store_schema', names ->> 'store_table');
+    has_store boolean = names ->> 'store_table' is not null;
+    store text = case when has_store then format('%I.%I', names ->> 'store_schema', names ->> 'store_table') end;
     changes text = ai._vectorizer_changes_sql(source, watched, event, old_set, new_set);
-    cleans boolean = event <> 'insert' and names ->> 'store_table' is not null;
-    store_is_usable text = ai._vectorizer_usable_sql(names ->> 'store_schema', names ->> 'store_table', 'delete');
+    cleans boolean = event <> 'insert' and has_store;
+    store_is_usable text = case when has_store then
+        ai._vectorizer_usable_sql(names ->> 'store_schema', names ->> 'store_table', 'delete') end;
     delete_one text = format('delete from %s s where %s', store, ai._vectorizer_stored_key_sql(source, 'this'));
 begin
     return format
