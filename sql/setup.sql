@@ -2042,19 +2042,6 @@ begin atomic
     where a.attrelid = source and a.attnum = _vectorizer_key_type.attnum;
 end;
 
--- The same for a variable: a domain may forbid null, which a variable is at first.
-create or replace function ai._vectorizer_key_base_type(source regclass, attnum int) returns text
-language sql stable
-begin atomic
-    with recursive base as (
-        select a.atttypid as oid from pg_attribute a
-        where a.attrelid = source and a.attnum = _vectorizer_key_base_type.attnum
-        union all
-        select t.typbasetype from base b join pg_type t on t.oid = b.oid where t.typtype = 'd'
-    )
-    select format_type(t.oid, -1) from base b join pg_type t on t.oid = b.oid where t.typtype <> 'd';
-end;
-
 -- The columns of an image: k1, k2, … the key, w1, w2, … what is watched (each name once). A virtual generated column is null in a
 -- transition table, and what it is made of may be changed later: then the whole row is watched, as w0.
 create or replace function ai._vectorizer_image_columns(source regclass, watched name[])
@@ -2130,6 +2117,30 @@ begin atomic
     select string_agg(format('%s.k%s', alias, k.pknum), ', ' order by k.pknum) from ai._vectorizer_key(source) k;
 end;
 
+-- The key in the variables of a trigger function. PL/pgSQL takes no composite value among several: such a one stands in
+-- an array.
+create or replace function ai._vectorizer_variables(source regclass)
+returns table (pknum int, type text, filled text, value text)
+language sql stable
+set search_path = pg_catalog, pg_temp
+begin atomic
+    select k.pknum
+         , b.name || case when b.is_composite then '[]' else '' end
+         , format(case when b.is_composite then 'array[c.k%s]' else 'c.k%s' end, k.pknum)
+         , format(case when b.is_composite then '(this.k%s)[1]' else 'this.k%s' end, k.pknum)
+    from ai._vectorizer_key(source) k
+    cross join lateral (
+        with recursive base as (
+            select a.atttypid as oid from pg_attribute a where a.attrelid = source and a.attnum = k.attnum
+            union all
+            select t.typbasetype from base b join pg_type t on t.oid = b.oid where t.typtype = 'd'
+        )
+        -- A domain may forbid null, which a variable is at first.
+        select format_type(t.oid, -1) as name, t.typtype = 'c' as is_composite
+        from base b join pg_type t on t.oid = b.oid
+        where t.typtype <> 'd') b;
+end;
+
 -- Whether the keys of a changed row have the types that the queue knows.
 create or replace function ai._vectorizer_key_fits_sql(source regclass, alias text) returns text
 language sql stable
@@ -2163,23 +2174,33 @@ begin atomic
         , queue, ai._vectorizer_key_list(source), row_values, ai._vectorizer_conflict_sql(source));
 end;
 
--- All keys of a statement, which sets `queued` to their number and `gone` to whether one of them is gone. A referential
--- action may change a row twice in one statement, and a deferrable key may have one value twice: every key is queued
--- once. With `is_new` none of them is believed to be queued already, which saves a third of the cost: then a key that
--- is queued, or stands twice, is a unique_violation.
-create or replace function ai._vectorizer_enqueue_all_sql(source regclass, queue text, changes text, is_new boolean)
-returns text
+-- All keys of a statement, which sets `queued` to their number and, for an update, `gone` to whether one of them is gone.
+-- A referential action may change a row twice in one statement, and a deferrable key may have one value twice: every key
+-- is queued once. With `is_new` none of them is believed to be queued already, which saves a third of the cost: then a key
+-- that is queued, or stands twice, is a unique_violation.
+create or replace function ai._vectorizer_enqueue_all_sql
+( source regclass
+, queue text
+, changes text
+, event text
+, is_new boolean
+) returns text
 language sql stable
 begin atomic
     select format
-    ( 'with k as materialized (select %s %s, c.gone from (%s) c where %s), '
-      'i as (insert into %s (%s, queued_at) select %s, clock_timestamp() from k %s) '
-      'select count(*), coalesce(bool_or(k.gone), false) into this.queued, this.gone from k'
-    , case when is_new then '' else 'distinct' end
-    , ai._vectorizer_image_keys(source, 'c')
-    , changes
-    , (select string_agg(format('c.k%s is distinct from null', k.pknum), ' and ' order by k.pknum)
-       from ai._vectorizer_key(source) k)
+    ( case event when 'update' then
+        'with k as materialized (%1$s), i as (insert into %2$s (%3$s, queued_at) select %4$s, clock_timestamp() from k %5$s) '
+        'select count(*), coalesce(bool_or(k.gone), false) into this.queued, this.gone from k'
+      else
+        'insert into %2$s (%3$s, queued_at) select %4$s, clock_timestamp() from (%1$s) k %5$s; '
+        'get diagnostics this.queued = row_count'
+      end
+    , format('select %s %s, c.gone from (%s) c where %s'
+        , case when is_new then '' else 'distinct' end
+        , ai._vectorizer_image_keys(source, 'c')
+        , changes
+        , (select string_agg(format('c.k%s is distinct from null', k.pknum), ' and ' order by k.pknum)
+           from ai._vectorizer_key(source) k))
     , queue
     , ai._vectorizer_key_list(source)
     , ai._vectorizer_image_keys(source, 'k')
@@ -2187,12 +2208,14 @@ begin atomic
     );
 end;
 
--- 's.a = x.k1 and s.b = x.k2'
+-- 's.a = x.k1 and s.b = x.k2'; for the variables of a trigger function where `alias` is this.
 create or replace function ai._vectorizer_stored_key_sql(source regclass, alias text) returns text
 language sql stable
 begin atomic
-    select string_agg(format('s.%I %s %s.k%s', k.name, k.equals, alias, k.pknum), ' and ' order by k.pknum)
-    from ai._vectorizer_key(source) k;
+    select string_agg(format('s.%I %s %s', k.name, k.equals
+        , case alias when 'this' then v.value else format('%s.k%s', alias, k.pknum) end), ' and ' order by k.pknum)
+    from ai._vectorizer_key(source) k
+    join ai._vectorizer_variables(source) v on v.pknum = k.pknum;
 end;
 
 -- Whether the current role can use a table, without an error where table or schema are gone or have other names, or
@@ -2206,7 +2229,7 @@ return format
 -- The bodies of the trigger functions: queue, clean the store, wake a worker. They never read the source, whose owner
 -- may be another one by now, and they raise nothing that the application would not have met without them.
 --
--- * Few rows are queued one by one: that is the cheapest for a single row. From the eleventh on one statement queues all.
+-- * A row that is alone is queued by itself, which is cheapest. Where there are two, one statement queues all.
 -- * A key that has another type by now is queued if its text is one of the old type.
 -- * In REPEATABLE READ and SERIALIZABLE a worker's commit between the conflict check and the row lock makes the upsert
 --   fail although no other writer touched the row: there it is tried again, in a subtransaction. For the same reason
@@ -2257,33 +2280,35 @@ begin
             continue;
         end if;
         this.queued = this.queued + 1;
-        exit when this.is_strict or this.queued > 10;
+        exit when %10$s;
         %7$s;
         %8$s
     end loop;
     %9$s
 $body$
     , (select string_agg(format('this.k%1$s, this.t%1$s', k.pknum), ', ' order by k.pknum) from ai._vectorizer_key(source) k)
-    , (select string_agg(format('case when c.fits then c.k%1$s end, case when not c.fits then c.k%1$s::text end', k.pknum)
-           , ', ' order by k.pknum) from ai._vectorizer_key(source) k)
+    , (select string_agg(format('case when c.fits then %s end, case when not c.fits then c.k%s::text end', v.filled, v.pknum)
+           , ', ' order by v.pknum) from ai._vectorizer_variables(source) v)
     , ai._vectorizer_key_fits_sql(source, 'c')
     , changes
     , ai._vectorizer_enqueue_one_sql(source, queue
         , (select string_agg(format('this.t%s::%s', k.pknum, ai._vectorizer_key_type(source, k.attnum)), ', ' order by k.pknum)
            from ai._vectorizer_key(source) k))
-    , (select string_agg(format('not this.k%s is distinct from null', k.pknum), ' or ' order by k.pknum)
-       from ai._vectorizer_key(source) k)
-    , ai._vectorizer_enqueue_one_sql(source, queue, ai._vectorizer_image_keys(source, 'this'))
+    , (select string_agg(format('not %s is distinct from null', v.value), ' or ') from ai._vectorizer_variables(source) v)
+    , ai._vectorizer_enqueue_one_sql(source, queue
+        , (select string_agg(v.value, ', ' order by v.pknum) from ai._vectorizer_variables(source) v))
     , case when cleans then format('if this.gone and %s then %s; end if;', store_is_usable, delete_one) else '' end
-    , ai._vectorizer_many_sql(source, queue, changes, per_row
-        , case when event = 'delete' then 'old_rows' else 'new_rows' end
+    , ai._vectorizer_many_sql(source, queue, changes, event, per_row
         , case when not cleans then ''
           when event = 'delete' then format('if %s then delete from %s s using %s where %s; end if;'
               , store_is_usable, store, ai._vectorizer_image_sql(source, watched, 'o', old_set)
               , ai._vectorizer_stored_key_sql(source, 'o'))
           else format('if this.gone and %s then for %s in select %s from (%s) c where c.gone loop %s; end loop; end if;'
-              , store_is_usable, ai._vectorizer_image_keys(source, 'this'), ai._vectorizer_image_keys(source, 'c')
+              , store_is_usable
+              , (select string_agg(format('this.k%s', v.pknum), ', ' order by v.pknum) from ai._vectorizer_variables(source) v)
+              , (select string_agg(v.filled, ', ' order by v.pknum) from ai._vectorizer_variables(source) v)
               , changes, delete_one) end)
+    , case when per_row then 'this.is_strict' else 'this.is_strict or this.queued > 1' end
     );
 end
 $$;
@@ -2294,8 +2319,8 @@ create or replace function ai._vectorizer_many_sql
 ( source regclass
 , queue text
 , changes text
+, event text
 , per_row boolean
-, row_set text
 , cleanup text
 ) returns text
 language sql stable
@@ -2314,9 +2339,9 @@ begin atomic
         end loop;
     %2$s
     end if;$body$
-    , ai._vectorizer_enqueue_all_sql(source, queue, changes, false)
+    , ai._vectorizer_enqueue_all_sql(source, queue, changes, event, false)
     , case when per_row then '' else format
-      ( $body$elsif this.fits and this.queued > 10 then
+      ( $body$elsif this.fits and this.queued > 1 then
         if exists (select from %s offset 999) then
             begin
                 %s;
@@ -2327,9 +2352,9 @@ begin atomic
             %3$s;
         end if;
         %s$body$
-      , row_set
-      , ai._vectorizer_enqueue_all_sql(source, queue, changes, true)
-      , ai._vectorizer_enqueue_all_sql(source, queue, changes, false)
+      , case event when 'delete' then 'old_rows' else 'new_rows' end
+      , ai._vectorizer_enqueue_all_sql(source, queue, changes, event, true)
+      , ai._vectorizer_enqueue_all_sql(source, queue, changes, event, false)
       , cleanup) end
     );
 end;
@@ -2380,8 +2405,8 @@ begin
     return null;
 end
 $body$
-    , (select string_agg(format('k%1$s %2$s; t%1$s text;', k.pknum, ai._vectorizer_key_base_type(source, k.attnum))
-           , ' ' order by k.pknum) from ai._vectorizer_key(source) k)
+    , (select string_agg(format('k%1$s %2$s; t%1$s text;', v.pknum, v.type), ' ' order by v.pknum)
+       from ai._vectorizer_variables(source) v)
     , case when names ->> 'store_table' is null then format($own$if coalesce(current_setting('ai.own_write', true), '') <> '' then
         if has_table_privilege(session_user, to_regclass(%L)::oid, 'insert') and exists (
             select from pg_trigger t
@@ -2574,11 +2599,11 @@ begin atomic
         ( '_vectorizer_changes_sql', '_vectorizer_conflict_sql', '_vectorizer_create_lease', '_vectorizer_create_queue'
         , '_vectorizer_create_trigger_function', '_vectorizer_create_triggers', '_vectorizer_enqueue_all_sql'
         , '_vectorizer_enqueue_one_sql', '_vectorizer_heirs', '_vectorizer_image_columns', '_vectorizer_image_keys'
-        , '_vectorizer_image_sql', '_vectorizer_is_hypertable', '_vectorizer_key_base_type', '_vectorizer_key_fits_sql'
+        , '_vectorizer_image_sql', '_vectorizer_is_hypertable', '_vectorizer_key_fits_sql'
         , '_vectorizer_key_type', '_vectorizer_many_sql', '_vectorizer_per_row', '_vectorizer_row_body'
         , '_vectorizer_stored_key_sql', '_vectorizer_trigger_body', '_vectorizer_trigger_frame'
         , '_vectorizer_truncate_body', '_vectorizer_truncate_part_body', '_vectorizer_truncate_parts'
-        , '_vectorizer_usable_sql');
+        , '_vectorizer_usable_sql', '_vectorizer_variables');
 end;
 
 -- Partitions, and tables of a family, that can be truncated by themselves and do not tell yet.

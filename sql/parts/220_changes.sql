@@ -14,19 +14,6 @@ begin atomic
     where a.attrelid = source and a.attnum = _vectorizer_key_type.attnum;
 end;
 
--- The same for a variable: a domain may forbid null, which a variable is at first.
-create or replace function ai._vectorizer_key_base_type(source regclass, attnum int) returns text
-language sql stable
-begin atomic
-    with recursive base as (
-        select a.atttypid as oid from pg_attribute a
-        where a.attrelid = source and a.attnum = _vectorizer_key_base_type.attnum
-        union all
-        select t.typbasetype from base b join pg_type t on t.oid = b.oid where t.typtype = 'd'
-    )
-    select format_type(t.oid, -1) from base b join pg_type t on t.oid = b.oid where t.typtype <> 'd';
-end;
-
 -- The columns of an image: k1, k2, … the key, w1, w2, … what is watched (each name once). A virtual generated column is null in a
 -- transition table, and what it is made of may be changed later: then the whole row is watched, as w0.
 create or replace function ai._vectorizer_image_columns(source regclass, watched name[])
@@ -100,6 +87,30 @@ create or replace function ai._vectorizer_image_keys(source regclass, alias text
 language sql stable
 begin atomic
     select string_agg(format('%s.k%s', alias, k.pknum), ', ' order by k.pknum) from ai._vectorizer_key(source) k;
+end;
+
+-- The key in the variables of a trigger function. PL/pgSQL takes no composite value among several: such a one stands in
+-- an array.
+create or replace function ai._vectorizer_variables(source regclass)
+returns table (pknum int, type text, filled text, value text)
+language sql stable
+set search_path = pg_catalog, pg_temp
+begin atomic
+    select k.pknum
+         , b.name || case when b.is_composite then '[]' else '' end
+         , format(case when b.is_composite then 'array[c.k%s]' else 'c.k%s' end, k.pknum)
+         , format(case when b.is_composite then '(this.k%s)[1]' else 'this.k%s' end, k.pknum)
+    from ai._vectorizer_key(source) k
+    cross join lateral (
+        with recursive base as (
+            select a.atttypid as oid from pg_attribute a where a.attrelid = source and a.attnum = k.attnum
+            union all
+            select t.typbasetype from base b join pg_type t on t.oid = b.oid where t.typtype = 'd'
+        )
+        -- A domain may forbid null, which a variable is at first.
+        select format_type(t.oid, -1) as name, t.typtype = 'c' as is_composite
+        from base b join pg_type t on t.oid = b.oid
+        where t.typtype <> 'd') b;
 end;
 
 -- Whether the keys of a changed row have the types that the queue knows.

@@ -18,23 +18,33 @@ begin atomic
         , queue, ai._vectorizer_key_list(source), row_values, ai._vectorizer_conflict_sql(source));
 end;
 
--- All keys of a statement, which sets `queued` to their number and `gone` to whether one of them is gone. A referential
--- action may change a row twice in one statement, and a deferrable key may have one value twice: every key is queued
--- once. With `is_new` none of them is believed to be queued already, which saves a third of the cost: then a key that
--- is queued, or stands twice, is a unique_violation.
-create or replace function ai._vectorizer_enqueue_all_sql(source regclass, queue text, changes text, is_new boolean)
-returns text
+-- All keys of a statement, which sets `queued` to their number and, for an update, `gone` to whether one of them is gone.
+-- A referential action may change a row twice in one statement, and a deferrable key may have one value twice: every key
+-- is queued once. With `is_new` none of them is believed to be queued already, which saves a third of the cost: then a key
+-- that is queued, or stands twice, is a unique_violation.
+create or replace function ai._vectorizer_enqueue_all_sql
+( source regclass
+, queue text
+, changes text
+, event text
+, is_new boolean
+) returns text
 language sql stable
 begin atomic
     select format
-    ( 'with k as materialized (select %s %s, c.gone from (%s) c where %s), '
-      'i as (insert into %s (%s, queued_at) select %s, clock_timestamp() from k %s) '
-      'select count(*), coalesce(bool_or(k.gone), false) into this.queued, this.gone from k'
-    , case when is_new then '' else 'distinct' end
-    , ai._vectorizer_image_keys(source, 'c')
-    , changes
-    , (select string_agg(format('c.k%s is distinct from null', k.pknum), ' and ' order by k.pknum)
-       from ai._vectorizer_key(source) k)
+    ( case event when 'update' then
+        'with k as materialized (%1$s), i as (insert into %2$s (%3$s, queued_at) select %4$s, clock_timestamp() from k %5$s) '
+        'select count(*), coalesce(bool_or(k.gone), false) into this.queued, this.gone from k'
+      else
+        'insert into %2$s (%3$s, queued_at) select %4$s, clock_timestamp() from (%1$s) k %5$s; '
+        'get diagnostics this.queued = row_count'
+      end
+    , format('select %s %s, c.gone from (%s) c where %s'
+        , case when is_new then '' else 'distinct' end
+        , ai._vectorizer_image_keys(source, 'c')
+        , changes
+        , (select string_agg(format('c.k%s is distinct from null', k.pknum), ' and ' order by k.pknum)
+           from ai._vectorizer_key(source) k))
     , queue
     , ai._vectorizer_key_list(source)
     , ai._vectorizer_image_keys(source, 'k')
@@ -42,12 +52,14 @@ begin atomic
     );
 end;
 
--- 's.a = x.k1 and s.b = x.k2'
+-- 's.a = x.k1 and s.b = x.k2'; for the variables of a trigger function where `alias` is this.
 create or replace function ai._vectorizer_stored_key_sql(source regclass, alias text) returns text
 language sql stable
 begin atomic
-    select string_agg(format('s.%I %s %s.k%s', k.name, k.equals, alias, k.pknum), ' and ' order by k.pknum)
-    from ai._vectorizer_key(source) k;
+    select string_agg(format('s.%I %s %s', k.name, k.equals
+        , case alias when 'this' then v.value else format('%s.k%s', alias, k.pknum) end), ' and ' order by k.pknum)
+    from ai._vectorizer_key(source) k
+    join ai._vectorizer_variables(source) v on v.pknum = k.pknum;
 end;
 
 -- Whether the current role can use a table, without an error where table or schema are gone or have other names, or

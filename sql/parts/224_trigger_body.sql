@@ -1,7 +1,7 @@
 -- The bodies of the trigger functions: queue, clean the store, wake a worker. They never read the source, whose owner
 -- may be another one by now, and they raise nothing that the application would not have met without them.
 --
--- * Few rows are queued one by one: that is the cheapest for a single row. From the eleventh on one statement queues all.
+-- * A row that is alone is queued by itself, which is cheapest. Where there are two, one statement queues all.
 -- * A key that has another type by now is queued if its text is one of the old type.
 -- * In REPEATABLE READ and SERIALIZABLE a worker's commit between the conflict check and the row lock makes the upsert
 --   fail although no other writer touched the row: there it is tried again, in a subtransaction. For the same reason
@@ -52,33 +52,35 @@ begin
             continue;
         end if;
         this.queued = this.queued + 1;
-        exit when this.is_strict or this.queued > 10;
+        exit when %10$s;
         %7$s;
         %8$s
     end loop;
     %9$s
 $body$
     , (select string_agg(format('this.k%1$s, this.t%1$s', k.pknum), ', ' order by k.pknum) from ai._vectorizer_key(source) k)
-    , (select string_agg(format('case when c.fits then c.k%1$s end, case when not c.fits then c.k%1$s::text end', k.pknum)
-           , ', ' order by k.pknum) from ai._vectorizer_key(source) k)
+    , (select string_agg(format('case when c.fits then %s end, case when not c.fits then c.k%s::text end', v.filled, v.pknum)
+           , ', ' order by v.pknum) from ai._vectorizer_variables(source) v)
     , ai._vectorizer_key_fits_sql(source, 'c')
     , changes
     , ai._vectorizer_enqueue_one_sql(source, queue
         , (select string_agg(format('this.t%s::%s', k.pknum, ai._vectorizer_key_type(source, k.attnum)), ', ' order by k.pknum)
            from ai._vectorizer_key(source) k))
-    , (select string_agg(format('not this.k%s is distinct from null', k.pknum), ' or ' order by k.pknum)
-       from ai._vectorizer_key(source) k)
-    , ai._vectorizer_enqueue_one_sql(source, queue, ai._vectorizer_image_keys(source, 'this'))
+    , (select string_agg(format('not %s is distinct from null', v.value), ' or ') from ai._vectorizer_variables(source) v)
+    , ai._vectorizer_enqueue_one_sql(source, queue
+        , (select string_agg(v.value, ', ' order by v.pknum) from ai._vectorizer_variables(source) v))
     , case when cleans then format('if this.gone and %s then %s; end if;', store_is_usable, delete_one) else '' end
-    , ai._vectorizer_many_sql(source, queue, changes, per_row
-        , case when event = 'delete' then 'old_rows' else 'new_rows' end
+    , ai._vectorizer_many_sql(source, queue, changes, event, per_row
         , case when not cleans then ''
           when event = 'delete' then format('if %s then delete from %s s using %s where %s; end if;'
               , store_is_usable, store, ai._vectorizer_image_sql(source, watched, 'o', old_set)
               , ai._vectorizer_stored_key_sql(source, 'o'))
           else format('if this.gone and %s then for %s in select %s from (%s) c where c.gone loop %s; end loop; end if;'
-              , store_is_usable, ai._vectorizer_image_keys(source, 'this'), ai._vectorizer_image_keys(source, 'c')
+              , store_is_usable
+              , (select string_agg(format('this.k%s', v.pknum), ', ' order by v.pknum) from ai._vectorizer_variables(source) v)
+              , (select string_agg(v.filled, ', ' order by v.pknum) from ai._vectorizer_variables(source) v)
               , changes, delete_one) end)
+    , case when per_row then 'this.is_strict' else 'this.is_strict or this.queued > 1' end
     );
 end
 $$;
@@ -89,8 +91,8 @@ create or replace function ai._vectorizer_many_sql
 ( source regclass
 , queue text
 , changes text
+, event text
 , per_row boolean
-, row_set text
 , cleanup text
 ) returns text
 language sql stable
@@ -109,9 +111,9 @@ begin atomic
         end loop;
     %2$s
     end if;$body$
-    , ai._vectorizer_enqueue_all_sql(source, queue, changes, false)
+    , ai._vectorizer_enqueue_all_sql(source, queue, changes, event, false)
     , case when per_row then '' else format
-      ( $body$elsif this.fits and this.queued > 10 then
+      ( $body$elsif this.fits and this.queued > 1 then
         if exists (select from %s offset 999) then
             begin
                 %s;
@@ -122,9 +124,9 @@ begin atomic
             %3$s;
         end if;
         %s$body$
-      , row_set
-      , ai._vectorizer_enqueue_all_sql(source, queue, changes, true)
-      , ai._vectorizer_enqueue_all_sql(source, queue, changes, false)
+      , case event when 'delete' then 'old_rows' else 'new_rows' end
+      , ai._vectorizer_enqueue_all_sql(source, queue, changes, event, true)
+      , ai._vectorizer_enqueue_all_sql(source, queue, changes, event, false)
       , cleanup) end
     );
 end;
@@ -175,8 +177,8 @@ begin
     return null;
 end
 $body$
-    , (select string_agg(format('k%1$s %2$s; t%1$s text;', k.pknum, ai._vectorizer_key_base_type(source, k.attnum))
-           , ' ' order by k.pknum) from ai._vectorizer_key(source) k)
+    , (select string_agg(format('k%1$s %2$s; t%1$s text;', v.pknum, v.type), ' ' order by v.pknum)
+       from ai._vectorizer_variables(source) v)
     , case when names ->> 'store_table' is null then format($own$if coalesce(current_setting('ai.own_write', true), '') <> '' then
         if has_table_privilege(session_user, to_regclass(%L)::oid, 'insert') and exists (
             select from pg_trigger t
