@@ -1898,8 +1898,10 @@ declare
         where a.attrelid = source and a.attnum > 0 and not a.attisdropped);
 begin
     execute format
-    ( 'create table %s (embedding_uuid uuid not null primary key default gen_random_uuid(), %s, '
+    ( 'create %s table %s (embedding_uuid uuid not null primary key default gen_random_uuid(), %s, '
       'chunk_seq int not null, chunk text not null, embedding %s not null, unique (%s, chunk_seq))'
+    -- After a crash an unlogged source is empty, and what is stored for it must be, too.
+    , (select case c.relpersistence when 'u' then 'unlogged' else '' end from pg_class c where c.oid = source)
     , store, ai._vectorizer_key_definitions(source), ai._vector_type(dimensions), ai._vectorizer_key_list(source)
     );
     execute format('alter table %s alter column embedding set storage main', store);

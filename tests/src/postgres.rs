@@ -259,6 +259,25 @@ impl Database {
         connect(&self.url)
     }
 
+    /// A copy of this database, as it is now.
+    ///
+    /// # Panics
+    ///
+    /// If somebody is connected to it.
+    #[track_caller]
+    pub fn copy(&self) -> Self {
+        let name = unique_name();
+        let create = format!("create database {name} template {}", self.name);
+        let mut client = Client::connect(&self.server, NoTls).expect("connecting to the server");
+        client.batch_execute(&create).expect("copying a database");
+        let url = with_database(&self.url, &name).expect("a URL that was parsed before");
+        Self {
+            name,
+            server: self.server.clone(),
+            url,
+        }
+    }
+
     /// Creates the extension `vector` and runs this repository's `sql/setup.sql` in one
     /// transaction.
     ///
