@@ -51,9 +51,9 @@ fn referential_actions_may_touch_a_row_twice_in_one_statement() {
                      insert into child select n, 1, 1, 'x' from generate_series(1, {rows}) n;
                      select ai.create_vectorizer('child', name => 'v{schema}', loading => ai.loading_column('body'),
                        chunking => ai.chunking_none(), embedding => ai.embedding_ollama('stub', {DIMENSIONS}),
-                       formatting => ai.formatting_python_template('$a $b $chunk'));
-                     begin isolation level {level}; {change}; commit"
+                       formatting => ai.formatting_python_template('$a $b $chunk'))"
                 ));
+                stage.run(&format!("begin isolation level {level}; {change}; commit"));
                 let queued =
                     format!("select ai.vectorizer_queue_pending('v{schema}', exact_count => true)");
                 assert_eq!(
