@@ -41,7 +41,7 @@ fn referential_actions_may_touch_a_row_twice_in_one_statement() {
     let mut stage = Stage::new();
     for (number, (action, change, _)) in TWICE.iter().enumerate() {
         for (place, level) in LEVELS.iter().enumerate() {
-            for rows in [1, 2, 1_200] {
+            for rows in [1, 1_200] {
                 let schema = format!("s{number}_{place}_{rows}");
                 stage.run(&format!(
                     "create schema {schema}; set search_path = {schema}, public;
@@ -50,7 +50,7 @@ fn referential_actions_may_touch_a_row_twice_in_one_statement() {
                        b int default 9 references parent {action}, body text);
                      insert into child select n, 1, 1, 'x' from generate_series(1, {rows}) n;
                      select ai.create_vectorizer('child', name => 'v{schema}', loading => ai.loading_column('body'),
-                       chunking => ai.chunking_none(), embedding => ai.embedding_ollama('stub', {DIMENSIONS}),
+                       chunking => ai.chunking_none(), embedding => ai.embedding_ollama('stub', {DIMENSIONS}), enqueue_existing => false,
                        formatting => ai.formatting_python_template('$a $b $chunk'))"
                 ));
                 stage.run(&format!("begin isolation level {level}; {change}; commit"));
@@ -67,7 +67,7 @@ fn referential_actions_may_touch_a_row_twice_in_one_statement() {
     stage.once("worker");
     for (number, (action, _, wanted)) in TWICE.iter().enumerate() {
         for place in 0..LEVELS.len() {
-            for rows in [1, 2, 1_200] {
+            for rows in [1, 1_200] {
                 let stored = format!(
                     "select count(*) from s{number}_{place}_{rows}.child_embedding_store where chunk = '{wanted} x'"
                 );
