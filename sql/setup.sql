@@ -1859,7 +1859,7 @@ create or replace function ai._vectorizer_trigger_functions(trigger_name name) r
 language sql immutable
 return array
 [ trigger_name, (trigger_name || '_update')::name, (trigger_name || '_delete')::name, (trigger_name || '_truncate')::name
-, (trigger_name || '_truncate_part')::name];
+, (trigger_name || '_truncate_part')::name, (trigger_name || '_row')::name];
 -- The tables of one vectorizer: store and view for readers, queue, failed and lease tables for workers.
 -- Each function creates its objects or raises; nothing is left behind because all run in one transaction.
 
@@ -2696,8 +2696,6 @@ begin
             , case when per_row then 'always' else 'replica' end, trigger_name || suffix);
     end loop;
     perform ai._vectorizer_create_truncate_triggers(source, trigger_name, names, owner);
-    execute format('comment on function %I.%I() is %L', queue_schema, trigger_name
-        , 'made by ' || ai._vectorizer_version());
 end
 $$;
 

@@ -262,4 +262,4 @@ create or replace function ai._vectorizer_trigger_functions(trigger_name name) r
 language sql immutable
 return array
 [ trigger_name, (trigger_name || '_update')::name, (trigger_name || '_delete')::name, (trigger_name || '_truncate')::name
-, (trigger_name || '_truncate_part')::name];
+, (trigger_name || '_truncate_part')::name, (trigger_name || '_row')::name];

@@ -171,8 +171,6 @@ begin
             , case when per_row then 'always' else 'replica' end, trigger_name || suffix);
     end loop;
     perform ai._vectorizer_create_truncate_triggers(source, trigger_name, names, owner);
-    execute format('comment on function %I.%I() is %L', queue_schema, trigger_name
-        , 'made by ' || ai._vectorizer_version());
 end
 $$;
 
