@@ -146,6 +146,7 @@ impl Profile {
                 "the source table {source} is gone: drop the vectorizer with ai.drop_vectorizer"
             )
         })?;
+        let (queue_schema, queue_table, failed_table) = queue(definition)?;
         let standing = definition.standing.as_ref();
         if let Some(problem) = standing.and_then(|known| known.problem(&definition.name, settings))
         {
@@ -160,7 +161,6 @@ impl Profile {
         if let (Destination::Column(_), false) = (destination, matches!(chunker, Chunker::None)) {
             return Err("a column takes one vector a row: chunking must be none".to_owned());
         }
-        let (queue_schema, queue_table, failed_table) = queue(definition)?;
         let vector = definition
             .vector
             .as_ref()

@@ -38,16 +38,29 @@ as $$
 declare
     source regclass = ai._vectorizer_relation(v.source_schema, v.source_table);
     view regclass = ai._vectorizer_relation((v.config #>> '{destination,view_schema}')::name, (v.config #>> '{destination,view_name}')::name);
-    definition text = rtrim(pg_get_viewdef(view), ';');
+    definition text;
     options text;
 begin
-    if view is null or definition !~ 'FROM \(.+ (LEFT )?JOIN .+ ON \(.+\)\)$' or definition ~ '\)\s+WHERE \('
+    -- Views of this version say what they are. (Nothing is locked where there is nothing to do.)
+    if view is null or exists (
+        select from pg_class c cross join unnest(c.reloptions) x where c.oid = view and x ~ '^security_invoker')
+    then
+        return;
+    end if;
+    definition = rtrim(pg_get_viewdef(view), ';');
+    if definition !~ 'FROM \(.+ (LEFT )?JOIN .+ ON \(.+\)\)$' or definition ~ '\)\s+WHERE \('
         or (select c.relrowsecurity from pg_class c where c.oid = source)
     then
         return;
     end if;
-    options = (select ' with (' || string_agg(x, ', ') || ')' from pg_class c cross join unnest(c.reloptions) x where c.oid = view);
-    execute format('create or replace view %s%s as %s%s'
+    options = (
+        select string_agg(o.option, ', ')
+        from (
+            select 'security_invoker = false'
+            union all
+            select x from pg_class c cross join unnest(c.reloptions) x where c.oid = view
+            ) o(option));
+    execute format('create or replace view %s with (%s) as %s%s'
         , view, options, definition, ai._vectorizer_view_condition(source));
 end
 $$;

@@ -218,7 +218,7 @@ fn setup_over_an_older_version_renews_triggers_and_tables_and_keeps_the_rest() {
     stage.run(
         "create or replace function ai._vectorizer_src_trg_1() returns trigger language plpgsql as
            $$ begin raise exception 'an old trigger'; end $$;
-         comment on function ai._vectorizer_src_trg_1() is 'triggers of old';
+         delete from ai._vectorizer_build;
          grant select on blog_store to public",
     );
     assert!(
