@@ -25,7 +25,7 @@ fn writes_go_on_the_worker_says_what_to_do_and_adopting_does_it() {
         stage.run(&format!("alter table alice.notes owner to {}", next.name));
         next.may(
             "insert into alice.notes values (2, 'two'); update alice.notes set body = 'changed' where id = 1;
-             insert into alice.notes values (3, 'three')",
+             insert into alice.notes values (3, 'three'); delete from alice.notes where id = 3",
         );
         assert_eq!(
             stage.number("select ai.vectorizer_queue_pending(1, true)"),
