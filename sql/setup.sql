@@ -554,6 +554,181 @@ begin atomic
       , last_error_message = coalesce(excluded.last_error_message, p.last_error_message);
 end;
 comment on function ai._worker_progress is 'Adds what a worker has done for one vectorizer.';
+-- What made the stored vectors and texts, one row for each vectorizer. Somebody may edit a configuration by hand: then
+-- no store may get vectors of two models. A worker compares this record with the configuration: where the texts are
+-- made differently, it makes them anew; where the vectors are, it stops and says so.
+-- (A table of its own, because workers write to it: they may not write to ai.vectorizer.)
+
+-- What decides about the vector of a text. Fields that this version does not know count, too.
+create or replace function ai._made_by_embedding(config jsonb) returns jsonb
+language sql immutable
+return case jsonb_typeof(config -> 'embedding')
+    when 'object' then jsonb_strip_nulls(config -> 'embedding')
+        - array['config_type', 'api_key_name', 'base_url', 'keep_alive', 'user', 'query_prompt']
+    else config -> 'embedding' end;
+
+-- What decides about the texts of a row's chunks.
+create or replace function ai._made_by_texts(config jsonb) returns jsonb
+language sql immutable
+return jsonb_strip_nulls(jsonb_build_object
+( 'loading', case jsonb_typeof(config -> 'loading')
+    when 'object' then (config -> 'loading') - array['config_type', 'retries', 'aws_role_arn'] end
+, 'parsing', config -> 'parsing'
+, 'chunking', config -> 'chunking'
+, 'formatting', config -> 'formatting'
+));
+
+-- A digest of each. (Of the bytes as they are: a conversion could fail, and one configuration would stop the workers of
+-- all vectorizers.)
+create or replace function ai._made_by(config jsonb, out vectors text, out texts text)
+language sql immutable
+begin atomic
+    select encode(sha256(convert_to(coalesce(ai._made_by_embedding(config)::text, ''), getdatabaseencoding())), 'hex')
+         , encode(sha256(convert_to(ai._made_by_texts(config)::text, getdatabaseencoding())), 'hex');
+end;
+
+-- How many dimensions the stored vectors have; null if anything goes, or the store is gone.
+create or replace function ai._vectorizer_stored_dimensions(source_schema name, source_table name, destination jsonb)
+returns int
+language sql stable
+begin atomic
+    select a.atttypmod
+    from pg_namespace n
+    join pg_class c on c.relnamespace = n.oid
+    join pg_attribute a on a.attrelid = c.oid and not a.attisdropped
+    join pg_type t on t.oid = a.atttypid and t.typname = 'vector'
+    where n.nspname = case destination ->> 'implementation'
+        when 'table' then destination ->> 'target_schema' else source_schema end
+    and c.relname = case destination ->> 'implementation'
+        when 'table' then destination ->> 'target_table' else source_table end
+    and a.attname = case destination ->> 'implementation'
+        when 'table' then 'embedding' else destination ->> 'embedding_column' end
+    and a.atttypmod > 0;
+end;
+
+create table if not exists ai.vectorizer_made_by
+( vectorizer_id int4 not null primary key references ai.vectorizer (id) on delete cascade
+, vectors text not null
+, texts text not null
+, embedding jsonb
+, assumed boolean not null
+, recorded timestamptz not null default now()
+);
+comment on table ai.vectorizer_made_by is
+    'Which configuration made the stored vectors and texts: digests, and the embedding in words. Assumed: found so when this table was new.';
+grant select on ai.vectorizer_made_by to public;
+
+-- A new vectorizer has made nothing yet, so its configuration is the one.
+create or replace function ai._vectorizer_record_made_by() returns trigger
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    insert into ai.vectorizer_made_by (vectorizer_id, vectors, texts, embedding, assumed)
+    select new.id, m.vectors, m.texts, ai._made_by_embedding(new.config), false
+    from ai._made_by(new.config) m
+    on conflict do nothing;
+    return null;
+end
+$$;
+revoke all on function ai._vectorizer_record_made_by() from public;
+
+create or replace trigger vectorizer_record_made_by
+    after insert on ai.vectorizer
+    for each row execute function ai._vectorizer_record_made_by();
+
+-- A record is changed by those who may write to the leases of its vectorizer: its owner and its workers.
+create or replace function ai._vectorizer_guard_made_by() returns trigger
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if exists (
+        select from ai.vectorizer v
+        join pg_namespace n on n.nspname = v.queue_schema
+        join pg_class c on c.relnamespace = n.oid and c.relname = '_vectorizer_lease_' || v.id
+        where v.id in (old.vectorizer_id, new.vectorizer_id) and not has_table_privilege(c.oid, 'UPDATE'))
+    then
+        raise exception 'permission denied for what is recorded of vectorizer %', new.vectorizer_id
+            using errcode = 'insufficient_privilege';
+    end if;
+    return new;
+end
+$$;
+
+create or replace trigger vectorizer_guard_made_by
+    before update on ai.vectorizer_made_by
+    for each row execute function ai._vectorizer_guard_made_by();
+
+-- Workers learn at once that somebody has changed the record.
+create or replace trigger vectorizer_made_by_changed
+    after insert or update or delete or truncate on ai.vectorizer_made_by
+    for each statement execute function ai._vectorizer_changed();
+
+-- Of the vectorizers that were there before this table nobody knows more than their configurations say.
+insert into ai.vectorizer_made_by (vectorizer_id, vectors, texts, embedding, assumed)
+select v.id, m.vectors, m.texts, ai._made_by_embedding(v.config), true
+from ai.vectorizer v
+cross join lateral ai._made_by(v.config) m
+on conflict do nothing;
+
+-- Who may write to the catalogue of vectorizers, or as a worker, may write here.
+do $$
+declare
+    writer text;
+begin
+    for writer in
+        select distinct case a.grantee when 0 then 'public' else quote_ident(r.rolname) end
+        from pg_class c
+        cross join aclexplode(c.relacl) a
+        left join pg_roles r on r.oid = a.grantee
+        where c.oid in ('ai.vectorizer'::regclass, 'ai.vectorizer_worker_progress'::regclass)
+        and a.privilege_type = 'UPDATE' and a.grantee <> c.relowner
+    loop
+        execute format('grant insert, update on ai.vectorizer_made_by to %s', writer);
+    end loop;
+end
+$$;
+
+-- For workers: makes the record say what the configuration says, if that is still what the worker read and the vectors
+-- are made in the same way. Batches of the old texts lose their leases, so they write nothing more; all rows are
+-- compared with their texts anew. False: the worker should look again.
+create or replace function ai._vectorizer_accept_texts(vectorizer_id int, vectors text, texts text) returns boolean
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    lease text = (
+        select format('%I.%I', v.queue_schema, '_vectorizer_lease_' || v.id)
+        from ai.vectorizer v where v.id = $1);
+    embedding jsonb;
+begin
+    if lease is null then
+        return false;
+    end if;
+    -- No claim and no commit goes on beside this. A claim that waits here finds the new record.
+    execute format('lock table %s in exclusive mode', lease);
+    select ai._made_by_embedding(v.config) into embedding
+    from ai.vectorizer v cross join lateral ai._made_by(v.config) m
+    where v.id = $1 and m.vectors = $2 and m.texts = $3;
+    if not found then
+        return false;
+    end if;
+    insert into ai.vectorizer_made_by as m (vectorizer_id, vectors, texts, embedding, assumed)
+    values ($1, $2, $3, embedding, true)
+    on conflict (vectorizer_id) do update set texts = excluded.texts, recorded = now()
+    where m.vectors = excluded.vectors and m.texts <> excluded.texts;
+    if found then
+        execute format('delete from %s', lease);
+        perform ai._request_resync($1, true);
+        return true;
+    end if;
+    return exists (
+        select from ai.vectorizer_made_by m
+        where m.vectorizer_id = $1 and m.vectors = $2 and m.texts = $3);
+end
+$$;
 -- Loading: where a row's text comes from.
 -- The config functions return exactly pgai's JSON; the validator raises before anything is created.
 
@@ -1508,6 +1683,22 @@ begin atomic
     and k.pknum <= x.indnkeyatts
     order by k.pknum;
 end;
+
+-- A value as text if it is the same after a journey through UTF-8, which is what workers speak; else its bytes, which
+-- never are a value of their own kind. (Where a database has another encoding.)
+create or replace function ai._readable(value text) returns text
+language plpgsql immutable strict
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if convert_from(convert_to(value, 'UTF8'), 'UTF8') = value collate "C" then
+        return value;
+    end if;
+    return '\x' || encode(convert_to(value, getdatabaseencoding()), 'hex');
+exception when character_not_in_repertoire or untranslatable_character then
+    return '\x' || encode(convert_to(value, getdatabaseencoding()), 'hex');
+end
+$$;
 
 -- 'x.a = y.a and x.b = y.b', with the right operators.
 create or replace function ai._vectorizer_key_equals(source_table regclass, l text, r text) returns text
@@ -3683,6 +3874,117 @@ end
 $$;
 comment on function ai.adopt_vectorizer is
     'Hands everything of a vectorizer over to the owner of its source table, after that has changed hands.';
+-- After somebody has edited the embedding of a configuration by hand: back to the old one, or all rows anew.
+
+create or replace function ai.revert_embedding(name text) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- What does not decide about the vectors (address, name of the key) stays as it is now.
+    update ai.vectorizer v
+    set config = jsonb_set(v.config, '{embedding}'
+        , ((v.config -> 'embedding') - array(select jsonb_object_keys(ai._made_by_embedding(v.config)))) || m.embedding)
+    from ai.vectorizer_made_by m
+    where m.vectorizer_id = v.id and v.name = revert_embedding.name;
+    if not found then
+        raise exception 'there is no vectorizer named "%"', name
+            using errcode = 'undefined_object';
+    end if;
+end
+$$;
+comment on function ai.revert_embedding is 'Puts the embedding of a configuration back to the one that made the stored vectors.';
+
+-- Removes the vectors that are there. Those of a column stay in nobody's way: rows are locked in one statement, so the
+-- table is locked first, against a deadlock with somebody who writes several rows.
+create or replace function ai._vectorizer_clear(v ai.vectorizer) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+set row_security = off
+as $$
+declare
+    source text = format('%I.%I', v.source_schema, v.source_table);
+    d jsonb = v.config -> 'destination';
+    store text;
+    is_left boolean;
+begin
+    if d ->> 'implementation' = 'column' then
+        perform set_config('ai.own_write', v.id::text, true);
+        execute format('update %s s set %I = null where s.%2$I is not null', source, d ->> 'embedding_column');
+        perform set_config('ai.own_write', '', true);
+        execute format('select exists (select from %s s where s.%I is not null)', source, d ->> 'embedding_column')
+            into is_left;
+    else
+        store = format('%I.%I', d ->> 'target_schema', d ->> 'target_table');
+        begin
+            execute format('truncate %s', store);
+        exception when feature_not_supported then
+            -- A foreign key points at it.
+            execute format('delete from %s', store);
+        end;
+        execute format('select exists (select from %s)', store) into is_left;
+    end if;
+    if is_left then
+        raise exception 'a trigger on % does not let the old vectors go'
+            , coalesce(store, source)
+            using hint = 'Disable it, or drop it, and try again.';
+    end if;
+end
+$$;
+
+create or replace function ai.reembed_vectorizer(name text) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+set lock_timeout = '5s'
+as $$
+declare
+    v ai.vectorizer;
+    lease oid;
+    stored int;
+begin
+    if current_setting('transaction_isolation') not in ('read committed', 'read uncommitted') then
+        raise exception 'ai.reembed_vectorizer must see what others have just written'
+            using errcode = 'active_sql_transaction', hint = 'Call it in a transaction in READ COMMITTED.';
+    end if;
+    -- Nobody edits the configuration meanwhile.
+    select x.* into v from ai.vectorizer x where x.name = reembed_vectorizer.name for share;
+    if not found then
+        raise exception 'there is no vectorizer named "%"', name
+            using errcode = 'undefined_object';
+    end if;
+    select c.oid into lease
+    from pg_class c join pg_namespace n on n.oid = c.relnamespace
+    where n.nspname = v.queue_schema and c.relname = '_vectorizer_lease_' || v.id
+    and pg_has_role(c.relowner, 'USAGE');
+    if not found then
+        raise exception 'must be owner of vectorizer %', name
+            using errcode = 'insufficient_privilege';
+    end if;
+    stored = ai._vectorizer_stored_dimensions(v.source_schema, v.source_table, v.config -> 'destination');
+    if stored <> (v.config #>> '{embedding,dimensions}')::numeric then
+        raise exception 'its vectors are stored with % dimensions, and its embedding has %'
+            , stored, v.config #>> '{embedding,dimensions}'
+            using errcode = 'datatype_mismatch', hint = 'Put dimensions back, or create another vectorizer.';
+    end if;
+    if v.config #>> '{destination,implementation}' = 'column' then
+        execute format('lock table %I.%I in share row exclusive mode', v.source_schema, v.source_table);
+    end if;
+    -- What workers hold now they cannot write any more: their claims are gone, and what claims wait for this lock
+    -- find another embedding than they were planned for.
+    execute format('lock table %s in exclusive mode', lease::regclass);
+    execute format('delete from %s', lease::regclass);
+    insert into ai.vectorizer_made_by as m (vectorizer_id, vectors, texts, embedding, assumed)
+    select v.id, n.vectors, n.texts, ai._made_by_embedding(v.config), false from ai._made_by(v.config) n
+    on conflict (vectorizer_id) do update
+    set vectors = excluded.vectors, texts = excluded.texts, embedding = excluded.embedding
+      , assumed = excluded.assumed, recorded = excluded.recorded;
+    perform ai._vectorizer_clear(v);
+    execute format('delete from %I.%I', v.queue_schema, v.queue_failed_table);
+    perform ai._request_resync(v.id, false);
+end
+$$;
+comment on function ai.reembed_vectorizer is
+    'Throws the stored vectors of a vectorizer away and embeds all rows anew, with the configuration as it is now.';
 -- Who may do what: roles that create vectorizers, and roles that only run the worker.
 -- Names are quoted. What a worker's role needs is granted for the vectorizers that are there, and by
 -- ai.create_vectorizer for those to come.
@@ -3699,14 +4001,15 @@ begin
         execute format
         ( 'grant select, insert, update, delete on ai.pgai_lib_migration, ai.pgai_lib_version, ai.pgai_lib_feature_flag, ai.vectorizer, '
           'ai._vectorizer_errors, ai.vectorizer_errors, ai.vectorizer_status, '
-          'ai.vectorizer_worker_process, ai.vectorizer_worker_progress, ai.vectorizer_resync to %I'
+          'ai.vectorizer_worker_process, ai.vectorizer_worker_progress, ai.vectorizer_resync, '
+          'ai.vectorizer_made_by to %I'
         , to_user);
         execute format('grant select, usage on sequence ai.vectorizer_id_seq, ai._generation to %I', to_user);
         return;
     end if;
     execute format('grant usage on schema ai to %I', to_user);
     execute format('grant select, insert, update, delete on ai.vectorizer to %I', to_user);
-    execute format('grant select, insert, update on ai.vectorizer_resync to %I', to_user);
+    execute format('grant select, insert, update on ai.vectorizer_resync, ai.vectorizer_made_by to %I', to_user);
     execute format('grant select on ai._vectorizer_errors, ai.vectorizer_errors, ai.vectorizer_status to %I', to_user);
     execute format('grant select, usage on sequence ai.vectorizer_id_seq to %I', to_user);
 end
@@ -3797,7 +4100,7 @@ begin
     execute format('grant select on ai.vectorizer, ai.vectorizer_errors, ai.pgai_lib_version to %I', worker);
     execute format('grant select, insert on ai._vectorizer_errors to %I', worker);
     execute format('grant select, insert, update on ai.vectorizer_worker_process, ai.vectorizer_worker_progress, '
-        'ai.vectorizer_resync to %I', worker);
+        'ai.vectorizer_resync, ai.vectorizer_made_by to %I', worker);
 end
 $$;
 
@@ -4457,7 +4760,7 @@ begin
         and p.prolang = (select l.oid from pg_language l where l.lanname = 'plpgsql')
         and p.proname in
             ( 'create_vectorizer', 'vectorizer_queue_pending', '_vectorizer_pending_if_readable'
-            , '_vectorizer_should_create_vector_index')
+            , '_vectorizer_should_create_vector_index', '_vectorizer_accept_texts', '_vectorizer_clear', 'reembed_vectorizer')
     loop
         execute format('alter function %s set restrict_nonsystem_relation_kind = %L', one, 'view, foreign-table');
     end loop;

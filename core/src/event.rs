@@ -115,6 +115,11 @@ pub enum Event {
         /// Batches in flight, which get the grace period.
         batches: usize,
     },
+    /// A vectorizer makes its texts differently from now on: all rows are compared with theirs.
+    TextsChanged {
+        /// The vectorizer's id.
+        vectorizer: i64,
+    },
     /// Chunks are longer than the model takes: their ends are stored and not embedded.
     Truncated {
         /// The vectorizer's id.
@@ -165,7 +170,8 @@ impl Event {
             | Self::Resumed { .. }
             | Self::Running { .. }
             | Self::Started { .. }
-            | Self::Stopping { .. } => Level::Info,
+            | Self::Stopping { .. }
+            | Self::TextsChanged { .. } => Level::Info,
             Self::Stopped { failure, .. } => {
                 if failure.is_some() {
                     Level::Error
@@ -216,6 +222,9 @@ impl Event {
             Self::Started { .. } => "worker started".to_owned(),
             Self::Stopped { .. } => "worker stopped".to_owned(),
             Self::Stopping { .. } => "stopping".to_owned(),
+            Self::TextsChanged { .. } => {
+                "texts are made differently: all rows are compared anew".to_owned()
+            }
             Self::Truncated { .. } => {
                 "chunks truncated: they are longer than the model takes".to_owned()
             }
@@ -312,6 +321,9 @@ impl Event {
                 fields
             }
             Self::Stopping { batches } => vec![("batches", batches.to_string())],
+            Self::TextsChanged { vectorizer } => {
+                vec![("vectorizer_id", vectorizer.to_string())]
+            }
             Self::Truncated {
                 vectorizer,
                 chunks,

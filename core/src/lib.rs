@@ -159,4 +159,5 @@ pub use request::{RESPONSE_BYTES_MAX, Request, RequestError, RequestTicket, Resp
 pub use settings::{Limits, Secrets, Settings, SettingsError};
 pub use sql::Plan;
 pub use time::Time;
+pub use vectorizer::MakerDigests;
 pub use worker::{CHANNEL, Worker};

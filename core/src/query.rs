@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::sql::{self, Plan, VectorTypes};
+use crate::vectorizer::MakerDigests;
 
 /// The handle that the answer to a [`Query`] must carry back. It cannot be copied, so a query is
 /// answered at most once.
@@ -30,6 +31,14 @@ impl fmt::Display for Key {
 /// all that a shell needs; the variants are for a simulated database.
 #[derive(Clone, Debug)]
 pub enum Query {
+    /// Records that a vectorizer's texts are made differently from now on, and has all rows compared;
+    /// one row, which says whether that is so now.
+    AcceptTexts {
+        /// The vectorizer's id.
+        vectorizer: i64,
+        /// What makes its vectors, which must be recorded already, if anything is, and its texts.
+        digests: MakerDigests,
+    },
     /// Tells writers until when the worker will look at the queue by itself.
     Bell {
         /// The vectorizer.
@@ -87,6 +96,8 @@ pub enum Query {
         claim: ClaimId,
         /// The rows and their failures.
         rows: Vec<FailedRow>,
+        /// Whether rows that are given up lose their vectors, where these stand in a column.
+        clears: bool,
     },
     /// Says that the worker lives, and what it has done since it last said so.
     Heartbeat(Heartbeat),
@@ -338,13 +349,17 @@ impl Query {
     #[must_use]
     pub fn sql(&self) -> &str {
         match self {
+            Self::AcceptTexts { .. } => sql::ACCEPT_TEXTS,
             Self::Bell { plan, .. } => &plan.bell,
             Self::CheckSchema => sql::CHECK_SCHEMA,
             Self::Claim { plan, .. } => &plan.claim,
             Self::Command { sql, .. } => sql,
             Self::Commit { plan, .. } => &plan.commit,
             Self::Extend { plan, .. } => &plan.extend,
-            Self::Fail { plan, .. } => &plan.fail,
+            Self::Fail { plan, clears, .. } => match &plan.fail_and_clear {
+                Some(fail_and_clear) if *clears => fail_and_clear,
+                _ => &plan.fail,
+            },
             Self::Heartbeat(_) => sql::HEARTBEAT,
             Self::LoadVectorizers { .. } => sql::LOAD_VECTORIZERS,
             Self::Read { plan, .. } => &plan.read,
@@ -359,6 +374,14 @@ impl Query {
     #[must_use]
     pub fn params(&self) -> Vec<Param> {
         match self {
+            Self::AcceptTexts {
+                vectorizer,
+                digests,
+            } => vec![
+                Param::Int(*vectorizer),
+                Param::Text(Some(digests.vectors.clone())),
+                Param::Text(Some(digests.texts.clone())),
+            ],
             Self::Bell { promise, .. } => vec![millis(*promise)],
             Self::CheckSchema | Self::Waiting { .. } => vec![],
             Self::Claim {
@@ -385,7 +408,9 @@ impl Query {
                 params.extend(key_params(plan, keys.iter()));
                 params
             }
-            Self::Fail { plan, claim, rows } => fail_params(plan, *claim, rows),
+            Self::Fail {
+                plan, claim, rows, ..
+            } => fail_params(plan, *claim, rows),
             Self::Heartbeat(heartbeat) => heartbeat_params(heartbeat),
             Self::LoadVectorizers { ids } => {
                 vec![Param::Ints(ids.iter().copied().map(Some).collect())]

@@ -57,11 +57,55 @@ pub(crate) struct Definition {
     /// `None` only where there is no database: in tests of the core.
     pub(crate) standing: Option<Standing>,
     #[serde(default)]
+    made_by: MadeBy,
+    stored_dimensions: Option<usize>,
+    #[serde(default)]
     time_zone: String,
+    /// The database's, by PostgreSQL's name.
+    #[serde(default = "utf8")]
+    encoding: String,
     vector: Option<VectorType>,
     lease_found: bool,
     queue_found: bool,
     columns: Option<Vec<Column>>,
+}
+
+fn utf8() -> String {
+    "UTF8".to_owned()
+}
+
+/// Digests of all that decides about the vectors and about the texts of a vectorizer.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
+pub struct MakerDigests {
+    pub(crate) vectors: String,
+    pub(crate) texts: String,
+}
+
+impl MakerDigests {
+    /// These digests.
+    #[must_use]
+    pub fn new(vectors: &str, texts: &str) -> Self {
+        Self {
+            vectors: vectors.to_owned(),
+            texts: texts.to_owned(),
+        }
+    }
+}
+
+/// What the configuration says now, and what it said when the stored vectors and texts were made.
+#[derive(Debug, Default, Deserialize)]
+struct MadeBy {
+    #[serde(flatten)]
+    now: MakerDigests,
+    recorded: Option<Recorded>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Recorded {
+    #[serde(flatten)]
+    digests: MakerDigests,
+    /// The embedding, in words.
+    embedding: Value,
 }
 
 /// The type `vector` of the extension.
@@ -189,6 +233,8 @@ impl Profile {
             dimensions: provider.dimensions(),
             rows,
             backoff_max: retry::ITEM.longest.as_secs(),
+            is_utf8: definition.encoding == utf8(),
+            made_by: &definition.made_by.now,
         });
         Ok(Self {
             id: definition.id,
@@ -208,6 +254,40 @@ impl Profile {
 }
 
 impl Definition {
+    /// Whether the stored vectors are of the model that the configuration names. The error says how to
+    /// put it back.
+    pub(crate) fn check_vectors(&self) -> Result<(), String> {
+        let (name, embedding) = (&self.name, &self.config.embedding);
+        if let MadeBy {
+            now,
+            recorded: Some(recorded),
+        } = &self.made_by
+            && recorded.digests.vectors != now.vectors
+        {
+            return Err(format!(
+                "its embedding has changed: the stored vectors were made by {}, and vectors of two models \
+                 cannot be compared; put it back with select ai.revert_embedding('{name}'), or embed all \
+                 rows anew with select ai.reembed_vectorizer('{name}')",
+                recorded.embedding
+            ));
+        }
+        match (self.stored_dimensions, embedding["dimensions"].as_u64()) {
+            (Some(stored), Some(wanted)) if stored as u64 != wanted => Err(format!(
+                "its vectors are stored with {stored} dimensions, and its embedding has {wanted}: put \
+                 dimensions back to {stored}, or create another vectorizer"
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// What is to be recorded before anything is claimed, because nothing is, or the texts are made
+    /// differently now.
+    pub(crate) fn unrecorded(&self) -> Option<MakerDigests> {
+        let MadeBy { now, recorded } = &self.made_by;
+        let recorded = recorded.as_ref().map(|recorded| &recorded.digests);
+        (recorded != Some(now) && *now != MakerDigests::default()).then(|| now.clone())
+    }
+
     /// The names of the key's columns.
     pub(crate) fn key(&self) -> impl Iterator<Item = &str> {
         self.source_pk.iter().map(|part| part.attname.as_str())

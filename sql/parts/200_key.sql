@@ -50,6 +50,22 @@ begin atomic
     order by k.pknum;
 end;
 
+-- A value as text if it is the same after a journey through UTF-8, which is what workers speak; else its bytes, which
+-- never are a value of their own kind. (Where a database has another encoding.)
+create or replace function ai._readable(value text) returns text
+language plpgsql immutable strict
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if convert_from(convert_to(value, 'UTF8'), 'UTF8') = value collate "C" then
+        return value;
+    end if;
+    return '\x' || encode(convert_to(value, getdatabaseencoding()), 'hex');
+exception when character_not_in_repertoire or untranslatable_character then
+    return '\x' || encode(convert_to(value, getdatabaseencoding()), 'hex');
+end
+$$;
+
 -- 'x.a = y.a and x.b = y.b', with the right operators.
 create or replace function ai._vectorizer_key_equals(source_table regclass, l text, r text) returns text
 language sql stable

@@ -14,14 +14,15 @@ begin
         execute format
         ( 'grant select, insert, update, delete on ai.pgai_lib_migration, ai.pgai_lib_version, ai.pgai_lib_feature_flag, ai.vectorizer, '
           'ai._vectorizer_errors, ai.vectorizer_errors, ai.vectorizer_status, '
-          'ai.vectorizer_worker_process, ai.vectorizer_worker_progress, ai.vectorizer_resync to %I'
+          'ai.vectorizer_worker_process, ai.vectorizer_worker_progress, ai.vectorizer_resync, '
+          'ai.vectorizer_made_by to %I'
         , to_user);
         execute format('grant select, usage on sequence ai.vectorizer_id_seq, ai._generation to %I', to_user);
         return;
     end if;
     execute format('grant usage on schema ai to %I', to_user);
     execute format('grant select, insert, update, delete on ai.vectorizer to %I', to_user);
-    execute format('grant select, insert, update on ai.vectorizer_resync to %I', to_user);
+    execute format('grant select, insert, update on ai.vectorizer_resync, ai.vectorizer_made_by to %I', to_user);
     execute format('grant select on ai._vectorizer_errors, ai.vectorizer_errors, ai.vectorizer_status to %I', to_user);
     execute format('grant select, usage on sequence ai.vectorizer_id_seq to %I', to_user);
 end
@@ -112,7 +113,7 @@ begin
     execute format('grant select on ai.vectorizer, ai.vectorizer_errors, ai.pgai_lib_version to %I', worker);
     execute format('grant select, insert on ai._vectorizer_errors to %I', worker);
     execute format('grant select, insert, update on ai.vectorizer_worker_process, ai.vectorizer_worker_progress, '
-        'ai.vectorizer_resync to %I', worker);
+        'ai.vectorizer_resync, ai.vectorizer_made_by to %I', worker);
 end
 $$;
 

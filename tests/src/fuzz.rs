@@ -158,7 +158,8 @@ fn play(definition: &str, response: Option<&Response>) {
                     Query::Commit { .. } | Query::Fail { .. } => {
                         vec![vec![text("1"), text("done")]]
                     }
-                    Query::Bell { .. }
+                    Query::AcceptTexts { .. }
+                    | Query::Bell { .. }
                     | Query::Command { .. }
                     | Query::Extend { .. }
                     | Query::Heartbeat(_)

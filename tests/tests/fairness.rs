@@ -139,7 +139,8 @@ impl Database {
                 (1..=rows.len()).map(done).collect()
             }
             Query::StartWorker { .. } => vec![vec![text("a worker")]],
-            Query::Bell { .. }
+            Query::AcceptTexts { .. }
+            | Query::Bell { .. }
             | Query::Claim { .. }
             | Query::Command { .. }
             | Query::Extend { .. }

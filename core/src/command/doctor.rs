@@ -185,7 +185,10 @@ impl Doctor {
                 .push(Finding::note("there are no vectorizers", remedy));
         }
         for definition in definitions.iter().filter(|definition| !definition.disabled) {
-            match Profile::new(definition, &self.settings) {
+            let profile = definition
+                .check_vectors()
+                .and_then(|()| Profile::new(definition, &self.settings));
+            match profile {
                 Ok(profile) => self.left.push(Arc::new(profile)),
                 Err(reason) => {
                     let what = format!("the vectorizer {} cannot run", definition.name);

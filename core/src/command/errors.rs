@@ -168,7 +168,7 @@ fn failed_sql(definition: &Definition, limit: u32) -> Option<String> {
     let (_, failed) = definition.queues()?;
     let names: Vec<String> = definition.key().map(quoted).collect();
     Some(format!(
-        "(select f.created_at::text, v.name::text, {}, f.failure_step, f.failure_reason \
+        "(select f.created_at::text, v.name::text, ai._readable({}), f.failure_step, f.failure_reason \
          from {failed} f, ai.vectorizer v where v.id = {} \
          order by f.created_at desc limit {limit})",
         key_sql("f", &names),

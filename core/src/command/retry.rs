@@ -26,7 +26,7 @@ with gone as (
   delete from {failed} f
   where f.ctid = any (array(
     select d.ctid from {failed} d
-    where $2::bigint = 0 or {key} = any ($1::text[])
+    where $2::bigint = 0 or ai._readable({key}) = any ($1::text[])
     order by {keys}
     limit {piece}
     for update skip locked))

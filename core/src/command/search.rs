@@ -49,7 +49,9 @@ impl Search {
     }
 
     fn embed(&mut self, rows: &Rows) -> Result<Ask, String> {
-        let profile = named::profile(rows, &self.args.name, &self.settings)?;
+        let definition = named::find(rows, &self.args.name)?;
+        definition.check_vectors()?;
+        let profile = Profile::new(&definition, &self.settings)?;
         let question: Arc<str> = Arc::from(self.args.words.as_str());
         if question.trim().is_empty() {
             return Err("there are no words to look for".to_owned());

@@ -69,25 +69,67 @@ with own as materialized (
   from held h join input i on i.n = h.n
   where h.same and h.found and {s=i}
     and (i.chunks > 0 or s.{column} is not null)
+  returning {s.keys}
+), unwritten as materialized (
+  select i.n
+  from held h join input i on i.n = h.n join {source} s on {s=i}
+  where h.same and h.found
+    and not exists (select from written w where {w=i})
+    and row(s.{column})::record operator(pg_catalog.*<>) row((
+      select p.vector::{vector}({dimensions})
+      from piece p where p.n = h.n and p.place = 0))::record
+), whole as materialized (
+  select h.n from held h where h.same and not exists (select from unwritten u where u.n = h.n)
 ), finished as (
-  delete from {queue} q using held h join input i on i.n = h.n
-  where h.same and {q=i}
+  delete from {queue} q using whole w join input i on i.n = w.n
+  where {q=i}
 ), mended as (
-  delete from {failed} f using held h join input i on i.n = h.n
-  where h.same and {f=i}
+  delete from {failed} f using whole w join input i on i.n = w.n
+  where {f=i}
 ), freed as (
   delete from {lease} l using held h join input i on i.n = h.n
-  where {l=i}
+  where {l=i} and not exists (select from unwritten u where u.n = h.n)
 )
 select i.n::text, case
     when h.n is null then case when exists (
         select from {lease} l join {queue} q on {q=l} where {l=i} and l._claim = $1::bigint)
       then 'busy' else 'lost' end
+    when u.n is not null then 'unwritten'
     when h.same then 'done'
     else 'changed'
   end
-from input i left join held h on h.n = i.n
+from input i left join held h on h.n = i.n left join unwritten u on u.n = i.n
 order by i.n";
+
+/// `{items}` of the protocol's `FAIL`, where rows that are given up lose their vectors: it would stand
+/// beside a text that it was not made from, for ever. For these the source row is locked, too.
+pub(super) const FAIL_ITEMS: &str = "\
+own as materialized (
+  select count(set_config(p.name, p.value, true)) as settings
+  from (
+    select name, reset_val from pg_settings where name in ('row_security', 'search_path')
+    union all values ('ai.own_write', '{id}')) p(name, value)
+), live as materialized (
+  select i.n, q._generation = i.generation as same, true as found
+  from own, input i join {source} s on {s=i} join {queue} q on {q=i}
+  where i.retry is null
+  for no key update of s skip locked for update of q skip locked
+), others as materialized (
+  select i.n, q._generation = i.generation as same, false as found
+  from input i join {queue} q on {q=i}
+  where i.retry is not null or not exists (select from {source} s where {s=i})
+  for update of q skip locked
+), item as materialized (
+  select * from live union all select * from others
+)";
+
+/// `{cleared}` of the protocol's `FAIL`.
+pub(super) const FAIL_CLEARED: &str = "\
+cleared as (
+  update {source} s set {column} = null
+  from held h join input i on i.n = h.n
+  where h.same and h.found and {s=i} and s.{column} is not null
+), ";
 
 /// As the commands' `SEARCH`; the text is the loaded one.
 pub(super) const SEARCH: &str = "\

@@ -14,6 +14,7 @@ pub(crate) use plan::{
     Destination, KeyColumn, PlanInput, TemplateColumn, VectorTypes, fill, literal, qualified,
     quoted,
 };
+pub(crate) use protocol::UNREADABLE_REASON;
 
 /// What every session of a worker pins, so that keys and values always read the same and no
 /// statement waits for long. Queue and store commit together, so `synchronous_commit = off` loses
@@ -65,6 +66,10 @@ select
    from unnest($5::bigint[], $6::bigint[], $7::text[]) as p(id, successes, message)
    where exists (select from ai.vectorizer v where v.id = p.id))::text";
 
+/// Parameters: id, the digests of what makes its vectors and its texts. Whether that is recorded now.
+pub(crate) const ACCEPT_TEXTS: &str = "\
+select ai._vectorizer_accept_texts($1::bigint::int, $2::text, $3::text)::text";
+
 pub(crate) const RECORD_ERRORS: &str = "\
 with recorded as (
   insert into ai._vectorizer_errors (id, message, details)
@@ -81,7 +86,12 @@ select count(*)::text from recorded";
 /// Whose everything is that the row names stands in `standing`.
 pub(crate) const LOAD_VECTORIZERS: &str = "\
 select
-  v.id::text,
+  d.id::text,
+  case when getdatabaseencoding() = 'UTF8' then d.definition::text
+    else ai._readable(d.definition::text) end
+from (
+select
+  v.id,
   json_build_object(
     'id', v.id,
     'name', v.name,
@@ -93,7 +103,16 @@ select
     'queue_table', v.queue_table,
     'queue_failed_table', v.queue_failed_table,
     'config', v.config,
+    'made_by', (
+      select json_build_object('vectors', n.vectors, 'texts', n.texts, 'recorded', (
+        select json_build_object('vectors', m.vectors, 'texts', m.texts, 'embedding', m.embedding)
+        from ai.vectorizer_made_by m where m.vectorizer_id = v.id))
+      from ai._made_by(v.config) n
+    ),
+    'stored_dimensions', ai._vectorizer_stored_dimensions(
+      v.source_schema, v.source_table, v.config -> 'destination'),
     'time_zone', current_setting('TimeZone'),
+    'encoding', getdatabaseencoding(),
     'vector', (
       select json_build_object(
         'schema', n.nspname, 'oid', t.oid::bigint, 'array_oid', t.typarray::bigint)
@@ -135,11 +154,12 @@ select
       ) k on true
       where a.attrelid = s.oid and a.attnum > 0 and not a.attisdropped
     )
-  )::text
+  ) as definition
 from ai.vectorizer v
 left join lateral (
   select c.oid from pg_class c join pg_namespace n on n.oid = c.relnamespace
   where n.nspname = v.source_schema and c.relname = v.source_table
 ) s on true
 where cardinality($1::bigint[]) = 0 or v.id = any ($1::bigint[])
-order by v.id";
+) d
+order by d.id";

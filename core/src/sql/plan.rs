@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::{column, commands, protocol};
+use crate::vectorizer::MakerDigests;
 
 /// The planned statements of one vectorizer.
 #[derive(Debug, Eq, PartialEq)]
@@ -22,6 +23,8 @@ pub struct Plan {
     pub(crate) commit: String,
     pub(crate) extend: String,
     pub(crate) fail: String,
+    /// The same, where the vectors of rows that are given up are cleared from a column.
+    pub(crate) fail_and_clear: Option<String>,
     pub(crate) read: String,
     pub(crate) release: String,
     pub(crate) sample: String,
@@ -85,15 +88,28 @@ pub(crate) struct PlanInput<'a> {
     pub(crate) rows: usize,
     /// The longest backoff, in seconds.
     pub(crate) backoff_max: u64,
+    /// Whether the database's encoding is UTF-8.
+    pub(crate) is_utf8: bool,
+    /// What makes its vectors and texts: claims get nothing while something else is recorded.
+    pub(crate) made_by: &'a MakerDigests,
 }
 
 impl Plan {
+    /// Whether rows that are given up lose their vectors.
+    pub(crate) const fn clears_vectors(&self) -> bool {
+        self.fail_and_clear.is_some()
+    }
+
     pub(crate) fn new(input: &PlanInput<'_>) -> Self {
         let values = values(input);
         let fill = |template: &str| fill(template, &values);
         let (commit, read, search) = match input.destination {
             Destination::Column(_) => (column::COMMIT, column::READ, column::SEARCH),
             Destination::Table(..) => (protocol::COMMIT, protocol::READ, commands::SEARCH),
+        };
+        let fail = |items: &str, cleared: &str| {
+            let template = protocol::FAIL.replace("{items}", items);
+            fill(&template.replace("{cleared}", cleared))
         };
         Self {
             vectorizer: input.vectorizer,
@@ -102,10 +118,12 @@ impl Plan {
             rows: input.rows,
             vector_types: input.vector_types,
             bell: fill(protocol::BELL),
-            claim: fill(protocol::CLAIM),
+            claim: fill(&claim(input.is_utf8)),
             commit: fill(commit),
             extend: fill(protocol::EXTEND),
-            fail: fill(protocol::FAIL),
+            fail: fail(protocol::FAIL_ITEMS, ""),
+            fail_and_clear: matches!(input.destination, Destination::Column(_))
+                .then(|| fail(column::FAIL_ITEMS, column::FAIL_CLEARED)),
             read: fill(read),
             release: fill(protocol::RELEASE),
             sample: fill(commands::SAMPLE),
@@ -125,6 +143,23 @@ fn with_row_security(statement: &str, columns: usize) -> String {
         fields.join(", "),
         literal(statement)
     )
+}
+
+/// The claim, which looks at the keys where the database's encoding is not UTF-8.
+fn claim(is_utf8: bool) -> String {
+    let [unreadable, only_readable, how_many] = if is_utf8 {
+        [""; 3]
+    } else {
+        [
+            protocol::UNREADABLE,
+            " where {d.readable}",
+            ",\n  (select count(*) from unreadable)::text",
+        ]
+    };
+    protocol::CLAIM
+        .replace("{unreadable}", unreadable)
+        .replace("{only readable}", only_readable)
+        .replace("{how many unreadable}", how_many)
 }
 
 /// What stands for each `{name}` of the protocol's statements.
@@ -159,6 +194,9 @@ fn values(input: &PlanInput<'_>) -> BTreeMap<String, String> {
     set("dimensions", input.dimensions.to_string());
     set("rows", input.rows.to_string());
     set("backoff_max", input.backoff_max.to_string());
+    let digest = |digest: &str| format!("'{}'", digest.replace('\'', "''"));
+    set("made_by vectors", digest(&input.made_by.vectors));
+    set("made_by texts", digest(&input.made_by.texts));
 
     // The key, in its several clothes. `input` and what comes from it calls its columns k1, k2 …;
     // so names of columns never meet names of ours.
@@ -169,7 +207,7 @@ fn values(input: &PlanInput<'_>) -> BTreeMap<String, String> {
             .collect::<Vec<_>>()
     };
     set("keys", each(&|_, column| quoted(&column.name)).join(", "));
-    for alias in ["q", "c", "l"] {
+    for alias in ["q", "c", "l", "s", "t", "u"] {
         let name = format!("{alias}.keys");
         set(
             &name,
@@ -191,6 +229,19 @@ fn values(input: &PlanInput<'_>) -> BTreeMap<String, String> {
         "i.keys typed",
         each(&|at, column| format!("i.k{at}::{} as k{at}", column.type_name)).join(", "),
     );
+    set(
+        "d.readable",
+        each(&|_, column| {
+            let value = format!("d.{}::text", quoted(&column.name));
+            format!("ai._readable({value}) = {value} collate \"C\"")
+        })
+        .join(" and "),
+    );
+    set(
+        "u.keys readable",
+        each(&|_, column| format!("ai._readable(u.{}::text)", quoted(&column.name))).join(", "),
+    );
+    set("unreadable reason", protocol::UNREADABLE_REASON.to_owned());
     set("input keys", each(&|at, _| format!("k{at}")).join(", "));
     for first in [2, 3] {
         let name = format!("key params {first}");
@@ -200,7 +251,8 @@ fn values(input: &PlanInput<'_>) -> BTreeMap<String, String> {
         );
     }
     for pair in [
-        "l=q", "l=d", "q=l", "s=i", "s=z", "q=i", "l=i", "t=i", "t=z", "f=i",
+        "l=q", "l=d", "q=l", "s=i", "s=z", "q=i", "l=i", "t=i", "t=z", "f=i", "w=i", "d=i", "q=u",
+        "l=u",
     ] {
         set(pair, equality(key, pair, true));
     }
@@ -346,6 +398,8 @@ mod tests {
             dimensions: 3,
             rows: 50,
             backoff_max: 600,
+            made_by: &MakerDigests::default(),
+            is_utf8: false,
         })
     }
 
@@ -360,6 +414,7 @@ mod tests {
                 &plan.commit,
                 &plan.extend,
                 &plan.fail,
+                plan.fail_and_clear.as_ref().unwrap_or(&plan.fail),
                 &plan.read,
                 &plan.release,
                 &plan.sample,

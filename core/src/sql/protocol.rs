@@ -15,6 +15,8 @@
 /// A lease of claim 0 belongs to nobody: it puts a failed item off, with the generation that failed
 /// and the count of its failures. A changed item is due at once and starts afresh. So is one whose
 /// retry time is further away than any backoff: then the clock has stepped back.
+/// A worker that has an old configuration in hand gets nothing: what makes the vectors and texts is
+/// recorded in the database.
 /// There is always a row, because the bell is rung in any case; its keys are null if it is alone.
 ///
 /// `offset 0` keeps the planner from making a join of the lookup, which may read the whole lease table.
@@ -31,17 +33,21 @@ with due as materialized (
         and (l._claim <> 0 or l._generation = q._generation
           and l._until <= now() + interval '{backoff_max} seconds')
       offset 0)
+    and exists (
+      select from ai.vectorizer_made_by m
+      where m.vectorizer_id = {id}
+        and m.vectors = {made_by vectors} and m.texts = {made_by texts})
   order by q.queued_at
   limit {rows}
   for update of q skip locked
-), judged as (
+), {unreadable}judged as (
   select d.*, row_number() over (order by d.queued_at) as place,
     exists (
       select from {lease} l
       where {l=d} and l._claim <> $1::bigint and l._attempts >= 2
         and l._generation = d._generation
       offset 0) as suspect
-  from due d
+  from due d{only readable}
 ), chosen as materialized (
   select j.* from judged j
   where j.place = 1
@@ -63,12 +69,39 @@ with due as materialized (
   returning {l.keys}, l._attempts, l._failures
 )
 select {t.keys as text}, c._generation::text, (c.loading_retries + t._failures + t._attempts)::text,
-  t._attempts::text, c.queued_at::text, rung.until::text
+  t._attempts::text, c.queued_at::text, rung.until::text{how many unreadable}
 from (
   select case when $4::bigint > 0 then setval('{bell}', {now_ms} + $4::bigint) end as until
 ) rung
 left join (chosen c join taken t on {t=c}) on true
 order by c.queued_at";
+
+/// What is different in [`CLAIM`] where the database's encoding is not UTF-8: a key may have characters
+/// that UTF-8 lacks, or come back as another key. Such a row is given up at once. Its key goes nowhere.
+pub(super) const UNREADABLE: &str = "\
+unreadable as materialized (
+  select d.* from due d where not ({d.readable})
+), given_up as (
+  insert into {failed} ({keys}, failure_step, failure_reason)
+  select {u.keys}, 'loading', '{unreadable reason}' from unreadable u
+  on conflict ({keys}) do update
+  set created_at = now(), failure_step = excluded.failure_step,
+    failure_reason = excluded.failure_reason
+), removed as (
+  delete from {queue} q using unreadable u where {q=u}
+), let_go as (
+  delete from {lease} l using unreadable u where {l=u}
+), noted as (
+  insert into ai._vectorizer_errors (id, message, details)
+  select {id}, 'vectorizer failed with unexpected error', jsonb_build_object(
+    'error_reason', '{unreadable reason}', 'step', 'loading', 'is_retryable', false,
+    'key', jsonb_build_array({u.keys readable}))
+  from unreadable u
+), ";
+
+/// The reason of these.
+pub(crate) const UNREADABLE_REASON: &str =
+    "the key has characters that UTF-8 lacks, or that do not come back from it as they were";
 
 /// Parameters: bytes, keys. Rows come in the order of the keys until the bytes are used up; the
 /// others stay away. A key without a source row comes without a text, to be cleared. (A key of a
@@ -99,7 +132,8 @@ order by z.n";
 ///
 /// Each row comes back as `done`; `changed` (written if the source row is still there, the item
 /// kept as it was: whoever changed the row put it there); `edited` (somebody wrote to the store:
-/// nothing is written, the lease is given back); `busy` (a transaction holds the item: ask again);
+/// nothing is written, the lease is given back); `unwritten` (a trigger on the store returned NULL for
+/// some of its chunks, which are not written, or not removed: item and lease stay); `busy` (a transaction holds the item: ask again);
 /// or `lost` (no lease of this claim).
 pub(super) const COMMIT: &str = "\
 with own as materialized (
@@ -146,28 +180,49 @@ with own as materialized (
   order by p.n, p.place
   on conflict ({keys}, chunk_seq) do update
   set chunk = excluded.chunk, embedding = excluded.embedding
+  returning {keys}, chunk_seq
 ), trimmed as (
   delete from {store} t using good g join input i on i.n = g.n
   where {t=i} and t.chunk_seq >= i.chunks
+  returning {t.keys}
+), unwritten as materialized (
+  select p.n
+  from piece p join good g on g.n = p.n join input i on i.n = p.n
+  where (select count(*) from written) < (
+      select count(*) from piece p join good g on g.n = p.n where p.text is not null)
+    and g.same and p.text is not null
+    and not exists (select from written w where {w=i} and w.chunk_seq = p.place)
+    and not exists (
+      select from {store} t where {t=i} and t.chunk_seq = p.place and t.chunk = p.text)
+  union
+  select i.n
+  from good g join input i on i.n = g.n
+  where g.same
+    and (select count(*) from {store} t where {t=i} and t.chunk_seq >= i.chunks)
+      > (select count(*) from trimmed d where {d=i})
+), whole as materialized (
+  select g.n from good g where g.same and not exists (select from unwritten u where u.n = g.n)
 ), finished as (
-  delete from {queue} q using good g join input i on i.n = g.n
-  where g.same and {q=i}
+  delete from {queue} q using whole w join input i on i.n = w.n
+  where {q=i}
 ), mended as (
-  delete from {failed} f using good g join input i on i.n = g.n
-  where g.same and {f=i}
+  delete from {failed} f using whole w join input i on i.n = w.n
+  where {f=i}
 ), freed as (
   delete from {lease} l using held h join input i on i.n = h.n
-  where {l=i}
+  where {l=i} and not exists (select from unwritten u where u.n = h.n)
 )
 select i.n::text, case
     when h.n is null then case when exists (
         select from {lease} l join {queue} q on {q=l} where {l=i} and l._claim = $1::bigint)
       then 'busy' else 'lost' end
     when e.n is not null then 'edited'
+    when u.n is not null then 'unwritten'
     when h.same then 'done'
     else 'changed'
   end
 from input i left join held h on h.n = i.n left join edited e on e.n = i.n
+  left join unwritten u on u.n = i.n
 order by i.n";
 
 /// Parameters: claim, keys, generations, and for each row: ms until the next attempt (null: none,
@@ -182,12 +237,8 @@ with input as materialized (
   from unnest({key params 2}, ${generations}::bigint[], ${f.retry}::bigint[], ${f.step}::text[],
       ${f.reason}::text[], ${f.message}::text[], ${f.details}::text[])
     with ordinality as i({input keys}, generation, retry, step, reason, message, details, n)
-), item as materialized (
-  select i.n, q._generation = i.generation as same
-  from {queue} q join input i on {q=i}
-  for update of q skip locked
-), held as materialized (
-  select i.n, m.same, l._attempts
+), {items}, held as materialized (
+  select i.n, m.same, m.found, l._attempts
   from item m join input i on i.n = m.n join {lease} l on {l=i}
   where l._claim = $1::bigint
   for update of l skip locked
@@ -210,7 +261,7 @@ with input as materialized (
 ), freed as (
   delete from {lease} l using held h join input i on i.n = h.n
   where not (h.same and i.retry is not null) and {l=i}
-), noted as (
+), {cleared}noted as (
   insert into ai._vectorizer_errors (id, message, details)
   select {id}, i.message, i.details::jsonb from held h join input i on i.n = h.n
   where h.same
@@ -224,6 +275,14 @@ select i.n::text, case
   end
 from input i left join held h on h.n = i.n
 order by i.n";
+
+/// `{items}` of [`FAIL`]: what it locks.
+pub(super) const FAIL_ITEMS: &str = "\
+item as materialized (
+  select i.n, q._generation = i.generation as same, false as found
+  from {queue} q join input i on {q=i}
+  for update of q skip locked
+)";
 
 /// Parameters: claim, keys. The attempt that the claim counted is taken back.
 pub(super) const RELEASE: &str = "\

@@ -8,9 +8,11 @@ use super::statements::{Asked, HOUSEKEEPING};
 use super::trouble::{Trouble, remedy};
 use super::vectorizers::Vectorizer;
 use super::{Worker, failure};
+use crate::event::Event;
 use crate::provider::Account;
 use crate::query::{ClaimId, DbError, Key, Query, Rows};
 use crate::retry;
+use crate::sql::UNREADABLE_REASON;
 use crate::time::Time;
 use crate::vectorizer::Profile;
 
@@ -83,6 +85,7 @@ impl Worker {
         let open = throttle.is_none_or(|throttle| throttle.opens(self.now) <= self.now);
         !vectorizer.claim_out
             && !vectorizer.is_paused()
+            && vectorizer.record.wanted.is_none()
             && self.is_trusted(id)
             && batches < batches_max
             && open
@@ -196,13 +199,18 @@ impl Worker {
         let last = rows
             .last()
             .and_then(|row| row.get(key_columns + 3).cloned().flatten());
+        let unreadable = rows
+            .last()
+            .and_then(|row| row.get(key_columns + 5)?.as_deref()?.parse().ok())
+            .unwrap_or(0);
         let items: Vec<_> = rows
             .into_iter()
             .filter_map(|row| claimed_item(row, key_columns))
             .collect();
         let is_full = items.len() >= profile.rows;
-        let is_empty = items.is_empty();
+        let is_empty = items.is_empty() && unreadable == 0;
         let id = profile.id;
+        self.given_up_unread(id, unreadable);
         let known = self.vectorizers.get_mut(&id).filter(|vectorizer| {
             vectorizer
                 .profile
@@ -223,7 +231,7 @@ impl Worker {
                 (true, false) => vectorizer.pace.again(now),
             }
         }
-        if is_empty {
+        if items.is_empty() {
             return;
         }
         let mut batch = Batch::new(profile, claim, asked + self.settings.lease, items);
@@ -235,6 +243,21 @@ impl Worker {
         }
         let number = self.number();
         self.batches.insert(number, batch);
+    }
+
+    /// So many rows were given up when they were claimed, because their keys cannot be read.
+    fn given_up_unread(&mut self, vectorizer: i64, rows: u64) {
+        self.summary.failed += rows;
+        for _ in 0..rows {
+            self.session.count_error(vectorizer, UNREADABLE_REASON);
+            self.events.push_back(Event::RowFailed {
+                vectorizer,
+                key: "?".to_owned(),
+                step: "loading",
+                reason: UNREADABLE_REASON.to_owned(),
+                retry_in: None,
+            });
+        }
     }
 
     pub(super) fn claim_refused(

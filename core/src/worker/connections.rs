@@ -44,7 +44,9 @@ impl Worker {
     fn whose(&self, asked: &Asked) -> Option<i64> {
         match asked {
             Asked::Batch { number, .. } => Some(self.batches.get(number)?.profile.id),
-            Asked::Bell(vectorizer) | Asked::Waiting(vectorizer) => Some(*vectorizer),
+            Asked::AcceptTexts(vectorizer, _)
+            | Asked::Bell(vectorizer)
+            | Asked::Waiting(vectorizer) => Some(*vectorizer),
             Asked::Claim { profile, .. } => Some(profile.id),
             Asked::CheckSchema
             | Asked::Heartbeat(_)

@@ -1,5 +1,7 @@
 //! What went wrong with one row, in the words of pgai's errors table.
 
+use std::fmt::Write as _;
+
 use serde_json::json;
 
 use crate::query::Key;
@@ -12,51 +14,65 @@ pub(super) struct Failure {
     pub(super) reason: String,
     /// The message of the errors table.
     pub(super) message: &'static str,
+    /// The vector in its column cannot be cleared.
+    pub(super) keeps_vector: bool,
 }
 
 pub(super) const EMBEDDING: &str = "embedding provider failed";
 pub(super) const UNEXPECTED: &str = "vectorizer failed with unexpected error";
 
 impl Failure {
+    fn new(step: &'static str, reason: &str, message: &'static str) -> Self {
+        Self {
+            step,
+            reason: reason.to_owned(),
+            message,
+            keeps_vector: false,
+        }
+    }
+
     pub(super) fn abandoned(times: u32) -> Self {
         let reason = format!("the worker died or was cut off {times} times while it held this row");
-        Self {
-            step: "worker",
-            reason,
-            message: UNEXPECTED,
-        }
+        Self::new("worker", &reason, UNEXPECTED)
     }
 
     pub(super) fn chunking(reason: &str) -> Self {
-        Self {
-            step: "chunking",
-            reason: reason.to_owned(),
-            message: UNEXPECTED,
-        }
-    }
-
-    pub(super) fn database(reason: &str) -> Self {
-        Self {
-            step: "writing",
-            reason: reason.to_owned(),
-            message: UNEXPECTED,
-        }
+        Self::new("chunking", reason, UNEXPECTED)
     }
 
     pub(super) fn embedding(reason: &str) -> Self {
-        Self {
-            step: "embedding",
-            reason: reason.to_owned(),
-            message: EMBEDDING,
-        }
+        Self::new("embedding", reason, EMBEDDING)
     }
 
     pub(super) fn formatting(reason: &str) -> Self {
-        Self {
-            step: "formatting",
-            reason: reason.to_owned(),
-            message: UNEXPECTED,
-        }
+        Self::new("formatting", reason, UNEXPECTED)
+    }
+
+    /// The row cannot be read.
+    pub(super) fn loading(reason: &str) -> Self {
+        Self::new("loading", reason, UNEXPECTED)
+    }
+
+    /// The row cannot be written.
+    pub(super) fn writing(reason: &str) -> Self {
+        Self::new("writing", reason, UNEXPECTED)
+    }
+
+    /// A statement succeeded, and what it wrote is not there.
+    pub(super) fn unwritten() -> Self {
+        Self::writing(
+            "a trigger on the table that holds the vectors returned NULL, so not everything was written; \
+             change the trigger, then run `worker retry`",
+        )
+    }
+
+    /// Says that the row's old vector stays, and why.
+    pub(super) fn keep_vector(&mut self, why: &str) {
+        self.keeps_vector = true;
+        let _ = write!(
+            self.reason,
+            "; its old vector stays, because it cannot be cleared: {why}"
+        );
     }
 
     /// Keeps only what every database encoding has. Says whether that changed anything.

@@ -9,6 +9,7 @@ mod commit_size;
 mod connections;
 mod failure;
 mod life;
+mod made_by;
 mod outage;
 mod pace;
 mod requests;
@@ -209,6 +210,7 @@ impl Worker {
         }
         self.session_query()
             .or_else(|| self.batch_query())
+            .or_else(|| self.accept_query())
             .or_else(|| self.claim_query())
             .or_else(|| self.housekeeping_query())
             .or_else(|| self.goodbye_query())
@@ -227,7 +229,8 @@ impl Worker {
         let claims = self.claim_wakes();
         let others = [self.life.wakes(self.now), self.database.wakes()]
             .into_iter()
-            .flatten();
+            .flatten()
+            .chain(self.accept_wakes());
         let throttles = self.throttles.values();
         let throttles = throttles.flat_map(|throttle| throttle.wakes(self.now));
         session

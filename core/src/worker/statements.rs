@@ -12,11 +12,12 @@ use crate::event::Event;
 use crate::query::{ClaimId, DbError, ErrorRecord, Heartbeat, Query, Rows};
 use crate::retry;
 use crate::time::Time;
-use crate::vectorizer::Profile;
+use crate::vectorizer::{MakerDigests, Profile};
 
 /// What a statement in flight was asked for.
 #[derive(Debug)]
 pub(super) enum Asked {
+    AcceptTexts(i64, MakerDigests),
     Batch {
         number: u64,
         step: Step,
@@ -77,6 +78,9 @@ impl Worker {
 
     fn fulfilled(&mut self, asked: Asked, rows: Rows) {
         match asked {
+            Asked::AcceptTexts(vectorizer, digests) => {
+                self.texts_accepted(vectorizer, &digests, &rows);
+            }
             Asked::Batch {
                 number,
                 step,
@@ -100,6 +104,9 @@ impl Worker {
 
     fn refused(&mut self, asked: Asked, trouble: Trouble, error: &DbError) {
         match asked {
+            Asked::AcceptTexts(vectorizer, digests) => {
+                self.accept_refused(vectorizer, &digests, trouble, error);
+            }
             Asked::Batch {
                 number,
                 step,
@@ -264,11 +271,11 @@ impl Worker {
                     // A statement that is always cancelled is too much for the database: less at a
                     // time, and a row that is too much alone fails.
                     if error.sqlstate.as_deref() == Some(CANCELED) {
-                        batch.handle_bad_data(&step, &error.to_string());
+                        batch.handle_bad_data(&step, error);
                     }
                 }
             }
-            Trouble::Data => batch.handle_bad_data(&step, &error.to_string()),
+            Trouble::Data => batch.handle_bad_data(&step, error),
             Trouble::Schema => {
                 let vectorizer = batch.profile.id;
                 // Give back what can be given back, and look at the definition again.

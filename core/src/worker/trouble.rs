@@ -42,6 +42,11 @@ impl Trouble {
     }
 }
 
+/// Whether a text has characters that the database's encoding, or UTF-8, lacks.
+pub(super) fn is_about_characters(error: &DbError) -> bool {
+    matches!(error.sqlstate.as_deref(), Some("22021" | "22P05"))
+}
+
 /// The error, and what to do about it where its SQLSTATE tells.
 pub(super) fn remedy(error: &DbError) -> String {
     match error.sqlstate.as_deref() {

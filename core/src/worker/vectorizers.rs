@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::commit_size::CommitSize;
+use super::made_by::Record;
 use super::pace::Pace;
 use super::{Worker, failure};
 use crate::event::Event;
@@ -23,6 +24,7 @@ pub(super) struct Vectorizer {
     is_open: bool,
     /// `None` while it is disabled, or when its definition cannot be used.
     pub(super) profile: Option<Arc<Profile>>,
+    pub(super) record: Record,
     pub(super) pace: Pace,
     pub(super) commit_size: CommitSize,
     /// Its last statement took so long that it must not use many connections.
@@ -111,6 +113,7 @@ impl Vectorizer {
             foreign: None,
             is_open: false,
             profile,
+            record: Record::default(),
             pace: Pace::new(now, settings.poll_interval),
             commit_size: CommitSize::new(settings.limits.chunks, dimensions),
             is_slow: false,
@@ -221,15 +224,19 @@ impl Worker {
             Ok(definition) => Profile::new(definition, &self.settings).and_then(|profile| {
                 let standing = definition.standing.as_ref();
                 let refusal = standing.and_then(|known| known.refusal(&self.settings));
-                refusal.map_or(Ok(Some(profile)), Err)
+                refusal.map_or_else(|| definition.check_vectors(), Err)?;
+                Ok(Some(profile))
             }),
+            Err(_) if text.starts_with("\\x") => Err(UNREADABLE.to_owned()),
             Err(error) => Err(format!("its configuration cannot be read: {error}")),
         };
+        let unrecorded = definition.as_ref().ok().and_then(Definition::unrecorded);
         let (profile, broken) = match profile {
             Ok(profile) => (profile.map(Arc::new), None),
             Err(reason) => (None, Some(reason)),
         };
         let mut vectorizer = Vectorizer::new(text, profile, self.now, &self.settings);
+        vectorizer.record = Record::new(unrecorded);
         let known = definition.as_ref().ok();
         let known = known.and_then(|known| Some((&known.name, known.standing.as_ref()?)));
         if let (Some((name, standing)), true) = (known, vectorizer.profile.is_some()) {
@@ -416,3 +423,7 @@ impl Worker {
             })
     }
 }
+
+/// The database returns the bytes of such a definition.
+const UNREADABLE: &str = "its configuration, or a name of a column of its source, has characters that \
+    UTF-8 lacks: rename the column, or drop the vectorizer and create it anew";

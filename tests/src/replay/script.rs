@@ -323,6 +323,7 @@ impl<'a> Script<'a> {
             claim: ClaimId(claim),
             rows: rows.collect(),
             plan: Arc::clone(&self.plan),
+            clears: self.entropy.chance(2),
         }
     }
 

@@ -2,7 +2,7 @@
 //! vectorizer.
 
 use super::World;
-use super::database::{Edit, Isolation};
+use super::database::{Config, Edit, Isolation, MODELS};
 use super::entropy::Entropy;
 use super::node::{Delivery, Node};
 
@@ -100,12 +100,50 @@ impl World {
         }
     }
 
-    /// In the end the vectorizer is there, and enabled.
+    /// Somebody edits the configuration by hand, puts the model back, or has all rows embedded anew.
+    pub(super) fn configure(&mut self, entropy: &mut Entropy<'_>) {
+        let Some(vectorizer) = self.database.tables().vectorizer else {
+            return;
+        };
+        match entropy.number(4) {
+            0 => {
+                self.note(|| "the embedding is put back".to_owned());
+                self.database.revert_embedding();
+            }
+            1 => {
+                self.note(|| "all rows are embedded anew".to_owned());
+                self.coverage.reembedded += 1;
+                self.database.reembed(self.now);
+            }
+            2 => {
+                let template = entropy.signed(3);
+                let config = Config {
+                    template,
+                    ..vectorizer.config
+                };
+                self.note(|| format!("the configuration is edited: {config:?}"));
+                self.database.configure(config);
+            }
+            _ => {
+                let model = entropy.signed(MODELS + 1);
+                let config = Config {
+                    model,
+                    ..vectorizer.config
+                };
+                self.note(|| format!("the configuration is edited: {config:?}"));
+                self.coverage.other_models += u64::from(!vectorizer.is_sound());
+                self.database.configure(config);
+            }
+        }
+    }
+
+    /// In the end the vectorizer is there, and enabled, and its model is the one that made the vectors.
     pub(super) fn manage_last(&mut self) {
         if self.database.tables().vectorizer.is_none() {
             self.database.create_vectorizer(self.now);
         }
         self.database.set_disabled(false);
+        self.database.revert_embedding();
     }
 
     /// The database's clock is set; those of the workers go on.

@@ -32,6 +32,8 @@ counts! {
     changed,
     /// How often the database's clock was set.
     clock_steps,
+    /// Rows that were given up, whose vectors were cleared.
+    cleared,
     /// Rows in whose column a vector stands at the end.
     columns,
     /// Workers that crashed.
@@ -52,16 +54,22 @@ counts! {
     lost,
     /// Answers of the database that never arrived.
     lost_answers,
+    /// How often a configuration named another model than the stored vectors have.
+    other_models,
     /// Providers or vectorizers that a worker left alone for a while.
     pauses,
     /// Requests that were refused for a word in them.
     poisoned,
+    /// How often all rows were embedded anew.
+    reembedded,
     /// Requests that failed.
     refused,
     /// Chunks that were kept or moved without being embedded again.
     reused,
     /// Requests that came back as two halves.
     splits,
+    /// Claims that were planned for another configuration than what is recorded.
+    stale_claims,
     /// Tombstones that a worker cleared.
     tombstones,
     /// Statements that found their tables gone.

@@ -22,7 +22,7 @@ use super::ledger::Ledger;
 use super::mutant::Mutant;
 pub use triggers::Edit;
 pub(super) use triggers::Isolation;
-pub(super) use vectorizer::{Vectorizer, plan};
+pub(super) use vectorizer::{Config, MODELS, Vectorizer, plan};
 
 /// No retry is further away than this.
 pub(super) const BACKOFF_MAX: Duration = Duration::from_secs(600);
@@ -48,8 +48,8 @@ pub(super) struct Tables {
     pub(super) store: BTreeMap<(i64, i32), Chunk>,
     /// The column of the source that holds its vectors, where there is no store.
     pub(super) vectors: BTreeMap<i64, Arc<[f32]>>,
-    /// A row whose column was given another text's vector.
-    pub(super) misled: Option<i64>,
+    /// A row whose column was given a vector that is not its text's, both of them.
+    pub(super) misled: Option<(i64, Chunk)>,
 }
 
 /// Where the vectors go.
@@ -90,6 +90,8 @@ pub(super) struct Database {
     /// How many there were.
     vectorizers: i64,
     destination: Destination,
+    /// How often a row is tried again.
+    pub(super) retries: u32,
     mutant: Option<Mutant>,
     /// By how many seconds the clock is ahead.
     clock_ahead: i64,
@@ -104,7 +106,13 @@ pub(super) struct Database {
 impl Tables {
     /// Whether nothing waits and nothing is leased.
     pub(super) fn is_at_rest(&self) -> bool {
-        self.items.is_empty()
+        self.items.is_empty() && self.is_recorded()
+    }
+
+    /// A row that was given up, is not queued again, and still has a vector in its column.
+    pub(super) fn left_behind(&self) -> Option<i64> {
+        let mut given_up = self.failed.keys().copied();
+        given_up.find(|key| !self.items.contains_key(key) && self.vectors.contains_key(key))
     }
 
     /// Whether a key waits.
@@ -133,6 +141,7 @@ impl Database {
             generations: 0,
             vectorizers: 0,
             destination,
+            retries: 6,
             mutant,
             clock_ahead: 0,
             claim_snapshots: BTreeMap::new(),

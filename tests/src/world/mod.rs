@@ -94,6 +94,9 @@ impl World {
             coverage: Coverage::default(),
             trace,
         };
+        if world.swarm.impatient {
+            world.database.retries = 0;
+        }
         for _ in 0..2 {
             let node = world.new_node();
             world.nodes.push(node);
@@ -231,6 +234,7 @@ impl World {
                 Some(rarity) if entropy.chance(rarity) => self.crash(entropy),
                 _ if self.swarm.clock_steps && entropy.chance(2) => self.set_clock(entropy),
                 _ if self.swarm.manage && entropy.chance(2) => self.manage(entropy),
+                _ if self.swarm.configure && entropy.chance(2) => self.configure(entropy),
                 _ => {}
             },
             _ => self.notify(entropy.chance(2)),
@@ -245,6 +249,7 @@ impl World {
         }
         if self.database.take_written() {
             rules::vectors_belong_to_their_texts(self.database.tables())?;
+            rules::no_old_vector_stands_for_ever(self.database.tables())?;
         }
         Ok(())
     }

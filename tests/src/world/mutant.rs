@@ -81,11 +81,29 @@ pub enum Mutant {
     SwappedVectors,
     /// Statements for a vectorizer that was dropped find the tables of the next.
     TablesOutliveTheirVectorizer,
+    /// Recording that texts are made differently leaves the leases of those who make the old ones.
+    AcceptKeepsLeases,
+    /// Recording that texts are made differently has no row compared.
+    AcceptComparesNothing,
+    /// A claim gets work although it was planned for another configuration than what is recorded.
+    ClaimIgnoresTheRecord,
+    /// A row that is given up keeps its old vector in its column.
+    FailKeepsVector,
+    /// Embedding all rows anew leaves the leases of those who embed with the old model.
+    ReembedKeepsLeases,
+    /// Embedding all rows anew leaves the old vectors.
+    ReembedKeepsVectors,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 39] = [
+    pub const ALL: [Self; 45] = [
+        Self::AcceptKeepsLeases,
+        Self::AcceptComparesNothing,
+        Self::ClaimIgnoresTheRecord,
+        Self::FailKeepsVector,
+        Self::ReembedKeepsLeases,
+        Self::ReembedKeepsVectors,
         Self::CommitIgnoresGeneration,
         Self::CommitMovesUnchecked,
         Self::CommitKeepsTail,

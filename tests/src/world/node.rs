@@ -350,7 +350,8 @@ impl Node {
             (None, Stage::Begun(_) | Stage::Sent) => return,
         };
         if let (Query::LoadVectorizers { .. }, Ok(_)) = (&delivery.query, &answer) {
-            self.enabled = delivery.enabled;
+            // One whose vectors are of another model is to be left alone, too.
+            self.enabled = delivery.enabled.filter(|vectorizer| vectorizer.is_sound());
         }
         around.note(|| format!("worker {serial}: {answer:?}"));
         self.worker

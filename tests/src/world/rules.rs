@@ -24,6 +24,10 @@ pub enum Rule {
     ComesToRest,
     /// Every row has exactly the chunks of its final text, and nothing else is stored.
     EveryRowStandsTrue,
+    /// Beside the new text of a row that was given up stands no old vector.
+    NoOldVectorStandsForEver,
+    /// All vectors that are stored are of one model.
+    NoStoreMixesModels,
     /// Of two workers at most one believes in a row.
     OneWorkerAtATime,
     /// A request holds no more inputs than its cap.
@@ -73,17 +77,46 @@ pub(super) fn vectors_belong_to_their_texts(tables: &Tables) -> Result<(), Viola
     let model = tables.model().unwrap_or_default();
     for ((key, place), (text, vector)) in &tables.store {
         if *vector != vector_for(&model, text) {
-            let reason = format!("chunk {place} of row {key} ({text:?}) has another text's vector");
-            return Err(Violation::new(Rule::VectorsBelongToTheirTexts, reason));
+            return Err(misled(
+                tables,
+                &format!("{key}, chunk {place}"),
+                text,
+                vector,
+            ));
         }
     }
-    match tables.misled {
-        Some(key) => Err(Violation::new(
-            Rule::VectorsBelongToTheirTexts,
-            format!("row {key} was given another text's vector"),
-        )),
+    match &tables.misled {
+        Some((key, (text, vector))) => Err(misled(tables, &key.to_string(), text, vector)),
         None => Ok(()),
     }
+}
+
+/// The rule that a vector breaks which is not that of its text.
+fn misled(tables: &Tables, row: &str, text: &str, vector: &[f32]) -> Violation {
+    let models = tables.models();
+    match models
+        .iter()
+        .find(|model| *vector == *vector_for(model, text))
+    {
+        Some(model) => Violation::new(
+            Rule::NoStoreMixesModels,
+            format!(
+                "row {row} ({text:?}) has a vector of {model}, which is not that of the others"
+            ),
+        ),
+        None => Violation::new(
+            Rule::VectorsBelongToTheirTexts,
+            format!("row {row} ({text:?}) has another text's vector"),
+        ),
+    }
+}
+
+/// A row that was given up has no vector of an older text in its column.
+pub(super) fn no_old_vector_stands_for_ever(tables: &Tables) -> Result<(), Violation> {
+    tables.left_behind().map_or(Ok(()), |key| {
+        let reason = format!("row {key} was given up, and its old vector is there still");
+        Err(Violation::new(Rule::NoOldVectorStandsForEver, reason))
+    })
 }
 
 /// Every row has the vector of its final text in its column, and none if there is no text.
@@ -91,7 +124,7 @@ pub(super) fn every_row_has_its_vector(tables: &Tables) -> Result<(), Violation>
     let model = tables.model().unwrap_or_default();
     for (key, text) in &tables.source {
         let vector = tables.vectors.get(key);
-        let wanted = (!text.is_empty()).then(|| vector_for(&model, text));
+        let wanted = (!text.is_empty()).then(|| vector_for(&model, &tables.text(text)));
         if vector != wanted.as_ref() {
             let reason = format!("row {key} ({text:?}) has the vector {vector:?}");
             return Err(Violation::new(Rule::EveryRowStandsTrue, reason));
@@ -108,13 +141,13 @@ pub(super) fn every_row_stands_true(tables: &Tables) -> Result<(), Violation> {
         wanted.extend(
             chunks
                 .zip(0_i32..)
-                .map(|(chunk, place)| ((*key, place), chunk)),
+                .map(|(chunk, place)| ((*key, place), tables.text(chunk))),
         );
     }
     let stored: Vec<_> = tables
         .store
         .iter()
-        .map(|(place, (text, _))| (*place, text.as_ref()))
+        .map(|(place, (text, _))| (*place, text.to_string()))
         .collect();
     if stored != wanted {
         let reason = format!("the store has\n  {stored:?}\nand should have\n  {wanted:?}");

@@ -28,6 +28,10 @@ pub(super) struct Swarm {
     pub(super) clock_steps: bool,
     /// The vectorizer is disabled and enabled, dropped and created.
     pub(super) manage: bool,
+    /// The configuration is edited by hand.
+    pub(super) configure: bool,
+    /// A row that has failed is given up at once.
+    pub(super) impatient: bool,
     /// The vectors go to a column of the source.
     pub(super) column: bool,
     /// The application leaves transactions open that have written to a row.
@@ -53,6 +57,8 @@ impl Swarm {
             lively: entropy.chance(2),
             clock_steps: entropy.chance(4),
             manage: entropy.chance(3),
+            configure: entropy.chance(3),
+            impatient: entropy.chance(3),
             column: entropy.chance(3),
             hold: entropy.chance(3),
             single: entropy.chance(3),

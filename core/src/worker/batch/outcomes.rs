@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use super::{Batch, Planned, Report, RowState, RowWork, Step};
-use crate::query::Rows;
+use crate::query::{DbError, Rows};
 use crate::worker::failure::Failure;
+use crate::worker::trouble::is_about_characters;
 
 impl Batch {
     /// Takes the answer to any statement but a read.
@@ -44,6 +45,11 @@ impl Batch {
                 // A transaction holds the item: the row stays as it is, and is asked for again.
                 Some("busy") => continue,
                 Some("done") => report.add(row, *wait),
+                // The item and its lease are there still.
+                Some("unwritten") => {
+                    row.state = RowState::Failed(Failure::unwritten());
+                    continue;
+                }
                 // The row changed, somebody wrote to the store, or the lease is another's: either
                 // the item is still there for a new claim, or it is somebody else's by now.
                 _ => {}
@@ -58,16 +64,42 @@ impl Batch {
     }
 
     /// A statement was refused for its data: look for the row, and fail it when it stands alone.
-    pub(in crate::worker) fn handle_bad_data(&mut self, step: &Step, reason: &str) {
-        let rows = match step {
-            Step::Commit(rows) | Step::Read(rows) => rows.as_slice(),
-            Step::Fail(rows) => return self.write_plainly(rows),
-            Step::Extend { .. } | Step::Release => &[],
+    pub(in crate::worker) fn handle_bad_data(&mut self, step: &Step, error: &DbError) {
+        let reason = error.to_string();
+        let (rows, failure) = match step {
+            Step::Commit(rows) => (rows.as_slice(), Failure::writing(&reason)),
+            Step::Read(rows) => (rows.as_slice(), Failure::loading(&reason)),
+            Step::Fail(rows) => return self.handle_bad_failure(rows, error),
+            Step::Extend { .. } | Step::Release => return self.abandon(),
         };
         match rows {
             [] => self.abandon(),
             [at] => {
-                self.rows[*at].state = RowState::Failed(Failure::database(reason));
+                self.rows[*at].state = RowState::Failed(failure);
+                self.one_by_one = false;
+            }
+            _ => self.one_by_one = true,
+        }
+    }
+
+    /// The failures of rows were refused: the database cannot store why, or a constraint or a trigger
+    /// of the application does not let it clear a row's vector.
+    fn handle_bad_failure(&mut self, rows: &[(usize, Option<Duration>)], error: &DbError) {
+        let given_up = rows.iter().filter(|(_, wait)| wait.is_none());
+        let clears = self.profile.plan.clears_vectors()
+            && given_up.clone().count() > 0
+            && !rows.iter().any(|(at, _)| match &self.rows[*at].state {
+                RowState::Failed(failure) => failure.keeps_vector,
+                RowState::Over | RowState::Planned(_) | RowState::Unread => false,
+            });
+        if !clears || is_about_characters(error) {
+            return self.write_plainly(rows);
+        }
+        match rows {
+            [(at, _)] => {
+                if let RowState::Failed(failure) = &mut self.rows[*at].state {
+                    failure.keep_vector(&error.to_string());
+                }
                 self.one_by_one = false;
             }
             _ => self.one_by_one = true,

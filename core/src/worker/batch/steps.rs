@@ -141,7 +141,17 @@ impl Batch {
     }
 
     fn fail(&self, random: &mut Random) -> Option<(Step, Query)> {
-        let rows = self.numbers(|state| matches!(state, RowState::Failed(_)));
+        let keeping = |keeps| {
+            self.numbers(
+                |state| matches!(state, RowState::Failed(failure) if failure.keeps_vector == keeps),
+            )
+        };
+        // Those whose vectors cannot be cleared take no others with them.
+        let (rows, clears) = match keeping(true) {
+            rows if rows.is_empty() => (keeping(false), true),
+            rows => (rows, false),
+        };
+        let rows = self.some_of(rows);
         if rows.is_empty() {
             return None;
         }
@@ -165,10 +175,12 @@ impl Batch {
                 details: failure.details(&self.profile, &row.key, again),
             });
         }
+        let any_given_up = failed.iter().any(|row| row.retry_after.is_none());
         let query = Query::Fail {
             plan: Arc::clone(&self.profile.plan),
             claim: self.claim,
             rows: failed,
+            clears: clears && any_given_up,
         };
         Some((Step::Fail(waits), query))
     }

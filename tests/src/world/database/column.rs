@@ -43,9 +43,22 @@ impl Database {
         "done"
     }
 
+    /// Takes the vector out of a row; says whether there was one.
+    pub(super) fn clear_column(&mut self, key: i64) -> bool {
+        let tables = self.write();
+        let had_one = tables.vectors.remove(&key).is_some();
+        if let Some(text) = tables.source.get_mut(&key).filter(|_| had_one) {
+            // Another version of the row.
+            *text = Arc::from(&**text);
+        }
+        had_one
+    }
+
     fn write_column(&mut self, key: i64, row: &CommitRow) {
         let keeps = self.is(Mutant::CommitKeepsVector);
         let model = self.tables.model();
+        let current = self.tables.source.get(&key);
+        let wanted = current.map(|text| self.tables.text(text));
         let tables = self.write();
         let vector = row.chunks.iter().find_map(|chunk| match chunk {
             CommitChunk::Write { vector, .. } => Some(Arc::clone(vector)),
@@ -56,8 +69,9 @@ impl Database {
         };
         match vector {
             Some(vector) => {
-                if Some(&vector) != model.map(|model| vector_for(&model, text)).as_ref() {
-                    tables.misled = Some(key);
+                let wanted = wanted.unwrap_or_default();
+                if Some(&vector) != model.map(|model| vector_for(&model, &wanted)).as_ref() {
+                    tables.misled = Some((key, (wanted.into(), Arc::clone(&vector))));
                 }
                 tables.vectors.insert(key, vector);
             }

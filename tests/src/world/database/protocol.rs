@@ -26,6 +26,17 @@ impl Database {
             return Err(error);
         }
         Ok(match query {
+            Query::AcceptTexts {
+                vectorizer,
+                digests,
+            } => {
+                let accepted = self.accept_texts(*vectorizer, digests, now);
+                vec![vec![text(&accepted.to_string())]]
+            }
+            Query::Claim { .. } if !self.is_planned_for(query) => {
+                coverage.stale_claims += 1;
+                vec![]
+            }
             Query::Bell { .. } | Query::RecordErrors(_) | Query::Heartbeat(_) => vec![],
             Query::CheckSchema => vec![vec![text("0.12.1"), text("1")]],
             Query::Claim {
@@ -48,7 +59,12 @@ impl Database {
             Query::Extend {
                 claim, keys, lease, ..
             } => self.extend(claim.0, keys, *lease, now, coverage),
-            Query::Fail { claim, rows, .. } => self.fail(claim.0, rows, now, coverage),
+            Query::Fail {
+                claim,
+                rows,
+                clears,
+                ..
+            } => self.fail(claim.0, rows, *clears, (snapshot, now), coverage),
             Query::LoadVectorizers { .. } => self.list(snapshot),
             Query::Read {
                 keys, bytes_max, ..
@@ -209,13 +225,19 @@ impl Database {
         &mut self,
         claim: i64,
         rows: &[FailedRow],
-        now: Duration,
+        clears: bool,
+        (snapshot, now): (&Tables, Duration),
         coverage: &mut Coverage,
     ) -> Rows {
         let mut answer = vec![];
+        let clears = clears && self.destination == Destination::Column;
         for (row, number) in rows.iter().zip(1_usize..) {
             let key = id(&row.key);
-            if self.is_busy(claim, key) {
+            let was_there = snapshot.source.contains_key(&key);
+            let clears = clears && row.retry_after.is_none() && was_there;
+            // Neither is there a row to lock then, nor is it known to be gone.
+            let is_going = clears && !self.tables.source.contains_key(&key);
+            if self.is_busy(claim, key) || is_going && self.holds(claim, key) {
                 answer.push(vec![text(&number.to_string()), text("busy")]);
                 continue;
             }
@@ -229,6 +251,9 @@ impl Database {
                 }
             };
             let is_last = outcome == "done" && row.retry_after.is_none();
+            if is_last && clears && !self.is(Mutant::FailKeepsVector) {
+                coverage.cleared += u64::from(self.clear_column(key));
+            }
             coverage.dead_letters += u64::from(is_last);
             answer.push(vec![text(&number.to_string()), text(outcome)]);
         }

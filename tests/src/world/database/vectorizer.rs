@@ -1,9 +1,9 @@
 //! The vectorizer itself, which somebody disables and enables, drops and creates anew, as the
-//! functions of the schema do it. (They offer no change of a definition.)
+//! functions of the schema do it, and whose configuration somebody edits by hand.
 
 use std::time::Duration;
 
-use pgai_core::{DbError, Plan, Query, Rows};
+use pgai_core::{DbError, MakerDigests, Plan, Query, Rows};
 
 use super::{Database, Destination, Mutant, Tables};
 
@@ -12,29 +12,103 @@ use super::{Database, Destination, Mutant, Tables};
 pub(in crate::world) struct Vectorizer {
     pub(in crate::world) id: i64,
     pub(in crate::world) is_disabled: bool,
+    pub(in crate::world) config: Config,
+    /// The configuration that made what is stored.
+    recorded: Config,
+}
+
+/// Models are numbered up to this.
+pub(in crate::world) const MODELS: i64 = 2;
+
+/// What somebody may edit.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(in crate::world) struct Config {
+    /// Which model.
+    pub(in crate::world) model: i64,
+    /// Which template.
+    pub(in crate::world) template: i64,
+}
+
+impl Config {
+    /// What the template makes of a chunk.
+    pub(in crate::world) fn text(self, chunk: &str) -> String {
+        match self.template {
+            0 => chunk.to_owned(),
+            template => format!("{template}{chunk}"),
+        }
+    }
 }
 
 impl Vectorizer {
     /// Each has another model, so that their vectors can be told apart.
     pub(in crate::world) fn model(self) -> String {
-        format!("m{}", self.id)
+        self.model_of(self.config)
     }
 
-    fn definition(self, destination: Destination, says_disabled: bool) -> String {
+    fn model_of(self, config: Config) -> String {
+        format!("m{}-{}", self.id, config.model)
+    }
+
+    /// Whether a worker may go on with it as it is.
+    pub(in crate::world) fn is_sound(self) -> bool {
+        self.config.model == self.recorded.model
+    }
+
+    fn definition(self, destination: Destination, retries: u32, says_disabled: bool) -> String {
         let template = match destination {
             Destination::Column => TEXTS,
             Destination::Table => WORDS,
         };
+        let text = match self.config.template {
+            0 => "$chunk".to_owned(),
+            template => format!("{template}$chunk"),
+        };
         template
             .replace("{id}", &self.id.to_string())
             .replace("{disabled}", &says_disabled.to_string())
+            .replace("{retries}", &retries.to_string())
+            .replace("{model}", &self.model())
+            .replace("{template}", &text)
+            .replace("{vectors}", &self.config.model.to_string())
+            .replace("{texts}", &self.config.template.to_string())
+            .replace("{recorded vectors}", &self.recorded.model.to_string())
+            .replace("{recorded texts}", &self.recorded.template.to_string())
     }
 }
 
 impl Tables {
     /// The model whose vectors there should be.
     pub(in crate::world) fn model(&self) -> Option<String> {
-        self.vectorizer.map(Vectorizer::model)
+        self.vectorizer
+            .map(|vectorizer| vectorizer.model_of(vectorizer.recorded))
+    }
+
+    /// All models that the vectorizer has had.
+    pub(in crate::world) fn models(&self) -> Vec<String> {
+        let of = |vectorizer: Vectorizer| {
+            let models = 0..=MODELS;
+            models
+                .map(|model| {
+                    vectorizer.model_of(Config {
+                        model,
+                        ..Config::default()
+                    })
+                })
+                .collect()
+        };
+        self.vectorizer.map_or_else(Vec::new, of)
+    }
+
+    /// The text that is stored for a chunk.
+    pub(in crate::world) fn text(&self, chunk: &str) -> String {
+        let recorded = self.vectorizer.map(|vectorizer| vectorizer.recorded);
+        recorded.unwrap_or_default().text(chunk)
+    }
+
+    /// Whether what is recorded is what the configuration says.
+    pub(super) fn is_recorded(&self) -> bool {
+        self.vectorizer
+            .is_none_or(|vectorizer| vectorizer.config == vectorizer.recorded)
     }
 
     /// The vectorizer that workers should serve.
@@ -73,21 +147,125 @@ impl Database {
         self.write().vectorizer = Some(Vectorizer {
             id: self.vectorizers,
             is_disabled: false,
+            config: Config::default(),
+            recorded: Config::default(),
         });
         if self.is(Mutant::CreateQueuesNothing) {
             return;
         }
+        self.enqueue_all(now);
+    }
+
+    /// Somebody edits the configuration by hand.
+    pub(in crate::world) fn configure(&mut self, config: Config) {
+        if let Some(vectorizer) = &mut self.write().vectorizer {
+            vectorizer.config = config;
+        }
+    }
+
+    /// Puts the model back to the one that made the vectors.
+    pub(in crate::world) fn revert_embedding(&mut self) {
+        if let Some(vectorizer) = &mut self.write().vectorizer {
+            vectorizer.config.model = vectorizer.recorded.model;
+        }
+    }
+
+    /// Throws all vectors away, and has all rows embedded anew.
+    pub(in crate::world) fn reembed(&mut self, now: Duration) {
+        let now = self.clock(now);
+        let (keeps_leases, keeps_vectors) = (
+            self.is(Mutant::ReembedKeepsLeases),
+            self.is(Mutant::ReembedKeepsVectors),
+        );
+        let tables = self.write();
+        if let Some(vectorizer) = &mut tables.vectorizer {
+            vectorizer.recorded = vectorizer.config;
+        }
+        if !keeps_vectors {
+            tables.store.clear();
+            tables.vectors.clear();
+        }
+        tables.failed.clear();
+        if !keeps_leases {
+            self.forget_leases();
+        }
+        self.compare_all(now);
+    }
+
+    /// Records that the texts are made differently, and has all rows compared with theirs.
+    pub(super) fn accept_texts(&mut self, id: i64, digests: &MakerDigests, now: Duration) -> bool {
+        let keeps_leases = self.is(Mutant::AcceptKeepsLeases);
+        let Some(vectorizer) = &mut self.write().vectorizer else {
+            return false;
+        };
+        let Vectorizer {
+            config, recorded, ..
+        } = vectorizer;
+        let read = MakerDigests::new(&config.model.to_string(), &config.template.to_string());
+        if vectorizer.id != id || *digests != read || config.model != recorded.model {
+            return false;
+        }
+        if config != recorded {
+            *recorded = *config;
+            if !keeps_leases {
+                self.forget_leases();
+            }
+            if !self.is(Mutant::AcceptComparesNothing) {
+                self.compare_all(now);
+            }
+        }
+        true
+    }
+
+    fn forget_leases(&mut self) {
+        self.write().leases.clear();
+        self.ledger.tables_dropped();
+    }
+
+    fn enqueue_all(&mut self, now: Duration) {
         let keys: Vec<_> = self.tables.source.keys().copied().collect();
         for key in keys {
             self.enqueue(key, now);
         }
     }
 
+    /// What a comparison of source and store queues in the end: what waits already stays as it is.
+    fn compare_all(&mut self, now: Duration) {
+        let tables = &self.tables;
+        let is_known =
+            |key: &i64| tables.items.contains_key(key) || tables.failed.contains_key(key);
+        let keys: Vec<_> = tables.source.keys().copied().collect();
+        for key in keys
+            .into_iter()
+            .filter(|key| !is_known(key))
+            .collect::<Vec<_>>()
+        {
+            self.enqueue(key, now);
+        }
+    }
+
+    /// Whether a claim was planned for what is recorded.
+    ///
+    /// What is recorded changes under a lock of the leases, which no claim is beside: its snapshot
+    /// cannot be older.
+    pub(super) fn is_planned_for(&self, query: &Query) -> bool {
+        let recorded = self.tables.vectorizer.map(|vectorizer| vectorizer.recorded);
+        // The definitions here name the digests of the configuration, which is in the statement.
+        let Some(recorded) = recorded.filter(|_| !self.is(Mutant::ClaimIgnoresTheRecord)) else {
+            return true;
+        };
+        let wanted = format!(
+            "m.vectors = '{}' and m.texts = '{}'",
+            recorded.model, recorded.template
+        );
+        query.sql().contains(&wanted)
+    }
+
     pub(super) fn list(&self, snapshot: &Tables) -> Rows {
         let mut rows = vec![];
         if let Some(vectorizer) = snapshot.vectorizer {
             let says_disabled = vectorizer.is_disabled && !self.is(Mutant::DisabledIsNotSaid);
-            let definition = vectorizer.definition(self.destination, says_disabled);
+            let definition = vectorizer.definition(self.destination, self.retries, says_disabled);
             rows.push(vec![Some(vectorizer.id.to_string()), Some(definition)]);
         }
         rows
@@ -121,7 +299,8 @@ pub(in crate::world) fn plan(query: &Query) -> Option<&Plan> {
         | Query::Read { plan, .. }
         | Query::Release { plan, .. }
         | Query::Waiting { plan } => Some(plan),
-        Query::CheckSchema
+        Query::AcceptTexts { .. }
+        | Query::CheckSchema
         | Query::Command { .. }
         | Query::Heartbeat(_)
         | Query::LoadVectorizers { .. }
@@ -135,16 +314,18 @@ const WORDS: &str = r#"{
   "id": {id}, "name": "words", "disabled": {disabled}, "source_schema": "public",
   "source_table": "t", "source_pk": [{"attname": "id"}], "queue_schema": "ai",
   "queue_table": "_vectorizer_q_{id}", "queue_failed_table": "_vectorizer_q_failed_{id}",
+  "made_by": {"vectors": "{vectors}", "texts": "{texts}", "recorded": {
+    "vectors": "{recorded vectors}", "texts": "{recorded texts}", "embedding": {}}},
   "vector": {"schema": "public", "oid": 1, "array_oid": 2}, "lease_found": true, "queue_found": true,
   "columns": [
     {"name": "id", "type": "bigint", "base": "bigint", "equals": "operator(pg_catalog.=)"},
     {"name": "body", "type": "text", "base": "text", "equals": null}],
   "config": {
-    "loading": {"implementation": "column", "column_name": "body"},
-    "embedding": {"implementation": "ollama", "model": "m{id}", "dimensions": 2},
+    "loading": {"implementation": "column", "column_name": "body", "retries": {retries}},
+    "embedding": {"implementation": "ollama", "model": "{model}", "dimensions": 2},
     "chunking": {"implementation": "character_text_splitter", "chunk_size": 3, "chunk_overlap": 0,
       "separator": " ", "is_separator_regex": false},
-    "formatting": {"implementation": "python_template", "template": "$chunk"},
+    "formatting": {"implementation": "python_template", "template": "{template}"},
     "destination": {"implementation": "table", "target_schema": "public", "target_table": "s{id}"}
   }}"#;
 
@@ -153,15 +334,17 @@ const TEXTS: &str = r#"{
   "id": {id}, "name": "texts", "disabled": {disabled}, "source_schema": "public",
   "source_table": "t", "source_pk": [{"attname": "id"}], "queue_schema": "ai",
   "queue_table": "_vectorizer_q_{id}", "queue_failed_table": "_vectorizer_q_failed_{id}",
+  "made_by": {"vectors": "{vectors}", "texts": "{texts}", "recorded": {
+    "vectors": "{recorded vectors}", "texts": "{recorded texts}", "embedding": {}}},
   "vector": {"schema": "public", "oid": 1, "array_oid": 2}, "lease_found": true, "queue_found": true,
   "columns": [
     {"name": "id", "type": "bigint", "base": "bigint", "equals": "operator(pg_catalog.=)"},
     {"name": "body", "type": "text", "base": "text", "equals": null},
     {"name": "v", "type": "vector(2)", "base": "vector", "equals": null}],
   "config": {
-    "loading": {"implementation": "column", "column_name": "body"},
-    "embedding": {"implementation": "ollama", "model": "m{id}", "dimensions": 2},
+    "loading": {"implementation": "column", "column_name": "body", "retries": {retries}},
+    "embedding": {"implementation": "ollama", "model": "{model}", "dimensions": 2},
     "chunking": {"implementation": "none"},
-    "formatting": {"implementation": "python_template", "template": "$chunk"},
+    "formatting": {"implementation": "python_template", "template": "{template}"},
     "destination": {"implementation": "column", "embedding_column": "v"}
   }}"#;

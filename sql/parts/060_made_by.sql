@@ -1,0 +1,175 @@
+-- What made the stored vectors and texts, one row for each vectorizer. Somebody may edit a configuration by hand: then
+-- no store may get vectors of two models. A worker compares this record with the configuration: where the texts are
+-- made differently, it makes them anew; where the vectors are, it stops and says so.
+-- (A table of its own, because workers write to it: they may not write to ai.vectorizer.)
+
+-- What decides about the vector of a text. Fields that this version does not know count, too.
+create or replace function ai._made_by_embedding(config jsonb) returns jsonb
+language sql immutable
+return case jsonb_typeof(config -> 'embedding')
+    when 'object' then jsonb_strip_nulls(config -> 'embedding')
+        - array['config_type', 'api_key_name', 'base_url', 'keep_alive', 'user', 'query_prompt']
+    else config -> 'embedding' end;
+
+-- What decides about the texts of a row's chunks.
+create or replace function ai._made_by_texts(config jsonb) returns jsonb
+language sql immutable
+return jsonb_strip_nulls(jsonb_build_object
+( 'loading', case jsonb_typeof(config -> 'loading')
+    when 'object' then (config -> 'loading') - array['config_type', 'retries', 'aws_role_arn'] end
+, 'parsing', config -> 'parsing'
+, 'chunking', config -> 'chunking'
+, 'formatting', config -> 'formatting'
+));
+
+-- A digest of each. (Of the bytes as they are: a conversion could fail, and one configuration would stop the workers of
+-- all vectorizers.)
+create or replace function ai._made_by(config jsonb, out vectors text, out texts text)
+language sql immutable
+begin atomic
+    select encode(sha256(convert_to(coalesce(ai._made_by_embedding(config)::text, ''), getdatabaseencoding())), 'hex')
+         , encode(sha256(convert_to(ai._made_by_texts(config)::text, getdatabaseencoding())), 'hex');
+end;
+
+-- How many dimensions the stored vectors have; null if anything goes, or the store is gone.
+create or replace function ai._vectorizer_stored_dimensions(source_schema name, source_table name, destination jsonb)
+returns int
+language sql stable
+begin atomic
+    select a.atttypmod
+    from pg_namespace n
+    join pg_class c on c.relnamespace = n.oid
+    join pg_attribute a on a.attrelid = c.oid and not a.attisdropped
+    join pg_type t on t.oid = a.atttypid and t.typname = 'vector'
+    where n.nspname = case destination ->> 'implementation'
+        when 'table' then destination ->> 'target_schema' else source_schema end
+    and c.relname = case destination ->> 'implementation'
+        when 'table' then destination ->> 'target_table' else source_table end
+    and a.attname = case destination ->> 'implementation'
+        when 'table' then 'embedding' else destination ->> 'embedding_column' end
+    and a.atttypmod > 0;
+end;
+
+create table if not exists ai.vectorizer_made_by
+( vectorizer_id int4 not null primary key references ai.vectorizer (id) on delete cascade
+, vectors text not null
+, texts text not null
+, embedding jsonb
+, assumed boolean not null
+, recorded timestamptz not null default now()
+);
+comment on table ai.vectorizer_made_by is
+    'Which configuration made the stored vectors and texts: digests, and the embedding in words. Assumed: found so when this table was new.';
+grant select on ai.vectorizer_made_by to public;
+
+-- A new vectorizer has made nothing yet, so its configuration is the one.
+create or replace function ai._vectorizer_record_made_by() returns trigger
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    insert into ai.vectorizer_made_by (vectorizer_id, vectors, texts, embedding, assumed)
+    select new.id, m.vectors, m.texts, ai._made_by_embedding(new.config), false
+    from ai._made_by(new.config) m
+    on conflict do nothing;
+    return null;
+end
+$$;
+revoke all on function ai._vectorizer_record_made_by() from public;
+
+create or replace trigger vectorizer_record_made_by
+    after insert on ai.vectorizer
+    for each row execute function ai._vectorizer_record_made_by();
+
+-- A record is changed by those who may write to the leases of its vectorizer: its owner and its workers.
+create or replace function ai._vectorizer_guard_made_by() returns trigger
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if exists (
+        select from ai.vectorizer v
+        join pg_namespace n on n.nspname = v.queue_schema
+        join pg_class c on c.relnamespace = n.oid and c.relname = '_vectorizer_lease_' || v.id
+        where v.id in (old.vectorizer_id, new.vectorizer_id) and not has_table_privilege(c.oid, 'UPDATE'))
+    then
+        raise exception 'permission denied for what is recorded of vectorizer %', new.vectorizer_id
+            using errcode = 'insufficient_privilege';
+    end if;
+    return new;
+end
+$$;
+
+create or replace trigger vectorizer_guard_made_by
+    before update on ai.vectorizer_made_by
+    for each row execute function ai._vectorizer_guard_made_by();
+
+-- Workers learn at once that somebody has changed the record.
+create or replace trigger vectorizer_made_by_changed
+    after insert or update or delete or truncate on ai.vectorizer_made_by
+    for each statement execute function ai._vectorizer_changed();
+
+-- Of the vectorizers that were there before this table nobody knows more than their configurations say.
+insert into ai.vectorizer_made_by (vectorizer_id, vectors, texts, embedding, assumed)
+select v.id, m.vectors, m.texts, ai._made_by_embedding(v.config), true
+from ai.vectorizer v
+cross join lateral ai._made_by(v.config) m
+on conflict do nothing;
+
+-- Who may write to the catalogue of vectorizers, or as a worker, may write here.
+do $$
+declare
+    writer text;
+begin
+    for writer in
+        select distinct case a.grantee when 0 then 'public' else quote_ident(r.rolname) end
+        from pg_class c
+        cross join aclexplode(c.relacl) a
+        left join pg_roles r on r.oid = a.grantee
+        where c.oid in ('ai.vectorizer'::regclass, 'ai.vectorizer_worker_progress'::regclass)
+        and a.privilege_type = 'UPDATE' and a.grantee <> c.relowner
+    loop
+        execute format('grant insert, update on ai.vectorizer_made_by to %s', writer);
+    end loop;
+end
+$$;
+
+-- For workers: makes the record say what the configuration says, if that is still what the worker read and the vectors
+-- are made in the same way. Batches of the old texts lose their leases, so they write nothing more; all rows are
+-- compared with their texts anew. False: the worker should look again.
+create or replace function ai._vectorizer_accept_texts(vectorizer_id int, vectors text, texts text) returns boolean
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    lease text = (
+        select format('%I.%I', v.queue_schema, '_vectorizer_lease_' || v.id)
+        from ai.vectorizer v where v.id = $1);
+    embedding jsonb;
+begin
+    if lease is null then
+        return false;
+    end if;
+    -- No claim and no commit goes on beside this. A claim that waits here finds the new record.
+    execute format('lock table %s in exclusive mode', lease);
+    select ai._made_by_embedding(v.config) into embedding
+    from ai.vectorizer v cross join lateral ai._made_by(v.config) m
+    where v.id = $1 and m.vectors = $2 and m.texts = $3;
+    if not found then
+        return false;
+    end if;
+    insert into ai.vectorizer_made_by as m (vectorizer_id, vectors, texts, embedding, assumed)
+    values ($1, $2, $3, embedding, true)
+    on conflict (vectorizer_id) do update set texts = excluded.texts, recorded = now()
+    where m.vectors = excluded.vectors and m.texts <> excluded.texts;
+    if found then
+        execute format('delete from %s', lease);
+        perform ai._request_resync($1, true);
+        return true;
+    end if;
+    return exists (
+        select from ai.vectorizer_made_by m
+        where m.vectorizer_id = $1 and m.vectors = $2 and m.texts = $3);
+end
+$$;
