@@ -254,8 +254,8 @@ impl Profile {
 }
 
 impl Definition {
-    /// Whether the stored vectors are of the model that the configuration names. The error says how to
-    /// put it back.
+    /// Whether the stored vectors are those that the configuration would make, as far as comparing
+    /// texts cannot tell. The error says what to do.
     pub(crate) fn check_vectors(&self) -> Result<(), String> {
         let (name, embedding) = (&self.name, &self.config.embedding);
         if let MadeBy {
@@ -269,6 +269,19 @@ impl Definition {
                  cannot be compared; put it back with select ai.revert_embedding('{name}'), or embed all \
                  rows anew with select ai.reembed_vectorizer('{name}')",
                 recorded.embedding
+            ));
+        }
+        if let MadeBy {
+            now,
+            recorded: Some(recorded),
+        } = &self.made_by
+            && self.config.destination.implementation == "column"
+            && recorded.digests.texts != now.texts
+        {
+            return Err(format!(
+                "its texts are made differently now, and a column keeps no texts to compare with: embed all \
+                 rows anew with select ai.reembed_vectorizer('{name}'), or put loading, parsing and \
+                 formatting back"
             ));
         }
         match (self.stored_dimensions, embedding["dimensions"].as_u64()) {

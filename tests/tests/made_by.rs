@@ -367,3 +367,27 @@ fn what_was_there_before_the_record_is_assumed_and_a_lost_record_is_written_agai
     );
     stage.assert_true();
 }
+
+#[test]
+fn other_texts_of_a_column_stop_the_vectorizer_because_nothing_is_left_to_compare() {
+    let mut stage = Stage::new();
+    stage.run(&format!(
+        "create table t (id int primary key, body text); insert into t values (1, 'x');
+         select ai.create_vectorizer('t', name => 'v', loading => ai.loading_column('body'),
+           embedding => ai.embedding_ollama('stub', {DIMENSIONS}), chunking => ai.chunking_none(),
+           destination => ai.destination_column('vector'))"
+    ));
+    stage.once("worker");
+    stage.run(&set("{formatting,template}", "\"new $chunk\""));
+    let worker = start(&stage, "worker");
+    worker.wait_for_line("a column keeps no texts to compare with", PATIENCE);
+    stage.run("select ai.reembed_vectorizer('v'); insert into t values (2, 'y')");
+    stage
+        .database
+        .wait_until("(select vector is not null from t where id = 2)", PATIENCE);
+    let inputs = stage.stub.inputs();
+    assert!(
+        inputs.contains(&"new y".to_owned()) && !inputs.contains(&"y".to_owned()),
+        "{inputs:?}"
+    );
+}

@@ -95,7 +95,6 @@ fn every_mutant_of_the_protocol_dies() {
         (Rule::ComesToRest, Mutant::CommitKeepsItem),
         (Rule::EveryRowStandsTrue, Mutant::CommitIgnoresGeneration),
         (Rule::NoOldVectorStandsForEver, Mutant::FailKeepsVector),
-        (Rule::NoStoreMixesModels, Mutant::ClaimIgnoresTheRecord),
         (Rule::NoStoreMixesModels, Mutant::ReembedKeepsLeases),
         (Rule::NoStoreMixesModels, Mutant::ReembedKeepsVectors),
         (Rule::OneWorkerAtATime, Mutant::ClaimIgnoresLeases),

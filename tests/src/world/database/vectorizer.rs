@@ -15,6 +15,7 @@ pub(in crate::world) struct Vectorizer {
     pub(in crate::world) config: Config,
     /// The configuration that made what is stored.
     recorded: Config,
+    is_column: bool,
 }
 
 /// Models are numbered up to this.
@@ -52,6 +53,8 @@ impl Vectorizer {
     /// Whether a worker may go on with it as it is.
     pub(in crate::world) fn is_sound(self) -> bool {
         self.config.model == self.recorded.model
+            // A column keeps no texts to compare with.
+            && !(self.is_column && self.config.template != self.recorded.template)
     }
 
     fn definition(self, destination: Destination, retries: u32, says_disabled: bool) -> String {
@@ -149,6 +152,7 @@ impl Database {
             is_disabled: false,
             config: Config::default(),
             recorded: Config::default(),
+            is_column: self.destination == Destination::Column,
         });
         if self.is(Mutant::CreateQueuesNothing) {
             return;
@@ -163,10 +167,14 @@ impl Database {
         }
     }
 
-    /// Puts the model back to the one that made the vectors.
+    /// Puts the model back to the one that made the vectors, and where they stand in a column, the
+    /// template, too.
     pub(in crate::world) fn revert_embedding(&mut self) {
         if let Some(vectorizer) = &mut self.write().vectorizer {
             vectorizer.config.model = vectorizer.recorded.model;
+            if vectorizer.is_column {
+                vectorizer.config.template = vectorizer.recorded.template;
+            }
         }
     }
 
