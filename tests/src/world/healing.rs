@@ -103,7 +103,7 @@ impl World {
                 return Ok(true);
             }
             let nodes = 0..self.nodes.len();
-            if nodes.fold(false, |moved, at| self.send_any(at) || moved) {
+            if nodes.filter(|at| self.send_any(*at)).count() > 0 {
                 continue;
             }
             let wake = self.nodes.iter().filter_map(|node| node.wakes_at()).min();

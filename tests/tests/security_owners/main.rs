@@ -2,6 +2,10 @@
 //! catalogue, what a worker follows, which rows a reader sees, and what setup.sql builds on.
 
 #![allow(clippy::unwrap_used, reason = "a test fails where it cannot go on")]
+#![allow(
+    clippy::print_stdout,
+    reason = "a test that fails shows what was tried"
+)]
 
 mod adopt;
 mod catalogue;
