@@ -118,18 +118,21 @@ $$;
 -- Promises that 990_finish.sql finds the caller's search_path where it can put it back.
 
 do $$
+declare
+    workers text;
 begin
     if pg_catalog.current_setting('server_version_num')::int < 150000 then
         raise exception 'postgres % is unsupported, pgai requires postgres version 15 or greater',
             pg_catalog.current_setting('server_version')
             using errcode = 'feature_not_supported';
     end if;
-    if exists (
-        select from pg_catalog.pg_stat_activity a
-        where a.datname operator(pg_catalog.=) pg_catalog.current_database()
-        and pg_catalog.starts_with(a.application_name, 'pgai-worker['))
-    then
-        raise exception 'a worker of Python pgai is connected to this database'
+    -- Each of the names under which it connects: it may be idle, with nothing but its heartbeat.
+    select pg_catalog.string_agg(pg_catalog.format('%s (pid %s)', a.application_name, a.pid), ', ' order by a.pid) into workers
+    from pg_catalog.pg_stat_activity a
+    where a.datname operator(pg_catalog.=) pg_catalog.current_database()
+    and a.application_name operator(pg_catalog.~) '^pgai-worker([[]|-heartbeat|-error-reporter)';
+    if workers is not null then
+        raise exception 'a worker of Python pgai is connected to this database: %', workers
             using errcode = 'object_in_use',
                   hint = 'Stop it first: it does not know the queues as this version leaves them.';
     end if;
@@ -219,7 +222,11 @@ begin
         execute $q$ select exists (select from ai.pgai_lib_migration m
             where m.name = '029-add-vectorizer-name-column.sql') $q$ into knows_names;
     end if;
-    if to_regclass('ai.vectorizer') is not null and not knows_names then
+    -- (Without that table, and with names: pgai-rs made it, and 015_pgai_rs.sql converts it.)
+    if to_regclass('ai.vectorizer') is not null and not knows_names
+        and (to_regclass('ai.pgai_lib_migration') is not null or not exists (
+            select from pg_attribute a where a.attrelid = to_regclass('ai.vectorizer') and a.attname = 'name'))
+    then
         raise exception 'the schema ai is that of a Python pgai older than 0.10'
             using errcode = 'object_not_in_prerequisite_state',
                   hint = 'Run pgai.install() of version 0.12.1 first, then setup.sql.';
@@ -235,7 +242,344 @@ begin
 end
 $$;
 
-comment on schema ai is 'Vectorizers: embeddings that stay true to their source rows.';
+comment on schema ai is 'Vectorizers: embeddings that are kept in sync with their source rows.';
+-- Locks on the application's tables, taken so that the application's statements never fail because of them.
+--
+-- A statement that changes a table locks it more strongly than whoever reads it, and PostgreSQL ends one of two
+-- transactions that wait for each other after deadlock_timeout. So each attempt takes its strongest locks at once, waits
+-- for less than half of that time, gives back everything if one cannot be had, and is made again.
+
+-- How long the functions of this schema go on trying to get their locks: ai.lock_timeout, or the session's lock_timeout,
+-- or five minutes.
+create or replace function ai._lock_patience() returns interval
+language sql stable
+set search_path = pg_catalog, pg_temp
+begin atomic
+    select coalesce(nullif(current_setting('ai.lock_timeout', true), '')::interval
+        , (select nullif(s.setting::int, 0) * interval '1 ms' from pg_settings s where s.name = 'lock_timeout')
+        , interval '5 min');
+end;
+
+-- A view is locked alone, by a change that changes nothing: `lock table` would lock the tables that it reads, too.
+create or replace function ai._lock_command(relation text, mode text) returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+begin atomic
+    select coalesce(
+        (select format('alter view %s alter column %I drop default', relation, a.attname)
+         from pg_class c join pg_attribute a on a.attrelid = c.oid and a.attnum = 1
+         where c.oid = to_regclass(relation) and c.relkind = 'v')
+        , format('lock table %s in %s mode', relation, mode));
+end;
+
+-- Locks tables in one mode, and then tables and views exclusively, for the attempt that runs. Only for the first one it
+-- waits while nothing else is held: that is the one that the last attempt did not get. For the others it waits
+-- shortly. (Whoever only reads another of these tables waits for no longer than that.)
+create or replace function ai._lock_tables(tables text[], mode text, exclusively text[] default '{}') returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    attempt int = coalesce(nullif(current_setting('ai.lock_attempt', true), '')::int, 1);
+    wanted text = coalesce(current_setting('ai.lock_first', true), '');
+    longest int = coalesce(nullif(current_setting('ai.lock_wait', true), '')::int, 500);
+    -- Most attempts are short: whoever waits for what is held while he holds what is waited for does so for good.
+    shortly int = least(longest, 20 * 2 ^ (random() * least(attempt, 4)));
+    began timestamptz;
+    rest int;
+    one record;
+begin
+    for one in
+        select t.name, t.mode
+        from (
+            select distinct on (u.name) u.*
+            from (
+                select x.name, mode as mode, 1 as part, x.place from unnest(tables) with ordinality x(name, place)
+                union all
+                -- Views first, in the order of whoever reads through them.
+                select x.name, 'access exclusive'
+                    , case when exists (select from pg_class c where c.oid = to_regclass(x.name) and c.relkind = 'v') then 0 else 2 end
+                    , x.place
+                from unnest(exclusively) with ordinality x(name, place)
+                ) u
+            where u.name is not null
+            order by u.name, u.mode, u.place
+            ) t
+        order by t.name <> wanted, t.part, t.place
+    loop
+        if began is not null then
+            rest = shortly - (extract(epoch from clock_timestamp() - began) * 1000)::int;
+            perform set_config('lock_timeout', greatest(rest, 1)::text, true);
+        end if;
+        begin
+            execute ai._lock_command(one.name, one.mode);
+        exception when lock_not_available then
+            raise exception 'no lock on % within the time', one.name
+                using errcode = 'lock_not_available', table = one.name
+                    , column = case when began is null then 'first' else 'other' end;
+        end;
+        began = coalesce(began, clock_timestamp());
+    end loop;
+end
+$$;
+
+-- Who keeps others from a table, for a message.
+create or replace function ai._lock_holders(table_name text) returns text
+language sql volatile
+set search_path = pg_catalog, pg_temp
+begin atomic
+    select string_agg(format('%s (%s, transaction since %s)', h.pid, h.application_name, h.since), ', ' order by h.pid)
+    from (
+        select distinct l.pid, coalesce(nullif(a.application_name, ''), 'no application_name') as application_name
+            , to_char(a.xact_start, 'HH24:MI:SS') as since
+        from pg_locks l
+        left join pg_stat_activity a on a.pid = l.pid
+        where l.relation = to_regclass(table_name)
+        and l.granted
+        and l.pid <> pg_backend_pid()
+        limit 5
+    ) h;
+end;
+
+-- Runs a command, again and again until it gets its locks; each attempt is a subtransaction. Ends with lock_not_available
+-- (55P03) when its time is over.
+create or replace function ai._with_locks(command text, purpose text, patience interval default null) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    -- Whoever waits for this session must not wait for deadlock_timeout.
+    longest int = (select greatest(s.setting::int / 2, 1) from pg_settings s where s.name = 'deadlock_timeout');
+    own text = current_setting('lock_timeout');
+    deadline timestamptz = clock_timestamp() + coalesce(patience, ai._lock_patience());
+    wanted text = '';
+    place text;
+    attempt int = 1;
+    long_held int = 0;
+begin
+    loop
+        begin
+            perform set_config('ai.lock_attempt', attempt::text, true), set_config('ai.lock_first', wanted, true)
+                , set_config('ai.lock_wait', longest::text, true)
+                , set_config('lock_timeout', least(longest, 50 * attempt)::text, true);
+            execute command;
+            perform set_config('lock_timeout', own, true);
+            return;
+        exception when lock_not_available or deadlock_detected then
+            get stacked diagnostics wanted = table_name, place = column_name;
+        end;
+        if clock_timestamp() >= deadline then
+            raise exception '%: no lock%', purpose, coalesce(' on ' || nullif(wanted, ''), '')
+                using errcode = 'lock_not_available', table = wanted,
+                      detail = coalesce('Held by ' || ai._lock_holders(nullif(wanted, '')), 'Somebody else holds it.'),
+                      hint = 'Try again when those transactions have ended, or give it more time: '
+                          'set ai.lock_timeout = ''1h''';
+        end if;
+        attempt = attempt + 1;
+        -- Others wait behind each attempt: where a long transaction holds the table, there are fewer of them.
+        long_held = case when place = 'other' then 0 else long_held + 1 end;
+        perform pg_sleep((0.02 + least(0.2 * long_held, 2)) * (0.5 + random()));
+    end loop;
+end
+$$;
+
+-- REPEATABLE READ and SERIALIZABLE read rows as they were at the transaction's first statement: what others committed
+-- between that and the lock would stay unseen. Accepted are tables that this transaction has made, and those that it locked before
+-- its first statement that reads: then no transaction has committed since.
+create or replace function ai._require_current_snapshot(source regclass) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    lock_mode text;
+    snapshot pg_snapshot;
+    xid bigint;
+    is_old boolean;
+begin
+    if current_setting('transaction_isolation') not in ('repeatable read', 'serializable') then
+        return;
+    end if;
+    select max(l.mode) into lock_mode
+    from pg_locks l
+    where l.locktype = 'relation'
+    and l.relation = source
+    and l.database = (select d.oid from pg_database d where d.datname = current_database())
+    and l.pid = pg_backend_pid()
+    and l.granted
+    and l.mode in ('ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock');
+    if lock_mode is not null then
+        -- The row of a system column is as old as the table.
+        if exists (select from pg_attribute a where a.attrelid = source and a.attnum = -6 and age(a.xmin) <= 0) then
+            return;
+        end if;
+        snapshot = pg_current_snapshot();
+        is_old = exists (
+            select from pg_snapshot_xip(snapshot) x(xid) where pg_xact_status(x.xid) = 'committed');
+        xid = pg_snapshot_xmax(snapshot)::text::bigint;
+        begin
+            for step in 0..10000 loop
+                is_old = is_old or step = 10000 or coalesce(pg_xact_status((xid + step)::text::xid8), '') = 'committed';
+                exit when is_old;
+            end loop;
+        exception when invalid_parameter_value then
+            -- That transaction has not begun yet.
+            null;
+        end;
+        if not is_old then
+            return;
+        end if;
+    end if;
+    raise exception 'in a transaction that is % rows of % may stay unseen'
+        , upper(current_setting('transaction_isolation')), source
+        using errcode = 'active_sql_transaction',
+              hint = format('Do this in a transaction of its own: begin isolation level read committed; ...; commit. '
+                  'Or begin the transaction with: lock table %s in share row exclusive mode', source);
+end
+$$;
+-- A database of pgai-rs, an earlier successor of pgai in Rust: its catalogue becomes what the next parts expect. Vectorizers,
+-- stores, pending work, views, names and configurations stay; 400_upgrade.sql gives the vectorizers their queues.
+
+-- A catalogue that the next parts change in its tables, which the application may be reading.
+create or replace function ai._is_of_pgai_rs() returns boolean
+language sql stable
+set search_path = pg_catalog, pg_temp
+begin atomic
+    select to_regclass('ai.vectorizer') is not null and to_regclass('ai.pgai_lib_migration') is null;
+end;
+
+-- In one transaction the locks of all vectorizers are taken first, while nothing else is held: see 420_run.sql. (pgai 0.10 had
+-- its errors in a table which 040_errors.sql renames.)
+do $$
+declare
+    sources text[];
+    queues text[];
+begin
+    if coalesce(current_setting('ai.setup_in_transaction', true), '') <> 'yes'
+        or not ai._is_of_pgai_rs() and (select c.relkind from pg_class c where c.oid = to_regclass('ai.vectorizer_errors'))
+            is distinct from 'r'
+    then
+        return;
+    end if;
+    execute $q$
+        select array_agg(to_regclass(format('%I.%I', v.source_schema, v.source_table))::text order by v.id)
+            , array_agg(to_regclass(format('%I.%I', v.queue_schema, v.queue_table))::text order by v.id)
+        from ai.vectorizer v
+        where v.queue_table is not null $q$ into sources, queues;
+    perform ai._with_locks(format('select ai._lock_tables(%L, %L, %L)', sources, 'share row exclusive'
+            , queues || array['ai.vectorizer', to_regclass('ai.vectorizer_errors')::text])
+        , 'cannot upgrade the schema ai');
+end
+$$;
+
+-- What belongs to an extension (pgai-rs could be installed as one) belongs to the schema alone from now on. An extension that has
+-- nothing left goes.
+do $$
+declare
+    member record;
+begin
+    if not ai._is_of_pgai_rs() then
+        return;
+    end if;
+    for member in
+        select e.extname, i.type, i.identity
+        from pg_depend d
+        join pg_extension e on e.oid = d.refobjid
+        cross join pg_identify_object(d.classid, d.objid, d.objsubid) i
+        where d.refclassid = 'pg_extension'::regclass
+        and d.deptype = 'e'
+        and (i.schema = 'ai' or i.type = 'schema' and i.identity = 'ai')
+        order by d.classid = 'pg_type'::regclass
+    loop
+        begin
+            execute format('alter extension %I drop %s %s', member.extname, member.type, member.identity);
+        exception when object_not_in_prerequisite_state then
+            -- The type of a table's rows has gone with its table.
+            null;
+        end;
+    end loop;
+    for member in
+        select e.extname from pg_extension e
+        where e.extname in ('ai', 'pgai', 'pgai_rs', 'pg_rust_ai')
+        and not exists (
+            select from pg_depend d
+            where d.refclassid = 'pg_extension'::regclass and d.refobjid = e.oid and d.deptype = 'e')
+    loop
+        execute format('drop extension %I', member.extname);
+    end loop;
+end
+$$;
+
+-- Its functions would stand beside those of the same names with other parameters. Those that triggers call go with these.
+do $$
+declare
+    function_name regprocedure;
+    dropped int;
+begin
+    if not ai._is_of_pgai_rs() then
+        return;
+    end if;
+    loop
+        dropped = 0;
+        for function_name in
+            select p.oid
+            from pg_proc p
+            where p.pronamespace = 'ai'::regnamespace
+            and p.proname ~ '^_|^(create|drop|enable|disable|execute)_vectorizer|^vectorizer_|^set_scheduling$|^(loading|parsing|embedding|chunking|formatting|processing|destination|indexing|scheduling|grant)_'
+            and p.proname not in ('_is_of_pgai_rs', '_lock_patience', '_lock_command', '_lock_tables', '_lock_holders'
+                , '_with_locks', '_require_current_snapshot')
+            and not exists (select from pg_trigger t where t.tgfoid = p.oid)
+        loop
+            begin
+                execute format('drop routine %s', function_name);
+                dropped = dropped + 1;
+            exception when dependent_objects_still_exist then
+                -- Another one's default: the next round finds it without.
+                null;
+            end;
+        end loop;
+        exit when dropped = 0;
+    end loop;
+end
+$$;
+
+create or replace function ai._convert_catalogue_of_pgai_rs() returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    column_name name;
+begin
+    lock table ai.vectorizer in access exclusive mode;
+    update ai.vectorizer v set name = 'vectorizer_' || v.id where v.name is null;
+    foreach column_name in array array
+        [ 'source_schema', 'source_table', 'trigger_name', 'queue_schema', 'queue_table', 'queue_failed_table', 'name'] loop
+        if (select a.atttypid from pg_attribute a where a.attrelid = 'ai.vectorizer'::regclass and a.attname = column_name)
+            <> 'name'::regtype
+        then
+            execute format('alter table ai.vectorizer alter column %I type name', column_name);
+        end if;
+    end loop;
+    alter table ai.vectorizer alter column name set not null, alter column trigger_name set not null
+        , alter column disabled set default false;
+    -- Names that are there stay, legal or not.
+    if not exists (
+            select from pg_constraint c where c.conrelid = 'ai.vectorizer'::regclass and c.conname = 'vectorizer_name_check')
+        and not exists (select from ai.vectorizer v where v.name !~ '^[a-z][a-z_0-9]*$')
+    then
+        alter table ai.vectorizer add constraint vectorizer_name_check check (name ~ '^[a-z][a-z_0-9]*$');
+    end if;
+end
+$$;
+
+do $$
+begin
+    if ai._is_of_pgai_rs() then
+        perform ai._with_locks('select ai._convert_catalogue_of_pgai_rs()', 'cannot upgrade the catalogue of pgai-rs');
+    end if;
+end
+$$;
+drop function ai._convert_catalogue_of_pgai_rs();
+drop function ai._is_of_pgai_rs();
 -- What is installed: the tables by which pgai.install() recognises a finished install and does nothing,
 -- and the row 'setup.sql' (written by the last part) by which the worker knows the schema's version.
 
@@ -266,7 +610,7 @@ comment on table ai.pgai_lib_feature_flag is 'Kept for Python pgai; no feature f
 insert into ai.pgai_lib_version (name, version)
 values ('ai', '0.12.1')
 on conflict (name) do update set version = excluded.version, installed_at = clock_timestamp()
-where pgai_lib_version.version ~ '^0\.(\d|10|11)\.|^0\.12\.0';
+where pgai_lib_version.version ~ '^0[.]([0-9]|10|11)[.]|^0[.]12[.]0';
 
 insert into ai.pgai_lib_migration (name, applied_at_version, body)
 select m.name, '0.12.1', 'contained in setup.sql'
@@ -366,7 +710,8 @@ revoke all on function ai._vectorizer_built() from public;
 create or replace trigger vectorizer_built
     after insert or update of trigger_name on ai.vectorizer
     for each row execute function ai._vectorizer_built();
--- What went wrong, per vectorizer: the worker writes ai._vectorizer_errors, people read ai.vectorizer_errors.
+-- What went wrong, per vectorizer: the worker writes ai._vectorizer_errors, people read ai.vectorizer_errors (a view,
+-- made in 390_views.sql).
 -- Rows go with their vectorizer.
 
 -- In pgai 0.10 the table had the view's name. Who could read it can read the view.
@@ -377,6 +722,7 @@ begin
     if (select c.relkind from pg_class c where c.oid = to_regclass('ai.vectorizer_errors')) is distinct from 'r' then
         return;
     end if;
+    perform ai._with_locks('lock table ai.vectorizer_errors in access exclusive mode', 'cannot rename ai.vectorizer_errors');
     alter table ai.vectorizer_errors rename to _vectorizer_errors;
     alter index if exists ai.vectorizer_errors_id_recorded_idx rename to _vectorizer_errors_id_recorded_idx;
     create view ai.vectorizer_errors as
@@ -400,18 +746,15 @@ create table if not exists ai._vectorizer_errors
 , message text
 , details jsonb
 , recorded timestamptz not null default now()
+, entry bigint generated always as identity
 , constraint vectorizer_errors_id_fkey foreign key (id) references ai.vectorizer (id) on delete cascade
+-- A publication of all tables lets nothing be deleted from a table without a replica identity.
+, constraint _vectorizer_errors_pkey primary key (entry)
 );
 comment on table ai._vectorizer_errors is 'Errors as the worker records them.';
 
 -- For: the latest errors of one vectorizer, and the cascade from ai.vectorizer.
 create index if not exists _vectorizer_errors_id_recorded_idx on ai._vectorizer_errors (id, recorded);
-
-create or replace view ai.vectorizer_errors as
-select e.id, e.message, e.details, e.recorded, v.name
-from ai._vectorizer_errors e
-left join ai.vectorizer v on e.id = v.id;
-comment on view ai.vectorizer_errors is 'Errors of all vectorizers, with their names.';
 
 -- Old errors go: the latest thousand of each vectorizer are kept. (Workers may insert here, and not delete.)
 create or replace function ai._vectorizer_errors_prune() returns trigger
@@ -1001,7 +1344,7 @@ set search_path = pg_catalog, pg_temp
 as $fn$
 declare
     rest text = template;
-    found text[];
+    named text[];
 begin
     loop
         rest = substr(rest, nullif(strpos(rest, '$'), 0) + 1);
@@ -1010,12 +1353,12 @@ begin
             rest = substr(rest, 2);
             continue;
         end if;
-        found = regexp_match(rest, '^(?:([A-Za-z_][A-Za-z0-9_]*)|\{([A-Za-z_][A-Za-z0-9_]*)\})');
-        if found is null then
+        named = regexp_match(rest, '^(?:([A-Za-z_][A-Za-z0-9_]*)|[{]([A-Za-z_][A-Za-z0-9_]*)[}])');
+        if named is null then
             raise exception 'invalid placeholder in formatting template at "$%"', left(rest, 20)
                 using hint = 'Write $name or ${name} for a column, and $$ for a dollar sign.';
         end if;
-        return next coalesce(found[1], found[2]);
+        return next coalesce(named[1], named[2]);
     end loop;
 end
 $fn$;
@@ -1365,15 +1708,13 @@ begin
 end
 $$;
 
--- (vector_l2_ops is one that pgai refused by mistake.)
+-- (vector_l2_ops is one that pgai refused by mistake. Without an opclass the index has the default one.)
 create or replace function ai._validate_indexing_hnsw(config jsonb) returns void
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    if coalesce(config ->> 'opclass', '')
-        not in ('vector_ip_ops', 'vector_cosine_ops', 'vector_l1_ops', 'vector_l2_ops')
-    then
+    if config ->> 'opclass' not in ('vector_ip_ops', 'vector_cosine_ops', 'vector_l1_ops', 'vector_l2_ops') then
         raise exception 'invalid opclass';
     end if;
 end
@@ -1495,7 +1836,20 @@ begin
 end
 $$;
 -- Destination: where the vectors go.
--- The config function returns exactly pgai's JSON; the defaults are filled in at creation.
+-- The config function returns exactly pgai's JSON (with `view_columns` where they are given, which pgai does not have);
+-- the defaults are filled in at creation.
+
+-- pgai's function with five parameters would make a call with fewer arguments ambiguous. ai.create_vectorizer names it
+-- in a default.
+do $$
+begin
+    if to_regprocedure('ai.destination_table(name, name, name, name, name)') is not null then
+        drop function if exists ai.create_vectorizer(regclass, text, jsonb, jsonb, jsonb, jsonb, jsonb, jsonb, jsonb
+            , jsonb, jsonb, name, name, name[], boolean, boolean);
+        drop function ai.destination_table(name, name, name, name, name);
+    end if;
+end
+$$;
 
 create or replace function ai.destination_table
 ( destination name default null
@@ -1503,6 +1857,7 @@ create or replace function ai.destination_table
 , target_table name default null
 , view_schema name default null
 , view_name name default null
+, view_columns name[] default null
 ) returns jsonb
 language sql immutable
 return json_strip_nulls(json_build_object
@@ -1513,9 +1868,11 @@ return json_strip_nulls(json_build_object
 , 'target_table', target_table
 , 'view_schema', view_schema
 , 'view_name', view_name
+, 'view_columns', view_columns
 ))::jsonb;
 comment on function ai.destination_table is
-    'A table for chunks and vectors (<destination>_store), and a view that joins it with the source (<destination>).';
+    'A table for chunks and vectors (<destination>_store), and a view that joins it with the source (<destination>): '
+    'with its key and `view_columns`, or all columns.';
 
 create or replace function ai.destination_column(embedding_column name) returns jsonb
 language sql immutable
@@ -1551,6 +1908,14 @@ begin
                 using hint = 'A row has one vector there: chunking => ai.chunking_none()';
         end if;
     end if;
+    if destination ? 'view_columns' and (
+        jsonb_typeof(destination -> 'view_columns') <> 'array'
+        or exists (
+            select from jsonb_array_elements(destination -> 'view_columns') c(name) where jsonb_typeof(c.name) <> 'string'))
+    then
+        raise exception 'invalid destination config, view_columns must be an array of names'
+            using hint = 'For example: view_columns => array[''title'']';
+    end if;
 end
 $$;
 
@@ -1585,9 +1950,28 @@ begin
                       hint = 'Give shorter names with ai.destination_table(target_table => ..., view_name => ...).';
         end if;
     end loop;
+    if destination ? 'view_columns' then
+        evaluated = evaluated || jsonb_build_object('view_columns', destination -> 'view_columns');
+    end if;
     return evaluated;
 end
 $$;
+
+-- The columns that a view has of its source: the key, and the chosen ones or all.
+create or replace function ai._destination_view_columns(source regclass, destination jsonb) returns setof name
+language sql stable
+begin atomic
+    select a.attname
+    from pg_attribute a
+    where a.attrelid = source
+    and a.attnum > 0
+    and not a.attisdropped
+    and (not destination ? 'view_columns'
+        or a.attname in (select c.name from jsonb_array_elements_text(destination -> 'view_columns') c(name))
+        or exists (
+            select from pg_index x where x.indrelid = source and x.indisprimary and a.attnum = any (x.indkey::int2[])))
+    order by a.attnum;
+end;
 
 create or replace function ai._validate_destination_can_create_objects(destination jsonb) returns void
 language plpgsql stable
@@ -1694,9 +2078,9 @@ begin
     if convert_from(convert_to(value, 'UTF8'), 'UTF8') = value collate "C" then
         return value;
     end if;
-    return '\x' || encode(convert_to(value, getdatabaseencoding()), 'hex');
+    return E'\\x' || encode(convert_to(value, getdatabaseencoding()), 'hex');
 exception when character_not_in_repertoire or untranslatable_character then
-    return '\x' || encode(convert_to(value, getdatabaseencoding()), 'hex');
+    return E'\\x' || encode(convert_to(value, getdatabaseencoding()), 'hex');
 end
 $$;
 
@@ -1766,23 +2150,30 @@ begin
     where k.name in
         ( 'embedding_uuid', 'chunk_seq', 'chunk', 'embedding', 'queued_at', 'loading_retries'
         , 'loading_retry_after', 'created_at', 'failure_step', 'failure_reason'
-        , '_generation', '_claim', '_until', '_attempts', '_failures');
+        , '_generation', '_claim', '_until', '_attempts', '_failures')
+    limit 1;
     if taken is not null then
         raise exception 'the key column "%" has a name that a vectorizer''s own tables need', taken
             using errcode = 'duplicate_column',
                   hint = 'Rename the column.';
     end if;
-    select a.attname into taken
-    from pg_attribute a
-    where a.attrelid = source_table
-    and destination ->> 'implementation' = 'table'
-    and a.attnum > 0
-    and not a.attisdropped
-    and a.attname in ('embedding_uuid', 'chunk_seq', 'chunk', 'embedding');
+    select a.name into taken
+    from ai._destination_view_columns(source_table, destination) a(name)
+    where destination ->> 'implementation' = 'table'
+    and a.name in ('embedding_uuid', 'chunk_seq', 'chunk', 'embedding')
+    limit 1;
     if taken is not null then
         raise exception 'the column "%" of the source table has a name that the view of a vectorizer needs', taken
             using errcode = 'duplicate_column',
-                  hint = 'Rename the column.';
+                  hint = 'Rename the column, or leave it out: ai.destination_table(view_columns => ...).';
+    end if;
+    select c.name into taken
+    from jsonb_array_elements_text(destination -> 'view_columns') c(name)
+    where c.name not in (select a.name from ai._destination_view_columns(source_table, destination) a(name))
+    limit 1;
+    if taken is not null then
+        raise exception 'view_columns names "%", which is no column of the source table', taken
+            using errcode = 'undefined_column';
     end if;
 end
 $$;
@@ -1900,7 +2291,7 @@ begin atomic
     select min(f.what) from found f;
 end;
 
--- Gives relations to the owner of `source`, with `alter … owner to` as the current role (never as another one: code of
+-- Gives relations to the owner of `source`, with `alter ... owner to` as the current role (never as another one: code of
 -- the owner could take the old role back). What belongs to that owner already is left alone. It refuses what carries a
 -- stranger's code, and, unless somebody asked for it (`adopt`), what belongs to a role that does not have the owner's
 -- rights anyway.
@@ -2081,12 +2472,6 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     store text = format('%I.%I', destination ->> 'target_schema', destination ->> 'target_table');
-    view_name text = format('%I.%I', destination ->> 'view_schema', destination ->> 'view_name');
-    columns text = (
-        select string_agg(format('%s.%I', case when k.name is null then 's' else 't' end, a.attname), ', ' order by a.attnum)
-        from pg_attribute a
-        left join ai._vectorizer_key(source) k on k.attnum = a.attnum
-        where a.attrelid = source and a.attnum > 0 and not a.attisdropped);
 begin
     execute format
     ( 'create %s table %s (embedding_uuid uuid not null primary key default gen_random_uuid(), %s, '
@@ -2096,12 +2481,27 @@ begin
     , store, ai._vectorizer_key_definitions(source), ai._vector_type(dimensions), ai._vectorizer_key_list(source)
     );
     execute format('alter table %s alter column embedding set storage main', store);
+end
+$$;
+
+-- The view that readers use: each chunk with the row that it was made of.
+create or replace function ai._vectorizer_create_view(source regclass, destination jsonb) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    columns text = (
+        select string_agg(format('%s.%I', case when k.name is null then 's' else 't' end, a.name), ', ' order by a.place)
+        from ai._destination_view_columns(source, destination) with ordinality a(name, place)
+        left join ai._vectorizer_key(source) k on k.name = a.name);
+begin
     execute format
-    ( 'create view %s with (security_invoker = %s) as select t.embedding_uuid, t.chunk_seq, t.chunk, t.embedding, %s '
-      'from %s t left outer join %s s on %s%s'
-    , view_name
+    ( 'create view %I.%I with (security_invoker = %s) as select t.embedding_uuid, t.chunk_seq, t.chunk, t.embedding, %s '
+      'from %I.%I t left outer join %s s on %s%s'
+    , destination ->> 'view_schema', destination ->> 'view_name'
     , (select c.relrowsecurity from pg_class c where c.oid = source)
-    , columns, store, source, ai._vectorizer_key_equals(source, 't', 's')
+    , columns, destination ->> 'target_schema', destination ->> 'target_table', source
+    , ai._vectorizer_key_equals(source, 't', 's')
     , ai._vectorizer_view_condition(source)
     );
 end
@@ -2235,7 +2635,7 @@ begin atomic
     where a.attrelid = source and a.attnum = _vectorizer_key_type.attnum;
 end;
 
--- The columns of an image: k1, k2, … the key, w1, w2, … what is watched (each name once). A virtual generated column is null in a
+-- The columns of an image: k1, k2, ... the key, w1, w2, ... what is watched (each name once). A virtual generated column is null in a
 -- transition table, and what it is made of may be changed later: then the whole row is watched, as w0.
 create or replace function ai._vectorizer_image_columns(source regclass, watched name[])
 returns table (alias text, name text, fallback text)
@@ -2271,7 +2671,7 @@ begin atomic
     from ai._vectorizer_image_columns(source, watched) c;
 end;
 
--- The changed rows of a statement: keys as k1, k2, …, and whether the key is gone. An update counts if the image of a
+-- The changed rows of a statement: keys as k1, k2, ..., and whether the key is gone. An update counts if the image of a
 -- watched column differs: json and xml have no equality, and 1.0 and 1.00 are equal but read differently. (A full join
 -- is never made row by row, whatever the planner believes of the number of rows: the plan is kept from the first call.)
 create or replace function ai._vectorizer_changes_sql
@@ -2863,7 +3263,7 @@ begin
             , owner
             );
             execute format
-            ( 'create trigger %I after %s on %s referencing %s %s for each statement execute function %I.%1$I()'
+            ( 'create or replace trigger %I after %s on %s referencing %s %s for each statement execute function %I.%1$I()'
             , trigger_name || suffix
             , event
             , source
@@ -2881,7 +3281,7 @@ begin
     , owner
     );
     for member in select source union all select h from ai._vectorizer_heirs(source) h loop
-        execute format('create trigger %I after insert or update or delete on %s for each row execute function %I.%1$I()'
+        execute format('create or replace trigger %I after insert or update or delete on %s for each row execute function %I.%1$I()'
             , trigger_name || suffix, member, queue_schema);
         execute format('alter table %s enable %s trigger %I', member
             , case when per_row then 'always' else 'replica' end, trigger_name || suffix);
@@ -2911,7 +3311,7 @@ begin
         , ''
         , owner
         );
-        execute format('create trigger %I after truncate on %s for each statement execute function %I.%1$I()'
+        execute format('create or replace trigger %I after truncate on %s for each statement execute function %I.%1$I()'
             , trigger_name || '_truncate', source, schema_name);
         execute format('alter table %s enable always trigger %I', source, trigger_name || '_truncate');
     end if;
@@ -2927,7 +3327,7 @@ begin
     , owner
     );
     for member in select ai._vectorizer_truncate_parts(source, trigger_name || '_truncate_part') loop
-        execute format('create trigger %I after truncate on %s for each statement execute function %I.%1$I()'
+        execute format('create or replace trigger %I after truncate on %s for each statement execute function %I.%1$I()'
             , trigger_name || '_truncate_part', member, schema_name);
     end loop;
 end
@@ -3125,7 +3525,7 @@ begin
             select x from pg_class c cross join unnest(c.reloptions) x where c.oid = view and x !~ '^security_invoker'
             ) o(option));
     execute format('create or replace view %s with (%s) as %s', view, options
-        , regexp_replace(pg_get_viewdef(view), '\s+WHERE \(NOT row_security_active\(\(.*''::regclass\)::oid\)\);$', ''));
+        , regexp_replace(pg_get_viewdef(view), E'\\s+WHERE \\(NOT row_security_active\\(\\(.*''::regclass\\)::oid\\)\\);$', ''));
 end
 $$;
 
@@ -3247,7 +3647,8 @@ begin
     return query execute statement using question, k;
 end
 $$;
--- ai.create_vectorizer: everything is checked first, then created, then the rows that are there are queued.
+-- ai.create_vectorizer: everything is checked first; then the source is locked, and what may have changed until then
+-- is checked again; then everything is created, and the rows that are there are queued.
 -- Signature, order of checks, messages and SQLSTATEs are pgai's.
 
 create or replace function ai.create_vectorizer
@@ -3359,6 +3760,8 @@ begin
             using errcode = 'check_violation', constraint = 'vectorizer_name_check',
                   hint = 'A name begins with a lower-case letter and has lower-case letters, digits and underscores.';
     end if;
+    -- Of two sessions that create the same name at the same time one waits here, and then sees the other's.
+    perform pg_advisory_xact_lock(hashtextextended('ai.vectorizer ' || name, 0));
     select v.id, ai._vectorizer_relation(v.source_schema, v.source_table) into existing, existing_source
     from ai.vectorizer v where v.name = create_vectorizer.name::name;
     if existing is not null then
@@ -3373,6 +3776,7 @@ begin
         raise notice 'a vectorizer named % already exists, skipping', name;
         return existing;
     end if;
+    perform ai._require_current_snapshot(source);
     perform ai._validate_destination_can_create_objects(destination);
     perform ai._vectorizer_check_creator(source, array(
         select distinct x.name::name
@@ -3380,13 +3784,11 @@ begin
         where x.name is not null));
 
     -- Nobody may change rows between the triggers and the queueing of what is there.
-    execute format('lock table %s in share row exclusive mode', source);
-    if to_regclass(format('%I.%I', source_schema, source_name)) is distinct from source
-        or not exists (select from pg_class c where c.oid = source and c.relkind in ('r', 'p'))
-    then
-        raise exception 'the source table %.% was replaced meanwhile', source_schema, source_name
-            using errcode = 'object_in_use', hint = 'Try again.';
-    end if;
+    perform ai._with_locks(
+        format('select ai._lock_tables(array[%L], %L)', source, ai._vectorizer_create_lock(source, destination)),
+        format('cannot create a vectorizer on %s', source));
+    perform ai._validate_locked_source(source, source_schema, source_name, loading, parsing, formatting, destination);
+    source_pk = ai._vectorizer_source_pk(source);
     -- Its owner, too, is certain only now.
     perform ai._vectorizer_check_creator(source);
     perform ai._validate_heirs(source);
@@ -3395,6 +3797,7 @@ begin
         perform ai._vectorizer_create_column(source, destination, (embedding ->> 'dimensions')::int, watched);
     else
         perform ai._vectorizer_create_store(source, destination, (embedding ->> 'dimensions')::int);
+        perform ai._vectorizer_create_view(source, destination);
     end if;
     perform ai._vectorizer_create_queue(source, id, queue_schema, queue_table, failed_table);
     parts = array(
@@ -3453,6 +3856,49 @@ begin
     return (
         select array_agg(r.name) from unnest(roles) r(name)
         where r.name = 'public' or exists (select from pg_roles x where x.rolname = r.name));
+end
+$$;
+
+-- The strongest lock that the creation needs, so that it need not ask for a stronger one later: triggers keep writers
+-- away, a new column readers, too.
+create or replace function ai._vectorizer_create_lock(source regclass, destination jsonb) returns text
+language sql stable
+begin atomic
+    select case
+        when destination ->> 'implementation' = 'column' and not exists (
+            select from pg_attribute a
+            where a.attrelid = source and a.attname = destination ->> 'embedding_column' and not a.attisdropped)
+        then 'access exclusive'
+        else 'share row exclusive' end;
+end;
+
+-- The table may have been changed while its lock was waited for.
+create or replace function ai._validate_locked_source
+( source regclass
+, source_schema name
+, source_name name
+, loading jsonb
+, parsing jsonb
+, formatting jsonb
+, destination jsonb
+) returns void
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if to_regclass(format('%I.%I', source_schema, source_name)) is distinct from source::oid
+        or not exists (select from pg_class c where c.oid = source and c.relkind in ('r', 'p'))
+        or ai._vectorizer_source_pk(source) is null
+    then
+        raise exception 'the source table %.% was changed while its lock was waited for', source_schema, source_name
+            using errcode = 'object_in_use', hint = 'Try again.';
+    end if;
+    perform ai._validate_loading(loading, source_schema, source_name);
+    perform ai._validate_parsing(parsing, loading, source_schema, source_name);
+    perform ai._validate_formatting(formatting, source_schema, source_name);
+    perform ai._validate_supported(loading, parsing, source_schema, source_name);
+    perform ai._validate_source_names(source, destination);
+    perform ai._validate_destination_can_create_objects(destination);
 end
 $$;
 
@@ -3538,15 +3984,15 @@ declare
         and p.prorettype = 'trigger'::regtype
         and (owner is null or p.proowner = owner));
     one regprocedure;
-    found record;
+    attached record;
 begin
-    for found in
+    for attached in
         select t.tgname, t.tgrelid::regclass as source
         from pg_trigger t
         where t.tgfoid = any (functions)
         and t.tgparentid = 0
     loop
-        execute format('drop trigger %I on %s', found.tgname, found.source);
+        execute format('drop trigger %I on %s', attached.tgname, attached.source);
     end loop;
     foreach one in array functions loop
         execute format('drop function %s', one);
@@ -3585,16 +4031,16 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     relation text = format('%I.%I', schema, name);
-    found record;
+    there record;
 begin
     for attempt in 1..2 loop
-        select c.oid, c.relowner = owner as is_ours, position(c.relkind::text in kinds) > 0 as is_right into found
+        select c.oid, c.relowner = owner as is_ours, position(c.relkind::text in kinds) > 0 as is_right into there
         from pg_class c join pg_namespace n on n.oid = c.relnamespace
         where n.nspname = schema and c.relname = name;
-        if found.oid is null then
+        if there.oid is null then
             return;
         end if;
-        if not found.is_right or not found.is_ours then
+        if not there.is_right or not there.is_ours then
             raise warning '% stays: it is not the % of this vectorizer, or belongs to another role than its queue', relation, part
                 using hint = 'Drop it yourself if nobody needs it.';
             return;
@@ -3607,7 +4053,8 @@ begin
 end
 $$;
 
-create or replace function ai.drop_vectorizer(vectorizer_id int, drop_all boolean default false) returns void
+-- One attempt to drop a vectorizer.
+create or replace function ai._vectorizer_drop(vectorizer_id int, drop_all boolean) returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
@@ -3623,6 +4070,19 @@ begin
     , (select c.relowner from pg_class c join pg_namespace n on n.oid = c.relnamespace
        where n.nspname = v.source_schema and c.relname = v.source_table)
     , (select r.oid from pg_roles r where r.rolname = current_user));
+    -- All that is dropped or loses its triggers, if it belongs to this vectorizer: the source may have another name by now.
+    perform ai._lock_tables('{}', '', array(
+        select c.oid::regclass::text
+        from ai._vectorizer_parts(v.id, v.queue_schema, v.queue_table, v.queue_failed_table, v.config -> 'destination') p
+        join pg_namespace n on n.nspname = p.schema
+        join pg_class c on c.relnamespace = n.oid and c.relname = p.name
+        where c.relowner = owner and c.relkind in ('r', 'p', 'v') and position(c.relkind::text in p.kinds) > 0
+        and (drop_all or p.part not in ('store', 'view'))
+        union
+        select t.tgrelid::regclass::text
+        from pg_trigger t join pg_proc f on f.oid = t.tgfoid join pg_namespace n on n.oid = f.pronamespace
+        where n.nspname = v.queue_schema and f.proname = any (ai._vectorizer_trigger_functions(v.trigger_name))
+        and f.proowner = owner and t.tgparentid = 0));
     perform ai._vectorizer_change_job(v.config, 'delete_job(job_id)');
     perform ai._vectorizer_drop_triggers(v.queue_schema, v.trigger_name, owner);
     perform ai._vectorizer_drop_part(p.part, p.kinds, p.schema, p.name, owner)
@@ -3630,6 +4090,19 @@ begin
     where drop_all or p.part not in ('store', 'view')
     -- The view reads the store.
     order by p.part <> 'view';
+end
+$$;
+
+create or replace function ai.drop_vectorizer(vectorizer_id int, drop_all boolean default false) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v ai.vectorizer;
+begin
+    select x.* into strict v from ai.vectorizer x where x.id = vectorizer_id;
+    perform ai._with_locks(format('select ai._vectorizer_drop(%s, %L)', v.id, drop_all)
+        , format('cannot drop the vectorizer %s', v.name));
 end
 $$;
 comment on function ai.drop_vectorizer(int, boolean) is
@@ -3751,57 +4224,6 @@ exception when undefined_table or object_not_in_prerequisite_state then
     return null;
 end
 $$;
-
--- In pgai 0.10 the view had other columns, which no replacement can change. Who could read it can read the new one.
-do $$
-begin
-    if exists (
-        select from pg_attribute a
-        where a.attrelid = to_regclass('ai.vectorizer_status') and a.attnum = 2 and a.attname <> 'name')
-    then
-        alter view ai.vectorizer_status rename to _vectorizer_status_of_old;
-    end if;
-end
-$$;
-
-create or replace view ai.vectorizer_status as
-select v.id
-     , v.name
-     , format('%I.%I', v.source_schema, v.source_table) as source_table
-     , case when v.config #>> '{destination,implementation}' = 'table' then
-           format('%I.%I', v.config #>> '{destination,target_schema}', v.config #>> '{destination,target_table}')
-       end as target_table
-     , case when v.config #>> '{destination,implementation}' = 'table' then
-           format('%I.%I', v.config #>> '{destination,view_schema}', v.config #>> '{destination,view_name}')
-       end as "view"
-     , case when v.config #>> '{destination,implementation}' = 'column' then
-           format('%I', v.config #>> '{destination,embedding_column}')
-       else 'embedding' end as embedding_column
-     , ai._vectorizer_pending_if_readable(v.id, v.queue_schema, v.queue_table) as pending_items
-     , v.disabled
-from ai.vectorizer v;
-comment on view ai.vectorizer_status is 'Each vectorizer, where it reads and writes, and how much waits.';
-
-do $$
-declare
-    reader text;
-begin
-    if to_regclass('ai._vectorizer_status_of_old') is null then
-        return;
-    end if;
-    for reader in
-        select case a.grantee when 0 then 'public' else quote_ident(r.rolname) end
-        from pg_class c
-        cross join aclexplode(c.relacl) a
-        left join pg_roles r on r.oid = a.grantee
-        where c.oid = to_regclass('ai._vectorizer_status_of_old')
-        and a.privilege_type = 'SELECT' and a.grantee <> c.relowner
-    loop
-        execute format('grant select on ai.vectorizer_status to %s', reader);
-    end loop;
-    drop view ai._vectorizer_status_of_old;
-end
-$$;
 -- ai.adopt_vectorizer: after a source table has changed hands, everything of its vectorizer goes to the new owner.
 -- Nothing does that by itself: what the old owner made would run with the new owner's rights.
 
@@ -3874,6 +4296,93 @@ end
 $$;
 comment on function ai.adopt_vectorizer is
     'Hands everything of a vectorizer over to the owner of its source table, after that has changed hands.';
+-- ai.recreate_view: makes the view of a vectorizer anew, after a migration of its source or because it is gone.
+
+-- One attempt. Owner, options and rights stay; a view that is gone gets the owner of the source, and may be read by
+-- whoever may read the store.
+create or replace function ai._vectorizer_recreate_view(vectorizer_id int) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v ai.vectorizer;
+    d jsonb;
+    source regclass;
+    store regclass;
+    old regclass;
+    fresh regclass;
+    aside name = '_vectorizer_view_of_old_' || vectorizer_id;
+    grantees text;
+    options text;
+begin
+    select x.* into strict v from ai.vectorizer x where x.id = vectorizer_id;
+    d = v.config -> 'destination';
+    if d ->> 'implementation' <> 'table' then
+        raise exception 'the vectorizer "%" writes to a column of its source: it has no view', v.name
+            using errcode = 'wrong_object_type';
+    end if;
+    source = format('%I.%I', v.source_schema, v.source_table)::regclass;
+    store = format('%I.%I', d ->> 'target_schema', d ->> 'target_table')::regclass;
+    old = to_regclass(format('%I.%I', d ->> 'view_schema', d ->> 'view_name'));
+    if old is not null then
+        if (select c.relkind from pg_class c where c.oid = old) <> 'v' then
+            raise exception '% is no view', old
+                using errcode = 'wrong_object_type', hint = 'Give the name of the view back: rename it.';
+        end if;
+        execute format('alter view %s rename to %I', old, aside);
+    end if;
+    perform ai._vectorizer_create_view(source, d);
+    fresh = format('%I.%I', d ->> 'view_schema', d ->> 'view_name')::regclass;
+    if old is null then
+        select string_agg(distinct case a.grantee when 0 then 'public' else quote_ident(r.rolname) end, ', ') into grantees
+        from pg_class c
+        cross join aclexplode(c.relacl) a
+        left join pg_roles r on r.oid = a.grantee
+        where c.oid = store and a.privilege_type = 'SELECT' and a.grantee <> c.relowner and (a.grantee = 0 or r.oid is not null);
+        if grantees is not null then
+            execute format('grant select on %s to %s', fresh, grantees);
+        end if;
+        perform ai._vectorizer_hand_over(source, array[fresh]);
+    else
+        perform ai._copy_grants(old, fresh);
+        if (select c.relowner from pg_class c where c.oid = fresh) <> (select c.relowner from pg_class c where c.oid = old) then
+            execute format('alter view %s owner to %s', fresh, (
+                select c.relowner::regrole from pg_class c where c.oid = old));
+        end if;
+        -- (With whose rights it reads is what the source asks for now, or stricter.)
+        options = (
+            select string_agg(o.option, ', ')
+            from pg_class c cross join unnest(c.reloptions) o(option)
+            where c.oid = old and o.option !~ '^security_invoker=(f|n|of|0)');
+        if options is not null then
+            execute format('alter view %s set (%s)', fresh, options);
+        end if;
+        execute format('drop view %s', old);
+    end if;
+exception when dependent_objects_still_exist then
+    raise exception 'the view of the vectorizer "%" cannot be made anew: something depends on it', v.name
+        using errcode = 'dependent_objects_still_exist',
+              hint = format('See what: drop view %I.%I', d ->> 'view_schema', d ->> 'view_name');
+end
+$$;
+
+create or replace function ai.recreate_view(name text) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    id int = (select v.id from ai.vectorizer v where v.name = recreate_view.name::name);
+begin
+    if id is null then
+        raise exception 'there is no vectorizer %', name
+            using errcode = 'no_data_found', hint = 'select id, name from ai.vectorizer';
+    end if;
+    perform ai._with_locks(format('select ai._vectorizer_recreate_view(%s)', id)
+        , format('cannot make the view of the vectorizer %s anew', name));
+end
+$$;
+comment on function ai.recreate_view is
+    'Makes the view of a vectorizer anew, with the columns that its source has now: after a migration, or where it is gone.';
 -- After somebody has edited the embedding of a configuration by hand: back to the old one, or all rows anew.
 
 create or replace function ai.revert_embedding(name text) returns void
@@ -4439,9 +4948,79 @@ begin
 end
 $$;
 comment on function ai.resync_vectorizer(text, boolean) is 'The same, by name.';
--- Vectorizers that Python pgai created get the queue protocol of this version; stores, pending work and failed
--- rows stay. Those of an older version of ours get its tables and triggers. One that cannot be upgraded is recorded
--- with the reason, and the others go on.
+-- The views of the catalogue. They are made under other names first, because replacing a view keeps its readers
+-- waiting: 430_catalogue.sql puts them into place, and only where they differ from what is there.
+
+do $$
+declare
+    left_behind name;
+begin
+    foreach left_behind in array array['_next_vectorizer_errors', '_next_vectorizer_status'] loop
+        if to_regclass('ai.' || left_behind) is not null then
+            execute format('drop view ai.%I', left_behind);
+        end if;
+    end loop;
+end
+$$;
+
+create view ai._next_vectorizer_errors as
+select e.id, e.message, e.details, e.recorded, v.name
+from ai._vectorizer_errors e
+left join ai.vectorizer v on e.id = v.id;
+comment on view ai._next_vectorizer_errors is 'Errors of all vectorizers, with their names.';
+
+create view ai._next_vectorizer_status as
+select v.id
+     , v.name
+     , format('%I.%I', v.source_schema, v.source_table) as source_table
+     , case when v.config #>> '{destination,implementation}' = 'table' then
+           format('%I.%I', v.config #>> '{destination,target_schema}', v.config #>> '{destination,target_table}')
+       end as target_table
+     , case when v.config #>> '{destination,implementation}' = 'table' then
+           format('%I.%I', v.config #>> '{destination,view_schema}', v.config #>> '{destination,view_name}')
+       end as "view"
+     , case when v.config #>> '{destination,implementation}' = 'column' then
+           format('%I', v.config #>> '{destination,embedding_column}')
+       else 'embedding' end as embedding_column
+     , ai._vectorizer_pending_if_readable(v.id, v.queue_schema, v.queue_table) as pending_items
+     , v.disabled
+from ai.vectorizer v;
+comment on view ai._next_vectorizer_status is 'Each vectorizer, where it reads and writes, and how much waits.';
+
+-- Whether the view that is there is another one than the next.
+create or replace function ai._view_differs(view_name name) returns boolean
+language sql stable
+set search_path = pg_catalog, pg_temp
+begin atomic
+    select to_regclass('ai.' || view_name) is not null
+        and pg_get_viewdef(to_regclass('ai.' || view_name)) <> pg_get_viewdef(to_regclass('ai._next_' || view_name));
+end;
+
+-- Puts the next view in place of the one that is there. Views on it stay where its columns allow that.
+create or replace function ai._replace_view(view_name name) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    next name = '_next_' || view_name;
+    old name = '_old_' || view_name;
+begin
+    begin
+        execute format('create or replace view ai.%I as %s', view_name, pg_get_viewdef(to_regclass('ai.' || next)));
+        execute format('comment on view ai.%I is %L', view_name, obj_description(to_regclass('ai.' || next), 'pg_class'));
+        execute format('drop view ai.%I', next);
+    exception when invalid_table_definition then
+        -- Other columns, as pgai 0.10 had them.
+        execute format('alter view ai.%I rename to %I', view_name, old);
+        execute format('alter view ai.%I rename to %I', next, view_name);
+        perform ai._copy_grants(to_regclass('ai.' || old), to_regclass('ai.' || view_name));
+        execute format('drop view ai.%I', old);
+    end;
+end
+$$;
+-- Vectorizers that Python pgai or pgai-rs created get the queue protocol of this version; stores, views, pending work and
+-- failed rows stay. Only fresh tables are written to: a trigger or a rule that somebody has put on an old queue would run
+-- with the rights of whoever runs setup.sql.
 
 -- What older versions of ours had under other names or with other parameters.
 do $$
@@ -4464,189 +5043,212 @@ begin
 end
 $$;
 
+-- Moves a queue or a failed table out of the way, and returns it; null if there is none.
+create or replace function ai._vectorizer_set_aside(table_schema name, table_name name, aside name) returns regclass
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if to_regclass(format('%I.%I', table_schema, table_name)) is null then
+        return null;
+    end if;
+    execute format('alter table %I.%I rename to %I', table_schema, table_name, aside);
+    return format('%I.%I', table_schema, aside)::regclass;
+end
+$$;
+
+-- Fills a fresh queue or failed table from the old one, each key once and with its oldest time, and drops the old one.
+create or replace function ai._vectorizer_take_over(old regclass, fresh regclass, keys text, columns text, oldest name)
+returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    execute format('insert into %s (%s, %s) select distinct on (%2$s) %2$s, %3$s from only %4$s order by %2$s, %5$I'
+        , fresh, keys, columns, old, oldest);
+    perform ai._copy_grants(old, fresh);
+    execute format('drop table %s', old);
+end
+$$;
+
+-- Whoever has a right on one relation gets it on another.
+create or replace function ai._copy_grants(old regclass, fresh regclass) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    command text;
+begin
+    for command in
+        select format('grant %s on %s to %s%s', string_agg(a.privilege_type, ', '), fresh
+            , case a.grantee when 0 then 'public' else quote_ident(r.rolname) end
+            , case when a.is_grantable then ' with grant option' else '' end)
+        from pg_class c
+        cross join aclexplode(c.relacl) a
+        left join pg_roles r on r.oid = a.grantee
+        where c.oid = old and a.grantee <> c.relowner and (a.grantee = 0 or r.oid is not null)
+        group by a.grantee, r.rolname, a.is_grantable
+    loop
+        execute command;
+    end loop;
+end
+$$;
+
+-- The types of the key in an old queue must be those of the source, or differ by types of PostgreSQL only: a conversion
+-- between others may be somebody's function.
+create or replace function ai._vectorizer_check_old_key(source regclass, queue regclass, source_pk jsonb) returns void
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    other name;
+begin
+    if (select jsonb_agg(k ->> 'attname' order by (k ->> 'pknum')::int) from jsonb_array_elements(source_pk) k)
+        is distinct from (select jsonb_agg(k.name order by k.pknum) from ai._vectorizer_key(source) k)
+    then
+        raise exception 'the primary key of % is another one than when it was created', source
+            using hint = 'Give the table its key back, or drop the vectorizer with ai.drop_vectorizer.';
+    end if;
+    select k.name into other
+    from ai._vectorizer_key(source) k
+    join pg_attribute s on s.attrelid = source and s.attname = k.name
+    left join pg_attribute q on q.attrelid = queue and q.attname = k.name and not q.attisdropped
+    where q.attnum is null or q.atttypid <> s.atttypid and (q.atttypid >= 16384 or s.atttypid >= 16384)
+    limit 1;
+    if other is not null then
+        raise exception 'the key column "%" of % has another type than in its queue', other, source
+            using hint = 'Give the column its type back, or drop the vectorizer with ai.drop_vectorizer.';
+    end if;
+end
+$$;
+
+-- Puts the triggers of this version in place of older ones. Those of the same name are replaced, which keeps writers waiting for a
+-- moment, and readers not at all, as dropping them would. Trigger functions must be new: the old ones get out of the way
+-- first, and are dropped in the end. (pgai-rs may have its functions in any schema: they are found by their triggers.)
+create or replace function ai._vectorizer_exchange_triggers(v ai.vectorizer, source regclass, watched name[]) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    old_functions oid[] = array(
+        select p.oid
+        from pg_proc p join pg_namespace n on n.oid = p.pronamespace
+        where n.nspname = v.queue_schema and p.proname = any (ai._vectorizer_trigger_functions(v.trigger_name))
+        and p.pronargs = 0
+        union
+        select t.tgfoid
+        from pg_trigger t
+        where t.tgrelid = source and not t.tgisinternal and t.tgparentid = 0
+        and t.tgname in (v.trigger_name, v.trigger_name || '_truncate'));
+    one record;
+begin
+    for one in select p.oid::regprocedure as name, p.proname from pg_proc p where p.oid = any (old_functions) loop
+        execute format('alter function %s rename to %I', one.name, one.proname || '_of_old');
+    end loop;
+    perform ai._vectorizer_create_triggers
+    (source, v.id, v.trigger_name, v.queue_schema, v.queue_table, v.queue_failed_table, v.config -> 'destination', watched);
+    for one in
+        select t.tgname, t.tgrelid::regclass as relation
+        from pg_trigger t
+        where t.tgfoid = any (old_functions) and t.tgparentid = 0
+        and (t.tgname = any (ai._vectorizer_trigger_functions(v.trigger_name)) or t.tgrelid = source)
+    loop
+        execute format('drop trigger %I on %s', one.tgname, one.relation);
+    end loop;
+    for one in
+        select p.oid::regprocedure as name
+        from pg_proc p
+        where p.oid = any (old_functions) and not exists (select from pg_trigger t where t.tgfoid = p.oid)
+    loop
+        execute format('drop function %s', one.name);
+    end loop;
+end
+$$;
+
+-- What is locked exclusively when a vectorizer is brought to this version, besides writers being kept from its source:
+-- the tables that workers write to, its view, and what changes hands or is secured with it.
+create or replace function ai._vectorizer_to_lock(v ai.vectorizer) returns text[]
+language sql stable
+set search_path = pg_catalog, pg_temp
+begin atomic
+    with source as (
+        select c.oid, c.relowner, c.relrowsecurity from pg_class c
+        where c.oid = ai._vectorizer_relation(v.source_schema, v.source_table)
+    )
+    select coalesce(array_agg(c.oid::regclass::text order by p.part, p.name), '{}')
+    from (
+        select x.part, x.kinds, x.schema, x.name
+        from ai._vectorizer_parts(v.id, v.queue_schema, v.queue_table
+            , coalesce(v.queue_failed_table, ('_vectorizer_q_failed_' || v.id)::name), v.config -> 'destination') x
+        union all
+        select 'source table', 'rp', v.source_schema, v.source_table
+        ) p
+    join pg_namespace n on n.nspname = p.schema
+    join pg_class c on c.relnamespace = n.oid and c.relname = p.name
+        and c.relkind in ('r', 'p', 'v') and position(c.relkind::text in p.kinds) > 0
+    where case p.part
+        when 'source table' then exists (
+            select from pg_class q where q.oid = ai._vectorizer_relation(v.queue_schema, v.queue_table)
+            and q.relowner <> c.relowner)
+        when 'store' then exists (select from source s where s.relrowsecurity or s.relowner <> c.relowner)
+        else true end;
+end;
+
 create or replace function ai._vectorizer_upgrade(vectorizer_id int) returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
     v ai.vectorizer;
+    d jsonb;
     source regclass;
     queue text;
     failed text;
     keys text;
-    folded text;
-    owner name;
+    old_queue regclass;
+    old_failed regclass;
+    holder regrole;
+    one record;
 begin
-    select x.* into strict v from ai.vectorizer x where x.id = vectorizer_id;
-    source = to_regclass(format('%I.%I', v.source_schema, v.source_table));
-    if source is null then
-        raise exception 'its source table is gone' using hint = 'Drop it with ai.drop_vectorizer.';
-    end if;
-    -- The source first: the other order makes writers deadlock.
-    execute format('lock table %s in share row exclusive mode', source);
-    queue = format('%I.%I', v.queue_schema, v.queue_table);
-    execute format('lock table %s in access exclusive mode', queue);
-    keys = ai._vectorizer_key_list(source);
-    folded = 'delete from %1$s q where q.ctid in (select x.ctid from (select d.ctid, '
-        'row_number() over (partition by %2$s order by %3$I) as copy from %1$s d) x where x.copy > 1)';
-
-    execute format('alter table %s add column if not exists loading_retries int4 not null default 0, '
-        'add column if not exists loading_retry_after timestamptz, '
-        'add column _generation bigint not null default nextval(''ai._generation''), '
-        'set (fillfactor = 50)', queue);
-    execute format(folded, queue, keys, 'queued_at');
-    execute format('alter table %s add primary key (%s)', queue, keys);
-    execute format('create index on %s (queued_at)', queue);
-
+    select x.* into strict v from ai.vectorizer x where x.id = vectorizer_id for update;
+    d = v.config -> 'destination';
+    source = format('%I.%I', v.source_schema, v.source_table)::regclass;
     v.queue_failed_table = coalesce(v.queue_failed_table, ('_vectorizer_q_failed_' || v.id)::name);
+    queue = format('%I.%I', v.queue_schema, v.queue_table);
     failed = format('%I.%I', v.queue_schema, v.queue_failed_table);
-    execute format('create table if not exists %s (%s, created_at timestamptz not null default now(), '
-        'failure_step text not null default '''')', failed, ai._vectorizer_key_definitions(source));
-    execute format('alter table %s add column failure_reason text not null default ''''', failed);
-    execute format(folded, failed, keys, 'created_at');
-    execute format('alter table %s add primary key (%s)', failed, keys);
-
-    perform ai._vectorizer_create_lease(source, v.id, v.queue_schema);
-    -- Who could drop the vectorizer, and run its worker, still can.
-    owner = (select pg_get_userbyid(c.relowner) from pg_class c where c.oid = to_regclass(queue));
-    if owner <> current_user then
-        execute format('alter table %s owner to %I', failed, owner);
-        execute format('alter table %I.%I owner to %I', v.queue_schema, '_vectorizer_lease_' || v.id, owner);
-        execute format('alter sequence %I.%I owner to %I', v.queue_schema, '_vectorizer_bell_' || v.id, owner);
+    -- The source first: the other order makes writers wait for each other.
+    perform ai._lock_tables(array[source::text], 'share row exclusive', ai._vectorizer_to_lock(v));
+    if exists (select from pg_class c where c.oid in (queue::regclass, to_regclass(failed)) and c.relkind <> 'r') then
+        raise exception 'its queue or its failed table is none, but something that was put in its place'
+            using errcode = 'wrong_object_type', hint = 'Drop it with ai.drop_vectorizer.';
     end if;
-    perform ai._vectorizer_drop_triggers(v.queue_schema, v.trigger_name);
-    perform ai._vectorizer_create_triggers
-    ( source, v.id, v.trigger_name, v.queue_schema, v.queue_table, v.queue_failed_table, v.config -> 'destination'
-    , ai._formatting_columns(v.config -> 'formatting') || (v.config #>> '{loading,column_name}')::name
-    );
+    perform ai._vectorizer_check_old_key(source, queue::regclass, v.source_pk);
+    keys = ai._vectorizer_key_list(source);
+    -- What is new belongs to whoever the queue belonged to: the owner of the source gets it with the rest, in ai._vectorizer_settle.
+    holder = (select c.relowner::regrole from pg_class c where c.oid = queue::regclass);
+    old_queue = ai._vectorizer_set_aside(v.queue_schema, v.queue_table, ('_vectorizer_q_of_old_' || v.id)::name);
+    old_failed = ai._vectorizer_set_aside(v.queue_schema, v.queue_failed_table, ('_vectorizer_f_of_old_' || v.id)::name);
+    perform ai._vectorizer_create_queue(source, v.id, v.queue_schema, v.queue_table, v.queue_failed_table);
+    perform ai._vectorizer_take_over(old_queue, queue::regclass, keys, 'queued_at', 'queued_at');
+    if old_failed is not null then
+        perform ai._vectorizer_take_over(old_failed, failed::regclass, keys, 'created_at, failure_step', 'created_at');
+    end if;
+    if holder::oid <> (select r.oid from pg_roles r where r.rolname = current_user) then
+        for one in
+            select c.oid::regclass as name
+            from ai._vectorizer_parts(v.id, v.queue_schema, v.queue_table, v.queue_failed_table, d) p
+            cross join ai._vectorizer_relation(p.schema, p.name) c(oid)
+            where p.part not in ('store', 'view') and c.oid is not null
+        loop
+            execute format('alter table %s owner to %s', one.name, holder);
+        end loop;
+    end if;
+    perform ai._vectorizer_exchange_triggers(v, source
+        , ai._formatting_columns(v.config -> 'formatting') || (v.config #>> '{loading,column_name}')::name);
+    -- (Notes the version, too.)
     update ai.vectorizer x
     set queue_failed_table = v.queue_failed_table, trigger_name = x.trigger_name
     where x.id = v.id;
-end
-$$;
-
--- Gives the queue, failed and lease tables that an older version of ours made what this one's have. Workers of
--- that version go on with them.
-create or replace function ai._vectorizer_renew_tables(v ai.vectorizer) returns void
-language plpgsql volatile
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-    queue text = format('%I.%I', v.queue_schema, v.queue_table);
-    made regclass;
-    old_index record;
-begin
-    execute format('lock table %s in access exclusive mode', queue);
-    execute format('alter table %s set (fillfactor = 50), alter column queued_at set default now()', queue);
-    execute format('alter table %I.%I add column if not exists _failures int not null default 0, '
-        'add column if not exists _generation bigint not null default 0'
-        , v.queue_schema, '_vectorizer_lease_' || v.id);
-    foreach made in array array[queue, format('%I.%I', v.queue_schema, v.queue_failed_table)]::regclass[] loop
-        continue when exists (select from pg_index i where i.indrelid = made and i.indisprimary);
-        for old_index in
-            select i.indexrelid::regclass as name, c.conname
-            from pg_index i
-            left join pg_constraint c on c.conindid = i.indexrelid and c.conrelid = made
-            where i.indrelid = made and pg_get_indexdef(i.indexrelid, 1, true) <> 'queued_at'
-        loop
-            if old_index.conname is null then
-                execute format('drop index %s', old_index.name);
-            else
-                execute format('alter table %s drop constraint %I', made, old_index.conname);
-            end if;
-        end loop;
-        execute format('alter table %s add primary key (%s)', made
-            , (select string_agg(format('%I', k ->> 'attname'), ', ') from jsonb_array_elements(v.source_pk) k));
-    end loop;
-end
-$$;
-
--- Brings a vectorizer of an older version of ours to this one. (Its columns may have other names by now: then its
--- triggers stay as they are.)
-create or replace function ai._vectorizer_renew(vectorizer_id int) returns void
-language plpgsql volatile
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-    v ai.vectorizer;
-    source regclass;
-    watched name[];
-begin
-    select x.* into strict v from ai.vectorizer x where x.id = vectorizer_id;
-    source = to_regclass(format('%I.%I', v.source_schema, v.source_table));
-    if source is null then
-        return;
-    end if;
-    -- The source first: the other order makes writers deadlock.
-    execute format('lock table %s in share row exclusive mode', source);
-    perform ai._vectorizer_renew_tables(v);
-    watched = ai._formatting_columns(v.config -> 'formatting') || (v.config #>> '{loading,column_name}')::name;
-    if exists (
-            select from unnest(watched) w(name)
-            where not exists (select from pg_attribute a where a.attrelid = source and a.attname = w.name))
-        or (select jsonb_agg(k ->> 'attname') from jsonb_array_elements(v.source_pk) k)
-            is distinct from (select jsonb_agg(k.name order by k.pknum) from ai._vectorizer_key(source) k)
-    then
-        return;
-    end if;
-    perform ai._vectorizer_drop_triggers(v.queue_schema, v.trigger_name);
-    perform ai._vectorizer_create_triggers
-    ( source, v.id, v.trigger_name, v.queue_schema, v.queue_table, v.queue_failed_table, v.config -> 'destination'
-    , watched);
-    -- (Notes the version.)
-    update ai.vectorizer x set trigger_name = x.trigger_name where x.id = v.id;
-end
-$$;
-
-do $$
-declare
-    v record;
-begin
-    for v in
-        select x.id
-            , ai._vectorizer_relation(x.queue_schema, ('_vectorizer_lease_' || x.id)::name) is null as is_of_pgai
-            , not exists (
-                select from ai._vectorizer_build b
-                where b.id = x.id and b.version = ai._vectorizer_version()) as is_old
-        from ai.vectorizer x
-        where x.queue_table is not null
-        order by x.id
-    loop
-        begin
-            if v.is_of_pgai then
-                perform ai._vectorizer_upgrade(v.id);
-            elsif v.is_old then
-                perform ai._vectorizer_renew(v.id);
-            end if;
-        exception when others then
-            insert into ai._vectorizer_errors (id, message, details)
-            values (v.id, 'upgrade failed', jsonb_build_object('error_reason', sqlerrm));
-            raise warning 'vectorizer % cannot be upgraded, %', v.id, sqlerrm;
-        end;
-    end loop;
-end
-$$;
-
--- Workers' roles get what workers of this version need. (Older versions of ours marked them by this right, which
--- their administrators have besides others.)
-do $$
-declare
-    worker name;
-begin
-    for worker in
-        select r.name from ai._worker_roles() r(name)
-        union
-        select r.rolname
-        from pg_class c
-        cross join aclexplode(c.relacl) a
-        join pg_roles r on r.oid = a.grantee
-        where c.oid = 'ai.vectorizer_worker_process'::regclass
-        and a.grantee <> c.relowner
-        group by r.rolname
-        having bool_or(a.privilege_type = 'INSERT') and not bool_or(a.privilege_type = 'DELETE')
-    loop
-        perform ai.grant_worker_usage(worker);
-    end loop;
 end
 $$;
 -- Vectorizers of pgai and of older versions of ours get the owners and rights of this one, as far as the role that runs
@@ -4699,7 +5301,7 @@ begin
         return;
     end if;
     definition = rtrim(pg_get_viewdef(view), ';');
-    if definition !~ 'FROM \(.+ (LEFT )?JOIN .+ ON \(.+\)\)$' or definition ~ '\)\s+WHERE \('
+    if definition !~ E'FROM \\(.+ (LEFT )?JOIN .+ ON \\(.+\\)\\)$' or definition ~ E'\\)\\s+WHERE \\('
         or (select c.relrowsecurity from pg_class c where c.oid = source)
     then
         return;
@@ -4716,21 +5318,330 @@ begin
 end
 $$;
 
+-- All of it for one vectorizer.
+create or replace function ai._vectorizer_settle(vectorizer_id int) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v ai.vectorizer;
+begin
+    select x.* into strict v from ai.vectorizer x where x.id = vectorizer_id;
+    if ai._vectorizer_problem(v) ~ ' belongs to ' then
+        perform ai._vectorizer_adopt(v.id, false);
+    end if;
+    if ai._vectorizer_problem(v) is null then
+        perform ai._vectorizer_revoke_writes(v);
+        perform ai._vectorizer_close_view(v);
+        perform ai.secure_vectorizer(v.id);
+    end if;
+end
+$$;
+-- Vectorizers of an older version of ours get the tables and triggers of this one.
+
+-- Gives the queue, failed and lease tables that an older version of ours made what this one's have. Workers of
+-- that version go on with them.
+create or replace function ai._vectorizer_renew_tables(v ai.vectorizer) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    queue text = format('%I.%I', v.queue_schema, v.queue_table);
+    made regclass;
+    old_index record;
+begin
+    execute format('alter table %s set (fillfactor = 50), alter column queued_at set default now()', queue);
+    execute format('alter table %I.%I add column if not exists _failures int not null default 0, '
+        'add column if not exists _generation bigint not null default 0'
+        , v.queue_schema, '_vectorizer_lease_' || v.id);
+    foreach made in array array[queue, format('%I.%I', v.queue_schema, v.queue_failed_table)]::regclass[] loop
+        continue when exists (select from pg_index i where i.indrelid = made and i.indisprimary);
+        for old_index in
+            select i.indexrelid::regclass as name, c.conname
+            from pg_index i
+            left join pg_constraint c on c.conindid = i.indexrelid and c.conrelid = made
+            where i.indrelid = made and pg_get_indexdef(i.indexrelid, 1, true) <> 'queued_at'
+        loop
+            if old_index.conname is null then
+                execute format('drop index %s', old_index.name);
+            else
+                execute format('alter table %s drop constraint %I', made, old_index.conname);
+            end if;
+        end loop;
+        execute format('alter table %s add primary key (%s)', made
+            , (select string_agg(format('%I', k ->> 'attname'), ', ') from jsonb_array_elements(v.source_pk) k));
+    end loop;
+end
+$$;
+
+-- Brings a vectorizer of an older version of ours to this one. (Its columns may have other names by now: then its
+-- triggers stay as they are.)
+create or replace function ai._vectorizer_renew(vectorizer_id int) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v ai.vectorizer;
+    source regclass;
+    watched name[];
+begin
+    select x.* into strict v from ai.vectorizer x where x.id = vectorizer_id for update;
+    source = to_regclass(format('%I.%I', v.source_schema, v.source_table));
+    if source is null then
+        return;
+    end if;
+    perform ai._lock_tables(array[source::text], 'share row exclusive', ai._vectorizer_to_lock(v));
+    perform ai._vectorizer_renew_tables(v);
+    watched = ai._formatting_columns(v.config -> 'formatting') || (v.config #>> '{loading,column_name}')::name;
+    if exists (
+            select from unnest(watched) w(name)
+            where not exists (select from pg_attribute a where a.attrelid = source and a.attname = w.name))
+        or (select jsonb_agg(k ->> 'attname') from jsonb_array_elements(v.source_pk) k)
+            is distinct from (select jsonb_agg(k.name order by k.pknum) from ai._vectorizer_key(source) k)
+    then
+        return;
+    end if;
+    perform ai._vectorizer_exchange_triggers(v, source, watched);
+    -- (Notes the version.)
+    update ai.vectorizer x set trigger_name = x.trigger_name where x.id = v.id;
+end
+$$;
+-- Brings every vectorizer to this version. Each is tried until it gets its locks, or ai.lock_timeout (5 minutes) is over: one
+-- that is left behind would not be kept in sync, so the script ends with an error then, and its next run goes on.
+--
+-- Where the script runs statement by statement, each vectorizer is a transaction of its own: nobody waits for one because
+-- of another. In one transaction no lock can be given back before the end: there all are taken at once, while nothing else
+-- is held.
+
+create or replace function ai._vectorizers_to_upgrade() returns setof ai.vectorizer
+language sql stable
+set search_path = pg_catalog, pg_temp
+begin atomic
+    select v.*
+    from ai.vectorizer v
+    where v.queue_table is not null
+    and (ai._vectorizer_relation(v.queue_schema, ('_vectorizer_lease_' || v.id)::name) is null
+        or not exists (
+            select from ai._vectorizer_build b where b.id = v.id and b.version = ai._vectorizer_version()))
+    -- What has no source any more is in nobody's way; workers say so.
+    and ai._vectorizer_relation(v.source_schema, v.source_table) is not null;
+end;
+
+create or replace function ai._vectorizer_bring_up(vectorizer_id int) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v ai.vectorizer;
+begin
+    select x.* into strict v from ai.vectorizer x where x.id = vectorizer_id;
+    if to_regclass(format('%I.%I', v.queue_schema, '_vectorizer_lease_' || v.id)) is null then
+        perform ai._vectorizer_upgrade(v.id);
+    else
+        perform ai._vectorizer_renew(v.id);
+    end if;
+    -- Owners and rights while the locks are there. What cannot be done is told by 450_owners.sql.
+    begin
+        perform ai._vectorizer_settle(v.id);
+    exception
+        when lock_not_available or deadlock_detected then
+            raise;
+        when others then
+            null;
+    end;
+end
+$$;
+
+-- What of the catalogue is replaced by the next part.
+create or replace function ai._catalogue_to_lock() returns text[]
+language sql stable
+set search_path = pg_catalog, pg_temp
+begin atomic
+    select array_agg(t.name order by t.place)
+    from (values
+        (1, 'ai.vectorizer_errors', ai._view_differs('vectorizer_errors')),
+        (2, 'ai.vectorizer_status', ai._view_differs('vectorizer_status')),
+        (3, 'ai._vectorizer_errors', not exists (
+            select from pg_index x where x.indrelid = 'ai._vectorizer_errors'::regclass and x.indisprimary))
+        ) t(place, name, is_changed)
+    where t.is_changed;
+end;
+
+do $$
+declare
+    within boolean = coalesce(current_setting('ai.setup_in_transaction', true), '') = 'yes';
+    deadline timestamptz = clock_timestamp() + ai._lock_patience();
+    waiting int[] = array(select v.id from ai._vectorizers_to_upgrade() v order by v.id);
+    busy int[];
+    vectorizer_id int;
+    failures text[] = '{}';
+    failure_hint text;
+begin
+    if cardinality(waiting) > 0 and current_setting('transaction_isolation') in ('repeatable read', 'serializable') then
+        if within then
+            raise exception 'vectorizers cannot be upgraded in a transaction that is %'
+                , upper(current_setting('transaction_isolation'))
+                using errcode = 'active_sql_transaction',
+                      hint = 'It would not see what is queued meanwhile. Begin the transaction of setup.sql with: '
+                          'begin isolation level read committed';
+        end if;
+        commit;
+        set transaction isolation level read committed;
+    end if;
+    if within and (cardinality(waiting) > 0 or ai._catalogue_to_lock() is not null) then
+        perform ai._with_locks(format('select ai._lock_tables(%L, %L, %L)', array(
+                select c.oid::regclass::text
+                from ai._vectorizers_to_upgrade() v
+                join pg_class c on c.oid = ai._vectorizer_relation(v.source_schema, v.source_table)
+                where pg_has_role(c.relowner, 'usage')
+                order by v.id), 'share row exclusive', array(
+                select t.name
+                from ai._vectorizers_to_upgrade() v
+                join pg_class c on c.oid = ai._vectorizer_relation(v.source_schema, v.source_table)
+                    and pg_has_role(c.relowner, 'usage')
+                cross join unnest(ai._vectorizer_to_lock(v)) with ordinality t(name, place)
+                order by v.id, t.place) || ai._catalogue_to_lock())
+            , 'cannot upgrade the schema ai');
+    end if;
+    while cardinality(waiting) > 0 loop
+        busy = '{}';
+        foreach vectorizer_id in array waiting loop
+            begin
+                perform ai._with_locks(format('select ai._vectorizer_bring_up(%s)', vectorizer_id)
+                    , 'cannot upgrade it', least(interval '5 s', deadline - clock_timestamp()));
+            exception
+                when lock_not_available then
+                    busy = busy || vectorizer_id;
+                    get stacked diagnostics failure_hint = pg_exception_detail;
+                when insufficient_privilege or wrong_object_type then
+                    -- Another role's, which this one may not change, or what its owner has put something else in place of.
+                    get stacked diagnostics failure_hint = message_text;
+                    insert into ai._vectorizer_errors (id, message, details)
+                    values (vectorizer_id, 'upgrade failed', jsonb_build_object('error_reason', failure_hint));
+                    raise warning 'vectorizer % stays as it is: %', vectorizer_id, failure_hint
+                        using hint = 'Run setup.sql as the owner of its tables, or as a superuser.';
+                when others then
+                    get stacked diagnostics failure_hint = pg_exception_hint;
+                    failures = failures || format('%s (%s)', (select v.name from ai.vectorizer v where v.id = vectorizer_id), sqlerrm);
+                    insert into ai._vectorizer_errors (id, message, details)
+                    values (vectorizer_id, 'upgrade failed', jsonb_build_object('error_reason', sqlerrm));
+            end;
+            if not within then
+                commit;
+                set transaction isolation level read committed;
+            end if;
+        end loop;
+        waiting = busy;
+        if cardinality(busy) > 0 and clock_timestamp() >= deadline then
+            failures = failures || (
+                select array_agg(format('%s (its tables are locked by others)', v.name) order by v.id)
+                from ai.vectorizer v where v.id = any (busy));
+            exit;
+        end if;
+    end loop;
+    if cardinality(failures) > 0 then
+        raise exception 'not every vectorizer was upgraded: %', array_to_string(failures, ', ')
+            using errcode = 'object_not_in_prerequisite_state',
+                  detail = coalesce(failure_hint, ''),
+                  hint = 'The rows of these are not kept in sync. Change what is in the way, or drop them with '
+                      'ai.drop_vectorizer, and run setup.sql again: it goes on with them.';
+    end if;
+end
+$$;
+-- What tables and views of the catalogue lack in a database of pgai or of an older version, and views of vectorizers that
+-- somebody has dropped.
+
+create or replace function ai._vectorizer_errors_add_key() returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform ai._lock_tables(array['ai._vectorizer_errors'], 'access exclusive');
+    alter table ai._vectorizer_errors
+        add column entry bigint generated always as identity,
+        add constraint _vectorizer_errors_pkey primary key (entry);
+end
+$$;
+
+do $$
+declare
+    view_name name;
+begin
+    if not exists (
+        select from pg_index x where x.indrelid = 'ai._vectorizer_errors'::regclass and x.indisprimary)
+    then
+        perform ai._with_locks('select ai._vectorizer_errors_add_key()', 'ai._vectorizer_errors cannot be changed');
+    end if;
+    foreach view_name in array array['vectorizer_errors', 'vectorizer_status'] loop
+        if to_regclass('ai.' || view_name) is null then
+            execute format('alter view ai.%I rename to %I', '_next_' || view_name, view_name);
+        elsif ai._view_differs(view_name) then
+            perform ai._with_locks(format('select ai._replace_view(%L)', view_name)
+                , format('the view ai.%s cannot be replaced', view_name));
+        else
+            execute format('drop view ai.%I', '_next_' || view_name);
+        end if;
+    end loop;
+end
+$$;
+
+do $$
+declare
+    v record;
+begin
+    for v in
+        select x.id, x.name
+        from ai.vectorizer x
+        cross join lateral (select x.config -> 'destination' as d) c
+        join pg_class t on t.oid = ai._vectorizer_relation(x.source_schema, x.source_table) and pg_has_role(t.relowner, 'usage')
+        where c.d ->> 'implementation' = 'table'
+        and ai._vectorizer_relation((c.d ->> 'view_schema')::name, (c.d ->> 'view_name')::name) is null
+        and ai._vectorizer_relation((c.d ->> 'target_schema')::name, (c.d ->> 'target_table')::name) is not null
+        order by x.id
+    loop
+        begin
+            perform ai._vectorizer_recreate_view(v.id);
+        exception when others then
+            raise warning 'the view of the vectorizer % is gone, and cannot be made again: %', v.name, sqlerrm;
+        end;
+    end loop;
+end
+$$;
+
+-- Workers' roles get what workers of this version need. (Older versions of ours marked them by this right, which
+-- their administrators have besides others.)
+do $$
+declare
+    worker name;
+begin
+    for worker in
+        select r.name from ai._worker_roles() r(name)
+        union
+        select r.rolname
+        from pg_class c
+        cross join aclexplode(c.relacl) a
+        join pg_roles r on r.oid = a.grantee
+        where c.oid = 'ai.vectorizer_worker_process'::regclass
+        and a.grantee <> c.relowner
+        group by r.rolname
+        having bool_or(a.privilege_type = 'INSERT') and not bool_or(a.privilege_type = 'DELETE')
+    loop
+        perform ai.grant_worker_usage(worker);
+    end loop;
+end
+$$;
+-- Where owners and rights could not be settled with the upgrade (405_owners.sql), and where they have changed since: each
+-- vectorizer for itself, and the reason is recorded where it cannot be done.
+
 do $$
 declare
     v ai.vectorizer;
     reason text;
+    within boolean = coalesce(current_setting('ai.setup_in_transaction', true), '') = 'yes';
 begin
     for v in select x.* from ai.vectorizer x where x.queue_table is not null order by x.id loop
         begin
-            if ai._vectorizer_problem(v) ~ ' belongs to ' then
-                perform ai._vectorizer_adopt(v.id, false);
-            end if;
-            if ai._vectorizer_problem(v) is null then
-                perform ai._vectorizer_revoke_writes(v);
-                perform ai._vectorizer_close_view(v);
-                perform ai.secure_vectorizer(v.id);
-            end if;
+            perform ai._with_locks(format('select ai._vectorizer_settle(%s)', v.id), 'its owners and rights cannot be changed');
         exception when others then
             get stacked diagnostics reason = message_text;
             insert into ai._vectorizer_errors (id, message, details)
@@ -4740,6 +5651,9 @@ begin
             raise warning 'vectorizer % keeps its owners and rights: %', v.id, reason
                 using hint = format('select ai.adopt_vectorizer(%L), as a superuser or as the owner', v.name);
         end;
+        if not within then
+            commit;
+        end if;
     end loop;
 end
 $$;

@@ -2,18 +2,21 @@
 -- Promises that 990_finish.sql finds the caller's search_path where it can put it back.
 
 do $$
+declare
+    workers text;
 begin
     if pg_catalog.current_setting('server_version_num')::int < 150000 then
         raise exception 'postgres % is unsupported, pgai requires postgres version 15 or greater',
             pg_catalog.current_setting('server_version')
             using errcode = 'feature_not_supported';
     end if;
-    if exists (
-        select from pg_catalog.pg_stat_activity a
-        where a.datname operator(pg_catalog.=) pg_catalog.current_database()
-        and pg_catalog.starts_with(a.application_name, 'pgai-worker['))
-    then
-        raise exception 'a worker of Python pgai is connected to this database'
+    -- Each of the names under which it connects: it may be idle, with nothing but its heartbeat.
+    select pg_catalog.string_agg(pg_catalog.format('%s (pid %s)', a.application_name, a.pid), ', ' order by a.pid) into workers
+    from pg_catalog.pg_stat_activity a
+    where a.datname operator(pg_catalog.=) pg_catalog.current_database()
+    and a.application_name operator(pg_catalog.~) '^pgai-worker([[]|-heartbeat|-error-reporter)';
+    if workers is not null then
+        raise exception 'a worker of Python pgai is connected to this database: %', workers
             using errcode = 'object_in_use',
                   hint = 'Stop it first: it does not know the queues as this version leaves them.';
     end if;
@@ -103,7 +106,11 @@ begin
         execute $q$ select exists (select from ai.pgai_lib_migration m
             where m.name = '029-add-vectorizer-name-column.sql') $q$ into knows_names;
     end if;
-    if to_regclass('ai.vectorizer') is not null and not knows_names then
+    -- (Without that table, and with names: pgai-rs made it, and 015_pgai_rs.sql converts it.)
+    if to_regclass('ai.vectorizer') is not null and not knows_names
+        and (to_regclass('ai.pgai_lib_migration') is not null or not exists (
+            select from pg_attribute a where a.attrelid = to_regclass('ai.vectorizer') and a.attname = 'name'))
+    then
         raise exception 'the schema ai is that of a Python pgai older than 0.10'
             using errcode = 'object_not_in_prerequisite_state',
                   hint = 'Run pgai.install() of version 0.12.1 first, then setup.sql.';
@@ -119,4 +126,4 @@ begin
 end
 $$;
 
-comment on schema ai is 'Vectorizers: embeddings that stay true to their source rows.';
+comment on schema ai is 'Vectorizers: embeddings that are kept in sync with their source rows.';

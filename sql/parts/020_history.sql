@@ -28,7 +28,7 @@ comment on table ai.pgai_lib_feature_flag is 'Kept for Python pgai; no feature f
 insert into ai.pgai_lib_version (name, version)
 values ('ai', '0.12.1')
 on conflict (name) do update set version = excluded.version, installed_at = clock_timestamp()
-where pgai_lib_version.version ~ '^0\.(\d|10|11)\.|^0\.12\.0';
+where pgai_lib_version.version ~ '^0[.]([0-9]|10|11)[.]|^0[.]12[.]0';
 
 insert into ai.pgai_lib_migration (name, applied_at_version, body)
 select m.name, '0.12.1', 'contained in setup.sql'

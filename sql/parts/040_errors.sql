@@ -1,4 +1,5 @@
--- What went wrong, per vectorizer: the worker writes ai._vectorizer_errors, people read ai.vectorizer_errors.
+-- What went wrong, per vectorizer: the worker writes ai._vectorizer_errors, people read ai.vectorizer_errors (a view,
+-- made in 390_views.sql).
 -- Rows go with their vectorizer.
 
 -- In pgai 0.10 the table had the view's name. Who could read it can read the view.
@@ -9,6 +10,7 @@ begin
     if (select c.relkind from pg_class c where c.oid = to_regclass('ai.vectorizer_errors')) is distinct from 'r' then
         return;
     end if;
+    perform ai._with_locks('lock table ai.vectorizer_errors in access exclusive mode', 'cannot rename ai.vectorizer_errors');
     alter table ai.vectorizer_errors rename to _vectorizer_errors;
     alter index if exists ai.vectorizer_errors_id_recorded_idx rename to _vectorizer_errors_id_recorded_idx;
     create view ai.vectorizer_errors as
@@ -32,18 +34,15 @@ create table if not exists ai._vectorizer_errors
 , message text
 , details jsonb
 , recorded timestamptz not null default now()
+, entry bigint generated always as identity
 , constraint vectorizer_errors_id_fkey foreign key (id) references ai.vectorizer (id) on delete cascade
+-- A publication of all tables lets nothing be deleted from a table without a replica identity.
+, constraint _vectorizer_errors_pkey primary key (entry)
 );
 comment on table ai._vectorizer_errors is 'Errors as the worker records them.';
 
 -- For: the latest errors of one vectorizer, and the cascade from ai.vectorizer.
 create index if not exists _vectorizer_errors_id_recorded_idx on ai._vectorizer_errors (id, recorded);
-
-create or replace view ai.vectorizer_errors as
-select e.id, e.message, e.details, e.recorded, v.name
-from ai._vectorizer_errors e
-left join ai.vectorizer v on e.id = v.id;
-comment on view ai.vectorizer_errors is 'Errors of all vectorizers, with their names.';
 
 -- Old errors go: the latest thousand of each vectorizer are kept. (Workers may insert here, and not delete.)
 create or replace function ai._vectorizer_errors_prune() returns trigger

@@ -23,7 +23,7 @@ set search_path = pg_catalog, pg_temp
 as $fn$
 declare
     rest text = template;
-    found text[];
+    named text[];
 begin
     loop
         rest = substr(rest, nullif(strpos(rest, '$'), 0) + 1);
@@ -32,12 +32,12 @@ begin
             rest = substr(rest, 2);
             continue;
         end if;
-        found = regexp_match(rest, '^(?:([A-Za-z_][A-Za-z0-9_]*)|\{([A-Za-z_][A-Za-z0-9_]*)\})');
-        if found is null then
+        named = regexp_match(rest, '^(?:([A-Za-z_][A-Za-z0-9_]*)|[{]([A-Za-z_][A-Za-z0-9_]*)[}])');
+        if named is null then
             raise exception 'invalid placeholder in formatting template at "$%"', left(rest, 20)
                 using hint = 'Write $name or ${name} for a column, and $$ for a dollar sign.';
         end if;
-        return next coalesce(found[1], found[2]);
+        return next coalesce(named[1], named[2]);
     end loop;
 end
 $fn$;

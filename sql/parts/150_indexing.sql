@@ -107,15 +107,13 @@ begin
 end
 $$;
 
--- (vector_l2_ops is one that pgai refused by mistake.)
+-- (vector_l2_ops is one that pgai refused by mistake. Without an opclass the index has the default one.)
 create or replace function ai._validate_indexing_hnsw(config jsonb) returns void
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    if coalesce(config ->> 'opclass', '')
-        not in ('vector_ip_ops', 'vector_cosine_ops', 'vector_l1_ops', 'vector_l2_ops')
-    then
+    if config ->> 'opclass' not in ('vector_ip_ops', 'vector_cosine_ops', 'vector_l1_ops', 'vector_l2_ops') then
         raise exception 'invalid opclass';
     end if;
 end

@@ -1,5 +1,18 @@
 -- Destination: where the vectors go.
--- The config function returns exactly pgai's JSON; the defaults are filled in at creation.
+-- The config function returns exactly pgai's JSON (with `view_columns` where they are given, which pgai does not have);
+-- the defaults are filled in at creation.
+
+-- pgai's function with five parameters would make a call with fewer arguments ambiguous. ai.create_vectorizer names it
+-- in a default.
+do $$
+begin
+    if to_regprocedure('ai.destination_table(name, name, name, name, name)') is not null then
+        drop function if exists ai.create_vectorizer(regclass, text, jsonb, jsonb, jsonb, jsonb, jsonb, jsonb, jsonb
+            , jsonb, jsonb, name, name, name[], boolean, boolean);
+        drop function ai.destination_table(name, name, name, name, name);
+    end if;
+end
+$$;
 
 create or replace function ai.destination_table
 ( destination name default null
@@ -7,6 +20,7 @@ create or replace function ai.destination_table
 , target_table name default null
 , view_schema name default null
 , view_name name default null
+, view_columns name[] default null
 ) returns jsonb
 language sql immutable
 return json_strip_nulls(json_build_object
@@ -17,9 +31,11 @@ return json_strip_nulls(json_build_object
 , 'target_table', target_table
 , 'view_schema', view_schema
 , 'view_name', view_name
+, 'view_columns', view_columns
 ))::jsonb;
 comment on function ai.destination_table is
-    'A table for chunks and vectors (<destination>_store), and a view that joins it with the source (<destination>).';
+    'A table for chunks and vectors (<destination>_store), and a view that joins it with the source (<destination>): '
+    'with its key and `view_columns`, or all columns.';
 
 create or replace function ai.destination_column(embedding_column name) returns jsonb
 language sql immutable
@@ -55,6 +71,14 @@ begin
                 using hint = 'A row has one vector there: chunking => ai.chunking_none()';
         end if;
     end if;
+    if destination ? 'view_columns' and (
+        jsonb_typeof(destination -> 'view_columns') <> 'array'
+        or exists (
+            select from jsonb_array_elements(destination -> 'view_columns') c(name) where jsonb_typeof(c.name) <> 'string'))
+    then
+        raise exception 'invalid destination config, view_columns must be an array of names'
+            using hint = 'For example: view_columns => array[''title'']';
+    end if;
 end
 $$;
 
@@ -89,9 +113,28 @@ begin
                       hint = 'Give shorter names with ai.destination_table(target_table => ..., view_name => ...).';
         end if;
     end loop;
+    if destination ? 'view_columns' then
+        evaluated = evaluated || jsonb_build_object('view_columns', destination -> 'view_columns');
+    end if;
     return evaluated;
 end
 $$;
+
+-- The columns that a view has of its source: the key, and the chosen ones or all.
+create or replace function ai._destination_view_columns(source regclass, destination jsonb) returns setof name
+language sql stable
+begin atomic
+    select a.attname
+    from pg_attribute a
+    where a.attrelid = source
+    and a.attnum > 0
+    and not a.attisdropped
+    and (not destination ? 'view_columns'
+        or a.attname in (select c.name from jsonb_array_elements_text(destination -> 'view_columns') c(name))
+        or exists (
+            select from pg_index x where x.indrelid = source and x.indisprimary and a.attnum = any (x.indkey::int2[])))
+    order by a.attnum;
+end;
 
 create or replace function ai._validate_destination_can_create_objects(destination jsonb) returns void
 language plpgsql stable

@@ -60,9 +60,9 @@ begin
     if convert_from(convert_to(value, 'UTF8'), 'UTF8') = value collate "C" then
         return value;
     end if;
-    return '\x' || encode(convert_to(value, getdatabaseencoding()), 'hex');
+    return E'\\x' || encode(convert_to(value, getdatabaseencoding()), 'hex');
 exception when character_not_in_repertoire or untranslatable_character then
-    return '\x' || encode(convert_to(value, getdatabaseencoding()), 'hex');
+    return E'\\x' || encode(convert_to(value, getdatabaseencoding()), 'hex');
 end
 $$;
 
@@ -132,23 +132,30 @@ begin
     where k.name in
         ( 'embedding_uuid', 'chunk_seq', 'chunk', 'embedding', 'queued_at', 'loading_retries'
         , 'loading_retry_after', 'created_at', 'failure_step', 'failure_reason'
-        , '_generation', '_claim', '_until', '_attempts', '_failures');
+        , '_generation', '_claim', '_until', '_attempts', '_failures')
+    limit 1;
     if taken is not null then
         raise exception 'the key column "%" has a name that a vectorizer''s own tables need', taken
             using errcode = 'duplicate_column',
                   hint = 'Rename the column.';
     end if;
-    select a.attname into taken
-    from pg_attribute a
-    where a.attrelid = source_table
-    and destination ->> 'implementation' = 'table'
-    and a.attnum > 0
-    and not a.attisdropped
-    and a.attname in ('embedding_uuid', 'chunk_seq', 'chunk', 'embedding');
+    select a.name into taken
+    from ai._destination_view_columns(source_table, destination) a(name)
+    where destination ->> 'implementation' = 'table'
+    and a.name in ('embedding_uuid', 'chunk_seq', 'chunk', 'embedding')
+    limit 1;
     if taken is not null then
         raise exception 'the column "%" of the source table has a name that the view of a vectorizer needs', taken
             using errcode = 'duplicate_column',
-                  hint = 'Rename the column.';
+                  hint = 'Rename the column, or leave it out: ai.destination_table(view_columns => ...).';
+    end if;
+    select c.name into taken
+    from jsonb_array_elements_text(destination -> 'view_columns') c(name)
+    where c.name not in (select a.name from ai._destination_view_columns(source_table, destination) a(name))
+    limit 1;
+    if taken is not null then
+        raise exception 'view_columns names "%", which is no column of the source table', taken
+            using errcode = 'undefined_column';
     end if;
 end
 $$;

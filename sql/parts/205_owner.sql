@@ -112,7 +112,7 @@ begin atomic
     select min(f.what) from found f;
 end;
 
--- Gives relations to the owner of `source`, with `alter … owner to` as the current role (never as another one: code of
+-- Gives relations to the owner of `source`, with `alter ... owner to` as the current role (never as another one: code of
 -- the owner could take the old role back). What belongs to that owner already is left alone. It refuses what carries a
 -- stranger's code, and, unless somebody asked for it (`adopt`), what belongs to a role that does not have the owner's
 -- rights anyway.

@@ -28,12 +28,6 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     store text = format('%I.%I', destination ->> 'target_schema', destination ->> 'target_table');
-    view_name text = format('%I.%I', destination ->> 'view_schema', destination ->> 'view_name');
-    columns text = (
-        select string_agg(format('%s.%I', case when k.name is null then 's' else 't' end, a.attname), ', ' order by a.attnum)
-        from pg_attribute a
-        left join ai._vectorizer_key(source) k on k.attnum = a.attnum
-        where a.attrelid = source and a.attnum > 0 and not a.attisdropped);
 begin
     execute format
     ( 'create %s table %s (embedding_uuid uuid not null primary key default gen_random_uuid(), %s, '
@@ -43,12 +37,27 @@ begin
     , store, ai._vectorizer_key_definitions(source), ai._vector_type(dimensions), ai._vectorizer_key_list(source)
     );
     execute format('alter table %s alter column embedding set storage main', store);
+end
+$$;
+
+-- The view that readers use: each chunk with the row that it was made of.
+create or replace function ai._vectorizer_create_view(source regclass, destination jsonb) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    columns text = (
+        select string_agg(format('%s.%I', case when k.name is null then 's' else 't' end, a.name), ', ' order by a.place)
+        from ai._destination_view_columns(source, destination) with ordinality a(name, place)
+        left join ai._vectorizer_key(source) k on k.name = a.name);
+begin
     execute format
-    ( 'create view %s with (security_invoker = %s) as select t.embedding_uuid, t.chunk_seq, t.chunk, t.embedding, %s '
-      'from %s t left outer join %s s on %s%s'
-    , view_name
+    ( 'create view %I.%I with (security_invoker = %s) as select t.embedding_uuid, t.chunk_seq, t.chunk, t.embedding, %s '
+      'from %I.%I t left outer join %s s on %s%s'
+    , destination ->> 'view_schema', destination ->> 'view_name'
     , (select c.relrowsecurity from pg_class c where c.oid = source)
-    , columns, store, source, ai._vectorizer_key_equals(source, 't', 's')
+    , columns, destination ->> 'target_schema', destination ->> 'target_table', source
+    , ai._vectorizer_key_equals(source, 't', 's')
     , ai._vectorizer_view_condition(source)
     );
 end

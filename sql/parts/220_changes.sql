@@ -14,7 +14,7 @@ begin atomic
     where a.attrelid = source and a.attnum = _vectorizer_key_type.attnum;
 end;
 
--- The columns of an image: k1, k2, … the key, w1, w2, … what is watched (each name once). A virtual generated column is null in a
+-- The columns of an image: k1, k2, ... the key, w1, w2, ... what is watched (each name once). A virtual generated column is null in a
 -- transition table, and what it is made of may be changed later: then the whole row is watched, as w0.
 create or replace function ai._vectorizer_image_columns(source regclass, watched name[])
 returns table (alias text, name text, fallback text)
@@ -50,7 +50,7 @@ begin atomic
     from ai._vectorizer_image_columns(source, watched) c;
 end;
 
--- The changed rows of a statement: keys as k1, k2, …, and whether the key is gone. An update counts if the image of a
+-- The changed rows of a statement: keys as k1, k2, ..., and whether the key is gone. An update counts if the image of a
 -- watched column differs: json and xml have no equality, and 1.0 and 1.00 are equal but read differently. (A full join
 -- is never made row by row, whatever the planner believes of the number of rows: the plan is kept from the first call.)
 create or replace function ai._vectorizer_changes_sql

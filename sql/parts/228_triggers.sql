@@ -147,7 +147,7 @@ begin
             , owner
             );
             execute format
-            ( 'create trigger %I after %s on %s referencing %s %s for each statement execute function %I.%1$I()'
+            ( 'create or replace trigger %I after %s on %s referencing %s %s for each statement execute function %I.%1$I()'
             , trigger_name || suffix
             , event
             , source
@@ -165,7 +165,7 @@ begin
     , owner
     );
     for member in select source union all select h from ai._vectorizer_heirs(source) h loop
-        execute format('create trigger %I after insert or update or delete on %s for each row execute function %I.%1$I()'
+        execute format('create or replace trigger %I after insert or update or delete on %s for each row execute function %I.%1$I()'
             , trigger_name || suffix, member, queue_schema);
         execute format('alter table %s enable %s trigger %I', member
             , case when per_row then 'always' else 'replica' end, trigger_name || suffix);
@@ -195,7 +195,7 @@ begin
         , ''
         , owner
         );
-        execute format('create trigger %I after truncate on %s for each statement execute function %I.%1$I()'
+        execute format('create or replace trigger %I after truncate on %s for each statement execute function %I.%1$I()'
             , trigger_name || '_truncate', source, schema_name);
         execute format('alter table %s enable always trigger %I', source, trigger_name || '_truncate');
     end if;
@@ -211,7 +211,7 @@ begin
     , owner
     );
     for member in select ai._vectorizer_truncate_parts(source, trigger_name || '_truncate_part') loop
-        execute format('create trigger %I after truncate on %s for each statement execute function %I.%1$I()'
+        execute format('create or replace trigger %I after truncate on %s for each statement execute function %I.%1$I()'
             , trigger_name || '_truncate_part', member, schema_name);
     end loop;
 end

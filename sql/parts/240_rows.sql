@@ -74,7 +74,7 @@ begin
             select x from pg_class c cross join unnest(c.reloptions) x where c.oid = view and x !~ '^security_invoker'
             ) o(option));
     execute format('create or replace view %s with (%s) as %s', view, options
-        , regexp_replace(pg_get_viewdef(view), '\s+WHERE \(NOT row_security_active\(\(.*''::regclass\)::oid\)\);$', ''));
+        , regexp_replace(pg_get_viewdef(view), E'\\s+WHERE \\(NOT row_security_active\\(\\(.*''::regclass\\)::oid\\)\\);$', ''));
 end
 $$;
 

@@ -1,4 +1,5 @@
--- ai.create_vectorizer: everything is checked first, then created, then the rows that are there are queued.
+-- ai.create_vectorizer: everything is checked first; then the source is locked, and what may have changed until then
+-- is checked again; then everything is created, and the rows that are there are queued.
 -- Signature, order of checks, messages and SQLSTATEs are pgai's.
 
 create or replace function ai.create_vectorizer
@@ -110,6 +111,8 @@ begin
             using errcode = 'check_violation', constraint = 'vectorizer_name_check',
                   hint = 'A name begins with a lower-case letter and has lower-case letters, digits and underscores.';
     end if;
+    -- Of two sessions that create the same name at the same time one waits here, and then sees the other's.
+    perform pg_advisory_xact_lock(hashtextextended('ai.vectorizer ' || name, 0));
     select v.id, ai._vectorizer_relation(v.source_schema, v.source_table) into existing, existing_source
     from ai.vectorizer v where v.name = create_vectorizer.name::name;
     if existing is not null then
@@ -124,6 +127,7 @@ begin
         raise notice 'a vectorizer named % already exists, skipping', name;
         return existing;
     end if;
+    perform ai._require_current_snapshot(source);
     perform ai._validate_destination_can_create_objects(destination);
     perform ai._vectorizer_check_creator(source, array(
         select distinct x.name::name
@@ -131,13 +135,11 @@ begin
         where x.name is not null));
 
     -- Nobody may change rows between the triggers and the queueing of what is there.
-    execute format('lock table %s in share row exclusive mode', source);
-    if to_regclass(format('%I.%I', source_schema, source_name)) is distinct from source
-        or not exists (select from pg_class c where c.oid = source and c.relkind in ('r', 'p'))
-    then
-        raise exception 'the source table %.% was replaced meanwhile', source_schema, source_name
-            using errcode = 'object_in_use', hint = 'Try again.';
-    end if;
+    perform ai._with_locks(
+        format('select ai._lock_tables(array[%L], %L)', source, ai._vectorizer_create_lock(source, destination)),
+        format('cannot create a vectorizer on %s', source));
+    perform ai._validate_locked_source(source, source_schema, source_name, loading, parsing, formatting, destination);
+    source_pk = ai._vectorizer_source_pk(source);
     -- Its owner, too, is certain only now.
     perform ai._vectorizer_check_creator(source);
     perform ai._validate_heirs(source);
@@ -146,6 +148,7 @@ begin
         perform ai._vectorizer_create_column(source, destination, (embedding ->> 'dimensions')::int, watched);
     else
         perform ai._vectorizer_create_store(source, destination, (embedding ->> 'dimensions')::int);
+        perform ai._vectorizer_create_view(source, destination);
     end if;
     perform ai._vectorizer_create_queue(source, id, queue_schema, queue_table, failed_table);
     parts = array(
@@ -204,6 +207,49 @@ begin
     return (
         select array_agg(r.name) from unnest(roles) r(name)
         where r.name = 'public' or exists (select from pg_roles x where x.rolname = r.name));
+end
+$$;
+
+-- The strongest lock that the creation needs, so that it need not ask for a stronger one later: triggers keep writers
+-- away, a new column readers, too.
+create or replace function ai._vectorizer_create_lock(source regclass, destination jsonb) returns text
+language sql stable
+begin atomic
+    select case
+        when destination ->> 'implementation' = 'column' and not exists (
+            select from pg_attribute a
+            where a.attrelid = source and a.attname = destination ->> 'embedding_column' and not a.attisdropped)
+        then 'access exclusive'
+        else 'share row exclusive' end;
+end;
+
+-- The table may have been changed while its lock was waited for.
+create or replace function ai._validate_locked_source
+( source regclass
+, source_schema name
+, source_name name
+, loading jsonb
+, parsing jsonb
+, formatting jsonb
+, destination jsonb
+) returns void
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if to_regclass(format('%I.%I', source_schema, source_name)) is distinct from source::oid
+        or not exists (select from pg_class c where c.oid = source and c.relkind in ('r', 'p'))
+        or ai._vectorizer_source_pk(source) is null
+    then
+        raise exception 'the source table %.% was changed while its lock was waited for', source_schema, source_name
+            using errcode = 'object_in_use', hint = 'Try again.';
+    end if;
+    perform ai._validate_loading(loading, source_schema, source_name);
+    perform ai._validate_parsing(parsing, loading, source_schema, source_name);
+    perform ai._validate_formatting(formatting, source_schema, source_name);
+    perform ai._validate_supported(loading, parsing, source_schema, source_name);
+    perform ai._validate_source_names(source, destination);
+    perform ai._validate_destination_can_create_objects(destination);
 end
 $$;
 

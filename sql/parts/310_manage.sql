@@ -17,15 +17,15 @@ declare
         and p.prorettype = 'trigger'::regtype
         and (owner is null or p.proowner = owner));
     one regprocedure;
-    found record;
+    attached record;
 begin
-    for found in
+    for attached in
         select t.tgname, t.tgrelid::regclass as source
         from pg_trigger t
         where t.tgfoid = any (functions)
         and t.tgparentid = 0
     loop
-        execute format('drop trigger %I on %s', found.tgname, found.source);
+        execute format('drop trigger %I on %s', attached.tgname, attached.source);
     end loop;
     foreach one in array functions loop
         execute format('drop function %s', one);
@@ -64,16 +64,16 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     relation text = format('%I.%I', schema, name);
-    found record;
+    there record;
 begin
     for attempt in 1..2 loop
-        select c.oid, c.relowner = owner as is_ours, position(c.relkind::text in kinds) > 0 as is_right into found
+        select c.oid, c.relowner = owner as is_ours, position(c.relkind::text in kinds) > 0 as is_right into there
         from pg_class c join pg_namespace n on n.oid = c.relnamespace
         where n.nspname = schema and c.relname = name;
-        if found.oid is null then
+        if there.oid is null then
             return;
         end if;
-        if not found.is_right or not found.is_ours then
+        if not there.is_right or not there.is_ours then
             raise warning '% stays: it is not the % of this vectorizer, or belongs to another role than its queue', relation, part
                 using hint = 'Drop it yourself if nobody needs it.';
             return;
@@ -86,7 +86,8 @@ begin
 end
 $$;
 
-create or replace function ai.drop_vectorizer(vectorizer_id int, drop_all boolean default false) returns void
+-- One attempt to drop a vectorizer.
+create or replace function ai._vectorizer_drop(vectorizer_id int, drop_all boolean) returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
@@ -102,6 +103,19 @@ begin
     , (select c.relowner from pg_class c join pg_namespace n on n.oid = c.relnamespace
        where n.nspname = v.source_schema and c.relname = v.source_table)
     , (select r.oid from pg_roles r where r.rolname = current_user));
+    -- All that is dropped or loses its triggers, if it belongs to this vectorizer: the source may have another name by now.
+    perform ai._lock_tables('{}', '', array(
+        select c.oid::regclass::text
+        from ai._vectorizer_parts(v.id, v.queue_schema, v.queue_table, v.queue_failed_table, v.config -> 'destination') p
+        join pg_namespace n on n.nspname = p.schema
+        join pg_class c on c.relnamespace = n.oid and c.relname = p.name
+        where c.relowner = owner and c.relkind in ('r', 'p', 'v') and position(c.relkind::text in p.kinds) > 0
+        and (drop_all or p.part not in ('store', 'view'))
+        union
+        select t.tgrelid::regclass::text
+        from pg_trigger t join pg_proc f on f.oid = t.tgfoid join pg_namespace n on n.oid = f.pronamespace
+        where n.nspname = v.queue_schema and f.proname = any (ai._vectorizer_trigger_functions(v.trigger_name))
+        and f.proowner = owner and t.tgparentid = 0));
     perform ai._vectorizer_change_job(v.config, 'delete_job(job_id)');
     perform ai._vectorizer_drop_triggers(v.queue_schema, v.trigger_name, owner);
     perform ai._vectorizer_drop_part(p.part, p.kinds, p.schema, p.name, owner)
@@ -109,6 +123,19 @@ begin
     where drop_all or p.part not in ('store', 'view')
     -- The view reads the store.
     order by p.part <> 'view';
+end
+$$;
+
+create or replace function ai.drop_vectorizer(vectorizer_id int, drop_all boolean default false) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v ai.vectorizer;
+begin
+    select x.* into strict v from ai.vectorizer x where x.id = vectorizer_id;
+    perform ai._with_locks(format('select ai._vectorizer_drop(%s, %L)', v.id, drop_all)
+        , format('cannot drop the vectorizer %s', v.name));
 end
 $$;
 comment on function ai.drop_vectorizer(int, boolean) is
@@ -228,56 +255,5 @@ begin
 exception when undefined_table or object_not_in_prerequisite_state then
     -- Dropped or replaced between the look and the count.
     return null;
-end
-$$;
-
--- In pgai 0.10 the view had other columns, which no replacement can change. Who could read it can read the new one.
-do $$
-begin
-    if exists (
-        select from pg_attribute a
-        where a.attrelid = to_regclass('ai.vectorizer_status') and a.attnum = 2 and a.attname <> 'name')
-    then
-        alter view ai.vectorizer_status rename to _vectorizer_status_of_old;
-    end if;
-end
-$$;
-
-create or replace view ai.vectorizer_status as
-select v.id
-     , v.name
-     , format('%I.%I', v.source_schema, v.source_table) as source_table
-     , case when v.config #>> '{destination,implementation}' = 'table' then
-           format('%I.%I', v.config #>> '{destination,target_schema}', v.config #>> '{destination,target_table}')
-       end as target_table
-     , case when v.config #>> '{destination,implementation}' = 'table' then
-           format('%I.%I', v.config #>> '{destination,view_schema}', v.config #>> '{destination,view_name}')
-       end as "view"
-     , case when v.config #>> '{destination,implementation}' = 'column' then
-           format('%I', v.config #>> '{destination,embedding_column}')
-       else 'embedding' end as embedding_column
-     , ai._vectorizer_pending_if_readable(v.id, v.queue_schema, v.queue_table) as pending_items
-     , v.disabled
-from ai.vectorizer v;
-comment on view ai.vectorizer_status is 'Each vectorizer, where it reads and writes, and how much waits.';
-
-do $$
-declare
-    reader text;
-begin
-    if to_regclass('ai._vectorizer_status_of_old') is null then
-        return;
-    end if;
-    for reader in
-        select case a.grantee when 0 then 'public' else quote_ident(r.rolname) end
-        from pg_class c
-        cross join aclexplode(c.relacl) a
-        left join pg_roles r on r.oid = a.grantee
-        where c.oid = to_regclass('ai._vectorizer_status_of_old')
-        and a.privilege_type = 'SELECT' and a.grantee <> c.relowner
-    loop
-        execute format('grant select on ai.vectorizer_status to %s', reader);
-    end loop;
-    drop view ai._vectorizer_status_of_old;
 end
 $$;

@@ -1,6 +1,6 @@
--- Vectorizers that Python pgai created get the queue protocol of this version; stores, pending work and failed
--- rows stay. Those of an older version of ours get its tables and triggers. One that cannot be upgraded is recorded
--- with the reason, and the others go on.
+-- Vectorizers that Python pgai or pgai-rs created get the queue protocol of this version; stores, views, pending work and
+-- failed rows stay. Only fresh tables are written to: a trigger or a rule that somebody has put on an old queue would run
+-- with the rights of whoever runs setup.sql.
 
 -- What older versions of ours had under other names or with other parameters.
 do $$
@@ -23,188 +23,211 @@ begin
 end
 $$;
 
+-- Moves a queue or a failed table out of the way, and returns it; null if there is none.
+create or replace function ai._vectorizer_set_aside(table_schema name, table_name name, aside name) returns regclass
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if to_regclass(format('%I.%I', table_schema, table_name)) is null then
+        return null;
+    end if;
+    execute format('alter table %I.%I rename to %I', table_schema, table_name, aside);
+    return format('%I.%I', table_schema, aside)::regclass;
+end
+$$;
+
+-- Fills a fresh queue or failed table from the old one, each key once and with its oldest time, and drops the old one.
+create or replace function ai._vectorizer_take_over(old regclass, fresh regclass, keys text, columns text, oldest name)
+returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    execute format('insert into %s (%s, %s) select distinct on (%2$s) %2$s, %3$s from only %4$s order by %2$s, %5$I'
+        , fresh, keys, columns, old, oldest);
+    perform ai._copy_grants(old, fresh);
+    execute format('drop table %s', old);
+end
+$$;
+
+-- Whoever has a right on one relation gets it on another.
+create or replace function ai._copy_grants(old regclass, fresh regclass) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    command text;
+begin
+    for command in
+        select format('grant %s on %s to %s%s', string_agg(a.privilege_type, ', '), fresh
+            , case a.grantee when 0 then 'public' else quote_ident(r.rolname) end
+            , case when a.is_grantable then ' with grant option' else '' end)
+        from pg_class c
+        cross join aclexplode(c.relacl) a
+        left join pg_roles r on r.oid = a.grantee
+        where c.oid = old and a.grantee <> c.relowner and (a.grantee = 0 or r.oid is not null)
+        group by a.grantee, r.rolname, a.is_grantable
+    loop
+        execute command;
+    end loop;
+end
+$$;
+
+-- The types of the key in an old queue must be those of the source, or differ by types of PostgreSQL only: a conversion
+-- between others may be somebody's function.
+create or replace function ai._vectorizer_check_old_key(source regclass, queue regclass, source_pk jsonb) returns void
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    other name;
+begin
+    if (select jsonb_agg(k ->> 'attname' order by (k ->> 'pknum')::int) from jsonb_array_elements(source_pk) k)
+        is distinct from (select jsonb_agg(k.name order by k.pknum) from ai._vectorizer_key(source) k)
+    then
+        raise exception 'the primary key of % is another one than when it was created', source
+            using hint = 'Give the table its key back, or drop the vectorizer with ai.drop_vectorizer.';
+    end if;
+    select k.name into other
+    from ai._vectorizer_key(source) k
+    join pg_attribute s on s.attrelid = source and s.attname = k.name
+    left join pg_attribute q on q.attrelid = queue and q.attname = k.name and not q.attisdropped
+    where q.attnum is null or q.atttypid <> s.atttypid and (q.atttypid >= 16384 or s.atttypid >= 16384)
+    limit 1;
+    if other is not null then
+        raise exception 'the key column "%" of % has another type than in its queue', other, source
+            using hint = 'Give the column its type back, or drop the vectorizer with ai.drop_vectorizer.';
+    end if;
+end
+$$;
+
+-- Puts the triggers of this version in place of older ones. Those of the same name are replaced, which keeps writers waiting for a
+-- moment, and readers not at all, as dropping them would. Trigger functions must be new: the old ones get out of the way
+-- first, and are dropped in the end. (pgai-rs may have its functions in any schema: they are found by their triggers.)
+create or replace function ai._vectorizer_exchange_triggers(v ai.vectorizer, source regclass, watched name[]) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    old_functions oid[] = array(
+        select p.oid
+        from pg_proc p join pg_namespace n on n.oid = p.pronamespace
+        where n.nspname = v.queue_schema and p.proname = any (ai._vectorizer_trigger_functions(v.trigger_name))
+        and p.pronargs = 0
+        union
+        select t.tgfoid
+        from pg_trigger t
+        where t.tgrelid = source and not t.tgisinternal and t.tgparentid = 0
+        and t.tgname in (v.trigger_name, v.trigger_name || '_truncate'));
+    one record;
+begin
+    for one in select p.oid::regprocedure as name, p.proname from pg_proc p where p.oid = any (old_functions) loop
+        execute format('alter function %s rename to %I', one.name, one.proname || '_of_old');
+    end loop;
+    perform ai._vectorizer_create_triggers
+    (source, v.id, v.trigger_name, v.queue_schema, v.queue_table, v.queue_failed_table, v.config -> 'destination', watched);
+    for one in
+        select t.tgname, t.tgrelid::regclass as relation
+        from pg_trigger t
+        where t.tgfoid = any (old_functions) and t.tgparentid = 0
+        and (t.tgname = any (ai._vectorizer_trigger_functions(v.trigger_name)) or t.tgrelid = source)
+    loop
+        execute format('drop trigger %I on %s', one.tgname, one.relation);
+    end loop;
+    for one in
+        select p.oid::regprocedure as name
+        from pg_proc p
+        where p.oid = any (old_functions) and not exists (select from pg_trigger t where t.tgfoid = p.oid)
+    loop
+        execute format('drop function %s', one.name);
+    end loop;
+end
+$$;
+
+-- What is locked exclusively when a vectorizer is brought to this version, besides writers being kept from its source:
+-- the tables that workers write to, its view, and what changes hands or is secured with it.
+create or replace function ai._vectorizer_to_lock(v ai.vectorizer) returns text[]
+language sql stable
+set search_path = pg_catalog, pg_temp
+begin atomic
+    with source as (
+        select c.oid, c.relowner, c.relrowsecurity from pg_class c
+        where c.oid = ai._vectorizer_relation(v.source_schema, v.source_table)
+    )
+    select coalesce(array_agg(c.oid::regclass::text order by p.part, p.name), '{}')
+    from (
+        select x.part, x.kinds, x.schema, x.name
+        from ai._vectorizer_parts(v.id, v.queue_schema, v.queue_table
+            , coalesce(v.queue_failed_table, ('_vectorizer_q_failed_' || v.id)::name), v.config -> 'destination') x
+        union all
+        select 'source table', 'rp', v.source_schema, v.source_table
+        ) p
+    join pg_namespace n on n.nspname = p.schema
+    join pg_class c on c.relnamespace = n.oid and c.relname = p.name
+        and c.relkind in ('r', 'p', 'v') and position(c.relkind::text in p.kinds) > 0
+    where case p.part
+        when 'source table' then exists (
+            select from pg_class q where q.oid = ai._vectorizer_relation(v.queue_schema, v.queue_table)
+            and q.relowner <> c.relowner)
+        when 'store' then exists (select from source s where s.relrowsecurity or s.relowner <> c.relowner)
+        else true end;
+end;
+
 create or replace function ai._vectorizer_upgrade(vectorizer_id int) returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
     v ai.vectorizer;
+    d jsonb;
     source regclass;
     queue text;
     failed text;
     keys text;
-    folded text;
-    owner name;
+    old_queue regclass;
+    old_failed regclass;
+    holder regrole;
+    one record;
 begin
-    select x.* into strict v from ai.vectorizer x where x.id = vectorizer_id;
-    source = to_regclass(format('%I.%I', v.source_schema, v.source_table));
-    if source is null then
-        raise exception 'its source table is gone' using hint = 'Drop it with ai.drop_vectorizer.';
-    end if;
-    -- The source first: the other order makes writers deadlock.
-    execute format('lock table %s in share row exclusive mode', source);
-    queue = format('%I.%I', v.queue_schema, v.queue_table);
-    execute format('lock table %s in access exclusive mode', queue);
-    keys = ai._vectorizer_key_list(source);
-    folded = 'delete from %1$s q where q.ctid in (select x.ctid from (select d.ctid, '
-        'row_number() over (partition by %2$s order by %3$I) as copy from %1$s d) x where x.copy > 1)';
-
-    execute format('alter table %s add column if not exists loading_retries int4 not null default 0, '
-        'add column if not exists loading_retry_after timestamptz, '
-        'add column _generation bigint not null default nextval(''ai._generation''), '
-        'set (fillfactor = 50)', queue);
-    execute format(folded, queue, keys, 'queued_at');
-    execute format('alter table %s add primary key (%s)', queue, keys);
-    execute format('create index on %s (queued_at)', queue);
-
+    select x.* into strict v from ai.vectorizer x where x.id = vectorizer_id for update;
+    d = v.config -> 'destination';
+    source = format('%I.%I', v.source_schema, v.source_table)::regclass;
     v.queue_failed_table = coalesce(v.queue_failed_table, ('_vectorizer_q_failed_' || v.id)::name);
+    queue = format('%I.%I', v.queue_schema, v.queue_table);
     failed = format('%I.%I', v.queue_schema, v.queue_failed_table);
-    execute format('create table if not exists %s (%s, created_at timestamptz not null default now(), '
-        'failure_step text not null default '''')', failed, ai._vectorizer_key_definitions(source));
-    execute format('alter table %s add column failure_reason text not null default ''''', failed);
-    execute format(folded, failed, keys, 'created_at');
-    execute format('alter table %s add primary key (%s)', failed, keys);
-
-    perform ai._vectorizer_create_lease(source, v.id, v.queue_schema);
-    -- Who could drop the vectorizer, and run its worker, still can.
-    owner = (select pg_get_userbyid(c.relowner) from pg_class c where c.oid = to_regclass(queue));
-    if owner <> current_user then
-        execute format('alter table %s owner to %I', failed, owner);
-        execute format('alter table %I.%I owner to %I', v.queue_schema, '_vectorizer_lease_' || v.id, owner);
-        execute format('alter sequence %I.%I owner to %I', v.queue_schema, '_vectorizer_bell_' || v.id, owner);
+    -- The source first: the other order makes writers wait for each other.
+    perform ai._lock_tables(array[source::text], 'share row exclusive', ai._vectorizer_to_lock(v));
+    if exists (select from pg_class c where c.oid in (queue::regclass, to_regclass(failed)) and c.relkind <> 'r') then
+        raise exception 'its queue or its failed table is none, but something that was put in its place'
+            using errcode = 'wrong_object_type', hint = 'Drop it with ai.drop_vectorizer.';
     end if;
-    perform ai._vectorizer_drop_triggers(v.queue_schema, v.trigger_name);
-    perform ai._vectorizer_create_triggers
-    ( source, v.id, v.trigger_name, v.queue_schema, v.queue_table, v.queue_failed_table, v.config -> 'destination'
-    , ai._formatting_columns(v.config -> 'formatting') || (v.config #>> '{loading,column_name}')::name
-    );
+    perform ai._vectorizer_check_old_key(source, queue::regclass, v.source_pk);
+    keys = ai._vectorizer_key_list(source);
+    -- What is new belongs to whoever the queue belonged to: the owner of the source gets it with the rest, in ai._vectorizer_settle.
+    holder = (select c.relowner::regrole from pg_class c where c.oid = queue::regclass);
+    old_queue = ai._vectorizer_set_aside(v.queue_schema, v.queue_table, ('_vectorizer_q_of_old_' || v.id)::name);
+    old_failed = ai._vectorizer_set_aside(v.queue_schema, v.queue_failed_table, ('_vectorizer_f_of_old_' || v.id)::name);
+    perform ai._vectorizer_create_queue(source, v.id, v.queue_schema, v.queue_table, v.queue_failed_table);
+    perform ai._vectorizer_take_over(old_queue, queue::regclass, keys, 'queued_at', 'queued_at');
+    if old_failed is not null then
+        perform ai._vectorizer_take_over(old_failed, failed::regclass, keys, 'created_at, failure_step', 'created_at');
+    end if;
+    if holder::oid <> (select r.oid from pg_roles r where r.rolname = current_user) then
+        for one in
+            select c.oid::regclass as name
+            from ai._vectorizer_parts(v.id, v.queue_schema, v.queue_table, v.queue_failed_table, d) p
+            cross join ai._vectorizer_relation(p.schema, p.name) c(oid)
+            where p.part not in ('store', 'view') and c.oid is not null
+        loop
+            execute format('alter table %s owner to %s', one.name, holder);
+        end loop;
+    end if;
+    perform ai._vectorizer_exchange_triggers(v, source
+        , ai._formatting_columns(v.config -> 'formatting') || (v.config #>> '{loading,column_name}')::name);
+    -- (Notes the version, too.)
     update ai.vectorizer x
     set queue_failed_table = v.queue_failed_table, trigger_name = x.trigger_name
     where x.id = v.id;
-end
-$$;
-
--- Gives the queue, failed and lease tables that an older version of ours made what this one's have. Workers of
--- that version go on with them.
-create or replace function ai._vectorizer_renew_tables(v ai.vectorizer) returns void
-language plpgsql volatile
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-    queue text = format('%I.%I', v.queue_schema, v.queue_table);
-    made regclass;
-    old_index record;
-begin
-    execute format('lock table %s in access exclusive mode', queue);
-    execute format('alter table %s set (fillfactor = 50), alter column queued_at set default now()', queue);
-    execute format('alter table %I.%I add column if not exists _failures int not null default 0, '
-        'add column if not exists _generation bigint not null default 0'
-        , v.queue_schema, '_vectorizer_lease_' || v.id);
-    foreach made in array array[queue, format('%I.%I', v.queue_schema, v.queue_failed_table)]::regclass[] loop
-        continue when exists (select from pg_index i where i.indrelid = made and i.indisprimary);
-        for old_index in
-            select i.indexrelid::regclass as name, c.conname
-            from pg_index i
-            left join pg_constraint c on c.conindid = i.indexrelid and c.conrelid = made
-            where i.indrelid = made and pg_get_indexdef(i.indexrelid, 1, true) <> 'queued_at'
-        loop
-            if old_index.conname is null then
-                execute format('drop index %s', old_index.name);
-            else
-                execute format('alter table %s drop constraint %I', made, old_index.conname);
-            end if;
-        end loop;
-        execute format('alter table %s add primary key (%s)', made
-            , (select string_agg(format('%I', k ->> 'attname'), ', ') from jsonb_array_elements(v.source_pk) k));
-    end loop;
-end
-$$;
-
--- Brings a vectorizer of an older version of ours to this one. (Its columns may have other names by now: then its
--- triggers stay as they are.)
-create or replace function ai._vectorizer_renew(vectorizer_id int) returns void
-language plpgsql volatile
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-    v ai.vectorizer;
-    source regclass;
-    watched name[];
-begin
-    select x.* into strict v from ai.vectorizer x where x.id = vectorizer_id;
-    source = to_regclass(format('%I.%I', v.source_schema, v.source_table));
-    if source is null then
-        return;
-    end if;
-    -- The source first: the other order makes writers deadlock.
-    execute format('lock table %s in share row exclusive mode', source);
-    perform ai._vectorizer_renew_tables(v);
-    watched = ai._formatting_columns(v.config -> 'formatting') || (v.config #>> '{loading,column_name}')::name;
-    if exists (
-            select from unnest(watched) w(name)
-            where not exists (select from pg_attribute a where a.attrelid = source and a.attname = w.name))
-        or (select jsonb_agg(k ->> 'attname') from jsonb_array_elements(v.source_pk) k)
-            is distinct from (select jsonb_agg(k.name order by k.pknum) from ai._vectorizer_key(source) k)
-    then
-        return;
-    end if;
-    perform ai._vectorizer_drop_triggers(v.queue_schema, v.trigger_name);
-    perform ai._vectorizer_create_triggers
-    ( source, v.id, v.trigger_name, v.queue_schema, v.queue_table, v.queue_failed_table, v.config -> 'destination'
-    , watched);
-    -- (Notes the version.)
-    update ai.vectorizer x set trigger_name = x.trigger_name where x.id = v.id;
-end
-$$;
-
-do $$
-declare
-    v record;
-begin
-    for v in
-        select x.id
-            , ai._vectorizer_relation(x.queue_schema, ('_vectorizer_lease_' || x.id)::name) is null as is_of_pgai
-            , not exists (
-                select from ai._vectorizer_build b
-                where b.id = x.id and b.version = ai._vectorizer_version()) as is_old
-        from ai.vectorizer x
-        where x.queue_table is not null
-        order by x.id
-    loop
-        begin
-            if v.is_of_pgai then
-                perform ai._vectorizer_upgrade(v.id);
-            elsif v.is_old then
-                perform ai._vectorizer_renew(v.id);
-            end if;
-        exception when others then
-            insert into ai._vectorizer_errors (id, message, details)
-            values (v.id, 'upgrade failed', jsonb_build_object('error_reason', sqlerrm));
-            raise warning 'vectorizer % cannot be upgraded, %', v.id, sqlerrm;
-        end;
-    end loop;
-end
-$$;
-
--- Workers' roles get what workers of this version need. (Older versions of ours marked them by this right, which
--- their administrators have besides others.)
-do $$
-declare
-    worker name;
-begin
-    for worker in
-        select r.name from ai._worker_roles() r(name)
-        union
-        select r.rolname
-        from pg_class c
-        cross join aclexplode(c.relacl) a
-        join pg_roles r on r.oid = a.grantee
-        where c.oid = 'ai.vectorizer_worker_process'::regclass
-        and a.grantee <> c.relowner
-        group by r.rolname
-        having bool_or(a.privilege_type = 'INSERT') and not bool_or(a.privilege_type = 'DELETE')
-    loop
-        perform ai.grant_worker_usage(worker);
-    end loop;
 end
 $$;

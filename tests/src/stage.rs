@@ -43,6 +43,11 @@ impl Stage {
     pub fn new() -> Self {
         let database = Server::shared().database();
         database.install();
+        Self::on(database)
+    }
+
+    /// A provider for a database that is installed already.
+    pub fn on(database: Database) -> Self {
         let mut sql = database.client();
         let grant = format!("select ai.grant_worker_usage('{WORKER_ROLE}')");
         sql.batch_execute(&format!("{CREATE_WORKER_ROLE}; {grant}"))
@@ -66,14 +71,20 @@ impl Stage {
         stage.run(
             "create table blog (id int primary key, title text, body text, views int default 0)",
         );
-        stage.run(&format!(
+        stage.create_blog();
+        stage
+    }
+
+    /// Gives the table `blog` its vectorizer.
+    #[track_caller]
+    pub fn create_blog(&mut self) {
+        self.run(&format!(
             "select ai.create_vectorizer('blog', name => 'blog', loading => ai.loading_column('body'),
                embedding => ai.embedding_ollama('stub', {DIMENSIONS}),
                chunking => ai.chunking_character_text_splitter(40, 0, E'\\n\\n'),
                formatting => ai.formatting_python_template('$title: $chunk'),
                destination => ai.destination_table(target_table => 'blog_store'))"
         ));
-        stage
     }
 
     /// Runs statements.

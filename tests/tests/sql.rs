@@ -59,11 +59,14 @@ fn setup_is_its_parts_one_behind_the_other() {
 
 #[test]
 fn setup_can_be_executed_by_sqlalchemy_and_holds_nothing_for_psql_only() {
+    let mut is_body = false;
     for (line, number) in setup().lines().zip(1..) {
         assert!(!line.starts_with('\\'), "line {number}: a command of psql");
+        // A block may commit, where it has made sure that no transaction is around it.
+        is_body ^= line.matches("$$").count() % 2 == 1;
         let bare = line.trim().to_ascii_lowercase();
         assert!(
-            !matches!(bare.as_str(), "begin;" | "commit;" | "rollback;"),
+            is_body || !matches!(bare.as_str(), "begin;" | "commit;" | "rollback;"),
             "line {number}: {line}"
         );
         // SQLAlchemy takes `:name` for a parameter, unless a colon, a word character or a backslash

@@ -4,20 +4,35 @@ use super::doctor::Finding;
 use super::field;
 use crate::query::Rows;
 
+/// The connected workers of Python pgai, each as its name and pid, or NULL. (It connects under several names: one for each
+/// vectorizer it works on, and others for its heartbeat and its errors.)
+macro_rules! python_workers {
+    () => {
+        "(select string_agg(format('%s (pid %s)', p.application_name, p.pid), ', ' order by p.pid)
+   from pg_stat_activity p
+   where p.datname = current_database()
+     and p.application_name ~ '^pgai-worker([[]|-heartbeat|-error-reporter)')"
+    };
+}
+pub(super) use python_workers;
+
 /// Server version as a number and as a text, user, database, whether it is a standby, pgvector's
 /// version and the newest it could have, pgai's and our schema version, sessions of Python workers,
 /// and whether PREPARE TRANSACTION is possible.
-pub(super) const SERVER: &str = "\
+pub(super) const SERVER: &str = concat!(
+    "\
 select current_setting('server_version_num'), current_setting('server_version'),
   current_user::text, current_database()::text, pg_is_in_recovery()::text,
   (select extversion from pg_extension where extname = 'vector'),
   (select default_version from pg_available_extensions where name = 'vector'),
   (to_regclass('ai.pgai_lib_version') is not null)::text,
   (to_regclass('ai._vectorizer_errors') is not null)::text,
-  (select count(*)::text from pg_stat_activity
-   where datname = current_database() and application_name like 'pgai-worker[%'),
+  ",
+    python_workers!(),
+    ",
   current_setting('max_prepared_transactions'),
-  coalesce(has_schema_privilege(to_regnamespace('ai'), 'usage'), true)::text";
+  coalesce(has_schema_privilege(to_regnamespace('ai'), 'usage'), true)::text"
+);
 
 /// One row for each thing that is wrong with a vectorizer's objects: its name, what, and the remedy.
 /// And for what is left of vectorizers that are gone.
@@ -57,6 +72,11 @@ union all
 select v.name, format('its source table %I.%I is gone', v.source_schema, v.source_table),
   format('select ai.drop_vectorizer(%s), or give the table its name back', v.id)
 from v where v.source is null
+union all
+select v.name, format('its view %I.%I is gone', v.config #>> '{destination,view_schema}',
+    v.config #>> '{destination,view_name}'), format('select ai.recreate_view(%L)', v.name)
+from v
+where v.destination = 'table' and v.source is not null and v.store is not null and v.view is null
 union all
 select v.name, format('the triggers on %s are missing or disabled: changes are not noticed', v.source),
   format('drop and create the vectorizer anew, or: alter table %s enable trigger all', v.source)
@@ -136,9 +156,12 @@ pub(super) fn server(rows: &Rows) -> Vec<Finding> {
     } else {
         Finding::good("the schema ai is installed")
     });
-    if field(row, 9) != "0" && !field(row, 9).is_empty() {
+    if !field(row, 9).is_empty() {
         findings.push(Finding::wrong(
-            "a worker of Python pgai is connected: two kinds of workers on one queue do harm",
+            format!(
+                "a worker of Python pgai is connected: {}: two kinds of workers on one queue do harm",
+                field(row, 9)
+            ),
             "stop it",
         ));
     }

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::checks::python_workers;
 use super::table::{short, table};
 use super::{Answer, Ask, Steps, field};
 use crate::query::{Param, Rows};
@@ -16,11 +17,15 @@ pub(crate) struct StatusArgs {
 
 /// Tables of vectorizers come as names that are ready to be used in SQL, or as NULL where they are
 /// gone or may not be read.
-const VECTORIZERS: &str = "\
+const VECTORIZERS: &str = concat!(
+    "\
 select x.id::text, x.name, x.source, x.destination, x.disabled, x.queue, x.failed, x.recorded,
-  x.reason, w.alive::text
+  x.reason, w.alive::text, w.of_python
 from (
-  select count(*) as alive from ai.vectorizer_worker_process p
+  select count(*) as alive, ",
+    python_workers!(),
+    " as of_python
+  from ai.vectorizer_worker_process p
   where p.last_heartbeat > now() - 2 * p.expected_heartbeat_interval - interval '5 seconds'
     and exists (select from pg_stat_activity a
       where a.datname = current_database() and a.pid <> pg_backend_pid()
@@ -52,7 +57,8 @@ left join (
     where r.id = v.id order by r.recorded desc limit 1
   ) e on true
 ) x on true
-order by x.id";
+order by x.id"
+);
 
 #[derive(Debug)]
 pub(super) struct Status {
@@ -70,18 +76,24 @@ impl Status {
 
     fn report(&self, vectorizers: &Rows, counts: &Rows) -> String {
         let workers = vectorizers.first().map_or("0", |row| field(row, 9));
+        let python = vectorizers.first().map_or("", |row| field(row, 10));
         let vectorizers = vectorizers.iter().filter(|row| !field(row, 0).is_empty());
         let lines: Vec<Line<'_>> = vectorizers.map(|row| Line::new(row, counts)).collect();
         if self.args.json {
             let lines: Vec<Value> = lines.iter().map(Line::json).collect();
             let workers: u64 = workers.parse().unwrap_or_default();
-            return json!({"workers": workers, "vectorizers": lines}).to_string();
+            let python = (!python.is_empty()).then_some(python);
+            return json!({"workers": workers, "python_workers": python, "vectorizers": lines})
+                .to_string();
         }
-        let alive = match workers {
+        let mut alive = match workers {
             "0" => "no worker is alive".to_owned(),
             "1" => "1 worker is alive".to_owned(),
             more => format!("{more} workers are alive"),
         };
+        if !python.is_empty() {
+            alive += &format!("\na worker of Python pgai is connected, stop it: {python}");
+        }
         if lines.is_empty() {
             return format!("no vectorizers found\n{alive}");
         }

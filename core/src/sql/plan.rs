@@ -184,7 +184,8 @@ fn values(input: &PlanInput<'_>) -> BTreeMap<String, String> {
         queue(&format!("_vectorizer_lease_{}", input.vectorizer)),
     );
     let bell = queue(&format!("_vectorizer_bell_{}", input.vectorizer));
-    set("bell", bell.replace('\'', "''"));
+    // Inside of E'…', where a backslash is the same whatever the session's settings are.
+    set("bell", bell.replace('\\', r"\\").replace('\'', "''"));
     set(
         "now_ms",
         "(extract(epoch from clock_timestamp()) * 1000)::bigint".to_owned(),

@@ -71,7 +71,7 @@ with due as materialized (
 select {t.keys as text}, c._generation::text, (c.loading_retries + t._failures + t._attempts)::text,
   t._attempts::text, c.queued_at::text, rung.until::text{how many unreadable}
 from (
-  select case when $4::bigint > 0 then setval('{bell}', {now_ms} + $4::bigint) end as until
+  select case when $4::bigint > 0 then setval(E'{bell}', {now_ms} + $4::bigint) end as until
 ) rung
 left join (chosen c join taken t on {t=c}) on true
 order by c.queued_at";
@@ -316,6 +316,6 @@ from mine i where {l=i}
 returning i.n::text";
 
 /// Parameter: promise in ms.
-pub(super) const BELL: &str = "select setval('{bell}', {now_ms} + $1::bigint)::text";
+pub(super) const BELL: &str = "select setval(E'{bell}', {now_ms} + $1::bigint)::text";
 
 pub(super) const WAITING: &str = "select count(*)::text from {queue}";

@@ -54,6 +54,9 @@ impl Chunker {
                 let splitter = RecursiveSplitter::new(sizes(config)?, &separators, is_regex)?;
                 Ok(Self::Recursive(Box::new(splitter)))
             }
+            Some(name @ ("semantic_chunker" | "semchunk" | "sentence_chunker")) => {
+                Err(ChunkingError::NotYet(name.to_owned()))
+            }
             other => Err(ChunkingError::Implementation(
                 other.unwrap_or_default().to_owned(),
             )),
@@ -90,6 +93,12 @@ pub enum ChunkingError {
     /// The config asks for a chunker that there is not.
     #[error("there is no chunking implementation {0:?}")]
     Implementation(String),
+    /// The config asks for a chunker of pgai-rs that is not built yet.
+    #[error(
+        "the chunker {0:?} of pgai-rs is not there yet: its rows wait in the queue until a later \
+         worker has it"
+    )]
+    NotYet(String),
     /// A chunk would consist of overlap and never advance.
     #[error("chunk_overlap ({overlap}) must not be larger than chunk_size ({size})")]
     Overlap {

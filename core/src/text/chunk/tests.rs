@@ -91,6 +91,11 @@ fn bad_settings_are_one_clear_error() {
         "there is no chunking implementation \"none so far\"",
     );
     check(
+        json!({"implementation": "semchunk", "chunk_size": 800}),
+        "the chunker \"semchunk\" of pgai-rs is not there yet: its rows wait in the queue until a \
+         later worker has it",
+    );
+    check(
         json!({"implementation": "character_text_splitter"}),
         "separator must be a text",
     );

@@ -1,0 +1,86 @@
+-- Vectorizers of pgai and of older versions of ours get the owners and rights of this one, as far as the role that runs
+-- setup.sql may: each part goes to the owner of the source where its present owner had the rights of that owner anyway.
+-- For the others the reason is recorded, and workers leave them alone until somebody calls ai.adopt_vectorizer.
+
+-- Who got more from grant_to than to read: older versions let readers write to the store and to the queue.
+create or replace function ai._vectorizer_revoke_writes(v ai.vectorizer) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    one record;
+begin
+    for one in
+        select c.oid::regclass as name, case a.grantee when 0 then 'public' else a.grantee::regrole::text end as grantee
+            , string_agg(distinct a.privilege_type, ', ') as rights
+        from ai._vectorizer_parts(v.id, v.queue_schema, v.queue_table, v.queue_failed_table, v.config -> 'destination') p
+        join pg_namespace n on n.nspname = p.schema
+        join pg_class c on c.relnamespace = n.oid and c.relname = p.name
+        cross join aclexplode(c.relacl) a
+        left join pg_roles r on r.oid = a.grantee
+        where p.part in ('queue', 'failed table', 'store')
+        and a.grantee <> c.relowner
+        and a.privilege_type <> 'SELECT'
+        and not coalesce(r.rolname in (select w.name from ai._worker_roles() w(name)), false)
+        group by 1, 2
+    loop
+        execute format('revoke %s on %s from %s cascade', one.rights, one.name, one.grantee);
+    end loop;
+end
+$$;
+
+-- The view of a vectorizer whose source has no row-level security shows nothing as soon as it has. Views that somebody
+-- has changed are left alone: they are not ours any more.
+create or replace function ai._vectorizer_close_view(v ai.vectorizer) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    source regclass = ai._vectorizer_relation(v.source_schema, v.source_table);
+    view regclass = ai._vectorizer_relation((v.config #>> '{destination,view_schema}')::name, (v.config #>> '{destination,view_name}')::name);
+    definition text;
+    options text;
+begin
+    -- Views of this version say what they are. (Nothing is locked where there is nothing to do.)
+    if view is null or exists (
+        select from pg_class c cross join unnest(c.reloptions) x where c.oid = view and x ~ '^security_invoker')
+    then
+        return;
+    end if;
+    definition = rtrim(pg_get_viewdef(view), ';');
+    if definition !~ E'FROM \\(.+ (LEFT )?JOIN .+ ON \\(.+\\)\\)$' or definition ~ E'\\)\\s+WHERE \\('
+        or (select c.relrowsecurity from pg_class c where c.oid = source)
+    then
+        return;
+    end if;
+    options = (
+        select string_agg(o.option, ', ')
+        from (
+            select 'security_invoker = false'
+            union all
+            select x from pg_class c cross join unnest(c.reloptions) x where c.oid = view
+            ) o(option));
+    execute format('create or replace view %s with (%s) as %s%s'
+        , view, options, definition, ai._vectorizer_view_condition(source));
+end
+$$;
+
+-- All of it for one vectorizer.
+create or replace function ai._vectorizer_settle(vectorizer_id int) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v ai.vectorizer;
+begin
+    select x.* into strict v from ai.vectorizer x where x.id = vectorizer_id;
+    if ai._vectorizer_problem(v) ~ ' belongs to ' then
+        perform ai._vectorizer_adopt(v.id, false);
+    end if;
+    if ai._vectorizer_problem(v) is null then
+        perform ai._vectorizer_revoke_writes(v);
+        perform ai._vectorizer_close_view(v);
+        perform ai.secure_vectorizer(v.id);
+    end if;
+end
+$$;

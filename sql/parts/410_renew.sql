@@ -1,0 +1,69 @@
+-- Vectorizers of an older version of ours get the tables and triggers of this one.
+
+-- Gives the queue, failed and lease tables that an older version of ours made what this one's have. Workers of
+-- that version go on with them.
+create or replace function ai._vectorizer_renew_tables(v ai.vectorizer) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    queue text = format('%I.%I', v.queue_schema, v.queue_table);
+    made regclass;
+    old_index record;
+begin
+    execute format('alter table %s set (fillfactor = 50), alter column queued_at set default now()', queue);
+    execute format('alter table %I.%I add column if not exists _failures int not null default 0, '
+        'add column if not exists _generation bigint not null default 0'
+        , v.queue_schema, '_vectorizer_lease_' || v.id);
+    foreach made in array array[queue, format('%I.%I', v.queue_schema, v.queue_failed_table)]::regclass[] loop
+        continue when exists (select from pg_index i where i.indrelid = made and i.indisprimary);
+        for old_index in
+            select i.indexrelid::regclass as name, c.conname
+            from pg_index i
+            left join pg_constraint c on c.conindid = i.indexrelid and c.conrelid = made
+            where i.indrelid = made and pg_get_indexdef(i.indexrelid, 1, true) <> 'queued_at'
+        loop
+            if old_index.conname is null then
+                execute format('drop index %s', old_index.name);
+            else
+                execute format('alter table %s drop constraint %I', made, old_index.conname);
+            end if;
+        end loop;
+        execute format('alter table %s add primary key (%s)', made
+            , (select string_agg(format('%I', k ->> 'attname'), ', ') from jsonb_array_elements(v.source_pk) k));
+    end loop;
+end
+$$;
+
+-- Brings a vectorizer of an older version of ours to this one. (Its columns may have other names by now: then its
+-- triggers stay as they are.)
+create or replace function ai._vectorizer_renew(vectorizer_id int) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v ai.vectorizer;
+    source regclass;
+    watched name[];
+begin
+    select x.* into strict v from ai.vectorizer x where x.id = vectorizer_id for update;
+    source = to_regclass(format('%I.%I', v.source_schema, v.source_table));
+    if source is null then
+        return;
+    end if;
+    perform ai._lock_tables(array[source::text], 'share row exclusive', ai._vectorizer_to_lock(v));
+    perform ai._vectorizer_renew_tables(v);
+    watched = ai._formatting_columns(v.config -> 'formatting') || (v.config #>> '{loading,column_name}')::name;
+    if exists (
+            select from unnest(watched) w(name)
+            where not exists (select from pg_attribute a where a.attrelid = source and a.attname = w.name))
+        or (select jsonb_agg(k ->> 'attname') from jsonb_array_elements(v.source_pk) k)
+            is distinct from (select jsonb_agg(k.name order by k.pknum) from ai._vectorizer_key(source) k)
+    then
+        return;
+    end if;
+    perform ai._vectorizer_exchange_triggers(v, source, watched);
+    -- (Notes the version.)
+    update ai.vectorizer x set trigger_name = x.trigger_name where x.id = v.id;
+end
+$$;
