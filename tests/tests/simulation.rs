@@ -90,6 +90,8 @@ fn every_mutant_of_the_protocol_dies() {
             Rule::AttemptsAreThoseOfDeadWorkers,
             Mutant::AttemptsAreNotGivenBack,
         ),
+        (Rule::AnOutageCostsNoAttempt, Mutant::OutageTakesProbes),
+        (Rule::ComesToRest, Mutant::ProbesFailWithTexts),
         (Rule::ClaimsHaveNamesOfTheirOwn, Mutant::ClaimNamesRepeat),
         (Rule::ComesToRest, Mutant::ClaimTrustsTheClock),
         (Rule::ComesToRest, Mutant::CommitKeepsItem),

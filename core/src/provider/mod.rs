@@ -281,8 +281,9 @@ impl Provider {
     ) -> Verdict {
         match answer {
             Ok(answer) => self.checked(local::vectors(answer), count),
-            Err(LocalError::Broken(reason)) => Verdict::Refused(Refusal::Retry {
+            Err(LocalError::Broken(reason)) => Verdict::Refused(Refusal::Failed {
                 reason,
+                is_busy: false,
                 after: None,
             }),
             Err(LocalError::Input(reason)) => Verdict::Refused(Refusal::Inputs(reason)),

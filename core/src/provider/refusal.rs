@@ -12,6 +12,13 @@ use crate::request::Response;
 /// Why a provider did not embed.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Refusal {
+    /// It failed at this request, and it does not say whether for its inputs or as a whole.
+    Failed {
+        reason: String,
+        /// It has too much to do: whoever is at fault, it is left alone for a while.
+        is_busy: bool,
+        after: Option<Duration>,
+    },
     /// Something in this request: found by splitting it.
     Inputs(String),
     /// The model is not there.
@@ -28,11 +35,20 @@ pub(crate) enum Refusal {
 }
 
 /// 500s of these kinds are about the input (llama.cpp#25293, pgai#921): asking again is no use.
+/// In lower case.
 const PERMANENT: &[&str] = &[
     "too large to process",
-    "unsupported value: NaN",
-    "exceeds the context length",
+    "unsupported value: nan",
+    "context length",
+    "context window",
+    "contextwindowexceeded",
+    "maximum input length",
+    "input is too long",
+    "too many tokens in",
 ];
+
+/// Service Unavailable, and what Anthropic and others say when they are overloaded.
+const OVERLOADED: [u16; 2] = [503, 529];
 
 /// Codes or types of errors that say that this account may not use this model: OpenAI's, and those
 /// of a LiteLLM proxy.
@@ -67,7 +83,8 @@ const IF_MODEL_IS_DENIED: &str = "check the model's name in the vectorizer's emb
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Inputs(reason)
+            Self::Failed { reason, .. }
+            | Self::Inputs(reason)
             | Self::ModelMissing(reason)
             | Self::Pause(reason)
             | Self::Retry { reason, .. }
@@ -86,6 +103,7 @@ impl Refusal {
         } else {
             format!("{status}: {said}")
         };
+        let words = said.to_lowercase();
         let retry = |reason| Self::Retry {
             reason,
             after: wait::asked_for(response, wall),
@@ -101,14 +119,24 @@ impl Refusal {
             StatusCode::TOO_MANY_REQUESTS if code(response.body()) == "insufficient_quota" => {
                 Self::Pause(reason)
             }
-            StatusCode::REQUEST_TIMEOUT | StatusCode::CONFLICT | StatusCode::TOO_MANY_REQUESTS => {
-                retry(reason)
+            // More than the whole limit: waiting does not help.
+            StatusCode::TOO_MANY_REQUESTS if words.contains("request too large") => {
+                Self::Inputs(reason)
             }
-            status if status.is_server_error() => {
-                if PERMANENT.iter().any(|sign| said.contains(sign)) {
+            StatusCode::CONFLICT | StatusCode::TOO_MANY_REQUESTS => retry(reason),
+            status if status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT => {
+                let after = wait::asked_for(response, wall);
+                let is_overloaded = OVERLOADED.contains(&status.as_u16());
+                if PERMANENT.iter().any(|sign| words.contains(sign)) {
                     Self::Inputs(reason)
-                } else {
+                } else if is_overloaded && after.is_some() {
                     retry(reason)
+                } else {
+                    Self::Failed {
+                        reason,
+                        is_busy: is_overloaded || after.is_some(),
+                        after,
+                    }
                 }
             }
             status if status.is_client_error() => Self::Inputs(reason),
@@ -224,17 +252,52 @@ mod tests {
         for status in [401, 403, 302] {
             assert!(pause(status, ""), "{status}");
         }
-        for status in [408, 409, 429, 500, 502, 503] {
+        for status in [409, 429] {
             assert!(
                 retry(status, r#"{"error": {"message": "later"}}"#),
                 "{status}"
             );
         }
+        for (status, busy) in [
+            (408, false),
+            (500, false),
+            (502, false),
+            (503, true),
+            (504, false),
+            (524, false),
+            (529, true),
+        ] {
+            let refusal = refusal(status, &[], "EOF");
+            assert!(
+                matches!(refusal, Refusal::Failed { is_busy, .. } if is_busy == busy),
+                "{status}"
+            );
+        }
+        let later = refusal(503, &[("retry-after", "2")], "");
+        assert!(matches!(later, Refusal::Retry { .. }));
         assert!(pause(429, r#"{"error": {"code": "insufficient_quota"}}"#));
-        assert!(inputs(
-            500,
-            r#"{"error": {"message": "input (900 tokens) is too large to process"}}"#
-        ));
+        for (status, body) in [
+            (
+                500,
+                r#"{"error": {"message": "input (900 tokens) is too large to process"}}"#,
+            ),
+            (
+                500,
+                r#"{"error": {"message": "litellm.APIConnectionError: OllamaException - \
+                    {\"error\":\"the input length exceeds the context length\"}", "code": "500"}}"#,
+            ),
+            (
+                500,
+                r#"{"error": {"message": "litellm.ContextWindowExceededError: too long"}}"#,
+            ),
+            (
+                429,
+                r#"{"error": {"message": "Request too large for m on tokens per min (TPM): Limit \
+                    40000, Requested 50000", "code": "rate_limit_exceeded"}}"#,
+            ),
+        ] {
+            assert!(inputs(status, body), "{body}");
+        }
         assert!(matches!(
             refusal(404, &[], r#"{"error": "model 'm' not found"}"#),
             Refusal::ModelMissing(_)

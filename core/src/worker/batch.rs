@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::doubt::FAILURES_MAX;
 use super::failure::Failure;
 use crate::query::{ClaimId, Key};
 use crate::reuse::Piece;
@@ -33,6 +34,8 @@ pub(super) struct Batch {
     /// What is still to be sent.
     pub(super) spans: VecDeque<Span>,
     pub(super) requests_out: usize,
+    /// The inputs of the doubtful request that is in flight.
+    trying: Vec<usize>,
     pub(super) query_out: bool,
     /// No statement before this moment: somebody held a row, or the database was in trouble.
     pub(super) not_before: Time,
@@ -54,6 +57,8 @@ struct RowWork {
     key: Key,
     generation: i64,
     attempts: u32,
+    /// It has failed before: it shares no request with others.
+    is_suspect: bool,
     state: RowState,
 }
 
@@ -92,6 +97,12 @@ pub(super) struct Span {
     /// How many answers with vectors there had been when the request that it comes from was refused:
     /// if there was none since, nothing shows that the provider takes others.
     pub(super) doubted: Option<u64>,
+    /// How often it failed, or a request that it is a part of, and it is not clear whose fault that is.
+    failures: u32,
+    /// What was said then.
+    failed: String,
+    /// It is sent, for the second time at least, while the provider works.
+    pub(super) is_trial: bool,
 }
 
 /// One claimed item, as the claim statement returned it.
@@ -158,6 +169,7 @@ impl Batch {
                 key: item.key,
                 generation: item.generation,
                 attempts: item.attempts,
+                is_suspect: item.attempts > item.silent,
                 state,
             }
         });
@@ -170,6 +182,7 @@ impl Batch {
             by_text: BTreeMap::new(),
             spans: VecDeque::new(),
             requests_out: 0,
+            trying: vec![],
             query_out: false,
             not_before: Time::ZERO,
             troubles: 0,
@@ -208,6 +221,56 @@ impl Batch {
     pub(super) fn is_unread(&self) -> bool {
         let mut rows = self.rows.iter();
         !self.draining && rows.all(|row| matches!(row.state, RowState::Unread))
+    }
+
+    /// Whether a doubtful request of it is in flight.
+    pub(super) const fn is_trying(&self) -> bool {
+        !self.trying.is_empty()
+    }
+
+    /// Whether some of it is doubtful.
+    pub(super) fn has_doubts(&self) -> bool {
+        self.is_trying() || self.spans.iter().any(Span::is_doubtful)
+    }
+
+    /// Whether it waits for what is doubtful: others need not wait with it.
+    pub(super) fn is_in_doubt(&self) -> bool {
+        self.has_doubts() && self.requests_out == usize::from(self.is_trying())
+    }
+
+    /// The span to send next: a fresh one, or a doubtful one if that may be sent, the largest first,
+    /// because most of it is innocent.
+    pub(super) fn next_span(&self, may_try: bool) -> Option<usize> {
+        let spans = self.spans.iter().enumerate();
+        spans
+            .filter(|(_, span)| may_try || !span.is_doubtful())
+            .min_by_key(|(at, span)| (span.failures, std::cmp::Reverse(span.inputs.len()), *at))
+            .map(|(at, _)| at)
+    }
+
+    /// Takes a span that is to be sent, or as much of it as a request may hold by now.
+    pub(super) fn take_span(&mut self, at: usize, inputs_max: usize) -> Option<Span> {
+        let mut span = self.spans.remove(at)?;
+        if span.inputs.len() > inputs_max {
+            let inputs = span.inputs.split_off(inputs_max);
+            self.spans.push_front(Span {
+                inputs,
+                ..span.clone()
+            });
+        }
+        self.requests_out += 1;
+        if span.is_doubtful() {
+            self.trying.clone_from(&span.inputs);
+        }
+        Some(span)
+    }
+
+    /// A request with this span is no longer in flight.
+    pub(super) fn back(&mut self, span: &Span) {
+        self.requests_out = self.requests_out.saturating_sub(1);
+        if span.is_doubtful() {
+            self.trying.clear();
+        }
     }
 
     /// How many numbers its vectors have, those that are still to come included.
@@ -260,6 +323,9 @@ impl Span {
             bad_answers: 0,
             refused: None,
             doubted: None,
+            failures: 0,
+            failed: String::new(),
+            is_trial: false,
         }
     }
 
@@ -267,9 +333,45 @@ impl Span {
     pub(super) fn halves(mut self) -> [Self; 2] {
         let second = self.inputs.split_off(self.inputs.len() / 2);
         let doubted = self.doubted;
+        let failures = self.failures.min(1);
+        let failed = self.failed;
         [self.inputs, second].map(|inputs| Self {
             doubted,
+            failures,
+            failed: failed.clone(),
             ..Self::new(inputs)
         })
+    }
+
+    /// A request with it failed; that counts if it was the first time, or a trial. Says whether it
+    /// was a trial.
+    pub(super) fn fail(&mut self, reason: &str) -> bool {
+        let was_trial = std::mem::take(&mut self.is_trial);
+        self.failures = self.failures.max(1) + u32::from(was_trial);
+        reason.clone_into(&mut self.failed);
+        was_trial
+    }
+
+    /// What failed says nothing of its inputs.
+    pub(super) fn forgive(&mut self) {
+        self.failures = self.failures.min(1);
+    }
+
+    /// Whether it failed, and it is not clear whose fault that is.
+    pub(super) const fn is_doubtful(&self) -> bool {
+        self.failures > 0
+    }
+
+    /// Whether its one input has failed so often that it is to blame, if the provider works.
+    pub(super) const fn is_guilty(&self) -> bool {
+        self.inputs.len() == 1 && self.failures >= FAILURES_MAX
+    }
+
+    /// Why it failed.
+    pub(super) fn reason(&self) -> String {
+        format!(
+            "{}: this text fails again and again, while other requests are answered",
+            self.failed
+        )
     }
 }

@@ -10,6 +10,7 @@ use super::vectorizers::{Probe, Pull};
 use super::{Worker, failure};
 use crate::provider::{Refusal, Verdict, brief, said};
 use crate::request::{RequestError, Response};
+use crate::time::Time;
 use crate::vectorizer::Profile;
 
 /// After this many refusals in a row it is checked whether the provider takes anything at all.
@@ -58,13 +59,14 @@ impl Worker {
     pub(super) fn probed(
         &mut self,
         profile: &Arc<Profile>,
+        sent: Time,
         verdict: Result<Verdict, RequestError>,
     ) {
         let reason = match verdict {
             Ok(Verdict::Vectors(_)) => {
                 self.provider_answered(profile, Duration::ZERO, 1);
                 if let Some(vectorizer) = self.vectorizers.get_mut(&profile.id) {
-                    vectorizer.succeeded();
+                    vectorizer.succeeded(sent);
                 }
                 self.resolve_refused(profile.id);
                 return;
@@ -80,13 +82,16 @@ impl Worker {
                 return self.account_refused(profile, &reason);
             }
             Ok(Verdict::Refused(Refusal::Retry { reason, after })) => {
-                return self.probe_again(profile, after, &reason);
+                return self.probe_failed(profile, after, &reason);
+            }
+            Ok(Verdict::Refused(Refusal::Failed { reason, after, .. })) => {
+                return self.probe_failed(profile, after, &reason);
             }
             Err(
                 error
                 @ (RequestError::Broken(_) | RequestError::Connect(_) | RequestError::Timeout),
             ) => {
-                return self.probe_again(profile, None, &silence(profile, &error));
+                return self.probe_failed(profile, None, &silence(profile, &error));
             }
         };
         self.pause_vectorizer(profile.id, failure::EMBEDDING, &reason);
@@ -96,18 +101,6 @@ impl Worker {
         if let Some(vectorizer) = self.vectorizers.get_mut(&id) {
             vectorizer.proof.probe = Probe::None;
         }
-    }
-
-    pub(super) fn probe_again(
-        &mut self,
-        profile: &Arc<Profile>,
-        after: Option<Duration>,
-        reason: &str,
-    ) {
-        if let Some(vectorizer) = self.vectorizers.get_mut(&profile.id) {
-            vectorizer.proof.probe = Probe::Wanted;
-        }
-        self.provider_failed(profile, after, reason);
     }
 
     /// The provider does take something of this vectorizer: what it refused is at fault itself.

@@ -23,6 +23,8 @@ const BATCHES_MAX: usize = 16;
 /// Batches that wait for rows that applications hold: of one vectorizer, or of a worker that runs one
 /// batch at a time.
 const WAITING_MAX: usize = 4;
+/// Batches that wait for doubtful requests only and are not counted.
+const IN_DOUBT_MAX: usize = 3;
 /// With this much held, in numbers of vectors (8 MiB), nothing is claimed ahead.
 const NUMBERS_AHEAD_MAX: usize = 2 * 1024 * 1024;
 /// Claims start at the head of the queue at least this often: older items may have come free.
@@ -72,7 +74,10 @@ impl Worker {
             !batch.waits_for_rows()
                 && (is_own || (limits.batches == 1 && !batch.waits_for_a_table()))
         };
-        let batches = self.batches.values().filter(takes_a_place).count();
+        let batches = self.batches.values().filter(takes_a_place);
+        // Nobody waits for what may fail anyway, either.
+        let in_doubt = batches.clone().filter(|batch| batch.is_in_doubt()).count();
+        let batches = batches.count() - in_doubt.min(IN_DOUBT_MAX);
         let account = profile.provider.account();
         let wanted = self.settings.concurrency.or(profile.concurrency);
         let batches_max = match wanted {
@@ -87,6 +92,8 @@ impl Worker {
             && !vectorizer.is_paused()
             && vectorizer.record.wanted.is_none()
             && self.is_trusted(id)
+            // In deep doubt one batch is enough to find out.
+            && (batches == 0 || !vectorizer.doubt.is_deep())
             && batches < batches_max
             && open
     }
@@ -183,7 +190,9 @@ impl Worker {
             .values()
             .filter(|batch| !batch.draining)
             .filter_map(|batch| Some(self.vectorizers.get(&batch.profile.id)?.bell_at));
-        pauses.chain(claims).chain(bells)
+        let probes = self.vectorizers.values();
+        let probes = probes.map(|vectorizer| vectorizer.doubt.probe_at);
+        pauses.chain(claims).chain(bells).chain(probes)
     }
 
     pub(super) fn claimed(

@@ -59,6 +59,7 @@ impl Worker {
         for batch in self.batches.values_mut() {
             batch.expire(self.now);
         }
+        self.blame_doubtful();
         self.drop_batches();
         self.heed_waits();
         match self.life {

@@ -7,6 +7,7 @@ mod blame;
 mod claims;
 mod commit_size;
 mod connections;
+mod doubt;
 mod failure;
 mod life;
 mod made_by;

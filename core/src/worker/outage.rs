@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::batch::Batch;
 use super::{Worker, failure};
 use crate::event::Event;
 use crate::provider::{Account, brief};
@@ -63,8 +64,9 @@ impl Worker {
             });
         }
         if is_closed {
-            // Others may have more luck, and other vectorizers need the room.
-            self.drain_account(&account);
+            // Others may have more luck, and other vectorizers need the room. What is doubtful stays:
+            // it may be a text of these that the provider does not survive.
+            self.drain_where(&account, |batch| !batch.has_doubts());
         }
         if self.settings.once && (failures >= FAILURES_MAX || wait >= ONCE_WAIT_MAX) {
             self.give_up(&account, reason);
@@ -106,7 +108,7 @@ impl Worker {
             if batch.spans.is_empty() || batch.draining || batch.leaving {
                 continue;
             }
-            let (account, tokens) = (batch.profile.provider.account(), batch.next_tokens());
+            let (account, tokens) = (batch.profile.provider.account(), batch.tokens(0));
             let Some(throttle) = self.throttles.get_mut(&account) else {
                 continue;
             };
@@ -128,8 +130,12 @@ impl Worker {
     }
 
     pub(super) fn drain_account(&mut self, account: &Account) {
+        self.drain_where(account, |_| true);
+    }
+
+    fn drain_where(&mut self, account: &Account, which: impl Fn(&Batch) -> bool) {
         for batch in self.batches.values_mut() {
-            if batch.profile.provider.account() == *account {
+            if batch.profile.provider.account() == *account && which(batch) {
                 batch.drain();
             }
         }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::batch::Span;
+use super::doubt::Failed;
 use super::outage::silence;
 use super::throttle::{Allowance, Throttle, tokens_of};
 use super::vectorizers::{Probe, Pull};
@@ -25,13 +26,17 @@ pub(super) enum Sent {
         tokens: u64,
         at: Time,
     },
-    Probe(Arc<Profile>),
+    Probe {
+        profile: Arc<Profile>,
+        at: Time,
+    },
     Pull(Arc<Profile>),
 }
 
 impl Sent {
     const fn profile(&self) -> &Arc<Profile> {
-        let (Self::Embed { profile, .. } | Self::Probe(profile) | Self::Pull(profile)) = self;
+        let (Self::Embed { profile, .. } | Self::Probe { profile, .. } | Self::Pull(profile)) =
+            self;
         profile
     }
 }
@@ -102,7 +107,7 @@ impl Worker {
             let same = self.batches.values().filter(|batch| batch.profile.id == id);
             same.map(|batch| batch.requests_out).sum()
         };
-        let number = self
+        let (number, at) = self
             .batches
             .iter()
             .filter(|(_, batch)| {
@@ -112,13 +117,29 @@ impl Worker {
                     // No request outlives its lease.
                     && self.now < batch.extend_at(timeout)
                     && self.is_trusted(batch.profile.id)
-                    && self.is_open(&batch.profile.provider.account(), batch.next_tokens())
+                    && self.may_send_rows(batch.profile.id)
             })
-            .min_by_key(|(number, batch)| (out(batch.profile.id), **number))
-            .map(|(number, _)| *number)?;
+            .filter_map(|(number, batch)| {
+                let at = batch.next_span(self.may_try(batch))?;
+                let account = batch.profile.provider.account();
+                let is_open = self.is_open(&account, batch.tokens(at));
+                is_open.then_some((number, batch, at))
+            })
+            .min_by_key(|(number, batch, at)| {
+                // Where only one request may be out, what is fresh goes before what may fail again.
+                let span = &batch.spans[*at];
+                let is_last = span.is_doubtful()
+                    && span.inputs.len() == 1
+                    && self.width(&batch.profile.provider.account()) == 1;
+                (is_last, out(batch.profile.id), **number)
+            })
+            .map(|(number, _, at)| (*number, at))?;
         let batch = self.batches.get_mut(&number)?;
-        let span = batch.spans.pop_front()?;
-        batch.requests_out += 1;
+        let known = self.vectorizers.get(&batch.profile.id);
+        let inputs_max = known.map_or(1, |known| known.inputs_max);
+        let mut span = batch.take_span(at, inputs_max)?;
+        let works = known.is_some_and(|known| known.doubt.is_resolved());
+        span.is_trial = span.is_doubtful() && works;
         let profile = Arc::clone(&batch.profile);
         let texts = batch.texts(&span);
         let tokens = tokens_of(texts.iter().map(|text| text.len()).sum());
@@ -138,7 +159,11 @@ impl Worker {
     }
 
     pub(super) fn probe_call(&mut self) -> Option<(Sent, Call)> {
-        let profile = self.wanting(|vectorizer| vectorizer.proof.probe == Probe::Wanted)?;
+        let profile = self.wanting(|id, vectorizer| match vectorizer.proof.probe {
+            Probe::Wanted => true,
+            Probe::Out => false,
+            Probe::None => self.wants_evidence(id),
+        })?;
         self.vectorizers.get_mut(&profile.id)?.proof.probe = Probe::Out;
         let now = self.now;
         self.throttle(profile.provider.account()).sent(now, 1);
@@ -146,12 +171,12 @@ impl Worker {
         let call = profile
             .provider
             .call(&[PROBE.into()], Purpose::Document, timeout);
-        Some((Sent::Probe(profile), call))
+        Some((Sent::Probe { profile, at: now }, call))
     }
 
     pub(super) fn pull_call(&mut self) -> Option<(Sent, Call)> {
         let profile =
-            self.wanting(|vectorizer| matches!(vectorizer.proof.pull, Pull::Wanted(_)))?;
+            self.wanting(|_, vectorizer| matches!(vectorizer.proof.pull, Pull::Wanted(_)))?;
         let request = profile.provider.pull(PULL_TIMEOUT)?;
         let pull = &mut self.vectorizers.get_mut(&profile.id)?.proof.pull;
         if let Pull::Wanted(reason) = std::mem::take(pull) {
@@ -162,16 +187,16 @@ impl Worker {
         Some((Sent::Pull(profile), Call::http(request)))
     }
 
-    fn wanting(&self, wants: impl Fn(&super::Vectorizer) -> bool) -> Option<Arc<Profile>> {
+    fn wanting(&self, wants: impl Fn(i64, &super::Vectorizer) -> bool) -> Option<Arc<Profile>> {
         if !self.life.is_running() {
             return None;
         }
         let profiles = self
             .vectorizers
-            .values()
-            .filter(|vectorizer| wants(vectorizer));
+            .iter()
+            .filter(|(id, vectorizer)| wants(**id, vectorizer));
         profiles
-            .filter_map(|vectorizer| vectorizer.profile.as_ref())
+            .filter_map(|(_, vectorizer)| vectorizer.profile.as_ref())
             .find(|profile| self.is_open(&profile.provider.account(), 1))
             .map(Arc::clone)
     }
@@ -191,9 +216,9 @@ impl Worker {
         }
         match sent {
             Sent::Pull(profile) => self.pulled(&profile, answer),
-            Sent::Probe(profile) => {
+            Sent::Probe { profile, at } => {
                 let verdict = answer.map(|response| profile.provider.judge(&response, 1, wall));
-                self.probed(&profile, verdict);
+                self.probed(&profile, at, verdict);
             }
             Sent::Embed {
                 batch,
@@ -218,9 +243,9 @@ impl Worker {
         match sent {
             // Nothing is fetched for a local model.
             Sent::Pull(_) => {}
-            Sent::Probe(profile) => {
+            Sent::Probe { profile, at } => {
                 let verdict = profile.provider.judge_local(answer, 1);
-                self.probed(&profile, Ok(verdict));
+                self.probed(&profile, at, Ok(verdict));
             }
             Sent::Embed {
                 batch,
@@ -242,14 +267,14 @@ impl Worker {
     fn back(&mut self, sent: &Sent) {
         let tokens = match sent {
             Sent::Embed { tokens, .. } => *tokens,
-            Sent::Probe(_) | Sent::Pull(_) => 1,
+            Sent::Probe { .. } | Sent::Pull(_) => 1,
         };
         self.throttle(sent.profile().provider.account())
             .back(tokens);
-        if let Sent::Embed { batch, .. } = sent
+        if let Sent::Embed { batch, span, .. } = sent
             && let Some(batch) = self.batches.get_mut(batch)
         {
-            batch.requests_out = batch.requests_out.saturating_sub(1);
+            batch.back(span);
         }
     }
 
@@ -265,7 +290,7 @@ impl Worker {
             Ok(Verdict::Vectors(vectors)) => {
                 self.provider_answered(profile, took, vectors.len());
                 if let Some(vectorizer) = self.vectorizers.get_mut(&profile.id) {
-                    vectorizer.succeeded();
+                    vectorizer.succeeded(self.now - took);
                 }
                 if let Some(batch) = self.batches.get_mut(&number) {
                     batch.fill(&span, vectors);
@@ -305,18 +330,29 @@ impl Worker {
                 self.provider_failed(profile, after, &reason);
             }
             Err(RequestError::Secret(reason)) => self.account_refused(profile, &reason),
-            Err(RequestError::Timeout) => {
-                // Perhaps it was too much at once.
-                if span.inputs.len() > 1 {
-                    for half in span.halves() {
-                        self.put_back(number, half);
-                    }
-                } else {
-                    self.put_back(number, span);
-                }
-                self.provider_failed(profile, None, &RequestError::Timeout.to_string());
+            Ok(Verdict::Refused(Refusal::Failed {
+                reason,
+                is_busy,
+                after,
+            })) => {
+                let failed = Failed {
+                    reason,
+                    is_timeout: false,
+                    is_busy,
+                    after,
+                };
+                self.request_failed(number, span, profile, &failed);
             }
-            Err(error @ (RequestError::Broken(_) | RequestError::Connect(_))) => {
+            Err(error @ (RequestError::Broken(_) | RequestError::Timeout)) => {
+                let failed = Failed {
+                    reason: silence(profile, &error),
+                    is_timeout: error == RequestError::Timeout,
+                    is_busy: false,
+                    after: None,
+                };
+                self.request_failed(number, span, profile, &failed);
+            }
+            Err(error @ RequestError::Connect(_)) => {
                 self.put_back(number, span);
                 self.provider_failed(profile, None, &silence(profile, &error));
             }

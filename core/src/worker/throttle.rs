@@ -24,6 +24,10 @@ pub(super) struct Throttle {
     /// What the operator allows.
     requests: Option<Bucket>,
     tokens: Option<Bucket>,
+    /// Answers that were of use.
+    answers: u64,
+    /// A request failed since, and it is not clear whose fault that was.
+    stumbled: bool,
     /// Failures since the last answer that was of use.
     pub(super) failures: u32,
     blocked_until: Time,
@@ -63,6 +67,8 @@ impl Throttle {
             remote: Remote::default(),
             requests: allowance.requests_per_minute.map(bucket),
             tokens: allowance.tokens_per_minute.map(bucket),
+            answers: 0,
+            stumbled: false,
             failures: 0,
             blocked_until: Time::ZERO,
             reason: String::new(),
@@ -161,10 +167,33 @@ impl Throttle {
         vectors: usize,
         requests_max: usize,
     ) -> bool {
+        self.answers += 1;
+        self.stumbled = false;
         self.failures = 0;
         self.width
             .answered(now, took, vectors, self.in_flight, requests_max);
         std::mem::replace(&mut self.announced, false)
+    }
+
+    /// A request failed, perhaps for its own inputs. Says whether it is not the first since the last
+    /// answer that was of use: then the provider fails.
+    pub(super) const fn stumbled(&mut self) -> bool {
+        std::mem::replace(&mut self.stumbled, true) || self.failures > 0
+    }
+
+    /// Fewer requests at a time: one was not answered in time.
+    pub(super) fn narrow(&mut self) {
+        self.width.refused();
+    }
+
+    /// Answers that were of use, so far.
+    pub(super) const fn answers(&self) -> u64 {
+        self.answers
+    }
+
+    /// Whether nothing has failed since the last answer.
+    pub(super) const fn is_well(&self) -> bool {
+        self.failures == 0 && !self.stumbled
     }
 
     /// The provider is busy or down. Returns the wait if the operator should be told of it now.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::commit_size::CommitSize;
+use super::doubt::Doubt;
 use super::made_by::Record;
 use super::pace::Pace;
 use super::{Worker, failure};
@@ -49,6 +50,7 @@ pub(super) struct Vectorizer {
     pub(super) failed: u64,
     pause: Pause,
     pub(super) proof: Proof,
+    pub(super) doubt: Doubt,
 }
 
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -130,6 +132,7 @@ impl Vectorizer {
             failed: 0,
             pause: Pause::default(),
             proof: Proof::default(),
+            doubt: Doubt::default(),
         }
     }
 
@@ -141,8 +144,9 @@ impl Vectorizer {
         self.pause.until
     }
 
-    /// The provider embedded something for it.
-    pub(super) fn succeeded(&mut self) {
+    /// The provider embedded something for it; the request was sent at that moment.
+    pub(super) fn succeeded(&mut self, sent: Time) {
+        self.doubt.answered(sent);
         self.proof = Proof {
             successes: self.proof.successes + 1,
             ..Proof::default()
@@ -311,6 +315,7 @@ impl Worker {
         };
         // Late answers to what was sent before the pause prove nothing of what comes after it.
         vectorizer.proof = Proof::default();
+        vectorizer.doubt = Doubt::default();
         if vectorizer.is_paused() {
             return false;
         }

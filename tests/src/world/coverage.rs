@@ -56,6 +56,8 @@ counts! {
     lost_answers,
     /// How often a configuration named another model than the stored vectors have.
     other_models,
+    /// How often the provider went down.
+    outages,
     /// Providers or vectorizers that a worker left alone for a while.
     pauses,
     /// Requests that were refused for a word in them.
@@ -70,6 +72,8 @@ counts! {
     splits,
     /// Claims that were planned for another configuration than what is recorded.
     stale_claims,
+    /// Requests that failed for a word that makes the provider fail.
+    stumbled,
     /// Tombstones that a worker cleared.
     tombstones,
     /// Statements that found their tables gone.

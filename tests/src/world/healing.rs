@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::World;
 use super::database::{Edit, Isolation};
 use super::node::Faults;
+use super::provider::Mood;
 use super::rules::{self, Rule, Violation};
 
 /// In the second phase the world must come to rest within this time of its own.
@@ -37,15 +38,24 @@ impl World {
         }
         self.manage_last();
         self.release_all();
-        self.rest(deadline)?;
+        // A text that makes the provider fail goes on to do so: it must be found, and given up.
+        let stumble = Mood {
+            stumble: self.swarm.stumble,
+            ..Mood::default()
+        };
+        self.rest(deadline, stumble)?;
         // A row whose workers were cut off too often is given up, and says so. An operator's
         // `retry` brings it back.
-        rules::rows_are_given_up_for_a_reason_only(self.database.tables(), &self.swarm.faults)?;
+        rules::rows_are_given_up_for_a_reason_only(
+            self.database.tables(),
+            &self.swarm.faults,
+            self.swarm.stumble.is_some(),
+        )?;
         self.database.retry_failed(self.now);
-        self.rest(deadline)?;
+        self.rest(deadline, Mood::default())?;
         self.hold_one_row()?;
         self.release_all();
-        self.rest(self.now + CONVERGE_WITHIN)?;
+        self.rest(self.now + CONVERGE_WITHIN, Mood::default())?;
         let tables = self.database.tables();
         self.coverage.columns += tables.vectors.len() as u64;
         if self.swarm.column {
@@ -103,7 +113,7 @@ impl World {
                 return Ok(true);
             }
             let nodes = 0..self.nodes.len();
-            if nodes.filter(|at| self.send_any(*at)).count() > 0 {
+            if nodes.filter(|at| self.send_any(*at, Mood::default())).count() > 0 {
                 continue;
             }
             let wake = self.nodes.iter().filter_map(|node| node.wakes_at()).min();
@@ -116,19 +126,23 @@ impl World {
     }
 
     /// Brings some message of a worker a stage further.
-    fn send_any(&mut self, at: usize) -> bool {
-        (0..MESSAGES_MAX).any(|pick| self.send(at, pick, Faults::default()))
+    fn send_any(&mut self, at: usize, mood: Mood) -> bool {
+        let faults = Faults {
+            mood,
+            ..Faults::default()
+        };
+        (0..MESSAGES_MAX).any(|pick| self.send(at, pick, faults))
     }
 
     /// Lets the workers work until nothing is queued.
-    fn rest(&mut self, deadline: Duration) -> Result<(), Violation> {
+    fn rest(&mut self, deadline: Duration, mood: Mood) -> Result<(), Violation> {
         let began = self.now;
         self.notify(false);
         for _ in 0..ROUNDS_MAX {
             let mut moved = false;
             for at in 0..self.nodes.len() {
                 self.poll(at)?;
-                while self.send_any(at) {
+                while self.send_any(at, mood) {
                     moved = true;
                 }
             }
@@ -140,7 +154,9 @@ impl World {
                 return Ok(());
             }
             let put_off = self.database.put_off_keys(self.now);
-            if self.now > began + PUT_OFF_AT_MOST && !put_off.is_empty() {
+            // (Where texts go on failing, rows are put off again and again.)
+            let is_late = mood.stumble.is_none() && self.now > began + PUT_OFF_AT_MOST;
+            if is_late && !put_off.is_empty() {
                 let reason = format!("rows {put_off:?} wait for longer than any backoff");
                 return Err(Violation::new(Rule::ComesToRest, reason));
             }

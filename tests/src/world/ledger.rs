@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::database::BACKOFF_MAX;
-use super::provider::REFUSAL_OF_ALL;
+use super::provider::{OUTAGE, REFUSAL_OF_ALL};
 use super::rules::Rule;
 
 /// See the module.
@@ -25,6 +25,10 @@ pub(super) struct Ledger {
     mistakes_left: u32,
     /// The claims of those that did.
     mistaken: BTreeSet<i64>,
+    /// How often the provider has been down.
+    outages: u32,
+    /// The claims of rows that were blamed for that.
+    blamed_for_outages: BTreeSet<i64>,
     broken: Option<(Rule, String)>,
 }
 
@@ -144,8 +148,30 @@ impl Ledger {
         self.mistakes_left += workers;
     }
 
+    /// The provider is down from now on.
+    pub(super) const fn provider_went_down(&mut self) {
+        self.outages += 1;
+    }
+
+    /// A row is blamed for what an outage said. A text that fails three times, each time between other
+    /// answers, is to blame: so only where there have been three outages it may look so, once for each
+    /// of the two workers.
+    fn blamed_for_an_outage(&mut self, key: i64, claim: i64, reason: &str) {
+        self.blamed_for_outages.insert(claim);
+        if self.blamed_for_outages.len() as u64 > u64::from(self.outages / 3) * 2 {
+            let how = format!(
+                "row {key} is blamed for {reason:?} after {} outages",
+                self.outages
+            );
+            self.broke(Rule::AnOutageCostsNoAttempt, how);
+        }
+    }
+
     /// The failure's reason names a fault that is not the row's.
-    pub(super) fn blamed(&mut self, key: i64, claim: i64, reason: &str) {
+    pub(super) fn blamed(&mut self, key: i64, claim: i64, reason: &str, is_stumbling: bool) {
+        if reason.contains(OUTAGE) && !is_stumbling {
+            self.blamed_for_an_outage(key, claim, reason);
+        }
         if !reason.contains(REFUSAL_OF_ALL) || !self.mistaken.insert(claim) {
             return;
         }

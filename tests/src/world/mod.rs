@@ -62,6 +62,8 @@ pub struct World {
     mutant: Option<Mutant>,
     /// Whether the provider refuses everything just now.
     refuses_all: bool,
+    /// Whether the provider is down just now.
+    is_down: bool,
     /// The worker that uses each claim's name.
     names: BTreeMap<i64, u64>,
     /// What happened.
@@ -90,6 +92,7 @@ impl World {
             serials: 0,
             mutant,
             refuses_all: false,
+            is_down: false,
             names: BTreeMap::new(),
             coverage: Coverage::default(),
             trace,
@@ -342,6 +345,16 @@ impl World {
             let all = self.refuses_all;
             self.note(|| format!("provider: refuses everything: {all}"));
         }
+        let has_outages = self.swarm.outages && !self.swarm.fails_at_random();
+        if has_outages && entropy.chance(if self.is_down { 20 } else { 60 }) {
+            self.is_down = !self.is_down;
+            if self.is_down {
+                self.coverage.outages += 1;
+                self.database.ledger().provider_went_down();
+            }
+            let down = self.is_down;
+            self.note(|| format!("provider: is down: {down}"));
+        }
         let at = entropy.index(self.nodes.len());
         let lose = self.swarm.lose_answers && entropy.chance(8);
         let faults = Faults {
@@ -361,6 +374,8 @@ impl World {
             fault: fails.then(|| faults[entropy.index(faults.len())]),
             poison: self.swarm.poison,
             refuse_all: self.refuses_all,
+            stumble: self.swarm.stumble,
+            down: self.is_down,
             mutant: None,
         }
     }

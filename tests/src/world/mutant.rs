@@ -65,6 +65,10 @@ pub enum Mutant {
     InsertIsNotQueued,
     /// A change of key forgets the new key.
     KeyChangeForgetsNewKey,
+    /// A provider that is down answers probes, so rows are blamed.
+    OutageTakesProbes,
+    /// A text that makes the provider fail makes probes fail, too, so it is never found.
+    ProbesFailWithTexts,
     /// A provider that refuses everything takes the probe, so rows are blamed.
     ProbeIsTaken,
     /// A provider gives its vectors in another order.
@@ -97,7 +101,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 45] = [
+    pub const ALL: [Self; 47] = [
         Self::AcceptKeepsLeases,
         Self::AcceptComparesNothing,
         Self::ClaimIgnoresTheRecord,
@@ -135,6 +139,8 @@ impl Mutant {
         Self::GivenUpRowsAreForgotten,
         Self::InsertIsNotQueued,
         Self::KeyChangeForgetsNewKey,
+        Self::OutageTakesProbes,
+        Self::ProbesFailWithTexts,
         Self::ProbeIsTaken,
         Self::ProviderMixesUpAnswers,
         Self::ReadLosesRows,

@@ -22,6 +22,55 @@ const REFUSAL: &str = "no such word";
 /// And what it says when it refuses whatever is sent.
 pub(super) const REFUSAL_OF_ALL: &str = "no such parameter";
 
+/// The word that may make the provider fail.
+const STUMBLING: &str = "bee";
+
+/// What it says then, where it says anything.
+const STUMBLED: &str = "EOF";
+
+/// What it says while it is down.
+pub(super) const OUTAGE: &str = "gone";
+
+/// How a provider fails at a text, without a word about it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Stumble {
+    /// 502, by a proxy.
+    BadGateway,
+    /// 500, as Ollama says when its runner has crashed.
+    Eof,
+    /// The connection breaks.
+    Reset,
+    /// No answer in time.
+    Timeout,
+    /// 503, by a proxy.
+    Unavailable,
+}
+
+impl Stumble {
+    pub(super) const ALL: [Self; 5] = [
+        Self::BadGateway,
+        Self::Eof,
+        Self::Reset,
+        Self::Timeout,
+        Self::Unavailable,
+    ];
+
+    fn answer(self) -> Result<Response, RequestError> {
+        match self {
+            Self::BadGateway => Ok(refusal(StatusCode::BAD_GATEWAY, STUMBLED)),
+            Self::Eof => Ok(refusal(StatusCode::INTERNAL_SERVER_ERROR, STUMBLED)),
+            Self::Reset => Err(RequestError::Broken(STUMBLED.to_owned())),
+            Self::Timeout => Err(RequestError::Timeout),
+            Self::Unavailable => Ok(refusal(StatusCode::SERVICE_UNAVAILABLE, STUMBLED)),
+        }
+    }
+}
+
+/// Whether a text makes the provider fail, where texts do.
+pub(super) fn is_stumbling(text: &str) -> bool {
+    text.split(' ').any(|word| word == STUMBLING)
+}
+
 /// How an answer can fail.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Fault {
@@ -66,6 +115,11 @@ impl Fault {
         Self::TooMany,
         Self::WrongDimensions,
     ];
+
+    /// Whether it looks as if the provider were down.
+    pub(super) const fn is_of_an_outage(self) -> bool {
+        matches!(self, Self::Down | Self::ErrorInside | Self::Timeout)
+    }
 
     /// Those that one world has: any of them, or one.
     pub(super) fn some(entropy: &mut Entropy<'_>) -> Vec<Self> {
@@ -120,6 +174,10 @@ pub(super) struct Mood {
     pub(super) poison: bool,
     /// Every request is refused.
     pub(super) refuse_all: bool,
+    /// A certain word makes it fail.
+    pub(super) stumble: Option<Stumble>,
+    /// It is down.
+    pub(super) down: bool,
     pub(super) mutant: Option<Mutant>,
 }
 
@@ -157,6 +215,22 @@ impl Asked {
         // rows'.
         let takes_probe = mood.mutant == Some(Mutant::ProbeIsTaken);
         let is_probe = takes_probe && self.texts.iter().any(|text| text == "probe");
+        let is_asked_for_proof = self.texts.iter().any(|text| text == "probe");
+        let outage_takes_probe =
+            mood.mutant == Some(Mutant::OutageTakesProbes) && is_asked_for_proof;
+        if mood.down && !outage_takes_probe {
+            coverage.refused += 1;
+            return Ok(refusal(StatusCode::INTERNAL_SERVER_ERROR, OUTAGE));
+        }
+        if let Some(stumble) = mood.stumble {
+            // Where it fails at the probe, too, nothing shows that it is the text's fault.
+            let probe_fails =
+                mood.mutant == Some(Mutant::ProbesFailWithTexts) && is_asked_for_proof;
+            if probe_fails || self.texts.iter().any(|text| is_stumbling(text)) {
+                coverage.stumbled += 1;
+                return stumble.answer();
+            }
+        }
         if mood.refuse_all && !is_probe {
             coverage.refused += 1;
             return Ok(refusal(StatusCode::BAD_REQUEST, REFUSAL_OF_ALL));

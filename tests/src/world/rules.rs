@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::database::Tables;
-use super::provider::{Fault, is_about_a_row, vector_for};
+use super::provider::{Fault, is_about_a_row, is_stumbling, vector_for};
 
 /// What must hold.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -16,6 +16,8 @@ pub enum Rule {
     AFailedRowWaits,
     /// A row that changed meanwhile is not blamed for what it was.
     AFailureCountsAgainstItsText,
+    /// While the provider is down, no row fails.
+    AnOutageCostsNoAttempt,
     /// Only workers that ended without a word cost a row an attempt.
     AttemptsAreThoseOfDeadWorkers,
     /// No two workers name a claim alike.
@@ -156,15 +158,25 @@ pub(super) fn every_row_stands_true(tables: &Tables) -> Result<(), Violation> {
     Ok(())
 }
 
-/// No row is given up without a reason: its workers kept dying, or the provider refused its text or
-/// never had a vector for it.
+/// No row is given up without a reason: its workers kept dying, the provider refused its text or
+/// never had a vector for it, or its text makes the provider fail.
 pub(super) fn rows_are_given_up_for_a_reason_only(
     tables: &Tables,
     faults: &[Fault],
+    stumbles: bool,
 ) -> Result<(), Violation> {
-    let is_fair =
-        |reason: &str| reason.starts_with("the worker died") || is_about_a_row(reason, faults);
-    match tables.failed.iter().find(|(_, reason)| !is_fair(reason)) {
+    let stumbles = |key: &i64| {
+        stumbles
+            && tables
+                .source
+                .get(key)
+                .is_some_and(|text| is_stumbling(text))
+    };
+    let is_fair = |key: &i64, reason: &str| {
+        reason.starts_with("the worker died") || is_about_a_row(reason, faults) || stumbles(key)
+    };
+    let mut failed = tables.failed.iter();
+    match failed.find(|(key, reason)| !is_fair(key, reason)) {
         Some((key, reason)) => Err(Violation::new(
             Rule::RowsAreGivenUpForAReasonOnly,
             format!("row {key} was given up: {reason}"),

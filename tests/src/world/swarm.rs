@@ -1,7 +1,7 @@
 //! Which things may go wrong in one world.
 
 use super::entropy::Entropy;
-use super::provider::Fault;
+use super::provider::{Fault, Stumble};
 
 /// Drawn once for each world: swarm testing finds more than a world where everything always goes
 /// wrong.
@@ -20,6 +20,10 @@ pub(super) struct Swarm {
     pub(super) poison: bool,
     /// At times the provider refuses every request, as if a parameter were wrong.
     pub(super) refuse_all: bool,
+    /// A certain word makes the provider fail without a word about it.
+    pub(super) stumble: Option<Stumble>,
+    /// At times the provider is down.
+    pub(super) outages: bool,
     /// The application writes so rarely that workers get everything done in between.
     pub(super) quiet: bool,
     /// Much gets done between two other things.
@@ -41,6 +45,18 @@ pub(super) struct Swarm {
 }
 
 impl Swarm {
+    fn with_stumble(mut self, entropy: &mut Entropy<'_>) -> Self {
+        if entropy.chance(4) {
+            self.stumble = Some(Stumble::ALL[entropy.index(Stumble::ALL.len())]);
+        }
+        self
+    }
+
+    /// Whether single requests fail as they do in an outage.
+    pub(super) fn fails_at_random(&self) -> bool {
+        self.lose_answers || self.faults.iter().any(|fault| fault.is_of_an_outage())
+    }
+
     pub(super) fn new(entropy: &mut Entropy<'_>) -> Self {
         let crash_rarity = [4, 40][entropy.index(2)];
         let faults = Fault::some(entropy);
@@ -62,6 +78,9 @@ impl Swarm {
             column: entropy.chance(3),
             hold: entropy.chance(3),
             single: entropy.chance(3),
+            stumble: None,
+            outages: entropy.chance(4),
         }
+        .with_stumble(entropy)
     }
 }

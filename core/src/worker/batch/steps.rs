@@ -60,7 +60,9 @@ impl Batch {
 
     /// Whether vectors are still to come.
     fn expects_vectors(&self) -> bool {
-        self.requests_out > 0 || (!self.spans.is_empty() && !self.draining)
+        let spans_count = !self.draining && self.spans.iter().any(|span| !span.is_doubtful());
+        // What is doubtful may take long: what is finished is not kept waiting for it.
+        self.requests_out > usize::from(self.is_trying()) || spans_count
     }
 
     fn is_ready(&self, state: &RowState) -> bool {

@@ -51,7 +51,7 @@ impl Batch {
                 Err(failure) => RowState::Failed(failure),
             };
         }
-        self.pack(first, inputs_max);
+        self.pack_all(first, inputs_max);
         let mut truncated = Truncated::default();
         for input in &self.inputs[first..] {
             if let Some(cut) = &input.cut {
@@ -84,16 +84,39 @@ impl Batch {
         Planned::Input(at)
     }
 
-    /// Packs the inputs from `first` on into requests of about the same size, within the provider's
-    /// limits.
-    fn pack(&mut self, first: usize, inputs_max: usize) {
+    /// Packs the inputs from `first` on into requests. Those of a row that has failed before go
+    /// apart, so that it need not be searched for again.
+    fn pack_all(&mut self, first: usize, inputs_max: usize) {
+        let mut apart = vec![];
+        let mut is_apart = BTreeSet::new();
+        for row in self.rows.iter().filter(|row| row.is_suspect) {
+            let RowState::Planned(pieces) = &row.state else {
+                continue;
+            };
+            let new = pieces.iter().filter_map(|piece| match piece {
+                Planned::Input(at) if *at >= first => Some(*at),
+                Planned::Input(_) | Planned::Stored(_) => None,
+            });
+            apart.push(new.filter(|at| is_apart.insert(*at)).collect::<Vec<_>>());
+        }
+        let together = (first..self.inputs.len()).filter(|at| !is_apart.contains(at));
+        let together: Vec<_> = together.collect();
+        self.pack(&together, inputs_max);
+        for row in apart {
+            self.pack(&row, inputs_max);
+        }
+    }
+
+    /// Packs inputs into requests of about the same size, within the provider's limits.
+    fn pack(&mut self, of: &[usize], inputs_max: usize) {
         let provider = self.profile.provider.limits();
         let inputs_max = provider.inputs.min(inputs_max);
-        let count = self.inputs.len() - first;
+        let count = of.len();
         let requests = count.div_ceil(inputs_max).max(1);
         let each = count.div_ceil(requests).max(1);
         let (mut inputs, mut bytes) = (vec![], 0);
-        for (at, input) in self.inputs.iter().enumerate().skip(first) {
+        for at in of.iter().copied() {
+            let input = &self.inputs[at];
             if !inputs.is_empty()
                 && (inputs.len() == each || bytes + input.sent().len() > provider.bytes)
             {
@@ -108,9 +131,9 @@ impl Batch {
         }
     }
 
-    /// The tokens of the next request, estimated.
-    pub(in crate::worker) fn next_tokens(&self) -> u64 {
-        let inputs = self.spans.front().map_or(&[][..], |span| &span.inputs);
+    /// The tokens of the request at this place, estimated.
+    pub(in crate::worker) fn tokens(&self, at: usize) -> u64 {
+        let inputs = self.spans.get(at).map_or(&[][..], |span| &span.inputs);
         tokens_of(inputs.iter().map(|at| self.inputs[*at].sent().len()).sum())
     }
 

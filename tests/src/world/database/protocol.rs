@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 use super::claim::Claim;
 use super::{Database, Destination, Lease, Mutant, Tables};
 use crate::world::Coverage;
+use crate::world::provider::is_stumbling;
 
 impl Database {
     /// Runs a worker's statement that began with `snapshot`.
@@ -276,7 +277,9 @@ impl Database {
             self.ledger.released(key, claim);
             return "changed";
         }
-        self.ledger.blamed(key, claim, &row.reason);
+        let text = self.tables.source.get(&key);
+        let stumbles = text.is_some_and(|text| is_stumbling(text));
+        self.ledger.blamed(key, claim, &row.reason, stumbles);
         let until = row.retry_after.map(|wait| now + wait);
         self.ledger
             .failed(key, claim, generation, row.generation, until);
