@@ -51,6 +51,15 @@ pub enum Event {
         /// What is there, and the command that mends it.
         reason: String,
     },
+    /// A server refuses an optional parameter: it is asked without from now on.
+    ParameterRefused {
+        /// The vectorizer's id.
+        vectorizer: i64,
+        /// The parameter's name.
+        parameter: &'static str,
+        /// What the server said.
+        reason: String,
+    },
     /// A provider is not asked for a while, for a reason that is not one row's own.
     Paused {
         /// The provider and where it is.
@@ -182,6 +191,7 @@ impl Event {
             Self::Advice { .. }
             | Self::DatabaseTrouble { .. }
             | Self::NoVectorizers
+            | Self::ParameterRefused { .. }
             | Self::Truncated { .. }
             | Self::Waiting { .. } => Level::Warning,
             Self::RowFailed { retry_in, .. } => {
@@ -211,6 +221,9 @@ impl Event {
             }
             Self::NoVectorizers => "no vectorizers found".to_owned(),
             Self::NotInstalled { reason } => reason.clone(),
+            Self::ParameterRefused { .. } => {
+                "embedding provider refuses a parameter: it is left out".to_owned()
+            }
             Self::Paused { .. } => "embedding provider paused".to_owned(),
             Self::Progress { .. } => "progress".to_owned(),
             Self::Resumed { .. } => "embedding provider answers again".to_owned(),
@@ -262,6 +275,15 @@ impl Event {
             | Self::InvalidVectorizers { .. }
             | Self::NoVectorizers
             | Self::NotInstalled { .. } => vec![],
+            Self::ParameterRefused {
+                vectorizer,
+                parameter,
+                reason,
+            } => vec![
+                ("vectorizer_id", vectorizer.to_string()),
+                ("parameter", (*parameter).to_owned()),
+                ("reason", reason.clone()),
+            ],
             Self::Paused {
                 provider,
                 reason,

@@ -35,6 +35,8 @@ pub(super) struct Doctor {
     findings: Vec<Finding>,
     /// Vectorizers whose providers are still to be asked.
     left: Vec<Arc<Profile>>,
+    /// Parameters that the server refused which is asked now.
+    without: Vec<&'static str>,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -119,6 +121,7 @@ impl Doctor {
             step: Step::Server,
             findings: vec![],
             left: vec![],
+            without: vec![],
         }
     }
 
@@ -214,7 +217,7 @@ impl Doctor {
                 let texts = [Arc::from(PROBE)];
                 profile
                     .provider
-                    .call(&texts, Purpose::Document, timeout)
+                    .call(&texts, Purpose::Document, timeout, &self.without)
                     .into()
             }
             _ => self.done(),
@@ -225,6 +228,13 @@ impl Doctor {
         let Some(profile) = self.left.pop() else {
             return Ok(self.done());
         };
+        if let Answer::Response(Ok(response)) = &answer
+            && named::leaves_out(&profile, response, &mut self.without)
+        {
+            self.left.push(profile);
+            return Ok(self.next_provider());
+        }
+        self.without.clear();
         let provider = &profile.provider;
         let vector = match answer {
             Answer::Local(answer) => named::vector(&profile, provider.judge_local(answer, 1)),

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::{Ask, field};
-use crate::provider::Verdict;
+use crate::provider::{Verdict, refused_parameters};
 use crate::query::{Query, Rows};
-use crate::request::RequestError;
+use crate::request::{RequestError, Response};
 use crate::settings::{Secrets, Settings};
 use crate::vectorizer::{Definition, Profile};
 
@@ -65,6 +65,19 @@ pub(super) fn vector(profile: &Profile, verdict: Verdict) -> Result<Arc<[f32]>, 
             profile.provider.model()
         )),
     }
+}
+
+/// Whether an answer refuses optional parameters that the request had: they are added to those that it
+/// goes without, and it is to be sent again.
+pub(super) fn leaves_out(
+    profile: &Profile,
+    response: &Response,
+    without: &mut Vec<&'static str>,
+) -> bool {
+    let mut refused = refused_parameters(response, without);
+    refused.retain(|name| profile.provider.sends(name));
+    without.extend(&refused);
+    !refused.is_empty()
 }
 
 /// What to tell the operator of a provider that did not answer.

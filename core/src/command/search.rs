@@ -37,6 +37,8 @@ pub(super) struct Search {
     args: SearchArgs,
     settings: Settings,
     profile: Option<Arc<Profile>>,
+    /// Parameters that the server refused.
+    without: Vec<&'static str>,
 }
 
 impl Search {
@@ -45,6 +47,7 @@ impl Search {
             args,
             settings,
             profile: None,
+            without: vec![],
         }
     }
 
@@ -52,14 +55,21 @@ impl Search {
         let definition = named::find(rows, &self.args.name)?;
         definition.check_vectors()?;
         let profile = Profile::new(&definition, &self.settings)?;
-        let question: Arc<str> = Arc::from(self.args.words.as_str());
-        if question.trim().is_empty() {
+        if self.args.words.trim().is_empty() {
             return Err("there are no words to look for".to_owned());
         }
-        let timeout = self.settings.request_timeout();
-        let call = profile.provider.call(&[question], Purpose::Query, timeout);
+        let ask = self.ask(&profile);
         self.profile = Some(Arc::new(profile));
-        Ok(call.into())
+        Ok(ask)
+    }
+
+    fn ask(&self, profile: &Profile) -> Ask {
+        let question: Arc<str> = Arc::from(self.args.words.as_str());
+        let timeout = self.settings.request_timeout();
+        let call = profile
+            .provider
+            .call(&[question], Purpose::Query, timeout, &self.without);
+        call.into()
     }
 
     fn look_up(&self, profile: &Profile, verdict: Verdict) -> Result<Ask, String> {
@@ -113,6 +123,9 @@ impl Steps for Search {
             }
             (Answer::Response(answer), Some(profile)) => {
                 let response = answer.map_err(|error| named::unreached(&profile, &error))?;
+                if named::leaves_out(&profile, &response, &mut self.without) {
+                    return Ok(self.ask(&profile));
+                }
                 self.look_up(&profile, profile.provider.judge(&response, 1, wall))
             }
             (answer, Some(profile)) => Ok(Ask::done(

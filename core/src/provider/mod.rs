@@ -4,6 +4,7 @@ mod answer;
 mod local;
 mod ollama;
 mod openai;
+mod optional;
 mod refusal;
 mod remaining;
 mod voyage;
@@ -22,6 +23,7 @@ use crate::settings::Settings;
 use crate::tokens;
 
 pub(crate) use answer::BadAnswer;
+pub(crate) use optional::refused as refused_parameters;
 pub(crate) use refusal::{Refusal, brief, said};
 pub(crate) use remaining::Remaining;
 pub(crate) use wait::WAIT_MAX;
@@ -184,13 +186,29 @@ impl Provider {
         }
     }
 
-    /// The call that embeds these texts.
-    pub(crate) fn call(&self, texts: &[Arc<str>], purpose: Purpose, timeout: Duration) -> Call {
+    /// The call that embeds these texts, without the optional parameters of these names.
+    pub(crate) fn call(
+        &self,
+        texts: &[Arc<str>],
+        purpose: Purpose,
+        timeout: Duration,
+        without: &[&'static str],
+    ) -> Call {
         match self {
             Self::Local(local) => Call::Local(local.request(texts, purpose)),
-            Self::Ollama(ollama) => Call::http(ollama.request(texts, timeout)),
-            Self::OpenAi(openai) => Call::http(openai.request(texts, timeout)),
-            Self::Voyage(voyage) => Call::http(voyage.request(texts, purpose, timeout)),
+            Self::Ollama(ollama) => Call::http(ollama.request(texts, timeout, without)),
+            Self::OpenAi(openai) => Call::http(openai.request(texts, timeout, without)),
+            Self::Voyage(voyage) => Call::http(voyage.request(texts, purpose, timeout, without)),
+        }
+    }
+
+    /// Whether requests have this optional parameter.
+    pub(crate) fn sends(&self, parameter: &str) -> bool {
+        match self {
+            Self::Local(_) => false,
+            Self::Ollama(ollama) => ollama.sends(parameter),
+            Self::OpenAi(openai) => openai.sends(parameter),
+            Self::Voyage(voyage) => voyage.sends(parameter),
         }
     }
 
@@ -299,6 +317,13 @@ impl Provider {
     }
 }
 
+/// Leaves these parameters out of a body.
+fn leave_out(body: &mut serde_json::Map<String, Value>, without: &[&'static str]) {
+    for name in without {
+        body.remove(*name);
+    }
+}
+
 /// A POST with a JSON body. The URL was checked when the provider was made.
 fn post(url: &http::Uri, body: &Value, secret: Option<String>, timeout: Duration) -> Request {
     let mut http = http::Request::new(body.to_string().into_bytes());
@@ -344,7 +369,7 @@ mod tests {
     }
 
     fn request(provider: &Provider, texts_sent: &[&str], purpose: Purpose) -> Request {
-        match provider.call(&texts(texts_sent), purpose, Duration::from_secs(1)) {
+        match provider.call(&texts(texts_sent), purpose, Duration::from_secs(1), &[]) {
             Call::Http(request) => *request,
             Call::Local(local) => panic!("{local:?}"),
         }

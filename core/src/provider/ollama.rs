@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::{Account, BadAnswer, RequestLimits, endpoint, post};
+use super::{Account, BadAnswer, RequestLimits, endpoint, leave_out, post};
 use crate::request::Request;
 use crate::settings::Settings;
 
@@ -72,7 +72,12 @@ impl Ollama {
         }
     }
 
-    pub(super) fn request(&self, texts: &[Arc<str>], timeout: Duration) -> Request {
+    pub(super) fn request(
+        &self,
+        texts: &[Arc<str>],
+        timeout: Duration,
+        without: &[&'static str],
+    ) -> Request {
         let mut body = Map::new();
         body.insert("model".to_owned(), self.model.as_str().into());
         body.insert(
@@ -85,7 +90,16 @@ impl Ollama {
         if let Some(keep_alive) = &self.keep_alive {
             body.insert("keep_alive".to_owned(), keep_alive.as_str().into());
         }
+        leave_out(&mut body, without);
         post(&self.embed, &Value::Object(body), None, timeout)
+    }
+
+    pub(super) fn sends(&self, parameter: &str) -> bool {
+        match parameter {
+            "keep_alive" => self.keep_alive.is_some(),
+            "options" => self.options.is_some(),
+            _ => false,
+        }
     }
 
     pub(super) fn pull(&self, timeout: Duration) -> Request {

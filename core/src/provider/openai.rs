@@ -8,7 +8,7 @@ use base64::Engine as _;
 use serde::de::{self, Deserialize, Deserializer, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
-use super::{Account, BadAnswer, RequestLimits, endpoint, post};
+use super::{Account, BadAnswer, RequestLimits, endpoint, leave_out, post};
 use crate::request::Request;
 use crate::settings::Settings;
 use crate::tokens;
@@ -111,21 +111,36 @@ impl OpenAi {
         }
     }
 
-    pub(super) fn request(&self, texts: &[Arc<str>], timeout: Duration) -> Request {
+    pub(super) fn sends(&self, parameter: &str) -> bool {
+        match parameter {
+            // This model refuses the parameter.
+            "dimensions" => !self.model.ends_with("text-embedding-ada-002"),
+            "encoding_format" => true,
+            "user" => self.user.is_some(),
+            _ => false,
+        }
+    }
+
+    pub(super) fn request(
+        &self,
+        texts: &[Arc<str>],
+        timeout: Duration,
+        without: &[&'static str],
+    ) -> Request {
         let mut body = Map::new();
         body.insert(
             "input".to_owned(),
             texts.iter().map(|text| &**text).collect(),
         );
         body.insert("model".to_owned(), self.model.as_str().into());
-        // This model refuses the parameter.
-        if !self.model.ends_with("text-embedding-ada-002") {
+        if self.sends("dimensions") {
             body.insert("dimensions".to_owned(), self.dimensions.into());
         }
         if let Some(user) = &self.user {
             body.insert("user".to_owned(), user.as_str().into());
         }
         body.insert("encoding_format".to_owned(), "base64".into());
+        leave_out(&mut body, without);
         post(
             &self.embeddings,
             &Value::Object(body),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::{Account, Purpose, RequestLimits, endpoint, post};
+use super::{Account, Purpose, RequestLimits, endpoint, leave_out, post};
 use crate::request::Request;
 use crate::settings::Settings;
 
@@ -91,11 +91,21 @@ impl Voyage {
         }
     }
 
+    pub(super) fn sends(&self, parameter: &str) -> bool {
+        match parameter {
+            "encoding_format" | "truncation" => true,
+            "input_type" => self.input_type.is_some(),
+            "output_dimension" => self.output_dimension.is_some(),
+            _ => false,
+        }
+    }
+
     pub(super) fn request(
         &self,
         texts: &[Arc<str>],
         purpose: Purpose,
         timeout: Duration,
+        without: &[&'static str],
     ) -> Request {
         let input_type = match (purpose, &self.input_type) {
             // Who wants documents embedded as such wants questions embedded as questions.
@@ -117,6 +127,7 @@ impl Voyage {
         }
         body.insert("truncation".to_owned(), true.into());
         body.insert("encoding_format".to_owned(), "base64".into());
+        leave_out(&mut body, without);
         post(
             &self.embeddings,
             &Value::Object(body),

@@ -8,7 +8,7 @@ use super::outage::silence;
 use super::requests::PULL_TIMEOUT;
 use super::vectorizers::{Probe, Pull};
 use super::{Worker, failure};
-use crate::provider::{Refusal, Verdict, brief, said};
+use crate::provider::{BadAnswer, Refusal, Verdict, brief, said};
 use crate::request::{RequestError, Response};
 use crate::time::Time;
 use crate::vectorizer::Profile;
@@ -71,6 +71,9 @@ impl Worker {
                 self.resolve_refused(profile.id);
                 return;
             }
+            Ok(Verdict::Bad(bad @ BadAnswer::Dimensions { .. })) => {
+                self.wrong_dimensions(profile, &bad)
+            }
             Ok(Verdict::Bad(bad)) => bad.to_string(),
             Ok(Verdict::Refused(Refusal::Inputs(reason) | Refusal::Vectorizer(reason))) => reason,
             Ok(Verdict::Refused(Refusal::ModelMissing(reason))) => {
@@ -95,6 +98,12 @@ impl Worker {
             }
         };
         self.pause_vectorizer(profile.id, failure::EMBEDDING, &reason);
+    }
+
+    pub(super) fn probe_wanted(&mut self, id: i64) {
+        if let Some(vectorizer) = self.vectorizers.get_mut(&id) {
+            vectorizer.proof.probe = Probe::Wanted;
+        }
     }
 
     pub(super) fn unprobe(&mut self, id: i64) {

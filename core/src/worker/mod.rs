@@ -13,6 +13,7 @@ mod life;
 mod made_by;
 mod outage;
 mod pace;
+mod parameters;
 mod requests;
 mod session;
 mod statements;
@@ -35,6 +36,7 @@ use crate::time::Time;
 
 use batch::Batch;
 use life::Life;
+use parameters::Parameters;
 use requests::Sent;
 use session::Session;
 use statements::{Asked, Database};
@@ -56,6 +58,8 @@ pub struct Worker {
     last_claimed: i64,
     batches: BTreeMap<u64, Batch>,
     throttles: BTreeMap<Account, Throttle>,
+    /// What servers do not take, for each account and model.
+    parameters: BTreeMap<(Account, String), Parameters>,
     asked: BTreeMap<u64, Asked>,
     sent: BTreeMap<u64, Sent>,
     numbers: u64,
@@ -95,6 +99,7 @@ impl Worker {
             last_claimed: i64::MIN,
             batches: BTreeMap::new(),
             throttles: BTreeMap::new(),
+            parameters: BTreeMap::new(),
             asked: BTreeMap::new(),
             sent: BTreeMap::new(),
             numbers: 0,

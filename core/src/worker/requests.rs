@@ -25,10 +25,13 @@ pub(super) enum Sent {
         /// Estimated.
         tokens: u64,
         at: Time,
+        /// The optional parameters that it has not.
+        without: Vec<&'static str>,
     },
     Probe {
         profile: Arc<Profile>,
         at: Time,
+        without: Vec<&'static str>,
     },
     Pull(Arc<Profile>),
 }
@@ -143,7 +146,10 @@ impl Worker {
         let profile = Arc::clone(&batch.profile);
         let texts = batch.texts(&span);
         let tokens = tokens_of(texts.iter().map(|text| text.len()).sum());
-        let call = profile.provider.call(&texts, Purpose::Document, timeout);
+        let without = self.left_out(&profile);
+        let call = profile
+            .provider
+            .call(&texts, Purpose::Document, timeout, &without);
         let now = self.now;
         self.throttle(profile.provider.account()).sent(now, tokens);
         Some((
@@ -153,6 +159,7 @@ impl Worker {
                 profile,
                 tokens,
                 at: now,
+                without,
             },
             call,
         ))
@@ -168,10 +175,16 @@ impl Worker {
         let now = self.now;
         self.throttle(profile.provider.account()).sent(now, 1);
         let timeout = self.settings.request_timeout();
+        let without = self.left_out(&profile);
         let call = profile
             .provider
-            .call(&[PROBE.into()], Purpose::Document, timeout);
-        Some((Sent::Probe { profile, at: now }, call))
+            .call(&[PROBE.into()], Purpose::Document, timeout, &without);
+        let sent = Sent::Probe {
+            profile,
+            at: now,
+            without,
+        };
+        Some((sent, call))
     }
 
     pub(super) fn pull_call(&mut self) -> Option<(Sent, Call)> {
@@ -216,7 +229,16 @@ impl Worker {
         }
         match sent {
             Sent::Pull(profile) => self.pulled(&profile, answer),
-            Sent::Probe { profile, at } => {
+            Sent::Probe {
+                profile,
+                at,
+                without,
+            } => {
+                if let Ok(response) = &answer
+                    && self.parameters_refused(&profile, &without, response)
+                {
+                    return self.probe_wanted(profile.id);
+                }
                 let verdict = answer.map(|response| profile.provider.judge(&response, 1, wall));
                 self.probed(&profile, at, verdict);
             }
@@ -225,8 +247,14 @@ impl Worker {
                 span,
                 profile,
                 at,
+                without,
                 ..
             } => {
+                if let Ok(response) = &answer
+                    && self.parameters_refused(&profile, &without, response)
+                {
+                    return self.put_back(batch, span);
+                }
                 let count = span.inputs.len();
                 self.size_requests(profile.id, count, at, &answer);
                 let verdict = answer.map(|response| profile.provider.judge(&response, count, wall));
@@ -243,7 +271,7 @@ impl Worker {
         match sent {
             // Nothing is fetched for a local model.
             Sent::Pull(_) => {}
-            Sent::Probe { profile, at } => {
+            Sent::Probe { profile, at, .. } => {
                 let verdict = profile.provider.judge_local(answer, 1);
                 self.probed(&profile, at, Ok(verdict));
             }
@@ -297,7 +325,8 @@ impl Worker {
                 }
             }
             Ok(Verdict::Bad(bad @ BadAnswer::Dimensions { .. })) => {
-                self.pause_vectorizer(profile.id, failure::EMBEDDING, &bad.to_string());
+                let reason = self.wrong_dimensions(profile, &bad);
+                self.pause_vectorizer(profile.id, failure::EMBEDDING, &reason);
             }
             // The next answer would be the same.
             Ok(Verdict::Bad(bad @ BadAnswer::Zero)) => {
@@ -356,6 +385,13 @@ impl Worker {
                 self.put_back(number, span);
                 self.provider_failed(profile, None, &silence(profile, &error));
             }
+        }
+    }
+
+    pub(super) fn wrong_dimensions(&mut self, profile: &Profile, bad: &BadAnswer) -> String {
+        match self.dimensions_are_needed(profile) {
+            Some(refused) => format!("{bad} ({refused})"),
+            None => bad.to_string(),
         }
     }
 

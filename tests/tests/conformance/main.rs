@@ -56,6 +56,7 @@ conformance! {
     interface::usage_errors_end_with_2,
     interface::progress_is_tracked,
     troubles::a_poison_row_fails_alone,
+    troubles::a_text_that_makes_the_server_fail_fails_alone,
     troubles::a_wrong_dimension_is_one_error,
     troubles::bad_parameters_are_an_error_of_the_provider,
     troubles::errors_of_the_provider_burn_nothing,

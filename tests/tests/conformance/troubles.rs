@@ -1,5 +1,7 @@
 //! The provider makes trouble.
 
+use std::time::Duration;
+
 use tests::stub::{Answer, Behaviour};
 
 use crate::stage::{PATIENCE, Stage};
@@ -135,5 +137,60 @@ pub(crate) fn bad_parameters_are_an_error_of_the_provider(shell: &str) {
             ),
             5
         );
+    }
+}
+
+/// A text makes the server fail, each time in another way: it ends in the failed table, its neighbours
+/// are embedded, and another vectorizer of the same server does not wait.
+pub(crate) fn a_text_that_makes_the_server_fail_fails_alone(shell: &str) {
+    let said = |status: u16, body: &str| Behaviour::Answer(Answer::new(status).body(body));
+    for behaviour in [
+        said(
+            500,
+            r#"{"error":"do embedding request: Post \"http://127.0.0.1:1/embedding\": EOF"}"#,
+        ),
+        said(502, "<html>502 Bad Gateway</html>"),
+        said(
+            500,
+            r#"{"error":{"message":"litellm.APIConnectionError: the prompt is too lengthy","code":"500"}}"#,
+        ),
+        Behaviour::CloseAfterReading,
+        Behaviour::Truncated,
+    ] {
+        let mut stage = Stage::new();
+        for table in ["blog", "news"] {
+            stage.run(&format!(
+                "create table {table} (id int primary key, body text);
+                 select ai.create_vectorizer('{table}', loading => ai.loading_column('body', retries => 0),
+                   embedding => ai.embedding_ollama('stub', 8), chunking => ai.chunking_none(),
+                   destination => ai.destination_table(target_table => '{table}_store'));
+                 insert into {table} select n, '{table} ' || n from generate_series(1, 20) n"
+            ));
+        }
+        stage.run("update blog set body = 'the poison' where id = 7");
+        let spoilt = behaviour.clone();
+        stage.stub.behave(move |request| {
+            if request.inputs.iter().any(|text| text.contains("poison")) {
+                spoilt.clone()
+            } else {
+                Behaviour::Honest
+            }
+        });
+        let _worker = stage.worker(shell, &["--poll-interval", "1"]);
+        let done = "(select count(*) = 39 from (select id from blog_store union all
+            select id from news_store) stored)";
+        stage.database.wait_until(done, Duration::from_secs(20));
+        stage.wait_until_done();
+        let failed = stage
+            .sql
+            .query_one(
+                "select id, failure_step from ai._vectorizer_q_failed_1",
+                &[],
+            )
+            .unwrap();
+        let (id, step): (i32, String) = (failed.get(0), failed.get(1));
+        assert_eq!((id, step.as_str()), (7, "embedding"), "{behaviour:?}");
+        let errors = "select count(*) from ai.vectorizer_errors";
+        assert_eq!(stage.number(errors), 1, "{behaviour:?}");
     }
 }
