@@ -283,8 +283,7 @@ mod tests {
             ),
             (
                 500,
-                r#"{"error": {"message": "litellm.APIConnectionError: OllamaException - \
-                    {\"error\":\"the input length exceeds the context length\"}", "code": "500"}}"#,
+                r#"{"error": {"message": "litellm.APIConnectionError: OllamaException - {\"error\":\"the input length exceeds the context length\"}", "code": "500"}}"#,
             ),
             (
                 500,
@@ -292,8 +291,7 @@ mod tests {
             ),
             (
                 429,
-                r#"{"error": {"message": "Request too large for m on tokens per min (TPM): Limit \
-                    40000, Requested 50000", "code": "rate_limit_exceeded"}}"#,
+                r#"{"error": {"message": "Request too large for m on tokens per min (TPM): Limit 40000, Requested 50000", "code": "rate_limit_exceeded"}}"#,
             ),
         ] {
             assert!(inputs(status, body), "{body}");
@@ -319,8 +317,7 @@ mod tests {
             ),
             (
                 401,
-                r#"{"error": {"message": "key not allowed to access model. This key can only access \
-                    models=['a']. Tried to access m", "type": "key_model_access_denied", "code": "401"}}"#,
+                r#"{"error": {"message": "key not allowed to access model. This key can only access models=['a']. Tried to access m", "type": "key_model_access_denied", "code": "401"}}"#,
             ),
             (
                 403,
