@@ -153,12 +153,13 @@ impl Ledger {
         self.outages += 1;
     }
 
-    /// A row is blamed for what an outage said. A text that fails three times, each time between other
-    /// answers, is to blame: so only where there have been three outages it may look so, once for each
-    /// of the two workers.
+    /// A row is blamed for what an outage said. A text is to blame that has failed once and then in two
+    /// trials, each after other answers: so it may look where three outages began at the wrong moments,
+    /// and each worker tries one text at a time.
     fn blamed_for_an_outage(&mut self, key: i64, claim: i64, reason: &str) {
         self.blamed_for_outages.insert(claim);
-        if self.blamed_for_outages.len() as u64 > u64::from(self.outages / 3) * 2 {
+        if self.blamed_for_outages.len() as u64 > u64::from(self.outages.saturating_sub(1) / 2) * 2
+        {
             let how = format!(
                 "row {key} is blamed for {reason:?} after {} outages",
                 self.outages

@@ -345,8 +345,8 @@ impl World {
             let all = self.refuses_all;
             self.note(|| format!("provider: refuses everything: {all}"));
         }
-        let has_outages = self.swarm.outages && !self.swarm.fails_at_random();
-        if has_outages && entropy.chance(if self.is_down { 20 } else { 60 }) {
+        let has_outages = self.swarm.has_outages();
+        if has_outages && entropy.chance(if self.is_down { 150 } else { 40 }) {
             self.is_down = !self.is_down;
             if self.is_down {
                 self.coverage.outages += 1;

@@ -52,9 +52,14 @@ impl Swarm {
         self
     }
 
-    /// Whether single requests fail as they do in an outage.
-    pub(super) fn fails_at_random(&self) -> bool {
-        self.lose_answers || self.faults.iter().any(|fault| fault.is_of_an_outage())
+    /// Whether the provider is down at times, and nothing else fails as it does then: only so can be
+    /// said what an outage did.
+    pub(super) fn has_outages(&self) -> bool {
+        let mut faults = self.faults.iter();
+        let fails_otherwise = self.lose_answers
+            || self.stumble.is_some()
+            || faults.any(|fault| fault.is_of_an_outage());
+        self.outages && !fails_otherwise
     }
 
     pub(super) fn new(entropy: &mut Entropy<'_>) -> Self {
