@@ -189,7 +189,8 @@ fn answer_query(query: &Query, keys: &mut std::ops::Range<u64>, play: &mut Play)
                 .extend(records.iter().map(|record| record.details.clone()));
             vec![]
         }
-        Query::Bell { .. }
+        Query::AcceptTexts { .. }
+        | Query::Bell { .. }
         | Query::Command { .. }
         | Query::Extend { .. }
         | Query::Heartbeat(_)

@@ -113,7 +113,11 @@ impl World {
                 return Ok(true);
             }
             let nodes = 0..self.nodes.len();
-            if nodes.filter(|at| self.send_any(*at, Mood::default())).count() > 0 {
+            if nodes
+                .filter(|at| self.send_any(*at, Mood::default()))
+                .count()
+                > 0
+            {
                 continue;
             }
             let wake = self.nodes.iter().filter_map(|node| node.wakes_at()).min();
