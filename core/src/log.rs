@@ -44,7 +44,7 @@ fn write(
         .ok()
         .and_then(|millis| jiff::Timestamp::from_millisecond(millis).ok())
         .unwrap_or(jiff::Timestamp::UNIX_EPOCH);
-    match format {
+    let line = match format {
         Format::Json => {
             let mut object = serde_json::Map::new();
             object.insert("time".to_owned(), stamp.to_string().into());
@@ -73,7 +73,35 @@ fn write(
             line.truncate(line.trim_end().len());
             line
         }
+    };
+    printable(&line)
+}
+
+/// A text with everything escaped that could move a terminal's cursor, colour it or turn its writing
+/// direction, but for ends of lines and tabs. JSON stays the JSON that it was.
+#[must_use]
+pub fn printable(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for character in text.chars() {
+        if matches!(character, '\n' | '\t') || !is_unprintable(character) {
+            out.push(character);
+        } else {
+            let _ = write!(out, "\\u{:04x}", u32::from(character));
+        }
     }
+    out
+}
+
+/// The same, on one line.
+pub(crate) fn on_one_line(text: &str) -> String {
+    printable(text).replace('\n', "\\n").replace('\t', "\\t")
+}
+
+/// Control characters, ends of lines and paragraphs, and what turns the direction of writing.
+fn is_unprintable(character: char) -> bool {
+    let turns = matches!(character,
+        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    character.is_control() || turns || matches!(character, '\u{2028}' | '\u{2029}')
 }
 
 fn number_or_text(value: &str) -> serde_json::Value {
@@ -124,6 +152,26 @@ mod tests {
             line.ends_with(r#"vectorizer_id=7 reason="no\nsuch \"x\"""#),
             "{line}"
         );
+    }
+
+    #[test]
+    fn nothing_that_a_terminal_obeys_is_printed() {
+        let hostile = "a\u{1b}[2J\r\n\u{9b}31m\u{7f}\u{202e}b\u{2028}c";
+        assert_eq!(
+            printable(hostile),
+            "a\\u001b[2J\\u000d\n\\u009b31m\\u007f\\u202eb\\u2028c"
+        );
+        let event = Event::VectorizerBroken {
+            vectorizer: 7,
+            reason: hostile.to_owned(),
+        };
+        for format in [Format::Text, Format::Json] {
+            let line = line(&event, WALL, format);
+            assert!(!line.contains(is_unprintable), "{line:?}");
+        }
+        let line = line(&event, WALL, Format::Json);
+        let object: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(object["reason"], hostile, "JSON keeps what it says");
     }
 
     #[test]

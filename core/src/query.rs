@@ -370,6 +370,31 @@ impl Query {
         }
     }
 
+    /// For a query whose answer may be large: a statement to run in place of [`Query::sql`], with the
+    /// same parameters, and the simple query that then brings the rows, in the same session. So the
+    /// server holds no lock while it waits for a client to read them. After a failure of the second
+    /// the session must not be used again.
+    #[must_use]
+    pub fn held(&self) -> Option<(&str, &'static str)> {
+        match self {
+            Self::Read { plan, .. } => Some((&plan.read_held, sql::FETCH)),
+            Self::AcceptTexts { .. }
+            | Self::Bell { .. }
+            | Self::CheckSchema
+            | Self::Claim { .. }
+            | Self::Command { .. }
+            | Self::Commit { .. }
+            | Self::Extend { .. }
+            | Self::Fail { .. }
+            | Self::Heartbeat(_)
+            | Self::LoadVectorizers { .. }
+            | Self::RecordErrors(_)
+            | Self::Release { .. }
+            | Self::StartWorker { .. }
+            | Self::Waiting { .. } => None,
+        }
+    }
+
     /// The statement's parameters, in order.
     #[must_use]
     pub fn params(&self) -> Vec<Param> {

@@ -67,6 +67,9 @@ pub(crate) struct Definition {
     vector: Option<VectorType>,
     lease_found: bool,
     queue_found: bool,
+    /// A schema of the vectorizer's that the worker's role may not use.
+    #[serde(default)]
+    closed_schema: Option<String>,
     columns: Option<Vec<Column>>,
 }
 
@@ -185,6 +188,13 @@ impl Profile {
     pub(crate) fn new(definition: &Definition, settings: &Settings) -> Result<Self, String> {
         let config = &definition.config;
         let source = format!("{}.{}", definition.source_schema, definition.source_table);
+        if let Some(schema) = &definition.closed_schema {
+            let role = "this worker''s role";
+            return Err(format!(
+                "permission denied for schema {schema}; let the owner of the schema ai run: \
+                 select ai.grant_worker_usage('{role}')"
+            ));
+        }
         let columns = definition.columns.as_deref().ok_or_else(|| {
             format!(
                 "the source table {source} is gone: drop the vectorizer with ai.drop_vectorizer"

@@ -7,7 +7,7 @@ use thiserror::Error;
 
 /// Why a name stands for no directory.
 #[derive(Debug, Error)]
-#[error("there is no model {name:?}; looked for it in {}{}", places(.looked), advice(.models_dir))]
+#[error("there is no model {name:?}{}{}", places(.looked), advice(.models_dir))]
 #[non_exhaustive]
 pub struct FindError {
     /// The directories that would have been it, in the order in which they were tried.
@@ -23,7 +23,10 @@ fn places(looked: &[PathBuf]) -> String {
         .iter()
         .map(|place| place.display().to_string())
         .collect();
-    shown.join(", ")
+    match shown.as_slice() {
+        [] => String::new(),
+        shown => format!("; looked for it in {}", shown.join(", ")),
+    }
 }
 
 fn advice(models_dir: &Option<PathBuf>) -> String {
@@ -32,7 +35,7 @@ fn advice(models_dir: &Option<PathBuf>) -> String {
         None => " (no directory of models is configured)",
     };
     format!(
-        "{first}. Give the path of a model's directory, or put one there: a sentence-transformers \
+        "{first}. Start the worker with --models-dir, the directory that holds its models, and put one there: a sentence-transformers \
          model of type bert with its config.json, modules.json, 1_Pooling/config.json, \
          tokenizer.json and model.safetensors, such as sentence-transformers/all-MiniLM-L6-v2"
     )
@@ -70,11 +73,22 @@ fn places_of(name_or_path: &str, models_dir: Option<&Path>) -> Vec<PathBuf> {
         places.push(models_dir.join(cached));
         places.dedup();
     }
-    // Last, so that what happens to lie in the working directory does not hide a model.
-    if !name_or_path.is_empty() {
+    // Whoever may create a vectorizer names models. So a path counts only below the directory that
+    // the operator has named.
+    if let Some(models_dir) = models_dir
+        && path.is_absolute()
+        && is_below(path, models_dir)
+    {
         places.push(path.to_owned());
     }
     places
+}
+
+fn is_below(path: &Path, directory: &Path) -> bool {
+    match (path.canonicalize(), directory.canonicalize()) {
+        (Ok(path), Ok(directory)) => path.starts_with(directory),
+        _ => false,
+    }
 }
 
 /// The snapshot that a directory of the Hugging Face cache points to, if it is one.
@@ -141,14 +155,19 @@ mod tests {
     }
 
     #[test]
-    fn a_path_needs_no_directory_of_models() {
-        let model = tempfile::tempdir().unwrap();
-        let path = model.path().to_str().unwrap();
-        assert_eq!(find(path, None).unwrap(), model.path());
-        assert_eq!(
-            find(path, Some(Path::new("/models"))).unwrap(),
-            model.path()
-        );
+    fn a_path_counts_only_below_the_directory_of_models() {
+        let models = tempfile::tempdir().unwrap();
+        let model = models.path().join("a/b");
+        fs::create_dir_all(&model).unwrap();
+        let path = model.to_str().unwrap();
+        assert_eq!(find(path, Some(models.path())).unwrap(), model);
+        let around = format!("{}/a/../a/b", models.path().display());
+        assert!(find(&around, Some(models.path())).is_ok());
+        assert!(find(path, Some(&models.path().join("a/b/c"))).is_err());
+        assert!(find(path, Some(Path::new("/models"))).is_err());
+        assert!(find(path, None).is_err());
+        let out = format!("{}/a/../..", models.path().display());
+        assert!(find(&out, Some(models.path())).is_err());
     }
 
     #[test]
@@ -165,12 +184,10 @@ mod tests {
         let error = find("org/model", Some(Path::new("/models"))).unwrap_err();
         let text = error.to_string();
         let expect = "there is no model \"org/model\"; looked for it in /models/org/model, \
-            /models/model, /models/models--org--model, org/model. Give the path";
+            /models/model, /models/models--org--model. Start the worker with --models-dir";
         assert!(text.starts_with(expect), "{text}");
         let text = find("org/model", None).unwrap_err().to_string();
-        assert!(
-            text.contains("in org/model (no directory of models is configured)."),
-            "{text}"
-        );
+        let expect = "there is no model \"org/model\" (no directory of models is configured).";
+        assert!(text.starts_with(expect), "{text}");
     }
 }

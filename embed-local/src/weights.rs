@@ -24,6 +24,8 @@ const PIECE: usize = 1 << 20;
 pub(crate) struct Weights {
     /// Where in the file the offsets of the header count from.
     data: u64,
+    /// Of the whole file.
+    size: u64,
     file: File,
     path: PathBuf,
     tensors: BTreeMap<String, Tensor>,
@@ -56,7 +58,8 @@ impl Weights {
         let mut length = [0; 8];
         file.read_exact(&mut length).map_err(failed)?;
         let length = u64::from_le_bytes(length);
-        if length > HEADER_MAX {
+        let size = file.metadata().map_err(failed)?.len();
+        if length > HEADER_MAX || length > size.saturating_sub(8) {
             return Err(malformed("it is not a safetensors file".to_owned()));
         }
         let mut header = Vec::new();
@@ -74,6 +77,7 @@ impl Weights {
             .map_err(|error| malformed(error.to_string()))?;
         Ok(Self {
             data: 8 + length,
+            size,
             file,
             path,
             tensors,
@@ -119,6 +123,10 @@ impl Weights {
         let (Some(count), true) = (count, end.checked_sub(start) == bytes) else {
             return Err(malformed(format!("{name} has the wrong size")));
         };
+        // Before memory is taken for it.
+        if self.data.checked_add(end).is_none_or(|end| end > self.size) {
+            return Err(malformed(format!("the file ends before {name} does")));
+        }
         read_at(&mut self.file, self.data + start, count, element).map_err(|source| {
             OpenError::Unreadable {
                 path: self.path.clone(),

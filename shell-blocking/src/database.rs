@@ -8,9 +8,9 @@ use bytes::BytesMut;
 use pgai_core::{CHANNEL, DbError, Param, Query, Rows, session_settings};
 use postgres::fallible_iterator::FallibleIterator as _;
 use postgres::types::{IsNull, ToSql, Type, to_sql_checked};
-use postgres::{Client, Row, Statement};
+use postgres::{Client, Row, SimpleQueryMessage, Statement};
 
-use crate::target::{Target, chain};
+use crate::target::Target;
 
 /// Between two attempts to connect while nothing is asked.
 const CONNECT_PAUSE: Duration = Duration::from_secs(1);
@@ -50,9 +50,13 @@ impl Database {
     /// If PostgreSQL refuses it, or if it is not known what became of it.
     pub fn answer(&mut self, query: &Query) -> Result<Rows, DbError> {
         let session = self.connected()?;
-        let answer = session.ask(query).map_err(db_error);
+        let answer = session.ask(query);
+        // A cursor may be left open.
+        if answer.is_err() && query.held().is_some() {
+            self.session = None;
+        }
         self.drop_if_closed();
-        answer
+        answer.map_err(db_error)
     }
 
     /// Waits for notifications, at most this long.
@@ -92,8 +96,7 @@ impl Database {
     fn connected(&mut self) -> Result<&mut Session, DbError> {
         if self.session.is_none() {
             self.connect_after = Instant::now() + CONNECT_PAUSE;
-            let session = Session::begin(&self.target)
-                .map_err(|error| connect_error(&self.target, &error))?;
+            let session = Session::begin(&self.target)?;
             self.session = Some(session);
             self.wakes.push_back(None);
         }
@@ -109,10 +112,13 @@ impl Database {
 }
 
 impl Session {
-    fn begin(target: &Target) -> Result<Self, postgres::Error> {
-        let mut client = target.connect()?;
-        client.batch_execute(session_settings())?;
-        client.batch_execute(&format!("listen {CHANNEL}"))?;
+    fn begin(target: &Target) -> Result<Self, DbError> {
+        let mut client = target.connect(None).map_err(no_answer)?;
+        let listen = format!("listen {CHANNEL}");
+        for statement in [session_settings(), &listen] {
+            let begun = client.batch_execute(statement);
+            begun.map_err(|error| no_answer(message(&error)))?;
+        }
         Ok(Self {
             client,
             statements: HashMap::new(),
@@ -120,7 +126,11 @@ impl Session {
     }
 
     fn ask(&mut self, query: &Query) -> Result<Rows, postgres::Error> {
-        let sql = query.sql();
+        let held = query.held();
+        let sql = match held {
+            Some((declare, _)) => declare,
+            None => query.sql(),
+        };
         let statement = match self.statements.get(sql) {
             Some(statement) => statement.clone(),
             None => {
@@ -139,7 +149,17 @@ impl Session {
             .map(|param| param as &(dyn ToSql + Sync))
             .collect();
         let rows = self.client.query(&statement, &params)?;
-        rows.iter().map(texts).collect()
+        let Some((_, fetch)) = held else {
+            return rows.iter().map(texts).collect();
+        };
+        let mut rows = vec![];
+        for message in self.client.simple_query(fetch)? {
+            if let SimpleQueryMessage::Row(row) = message {
+                let texts = (0..row.len()).map(|column| row.get(column).map(str::to_owned));
+                rows.push(texts.collect());
+            }
+        }
+        Ok(rows)
     }
 }
 
@@ -149,9 +169,7 @@ impl Session {
 /// # Errors
 /// PostgreSQL's message.
 pub fn install(target: &Target, script: &str, warn: fn(message: &str)) -> Result<String, DbError> {
-    let mut client = target
-        .connect_with_notices(warn)
-        .map_err(|error| connect_error(target, &error))?;
+    let mut client = target.connect(Some(warn)).map_err(no_answer)?;
     // Several statements in one message are one transaction.
     client.batch_execute(script).map_err(db_error)?;
     let row = client
@@ -203,14 +221,14 @@ fn db_error(error: postgres::Error) -> DbError {
 
 /// Without an SQLSTATE, although the server may have said one: what it refuses while a connection
 /// is made says nothing of the statement.
-fn connect_error(target: &Target, error: &postgres::Error) -> DbError {
+fn no_answer(message: String) -> DbError {
     DbError {
         sqlstate: None,
-        message: format!("{}: {}", target.address(), message(error)),
+        message,
     }
 }
 
-fn message(error: &postgres::Error) -> String {
+pub(crate) fn message(error: &postgres::Error) -> String {
     let Some(refusal) = error.as_db_error() else {
         return chain(error);
     };
@@ -219,6 +237,17 @@ fn message(error: &postgres::Error) -> String {
         if let Some(text) = text {
             message.push_str(&format!("; {name}: {text}"));
         }
+    }
+    message
+}
+
+/// An error and its causes: the crate says what it did, and the cause says why that failed.
+fn chain(error: &dyn Error) -> String {
+    let mut message = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        message.push_str(&format!(": {error}"));
+        cause = error.source();
     }
     message
 }

@@ -7,6 +7,9 @@
 //! ([`errands`]): it may take minutes, and meanwhile the worker must be able to hear that it shall
 //! stop, to say that it lives, and to hold its claim.
 
+#[path = "../../shell-tokio/src/certificate_names.rs"]
+mod certificate_names;
+mod connect;
 #[path = "../../shell-tokio/src/console.rs"]
 pub mod console;
 pub mod database;
@@ -17,7 +20,9 @@ pub mod local;
 #[path = "../../shell-tokio/src/program.rs"]
 pub mod program;
 mod signals;
+#[path = "../../shell-tokio/src/target.rs"]
 mod target;
+#[path = "../../shell-tokio/src/tls.rs"]
 mod tls;
 
 use std::time::{Duration, Instant};

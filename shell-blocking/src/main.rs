@@ -37,7 +37,10 @@ fn inquire(url: &str, task: Task) -> Result<Report, Failure> {
 }
 
 fn install(url: &str) -> Result<String, Failure> {
-    let warn = |message: &str| console::print(&format!("warning: {message}"));
+    let warn = |message: &str| {
+        let warning = format!("warning: {message}");
+        console::print(&pgai_core::log::printable(&warning));
+    };
     database::install(&Target::parse(url)?, SETUP, warn)
         .map_err(|error| Failure::Failed(error.explain()))
 }

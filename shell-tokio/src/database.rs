@@ -1,9 +1,8 @@
 //! PostgreSQL through sqlx: statements, notifications, the installation.
 
 use std::convert::Infallible;
-use std::error::Error;
 use std::future::Future;
-use std::str::FromStr as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use pgai_core::{Binary, CHANNEL, DbError, Param, Query, Rows, session_settings};
@@ -11,25 +10,21 @@ use sqlx::encode::{Encode, IsNull};
 use sqlx::error::BoxDynError;
 use sqlx::postgres::types::Oid;
 use sqlx::postgres::{
-    PgArgumentBuffer, PgArguments, PgConnectOptions, PgConnection, PgDatabaseError, PgListener,
-    PgPoolOptions, PgRow, PgSeverity, PgTypeInfo,
+    PgArgumentBuffer, PgArguments, PgConnection, PgDatabaseError, PgListener, PgPoolOptions, PgRow,
+    PgSeverity, PgTypeInfo,
 };
-use sqlx::{
-    AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, Postgres, Row as _, Type,
-};
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, Postgres, Row as _, Type};
 use tokio::sync::{Mutex, Semaphore, mpsc};
 use tokio::time::{sleep, timeout};
 
-use crate::program::Failure;
-
-/// How the sessions call themselves, unless the URL says otherwise.
-const APPLICATION_NAME: &str = "pgai-worker-rs";
+use crate::line;
+use crate::target::Target;
 
 /// Statements run side by side; further ones wait for their turn.
 const CONNECTIONS_MAX: usize = 4;
 
-/// After this the server is not there. It includes the name's resolution and the handshakes.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// After this a listening connection that was asked is not there any more.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The server ends a statement after 60 seconds: if it has not said so by now, there is no server.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(70);
@@ -40,36 +35,10 @@ const LISTEN_PAUSE: Duration = Duration::from_secs(1);
 /// A silent listening connection is asked this often whether it is still one.
 const LISTEN_CHECK_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Reads a URL; what it does not say comes from libpq's environment variables and its password file.
-///
-/// # Errors
-/// If it is no URL of a PostgreSQL database. The message does not repeat the URL, which may hold a
-/// password.
-pub fn options(url: &str) -> Result<PgConnectOptions, Failure> {
-    let wrong = |reason: String| {
-        Failure::Usage(format!(
-            "the database URL is malformed ({reason}); it looks like postgres://user:password@host:5432/name"
-        ))
-    };
-    if !["postgres://", "postgresql://"]
-        .iter()
-        .any(|scheme| url.starts_with(scheme))
-    {
-        return Err(wrong("it must begin with postgres://".to_owned()));
-    }
-    let options = PgConnectOptions::from_str(url)
-        .map_err(|error| wrong(root_cause(&error)))?
-        .disable_statement_logging();
-    Ok(match options.get_application_name() {
-        Some(_) => options,
-        None => options.application_name(APPLICATION_NAME),
-    })
-}
-
 /// A few connections, each made when it is first needed.
 #[derive(Debug)]
 pub struct Database {
-    options: PgConnectOptions,
+    target: Arc<Target>,
     idle: Mutex<Vec<PgConnection>>,
     turns: Semaphore,
 }
@@ -77,9 +46,9 @@ pub struct Database {
 impl Database {
     /// Connects to nothing yet.
     #[must_use]
-    pub fn new(options: PgConnectOptions) -> Self {
+    pub fn new(target: Arc<Target>) -> Self {
         Self {
-            options,
+            target,
             idle: Mutex::default(),
             turns: Semaphore::new(CONNECTIONS_MAX),
         }
@@ -104,9 +73,28 @@ impl Database {
         let idle = self.idle.lock().await.pop();
         let mut connection = match idle {
             Some(connection) => connection,
-            None => connect(&self.options).await?,
+            None => connect(&self.target).await?,
         };
-        let answer = statement(query).fetch_all(&mut connection).await;
+        let answer = match query.held() {
+            None => {
+                statement(query.sql(), query)
+                    .fetch_all(&mut connection)
+                    .await
+            }
+            Some((declare, fetch)) => {
+                match statement(declare, query).execute(&mut connection).await {
+                    // The session goes if this fails, whatever the reason.
+                    Ok(_) => match sqlx::raw_sql(fetch).fetch_all(&mut connection).await {
+                        Ok(rows) => Ok(rows),
+                        Err(error) => {
+                            self.drop_idle().await;
+                            return Err(db_error(error));
+                        }
+                    },
+                    Err(error) => Err(error),
+                }
+            }
+        };
         if answer.as_ref().err().is_none_or(leaves_the_session) {
             self.idle.lock().await.push(connection);
         } else {
@@ -126,12 +114,12 @@ impl Database {
 /// Listens on the core's channel for as long as the receiver lives: a payload for every
 /// notification, and `None` whenever listening begins, because something may have been missed.
 #[must_use]
-pub fn listen(options: PgConnectOptions) -> mpsc::Receiver<Option<String>> {
+pub fn listen(target: Arc<Target>) -> mpsc::Receiver<Option<String>> {
     let (wakes, receiver) = mpsc::channel(64);
     tokio::spawn(async move {
         while !wakes.is_closed() {
             // Statements meet the same trouble, and the core tells of it.
-            let Err(_trouble) = listen_once(&options, &wakes).await;
+            let Err(_trouble) = listen_once(&target, &wakes).await;
             sleep(LISTEN_PAUSE).await;
         }
     });
@@ -139,26 +127,26 @@ pub fn listen(options: PgConnectOptions) -> mpsc::Receiver<Option<String>> {
 }
 
 async fn listen_once(
-    options: &PgConnectOptions,
+    target: &Target,
     wakes: &mpsc::Sender<Option<String>>,
 ) -> Result<Infallible, DbError> {
-    let pool = PgPoolOptions::new()
-        .max_connections(1)
-        .idle_timeout(None)
-        .max_lifetime(None)
-        .after_connect(|connection, _| {
-            Box::pin(async move { connection.execute(session_settings()).await.map(drop) })
-        })
-        .connect_lazy_with(options.clone());
-    let mut listener = within(CONNECT_TIMEOUT, "the connection", async {
-        let mut listener = PgListener::connect_with(&pool)
-            .await
-            .map_err(connect_error)?;
+    let listening = |options| async {
+        let pool = PgPoolOptions::new()
+            .max_connections(1)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .after_connect(|connection, _| {
+                Box::pin(async move { connection.execute(session_settings()).await.map(drop) })
+            })
+            .connect_lazy_with(options);
+        let mut listener = PgListener::connect_with(&pool).await?;
         listener.eager_reconnect(false);
-        listener.listen(CHANNEL).await.map_err(connect_error)?;
+        listener.listen(CHANNEL).await?;
         Ok(listener)
-    })
-    .await?;
+    };
+    let mut listener = line::reach(target, listening, message)
+        .await
+        .map_err(no_answer)?;
     let gone = |_| no_answer("the worker has ended");
     wakes.send(None).await.map_err(gone)?;
     loop {
@@ -172,7 +160,7 @@ async fn listen_once(
             // A network that died without a word is noticed only by sending something.
             Err(_silence) => {
                 let check = async { listener.execute("").await.map_err(connect_error) };
-                within(CONNECT_TIMEOUT, "the check", check).await?;
+                within(CHECK_TIMEOUT, "the check", check).await?;
             }
         }
     }
@@ -182,44 +170,42 @@ async fn listen_once(
 ///
 /// # Errors
 /// PostgreSQL's message.
-pub async fn install(options: PgConnectOptions, script: &'static str) -> Result<String, DbError> {
-    let mut connection = reach(&options, options.connect()).await?;
+pub async fn install(target: &Target, script: &'static str) -> Result<String, DbError> {
+    let connecting = |options| async move { PgConnection::connect_with(&options).await };
+    let mut connection = line::reach(target, connecting, message)
+        .await
+        .map_err(no_answer)?;
     // Several statements in one message are one transaction.
     connection.execute(script).await.map_err(db_error)?;
     let name = sqlx::query_scalar("select current_database()::text");
     name.fetch_one(&mut connection).await.map_err(db_error)
 }
 
-async fn connect(options: &PgConnectOptions) -> Result<PgConnection, DbError> {
-    reach(options, async {
-        let mut connection = PgConnection::connect_with(options).await?;
+async fn connect(target: &Target) -> Result<PgConnection, DbError> {
+    let connecting = |options| async move {
+        let mut connection = PgConnection::connect_with(&options).await?;
         connection.execute(session_settings()).await?;
+        if target.url.read_write && is_read_only(&mut connection).await? {
+            return Err(sqlx::Error::Configuration(
+                "the server takes no writes".into(),
+            ));
+        }
         Ok(connection)
-    })
-    .await
+    };
+    line::reach(target, connecting, message)
+        .await
+        .map_err(no_answer)
 }
 
-/// Makes a connection in time, or says where that failed.
-async fn reach(
-    options: &PgConnectOptions,
-    connecting: impl Future<Output = sqlx::Result<PgConnection>>,
-) -> Result<PgConnection, DbError> {
-    let connecting = async { connecting.await.map_err(connect_error) };
-    let reached = within(CONNECT_TIMEOUT, "the connection", connecting).await;
-    reached.map_err(|error| {
-        let (host, port) = (options.get_host(), options.get_port());
-        let at = match options.get_socket() {
-            Some(socket) => socket.display().to_string(),
-            None => format!("{host}:{port}"),
-        };
-        no_answer(format!("{at}: {}", error.message))
-    })
+async fn is_read_only(connection: &mut PgConnection) -> sqlx::Result<bool> {
+    let recovers = sqlx::query_scalar("select pg_is_in_recovery()");
+    recovers.fetch_one(connection).await
 }
 
 /// sqlx keeps the statement prepared under its text.
-fn statement(query: &Query) -> sqlx::query::Query<'_, Postgres, PgArguments> {
+fn statement<'a>(sql: &str, query: &'a Query) -> sqlx::query::Query<'a, Postgres, PgArguments> {
     // The core plans its statements with quoted identifiers, and values only as parameters.
-    let statement = sqlx::query(AssertSqlSafe(query.sql().to_owned()));
+    let statement = sqlx::query(AssertSqlSafe(sql.to_owned()));
     query
         .params()
         .into_iter()
@@ -305,13 +291,6 @@ fn no_answer(message: impl Into<String>) -> DbError {
     }
 }
 
-fn root_cause(mut error: &dyn Error) -> String {
-    while let Some(cause) = error.source() {
-        error = cause;
-    }
-    error.to_string()
-}
-
 fn message(error: &sqlx::Error) -> String {
     let Some(refusal) = postgres_error(error) else {
         return error.to_string();
@@ -323,29 +302,4 @@ fn message(error: &sqlx::Error) -> String {
         }
     }
     message
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn both_schemes_are_understood_and_nothing_else() {
-        for url in ["postgres://u:p@h:5433/d", "postgresql://u:p@h:5433/d"] {
-            let options = options(url).unwrap();
-            assert_eq!(options.get_database(), Some("d"));
-            assert_eq!(options.get_port(), 5433);
-        }
-        for url in ["", "host=h", "mysql://h", "postgres://h:port/d"] {
-            assert!(matches!(options(url), Err(Failure::Usage(_))), "{url}");
-        }
-    }
-
-    #[test]
-    fn a_refusal_does_not_show_the_password() {
-        for url in ["postgres://u:secret@h:x/d", "mysql://u:secret@h"] {
-            let failure = options(url).unwrap_err();
-            assert!(!failure.to_string().contains("secret"), "{failure}");
-        }
-    }
 }

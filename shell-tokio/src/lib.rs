@@ -4,11 +4,15 @@
 //! One loop ([`run`]) and two adapters ([`database`], [`http`]). What is asked, when, and what the
 //! answers mean is the core's business: see the contract in [`pgai_core`].
 
+mod certificate_names;
 pub mod console;
 pub mod database;
 pub mod http;
+mod line;
 pub mod local;
 pub mod program;
+mod target;
+mod tls;
 
 use std::future::pending;
 use std::panic::resume_unwind;
@@ -18,10 +22,11 @@ use pgai_core::{
     Ask, DbError, LocalAnswer, LocalError, LocalTicket, Output, QueryTicket, Report, RequestError,
     RequestTicket, Response, Rows, Settings, Summary, Task, Time, Worker,
 };
-use sqlx::postgres::PgConnectOptions;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::{JoinError, JoinSet, spawn_blocking};
 use tokio::time::{Instant, sleep_until};
+
+pub use target::Target;
 
 use crate::console::Console;
 use crate::database::Database;
@@ -42,7 +47,7 @@ enum Answer {
 /// If a setting is out of its bounds, or the system has no signals for us. Everything else is the
 /// core's to judge.
 pub async fn run(
-    options: PgConnectOptions,
+    target: Target,
     settings: Settings,
     console: &Console,
 ) -> Result<Summary, Failure> {
@@ -51,8 +56,9 @@ pub async fn run(
     let now = || Time::new(began.elapsed());
     let mut signals = Signals::new()?;
     let mut is_stopping = false;
-    let mut wakes = database::listen(options.clone());
-    let database = Arc::new(Database::new(options));
+    let target = Arc::new(target);
+    let mut wakes = database::listen(Arc::clone(&target));
+    let database = Arc::new(Database::new(target));
     let http = Arc::new(Http::default());
     let models = Arc::new(Models::default());
     let mut tasks = JoinSet::new();
@@ -101,8 +107,8 @@ pub async fn run(
 }
 
 /// Carries out a command: it asks one thing after the other.
-pub async fn inquire(options: PgConnectOptions, mut task: Task) -> Report {
-    let database = Database::new(options);
+pub async fn inquire(target: Target, mut task: Task) -> Report {
+    let database = Database::new(Arc::new(target));
     let http = Http::default();
     let models = Arc::new(Models::default());
     let mut answer = pgai_core::Answer::Begin;

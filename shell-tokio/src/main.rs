@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use log::{LevelFilter, Log, Metadata, Record};
 use pgai_core::{Limits, Report, Settings, Summary, Task};
+use shell_tokio::Target;
 use shell_tokio::console::{self, Console};
 use shell_tokio::database;
 use shell_tokio::program::{Failure, Program};
@@ -24,22 +25,34 @@ fn main() -> ExitCode {
 }
 
 fn run(url: &str, settings: Settings, console: &Console) -> Result<Summary, Failure> {
-    let options = database::options(url)?;
-    block_on(shell_tokio::run(options, settings, console))?
+    let target = target(url)?;
+    block_on(shell_tokio::run(target, settings, console))?
+}
+
+/// Reads a URL.
+fn target(url: &str) -> Result<Target, Failure> {
+    let target = Target::parse(url)?;
+    if target.wants_channel_binding() {
+        return Err(Failure::Usage(
+            "channel_binding=require cannot be used here: sqlx binds no channel; worker-blocking does"
+                .to_owned(),
+        ));
+    }
+    Ok(target)
 }
 
 fn inquire(url: &str, task: Task) -> Result<Report, Failure> {
-    let options = database::options(url)?;
-    block_on(shell_tokio::inquire(options, task))
+    let target = target(url)?;
+    block_on(shell_tokio::inquire(target, task))
 }
 
 fn install(url: &str) -> Result<String, Failure> {
-    let options = database::options(url)?;
+    let target = target(url)?;
     // sqlx tells of a server's notices through the crate `log` only.
     if log::set_logger(&Notices).is_ok() {
         log::set_max_level(LevelFilter::Warn);
     }
-    block_on(database::install(options, SETUP))?.map_err(|error| Failure::Failed(error.explain()))
+    block_on(database::install(&target, SETUP))?.map_err(|error| Failure::Failed(error.explain()))
 }
 
 /// One thread is enough: all that it does is wait.
@@ -64,7 +77,8 @@ impl Log for Notices {
 
     fn log(&self, record: &Record<'_>) {
         if self.enabled(record.metadata()) {
-            console::print(&format!("warning: {}", record.args()));
+            let warning = format!("warning: {}", record.args());
+            console::print(&pgai_core::log::printable(&warning));
         }
     }
 

@@ -11,7 +11,7 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use pgai_core::{
-    Command, Inquiry, Limits, Options, Report, Settings, SettingsError, Summary, Task,
+    Command, Inquiry, Limits, Options, Report, Settings, SettingsError, Summary, Task, log,
 };
 
 use crate::console::{self, Console};
@@ -67,7 +67,8 @@ impl Program {
         let arguments = std::env::args_os().map(|argument| argument.to_string_lossy().into_owned());
         let done = match Command::parse(arguments, &environment, self.version) {
             Ok(Command::Install(options)) => (self.install)(&options.db_url).map(|database| {
-                console::print(&format!("installed schema ai in {database}"));
+                let installed = format!("installed schema ai in {database}");
+                console::print(&log::printable(&installed));
                 ExitCode::SUCCESS
             }),
             Ok(Command::Inquire(inquiry, options)) => self.report(*inquiry, &options, &environment),
@@ -109,7 +110,7 @@ impl Program {
         let task = Task::new(inquiry, self.settings(options, environment), file);
         let report = (self.inquire)(&options.db_url, task)?;
         if !report.text.is_empty() {
-            console::print(&report.text);
+            console::print(&log::printable(&report.text));
         }
         match report.failure {
             Some(failure) => Err(Failure::Failed(failure)),
@@ -156,5 +157,5 @@ fn environment() -> BTreeMap<String, String> {
 
 fn complain(text: &str) {
     // Where nobody reads stderr any more, the exit code has to do.
-    let _ = writeln!(io::stderr().lock(), "{text}");
+    let _ = writeln!(io::stderr().lock(), "{}", log::printable(text));
 }

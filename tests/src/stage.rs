@@ -41,7 +41,12 @@ impl Default for Stage {
 impl Stage {
     /// An installed database and a provider.
     pub fn new() -> Self {
-        let database = Server::shared().database();
+        Self::on(Server::shared())
+    }
+
+    /// The same on another server.
+    pub fn on(server: &Server) -> Self {
+        let database = server.database();
         database.install();
         Self::on(database)
     }

@@ -180,7 +180,12 @@ impl Doctor {
     }
 
     fn vectorizers(&mut self, rows: &Rows) -> Result<Ask, String> {
-        let definitions = named::all(rows)?;
+        let definitions = named::all(rows);
+        for (id, reason) in named::unreadable(rows) {
+            let what = format!("the definition of vectorizer {id} cannot be read: {reason}");
+            let remedy = format!("select ai.drop_vectorizer({id}), and create it anew");
+            self.findings.push(Finding::wrong(what, remedy));
+        }
         self.standings(&definitions);
         if definitions.is_empty() {
             let remedy = "make one with select ai.create_vectorizer(…)";

@@ -142,7 +142,7 @@ impl Steps for Errors {
             Step::Vectorizers => {
                 let definitions = match &self.args.name {
                     Some(name) => vec![named::find(&rows, name)?],
-                    None => named::all(&rows)?,
+                    None => named::all(&rows),
                 };
                 // The id alone is needed from now on.
                 if let (Some(name), [definition]) = (&mut self.args.name, definitions.as_slice()) {

@@ -14,17 +14,31 @@ pub(super) fn ask() -> Ask {
     Ask::Query(Query::LoadVectorizers { ids: vec![] })
 }
 
-/// All vectorizers.
-pub(super) fn all(rows: &Rows) -> Result<Vec<Definition>, String> {
-    rows.iter()
-        .map(|row| serde_json::from_str(field(row, 1)))
-        .collect::<Result<_, _>>()
-        .map_err(|error| format!("a vectorizer's definition cannot be read: {error}"))
+/// All vectorizers whose definition can be read.
+pub(super) fn all(rows: &Rows) -> Vec<Definition> {
+    let definitions = rows.iter().map(|row| serde_json::from_str(field(row, 1)));
+    definitions.filter_map(Result::ok).collect()
+}
+
+/// The ids of those whose definition cannot be read, with the reasons.
+pub(super) fn unreadable(rows: &Rows) -> impl Iterator<Item = (&str, String)> {
+    rows.iter().filter_map(|row| {
+        let reason = match field(row, 1) {
+            "" => "it is larger than 1 MB".to_owned(),
+            text => serde_json::from_str::<Definition>(text).err()?.to_string(),
+        };
+        Some((field(row, 0), reason))
+    })
 }
 
 /// The vectorizer of this name or id.
 pub(super) fn find(rows: &Rows, wanted: &str) -> Result<Definition, String> {
-    let definitions = all(rows)?;
+    if let Some((_, reason)) = unreadable(rows).find(|(id, _)| *id == wanted) {
+        return Err(format!(
+            "the definition of vectorizer {wanted} cannot be read: {reason}"
+        ));
+    }
+    let definitions = all(rows);
     let names: Vec<String> = definitions.iter().map(|known| known.name.clone()).collect();
     definitions
         .into_iter()

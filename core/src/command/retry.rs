@@ -108,7 +108,7 @@ impl Steps for Retry {
         let Some(left) = &mut self.left else {
             let mut left = match &self.args.name {
                 Some(name) => vec![named::find(&rows, name)?],
-                None => named::all(&rows)?,
+                None => named::all(&rows),
             };
             left.reverse();
             self.left = Some(left);

@@ -1,9 +1,13 @@
 //! Text in columns, for a terminal.
 
+use crate::log::on_one_line;
+
 /// Lines with a head, each column as wide as its widest cell, two spaces between.
 pub(super) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     let head: Vec<String> = head.iter().map(|&title| title.to_owned()).collect();
-    let lines: Vec<&Vec<String>> = std::iter::once(&head).chain(rows).collect();
+    let clean = |row: &Vec<String>| row.iter().map(|cell| on_one_line(cell)).collect();
+    let rows: Vec<Vec<String>> = rows.iter().map(clean).collect();
+    let lines: Vec<&Vec<String>> = std::iter::once(&head).chain(&rows).collect();
     let width = |column: usize| {
         let cells = lines.iter().filter_map(|line| line.get(column));
         cells.map(|cell| cell.chars().count()).max().unwrap_or(0)

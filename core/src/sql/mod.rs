@@ -20,6 +20,8 @@ pub(crate) use protocol::UNREADABLE_REASON;
 /// statement waits for long. Queue and store commit together, so `synchronous_commit = off` loses
 /// both or neither in a crash. `lock_timeout` is half of `deadlock_timeout`: should a table lock
 /// ever stand in a circle with an application's, the worker gives way before anybody is cancelled.
+/// A machine that is gone, or frozen with an answer on its way to it, loses its session within half a
+/// minute; not every system can find out that a client has closed its connection.
 /// Every statement looks up a few keys, each by an index. Left the choice, the planner reads whole
 /// tables that it believes to be empty: lease and queue are, whenever their statistics are taken at
 /// rest, and hold the dead rows of an hour while somebody holds the xmin horizon. (So `equality` in
@@ -44,10 +46,25 @@ set enable_hashjoin = off;
 set enable_material = off;
 set enable_mergejoin = off;
 set enable_seqscan = off;
-select set_config('lock_timeout', (setting::bigint / 2)::text, false)
-from pg_settings where name = 'deadlock_timeout';
+set cursor_tuple_fraction = 1;
 select set_config(name, 'view, foreign-table', false)
-from pg_settings where name = 'restrict_nonsystem_relation_kind'";
+from pg_settings where name = 'restrict_nonsystem_relation_kind';
+select set_config(s.name, s.value, false) from (
+  select 'lock_timeout', (setting::bigint / 2)::text
+  from pg_settings where name = 'deadlock_timeout'
+  union all
+  select v.name, v.value
+  from (values ('tcp_user_timeout', '30s'), ('client_connection_check_interval', '10s'))
+    v(name, value)
+  join pg_settings g on g.name = v.name and g.context = 'user'
+  where v.name = 'tcp_user_timeout' or version() ~ 'linux|darwin|bsd') s(name, value)";
+
+/// Makes a cursor of a query whose answer may be large. The server computes it to its end, gives its
+/// locks back, and only then sends the rows: a worker that has stopped reading holds nothing.
+pub(crate) const HOLD: &str = "declare pgai_answer no scroll cursor with hold for ";
+
+/// The rows of that cursor, as one simple query.
+pub(crate) const FETCH: &str = "fetch all from pgai_answer; close pgai_answer";
 
 /// Returns pgai's version and the version of our schema; fails with 3F000 or 42P01 where nothing is
 /// installed.
@@ -84,6 +101,10 @@ select count(*)::text from recorded";
 /// come from the catalog as it is now, not from the vectorizer's row: a role that may write that
 /// row shall not write our SQL, and `=` alone would be another operator for types of extensions.
 /// Whose everything is that the row names stands in `standing`.
+///
+/// What is wrong with one vectorizer must not keep the others from being read: names are looked up in
+/// the catalog (`to_regclass` fails where a schema is closed to this role), and a definition that is
+/// larger than anything sensible stays where it is: its object is null.
 pub(crate) const LOAD_VECTORIZERS: &str = "\
 select
   d.id::text,
@@ -92,7 +113,7 @@ select
 from (
 select
   v.id,
-  json_build_object(
+  case when u.is_readable then json_build_object(
     'id', v.id,
     'name', v.name,
     'disabled', v.disabled,
@@ -129,6 +150,11 @@ select
     'lease_found', ai._vectorizer_relation(
       v.queue_schema, ('_vectorizer_lease_' || v.id)::name) is not null,
     'queue_found', ai._vectorizer_relation(v.queue_schema, v.queue_table) is not null,
+    'closed_schema', (
+      select min(n.nspname::text) from pg_namespace n
+      where n.nspname::text in (
+          v.source_schema, v.queue_schema, v.config -> 'destination' ->> 'target_schema')
+        and not has_schema_privilege(n.oid, 'usage')),
     'columns', (
       select json_agg(
         json_build_object(
@@ -154,8 +180,14 @@ select
       ) k on true
       where a.attrelid = s.oid and a.attnum > 0 and not a.attisdropped
     )
-  ) as definition
+  ) end as definition
 from ai.vectorizer v
+cross join lateral (
+  select case
+    when pg_column_size(v.config) + pg_column_size(v.source_pk) > 1000000 then false
+    else octet_length(v.config::text) + octet_length(v.source_pk::text) <= 1000000
+  end as is_readable
+) u
 left join lateral (
   select c.oid from pg_class c join pg_namespace n on n.oid = c.relnamespace
   where n.nspname = v.source_schema and c.relname = v.source_table

@@ -26,6 +26,7 @@ pub struct Plan {
     /// The same, where the vectors of rows that are given up are cleared from a column.
     pub(crate) fail_and_clear: Option<String>,
     pub(crate) read: String,
+    pub(crate) read_held: String,
     pub(crate) release: String,
     pub(crate) sample: String,
     pub(crate) search: String,
@@ -125,6 +126,7 @@ impl Plan {
             fail_and_clear: matches!(input.destination, Destination::Column(_))
                 .then(|| fail(column::FAIL_ITEMS, column::FAIL_CLEARED)),
             read: fill(read),
+            read_held: format!("{}{}", super::HOLD, fill(read)),
             release: fill(protocol::RELEASE),
             sample: fill(commands::SAMPLE),
             search: with_row_security(&fill(search), input.key.len() + 3),

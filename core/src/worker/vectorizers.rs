@@ -164,9 +164,11 @@ impl Worker {
         for row in rows {
             let mut fields = row.into_iter().flatten();
             let id = fields.next().and_then(|id| id.parse::<i64>().ok());
-            let (Some(id), Some(definition)) = (id, fields.next()) else {
+            let Some(id) = id else {
                 continue;
             };
+            // Too large to be sent: it is reported as one that cannot be read.
+            let definition = fields.next().unwrap_or_default();
             seen.push(id);
             if self
                 .vectorizers
@@ -232,6 +234,9 @@ impl Worker {
                 Ok(Some(profile))
             }),
             Err(_) if text.starts_with("\\x") => Err(UNREADABLE.to_owned()),
+            Err(_) if text.is_empty() => {
+                Err("its configuration is larger than 1 MB: drop the vectorizer".to_owned())
+            }
             Err(error) => Err(format!("its configuration cannot be read: {error}")),
         };
         let unrecorded = definition.as_ref().ok().and_then(Definition::unrecorded);

@@ -1,0 +1,149 @@
+//! A database, and how to connect to it: the URL, and the files that belong to it.
+//!
+//! Both workers are made with this file (`shell-blocking` includes it by its path), so that they
+//! judge a server alike.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pgai_core::{ChannelBinding, DatabaseUrl, Host, SslMode, password_for};
+use rustls::ClientConfig;
+
+use crate::program::Failure;
+use crate::tls;
+
+/// After this a server is not there, unless the URL says otherwise.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A database, and how to connect to it.
+#[derive(Clone)]
+pub struct Target {
+    /// What the URL and the environment say.
+    pub(crate) url: DatabaseUrl,
+    /// What TLS is spoken with; `None` where it never is.
+    pub(crate) tls: Option<Arc<ClientConfig>>,
+}
+
+impl Target {
+    /// Reads a URL; what it does not say comes from libpq's environment variables and files.
+    ///
+    /// # Errors
+    /// If it is no URL of a PostgreSQL database, demands what a worker cannot do, or names
+    /// certificates that cannot be read. The message does not repeat the URL, which may hold a
+    /// password.
+    pub fn parse(url: &str) -> Result<Self, Failure> {
+        let environment = |name: &str| std::env::var(name).ok();
+        Self::read(url, environment).map_err(|reason| {
+            Failure::Usage(format!(
+                "the database URL is malformed ({reason}); it looks like postgres://user:password@host:5432/name"
+            ))
+        })
+    }
+
+    fn read(url: &str, environment: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
+        let mut url = DatabaseUrl::parse(url, &environment)?;
+        let home = environment("HOME").filter(|home| !home.is_empty());
+        if url.password.is_none() {
+            url.password = password(&url, home.as_deref(), &environment);
+        }
+        let tls = tls::client_config(&url.tls, home.as_deref())?.map(Arc::new);
+        Ok(Self { url, tls })
+    }
+
+    /// The attempts to connect to a host, one after the other: whether with TLS.
+    pub(crate) fn attempts(&self, host: &Host) -> &'static [bool] {
+        if host.is_socket() {
+            // libpq does not speak TLS through a Unix socket.
+            return &[false];
+        }
+        self.url.tls.mode.unwrap_or(SslMode::Prefer).attempts()
+    }
+
+    /// Whether a server that does not speak TLS will do, too.
+    pub(crate) fn is_tls_optional(&self) -> bool {
+        self.url.tls.mode.unwrap_or(SslMode::Prefer) <= SslMode::Prefer
+    }
+
+    /// Whether the URL demands that authentication is bound to the TLS channel.
+    #[must_use]
+    pub fn wants_channel_binding(&self) -> bool {
+        self.url.channel_binding == ChannelBinding::Require
+    }
+
+    /// How long to wait for one host.
+    pub(crate) fn connect_timeout(&self) -> Duration {
+        self.url.connect_timeout.unwrap_or(CONNECT_TIMEOUT)
+    }
+}
+
+impl fmt::Debug for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Target").field(&self.url).finish()
+    }
+}
+
+/// Whether a server's refusal, by its SQLSTATE, may be one of the way in which it was reached (with
+/// or without TLS): then libpq tries the other one.
+pub(crate) fn is_about_the_way(sqlstate: Option<&str>) -> bool {
+    // invalid_authorization_specification: no entry of pg_hba.conf fits
+    matches!(sqlstate, None | Some("28000"))
+}
+
+/// Whether another host may do where this one has refused.
+pub(crate) fn is_about_the_host(sqlstate: Option<&str>) -> bool {
+    // cannot_connect_now, admin_shutdown and their like; too_many_connections
+    sqlstate.is_none_or(|code| code.starts_with("57P") || code == "53300")
+}
+
+/// The password that libpq's file has for the first host.
+fn password(
+    url: &DatabaseUrl,
+    home: Option<&str>,
+    environment: impl Fn(&str) -> Option<String>,
+) -> Option<String> {
+    let named = url.password_file.as_deref().map(PathBuf::from);
+    let path = named.or_else(|| Some(PathBuf::from(home?).join(".pgpass")))?;
+    if is_open_to_others(&path) {
+        return None;
+    }
+    let file = std::fs::read_to_string(path).ok()?;
+    let user = url.user.clone().or_else(|| environment("USER"))?;
+    let database = url.database.as_ref().unwrap_or(&user);
+    let host = url.hosts.first()?;
+    password_for(&file, &host.name, host.port, database, &user)
+}
+
+/// libpq does not use a file of passwords that others may read.
+fn is_open_to_others(path: &std::path::Path) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    std::fs::metadata(path).is_ok_and(|file| file.mode() & 0o077 != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_does_not_show_the_password() {
+        for url in [
+            "postgres://u:secret@h:x/d",
+            "mysql://u:secret@h",
+            "postgres://u:p@secret@h/d",
+        ] {
+            let failure = Target::parse(url).unwrap_err();
+            assert!(matches!(failure, Failure::Usage(_)), "{url}");
+            assert!(!failure.to_string().contains("secret"), "{failure}");
+        }
+    }
+
+    #[test]
+    fn certificates_that_are_not_there_are_named() {
+        let read = |url| Target::read(url, |_| None).map(drop);
+        let refusal = read("postgres://h/d?sslmode=verify-full&sslrootcert=%2Fno.pem");
+        assert!(refusal.unwrap_err().contains("/no.pem"));
+        let refusal = read("postgres://h/d?sslmode=verify-full");
+        assert!(refusal.unwrap_err().contains("sslrootcert"));
+    }
+}
