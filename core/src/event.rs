@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::resync::ResyncCounts;
+
 /// Something worth telling. [`crate::log::line`] makes a line of it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
@@ -77,6 +79,24 @@ pub enum Event {
         waiting: u64,
         /// Chunks written since the start.
         chunks: u64,
+    },
+    /// A source has been compared with what is stored for it, or cannot be.
+    ResyncEnded {
+        /// The vectorizer's id.
+        vectorizer: i64,
+        /// Whether it could not be done to the end.
+        failed: bool,
+        /// What was found, and queued.
+        counts: ResyncCounts,
+        /// Why it failed, or what it could not compare.
+        reason: Option<String>,
+    },
+    /// A source is compared with what is stored for it.
+    ResyncStarted {
+        /// The vectorizer's id.
+        vectorizer: i64,
+        /// Whether texts are compared, too.
+        verifies_text: bool,
     },
     /// A provider that was paused answers again.
     Resumed {
@@ -176,11 +196,20 @@ impl Event {
         match self {
             Self::Committed { .. } | Self::Progress { .. } => Level::Debug,
             Self::Finished { .. }
+            | Self::ResyncStarted { .. }
             | Self::Resumed { .. }
             | Self::Running { .. }
             | Self::Started { .. }
             | Self::Stopping { .. }
             | Self::TextsChanged { .. } => Level::Info,
+            Self::ResyncEnded { failed: true, .. } => Level::Error,
+            Self::ResyncEnded { reason, .. } => {
+                if reason.is_some() {
+                    Level::Warning
+                } else {
+                    Level::Info
+                }
+            }
             Self::Stopped { failure, .. } => {
                 if failure.is_some() {
                     Level::Error
@@ -226,6 +255,9 @@ impl Event {
             }
             Self::Paused { .. } => "embedding provider paused".to_owned(),
             Self::Progress { .. } => "progress".to_owned(),
+            Self::ResyncEnded { failed: true, .. } => "resync failed".to_owned(),
+            Self::ResyncEnded { failed: false, .. } => "resync finished".to_owned(),
+            Self::ResyncStarted { .. } => "resync started".to_owned(),
             Self::Resumed { .. } => "embedding provider answers again".to_owned(),
             Self::RowFailed {
                 retry_in: Some(_), ..
@@ -306,6 +338,29 @@ impl Event {
                 ("done", done.to_string()),
                 ("waiting", waiting.to_string()),
                 ("chunks", chunks.to_string()),
+            ],
+            Self::ResyncEnded {
+                vectorizer,
+                counts,
+                reason,
+                ..
+            } => {
+                let mut fields = vec![
+                    ("vectorizer_id", vectorizer.to_string()),
+                    ("rows", counts.rows.to_string()),
+                    ("missing", counts.missing.to_string()),
+                    ("orphans", counts.orphans.to_string()),
+                    ("stale", counts.stale.to_string()),
+                ];
+                fields.extend(reason.clone().map(|reason| ("reason", reason)));
+                fields
+            }
+            Self::ResyncStarted {
+                vectorizer,
+                verifies_text,
+            } => vec![
+                ("vectorizer_id", vectorizer.to_string()),
+                ("verify_text", verifies_text.to_string()),
             ],
             Self::Resumed { provider } => vec![("provider", provider.clone())],
             Self::RowFailed {

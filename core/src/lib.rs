@@ -117,7 +117,7 @@
 //! such as `status` and `search` ([`Task`]). `worker` holds the state machine:
 //! `claims` decides what to take, `batch` is what one claim goes through, `commit_size` bounds what it
 //! writes at a time, `requests` talks to providers, `throttle` holds them back, `blame` finds out whose
-//! fault a refusal is, `outage` waits for providers that are down, `session` is the worker's standing
+//! fault a refusal is, `resync` compares a source with what is stored for it, `outage` waits for providers that are down, `session` is the worker's standing
 //! with the database, `statements` takes answers in, `life` brings it to an end. Leaves are pure:
 //! [`text`] chunks and formats, `reuse` compares with what is stored, `provider` writes requests and
 //! judges answers, `sql` plans statements, `retry` computes waits.
@@ -133,6 +133,7 @@ mod provider;
 mod query;
 mod random;
 mod request;
+mod resync;
 mod retry;
 mod reuse;
 mod rows;
@@ -156,8 +157,9 @@ pub use query::{
     Key, Param, Progress, Query, QueryTicket, Rows, session_settings,
 };
 pub use request::{RESPONSE_BYTES_MAX, Request, RequestError, RequestTicket, Response, authorize};
+pub use resync::{ResyncCounts, ResyncQuery, ResyncStanding, ResyncState};
 pub use settings::{Limits, Secrets, Settings, SettingsError};
-pub use sql::Plan;
+pub use sql::{Depth, Plan};
 pub use time::Time;
 pub use vectorizer::MakerDigests;
 pub use worker::{CHANNEL, Worker};

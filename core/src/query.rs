@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::resync::ResyncQuery;
 use crate::sql::{self, Plan, VectorTypes};
 use crate::vectorizer::MakerDigests;
 
@@ -126,6 +127,8 @@ pub enum Query {
         /// The keys to give back.
         keys: Vec<Key>,
     },
+    /// Compares a source with what is stored for it.
+    Resync(ResyncQuery),
     /// Registers this worker; one row with its id.
     StartWorker {
         /// The worker's version.
@@ -365,6 +368,7 @@ impl Query {
             Self::Read { plan, .. } => &plan.read,
             Self::RecordErrors(_) => sql::RECORD_ERRORS,
             Self::Release { plan, .. } => &plan.release,
+            Self::Resync(query) => query.sql(),
             Self::StartWorker { .. } => sql::START_WORKER,
             Self::Waiting { plan } => &plan.waiting,
         }
@@ -390,6 +394,7 @@ impl Query {
             | Self::LoadVectorizers { .. }
             | Self::RecordErrors(_)
             | Self::Release { .. }
+            | Self::Resync(_)
             | Self::StartWorker { .. }
             | Self::Waiting { .. } => None,
         }
@@ -470,6 +475,7 @@ impl Query {
                 params.extend(key_params(plan, keys.iter()));
                 params
             }
+            Self::Resync(query) => query.params(),
             Self::StartWorker { version, interval } => {
                 vec![Param::Text(Some(version.clone())), millis(*interval)]
             }
@@ -481,12 +487,15 @@ fn millis_of(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
-fn millis(duration: Duration) -> Param {
+pub(crate) fn millis(duration: Duration) -> Param {
     Param::Int(millis_of(duration))
 }
 
 /// One `text[]` for each key column.
-fn key_params<'a>(plan: &Plan, keys: impl Iterator<Item = &'a Key> + Clone) -> Vec<Param> {
+pub(crate) fn key_params<'a>(
+    plan: &Plan,
+    keys: impl Iterator<Item = &'a Key> + Clone,
+) -> Vec<Param> {
     (0..plan.key_columns)
         .map(|column| Param::Texts(keys.clone().map(|key| key.0.get(column).cloned()).collect()))
         .collect()

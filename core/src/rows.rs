@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
+use crate::reuse::{self, Piece};
 use crate::sql::TemplateColumn;
 use crate::text;
 use crate::vectorizer::{Format, Profile};
@@ -40,6 +41,21 @@ impl Profile {
         };
         self.texts_with(text, |name| {
             values.get(name).map(|value| value.as_str().into())
+        })
+    }
+
+    /// Whether what is stored for a row is what its columns make: all chunks of its text, at their places,
+    /// and no others. `fields` come from a read: the text, the template's columns, what is stored. A row
+    /// whose texts cannot be made is not.
+    pub(crate) fn is_current(&self, found: bool, fields: &[Option<String>]) -> bool {
+        let field = |at: usize| fields.get(at).and_then(Option::as_deref);
+        let stored = reuse::parse_stored(field(self.format.columns().len() + 1));
+        let text = field(0).filter(|_| found).unwrap_or_default();
+        let texts = self.texts(text, fields.get(1..).unwrap_or_default());
+        texts.is_ok_and(|texts| {
+            let pieces = reuse::compare(texts, &stored);
+            let all = pieces.len() == stored.len();
+            all && pieces.iter().all(|piece| matches!(piece, Piece::Keep(_)))
         })
     }
 

@@ -64,6 +64,8 @@ pub struct Limits {
     /// Chunks that a vectorizer's first commits write, unless one row alone has more. How many the
     /// next ones write depends on how long that takes.
     pub chunks: usize,
+    /// Rows of a source that one statement of a resync compares with what is stored.
+    pub compared: usize,
     /// Inputs in one request of a provider.
     pub inputs: usize,
     /// Requests in flight towards one provider, at most: it begins with 4 and adapts.
@@ -78,6 +80,7 @@ impl Default for Limits {
             batches: 2,
             bytes: 4 * 1024 * 1024,
             chunks: 64,
+            compared: 10_000,
             inputs: 64,
             requests: 20,
             rows: 50,

@@ -131,6 +131,8 @@ struct Column {
     type_name: String,
     base: String,
     equals: Option<String>,
+    after: Option<String>,
+    at_most: Option<String>,
     #[serde(default)]
     fits_in_array: bool,
 }
@@ -182,6 +184,9 @@ struct DestinationConfig {
 const ROWS_MAX: usize = 2048;
 /// pgai's default for `retries` in the loading config.
 const RETRIES: u32 = 6;
+/// Operators of the types of PostgreSQL itself.
+const AFTER: &str = "operator(pg_catalog.>)";
+const AT_MOST: &str = "operator(pg_catalog.<=)";
 
 impl Profile {
     /// Reads a definition. The error says what is wrong and what to do.
@@ -241,6 +246,7 @@ impl Profile {
             loading: &loading,
             columns: format.columns(),
             dimensions: provider.dimensions(),
+            has_plain_texts: matches!(chunker, Chunker::None) && format.is_plain(),
             rows,
             backoff_max: retry::ITEM.longest.as_secs(),
             is_utf8: definition.encoding == utf8(),
@@ -340,6 +346,14 @@ impl Format {
             Self::Template { columns, .. } => columns,
         }
     }
+
+    /// Whether it leaves a chunk as it is.
+    fn is_plain(&self) -> bool {
+        match self {
+            Self::ChunkValue => true,
+            Self::Template { template, .. } => template.is_plain(),
+        }
+    }
 }
 
 fn key_columns(
@@ -369,6 +383,8 @@ fn key_columns(
             name: name.clone(),
             type_name: column.type_name.clone(),
             equals,
+            after: column.after.clone().unwrap_or_else(|| AFTER.to_owned()),
+            at_most: column.at_most.clone().unwrap_or_else(|| AT_MOST.to_owned()),
             fits_in_array: column.fits_in_array,
         });
     }

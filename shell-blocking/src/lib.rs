@@ -108,6 +108,13 @@ pub fn inquire(target: Target, mut task: Task) -> Report {
             Ask::Local(request) => pgai_core::Answer::Local(models.answer(&request)),
             Ask::Query(query) => pgai_core::Answer::Rows(database.answer(&query)),
             Ask::Request(request) => pgai_core::Answer::Response(http.answer(request)),
+            Ask::Wait { say, pause } => {
+                if let Some(line) = say {
+                    console::print(&line);
+                }
+                std::thread::sleep(pause);
+                pgai_core::Answer::Waited
+            }
         };
     }
 }

@@ -126,6 +126,13 @@ pub async fn inquire(target: Target, mut task: Task) -> Report {
             Ask::Request(request) => {
                 pgai_core::Answer::Response(apart(http.answer(request).await).0)
             }
+            Ask::Wait { say, pause } => {
+                if let Some(line) = say {
+                    console::print(&line);
+                }
+                tokio::time::sleep(pause).await;
+                pgai_core::Answer::Waited
+            }
         };
     }
 }

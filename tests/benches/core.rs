@@ -236,6 +236,7 @@ impl World {
             | Query::Heartbeat(_)
             | Query::RecordErrors(_)
             | Query::Release { .. }
+            | Query::Resync(_)
             | Query::Waiting { .. } => vec![],
         }
     }

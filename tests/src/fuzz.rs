@@ -165,6 +165,7 @@ fn play(definition: &str, response: Option<&Response>) {
                     | Query::Heartbeat(_)
                     | Query::RecordErrors(_)
                     | Query::Release { .. }
+                    | Query::Resync(_)
                     | Query::Waiting { .. } => vec![],
                 };
                 assert!(!query.sql().is_empty());

@@ -30,6 +30,8 @@ pub struct Hand {
     pub refusal: Option<u16>,
     /// Whether the provider says nothing at all.
     pub is_silent: bool,
+    /// How many numbers the provider's vectors have.
+    pub dimensions: usize,
     /// Whether leases in the database grow old with the worker's time, and not with the real one only.
     pub ages_leases: bool,
 }
@@ -65,12 +67,18 @@ impl Hand {
             poison: None,
             refusal: None,
             is_silent: false,
+            dimensions: 3,
             ages_leases: false,
         }
     }
 
     fn time(&self) -> Time {
         Time::new(self.now)
+    }
+
+    /// Tells the worker that notifications may have been missed.
+    pub fn wake(&mut self) {
+        self.worker.wake(None);
     }
 
     /// Runs something else in the worker's session.
@@ -203,7 +211,10 @@ impl Hand {
         }
         self.embedded
             .extend(texts.iter().map(|text| (*text).to_owned()));
-        let vectors: Vec<_> = texts.iter().map(|text| vector_of(text, 3)).collect();
+        let vectors: Vec<_> = texts
+            .iter()
+            .map(|text| vector_of(text, self.dimensions))
+            .collect();
         Response::new(json!({ "embeddings": vectors }).to_string().into_bytes())
     }
 }

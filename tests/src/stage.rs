@@ -72,7 +72,12 @@ impl Stage {
     /// With the table `blog (id, title, body, views)` and a vectorizer that makes a chunk of every
     /// paragraph, into `blog_store`.
     pub fn with_blog() -> Self {
-        let mut stage = Self::new();
+        Self::with_blog_on(Server::shared())
+    }
+
+    /// The same on this server.
+    pub fn with_blog_on(server: &Server) -> Self {
+        let mut stage = Self::on(server);
         stage.run(
             "create table blog (id int primary key, title text, body text, views int default 0)",
         );

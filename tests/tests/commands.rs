@@ -311,7 +311,11 @@ fn doctor_finds_what_is_wrong_and_says_how_to_mend_it() {
         diagnosed(
             &stage,
             &["doctor", "--offline"],
-            &["triggers on public.blog", "enable trigger all"],
+            &[
+                "triggers on public.blog",
+                "alter table public.blog enable trigger _vectorizer_src_trg_1;",
+                "worker resync blog",
+            ],
         );
         stage
             .run("alter table blog enable trigger all; alter table blog_store rename to elsewhere");

@@ -148,6 +148,7 @@ impl Database {
             | Query::Heartbeat(_)
             | Query::RecordErrors(_)
             | Query::Release { .. }
+            | Query::Resync(_)
             | Query::Waiting { .. } => vec![],
         }
     }

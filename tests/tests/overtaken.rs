@@ -41,6 +41,7 @@ fn once_does_not_end_because_of_a_claim_that_was_overtaken() {
                     | Query::Heartbeat(_)
                     | Query::RecordErrors(_)
                     | Query::Release { .. }
+                    | Query::Resync(_)
                     | Query::StartWorker { .. } => vec![],
                 };
                 worker.handle_rows(now, ticket, Ok(rows));

@@ -83,6 +83,13 @@ fn every_mutant_of_the_protocol_dies() {
         ),
         (Rule::AFailedRowWaits, Mutant::ClaimIgnoresRetryTime),
         (
+            Rule::AResyncFindsEverything,
+            Mutant::ResyncEndsWithItsWorker,
+        ),
+        (Rule::AResyncFindsEverything, Mutant::ResyncMissesOrphans),
+        (Rule::AResyncFindsEverything, Mutant::ResyncRenewsNothing),
+        (Rule::ComesToRest, Mutant::ResyncIsNotTakenOver),
+        (
             Rule::AFailureCountsAgainstItsText,
             Mutant::FailIgnoresGeneration,
         ),

@@ -78,14 +78,6 @@ select v.name, format('its view %I.%I is gone', v.config #>> '{destination,view_
 from v
 where v.destination = 'table' and v.source is not null and v.store is not null and v.view is null
 union all
-select v.name, format('the triggers on %s are missing or disabled: changes are not noticed', v.source),
-  format('drop and create the vectorizer anew, or: alter table %s enable trigger all', v.source)
-from v
-where v.source is not null and not exists (
-  select from pg_trigger t
-  where t.tgrelid = v.source and not t.tgisinternal and t.tgenabled in ('O', 'A')
-    and starts_with(t.tgname, v.trigger_name))
-union all
 select null, format('%s may read the view %s, and not the source %s or the store, which have row-level security: '
     'it sees nothing there', g.rolname, v.view, v.source),
   format('if it shall see the chunks of its rows: grant select on %s, %s to %I', v.source, v.store, g.rolname)
@@ -210,7 +202,7 @@ pub(super) fn objects(rows: &Rows) -> Vec<Finding> {
     let mut findings: Vec<_> = findings.collect();
     if findings.is_empty() {
         findings.push(Finding::good(
-            "tables, rights and triggers of all vectorizers are there",
+            "tables and rights of all vectorizers are there",
         ));
     }
     findings

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use super::drift::{self, Sample};
 use super::{Answer, Ask, Report, Steps, checks, explained, named};
 use crate::provider::Purpose;
 use crate::query::{DbError, Rows};
@@ -37,13 +38,19 @@ pub(super) struct Doctor {
     left: Vec<Arc<Profile>>,
     /// Parameters that the server refused which is asked now.
     without: Vec<&'static str>,
+    /// Vectorizers whose stores are still to be looked at; the last one is in work.
+    samples: Vec<Sample>,
+    /// Whether all samples so far were in sync.
+    is_in_sync: bool,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Step {
     Objects,
     Providers,
+    Samples,
     Server,
+    Triggers,
     Vectorizers,
 }
 
@@ -122,6 +129,8 @@ impl Doctor {
             findings: vec![],
             left: vec![],
             without: vec![],
+            samples: vec![],
+            is_in_sync: true,
         }
     }
 
@@ -210,8 +219,42 @@ impl Doctor {
             self.findings.push(Finding::note(what, remedy));
         }
         self.left.reverse();
+        let samples = self
+            .left
+            .iter()
+            .map(|profile| Sample::new(Arc::clone(profile)));
+        self.samples = samples.collect();
         self.step = Step::Objects;
         Ok(Ask::query(checks::OBJECTS, vec![]))
+    }
+
+    fn next_sample(&mut self) -> Ask {
+        self.step = Step::Samples;
+        match self.samples.last() {
+            Some(sample) => sample.begin(),
+            None => {
+                if self.is_in_sync && !self.left.is_empty() {
+                    let what = "samples of all sources are in sync with what is stored";
+                    self.findings.push(Finding::good(what));
+                }
+                self.next_provider()
+            }
+        }
+    }
+
+    fn sampled(&mut self, rows: Result<Rows, DbError>) -> Ask {
+        let Some(sample) = self.samples.last_mut() else {
+            return self.next_provider();
+        };
+        match sample.next(rows) {
+            Ok(ask) => ask,
+            Err(finding) => {
+                self.is_in_sync &= finding.is_none();
+                self.findings.extend(finding);
+                self.samples.pop();
+                self.next_sample()
+            }
+        }
     }
 
     fn next_provider(&mut self) -> Ask {
@@ -248,7 +291,9 @@ impl Doctor {
                 named::vector(&profile, verdict)
             }
             Answer::Response(Err(error)) => Err(named::unreached(&profile, &error)),
-            Answer::Begin | Answer::Rows(_) => Err("the provider was not asked".to_owned()),
+            Answer::Begin | Answer::Rows(_) | Answer::Waited => {
+                Err("the provider was not asked".to_owned())
+            }
         };
         let name = &profile.name;
         self.findings.push(match vector {
@@ -304,8 +349,20 @@ impl Steps for Doctor {
                         self.findings.push(Finding::wrong(what, explained(&error)));
                     }
                 }
-                Ok(self.next_provider())
+                self.step = Step::Triggers;
+                Ok(Ask::query(drift::TRIGGERS, vec![]))
             }
+            (Step::Triggers, Answer::Rows(rows)) => {
+                match rows {
+                    Ok(rows) => self.findings.extend(drift::triggers(&rows)),
+                    Err(error) => {
+                        let what = "triggers cannot be checked".to_owned();
+                        self.findings.push(Finding::wrong(what, explained(&error)));
+                    }
+                }
+                Ok(self.next_sample())
+            }
+            (Step::Samples, Answer::Rows(rows)) => Ok(self.sampled(rows)),
             (_, answer) => self.provider(answer),
         }
     }

@@ -244,7 +244,7 @@ impl Steps for Estimate {
                 }
                 LocalAnswer::Vectors { .. } => Err("the model did not count tokens".to_owned()),
             },
-            Answer::Begin | Answer::Response(_) | Answer::Rows(_) => {
+            Answer::Begin | Answer::Response(_) | Answer::Rows(_) | Answer::Waited => {
                 let rows = answer.rows()?;
                 if self.size.is_none() {
                     let row = rows.first().map_or(&[][..], Vec::as_slice);

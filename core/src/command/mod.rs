@@ -6,16 +6,19 @@
 mod checks;
 mod chunk;
 mod doctor;
+mod drift;
 mod errors;
 mod estimate;
 mod key;
 mod named;
+mod resync;
 mod retry;
 mod search;
 mod status;
 mod table;
 
 use std::fmt;
+use std::time::Duration;
 
 use crate::local::{LocalAnswer, LocalError, LocalRequest};
 use crate::provider::Call;
@@ -27,6 +30,7 @@ use chunk::ChunkArgs;
 use doctor::DoctorArgs;
 use errors::ErrorsArgs;
 use estimate::EstimateArgs;
+use resync::ResyncArgs;
 use retry::RetryArgs;
 use search::SearchArgs;
 use status::StatusArgs;
@@ -45,6 +49,8 @@ pub(crate) enum Subcommand {
     Errors(ErrorsArgs),
     /// Say how many chunks, tokens and requests a full embedding takes, and what it costs
     Estimate(EstimateArgs),
+    /// Compare a source with what is stored for it, and queue what differs
+    Resync(ResyncArgs),
     /// Put rows that failed back to the queue
     Retry(RetryArgs),
     /// Find the chunks nearest in meaning to some words
@@ -68,6 +74,13 @@ pub enum Ask {
     Query(Query),
     /// Send this request.
     Request(Request),
+    /// Print a line, if there is one, and come back after a while.
+    Wait {
+        /// For stdout: a line without its end.
+        say: Option<String>,
+        /// How long.
+        pause: Duration,
+    },
 }
 
 /// What a shell brings back.
@@ -81,6 +94,8 @@ pub enum Answer {
     Response(Result<Response, RequestError>),
     /// From PostgreSQL.
     Rows(Result<Rows, DbError>),
+    /// The pause is over.
+    Waited,
 }
 
 /// What a command found.
@@ -106,6 +121,7 @@ impl Inquiry {
             Subcommand::Doctor(_)
             | Subcommand::Errors(_)
             | Subcommand::Estimate(_)
+            | Subcommand::Resync(_)
             | Subcommand::Retry(_)
             | Subcommand::Search(_)
             | Subcommand::Status(_) => None,
@@ -122,6 +138,7 @@ impl Task {
             Subcommand::Doctor(args) => Box::new(doctor::Doctor::new(args, settings)),
             Subcommand::Errors(args) => Box::new(errors::Errors::new(args)),
             Subcommand::Estimate(args) => Box::new(estimate::Estimate::new(args, settings)),
+            Subcommand::Resync(args) => Box::new(resync::Resync::new(args)),
             Subcommand::Retry(args) => Box::new(retry::Retry::new(args)),
             Subcommand::Search(args) => Box::new(search::Search::new(args, settings)),
             Subcommand::Status(args) => Box::new(status::Status::new(args)),
@@ -177,7 +194,7 @@ impl Answer {
         match self {
             Self::Rows(Ok(rows)) => Ok(rows),
             Self::Rows(Err(error)) => Err(explained(&error)),
-            Self::Begin | Self::Local(_) | Self::Response(_) => {
+            Self::Begin | Self::Local(_) | Self::Response(_) | Self::Waited => {
                 Err("a statement was not answered with rows".to_owned())
             }
         }

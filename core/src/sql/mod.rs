@@ -1,6 +1,6 @@
 //! The statements: static ones here, those of a vectorizer planned in [`plan`] from the texts of
 //! `protocol` (what a worker runs), `column` (what is different where a column of the source holds the
-//! vectors) and `commands` (what an operator asks).
+//! vectors), `resync` (what compares a source with its store) and `commands` (what an operator asks).
 //!
 //! Every statement is one transaction, every value a parameter, every column of an answer `text`.
 
@@ -8,6 +8,7 @@ mod column;
 mod commands;
 mod plan;
 mod protocol;
+mod resync;
 
 pub use plan::Plan;
 pub(crate) use plan::{
@@ -15,6 +16,8 @@ pub(crate) use plan::{
     quoted,
 };
 pub(crate) use protocol::UNREADABLE_REASON;
+pub use resync::Depth;
+pub(crate) use resync::{BARRIER, SAVE, TAKE};
 
 /// What every session of a worker pins, so that keys and values always read the same and no
 /// statement waits for long. Queue and store commit together, so `synchronous_commit = off` loses
@@ -163,16 +166,21 @@ select
           'base', format_type(
             case when t.typtype = 'd' then t.typbasetype else t.oid end, null),
           'equals', k.equals,
+          'after', k.after,
+          'at_most', k.at_most,
           'fits_in_array', t.typcategory <> 'A' and t.typarray <> 0
         ) order by a.attnum)
       from pg_attribute a
       join pg_type t on t.oid = a.atttypid
       left join lateral (
-        select format('operator(%I.%s)', n.nspname, o.oprname) as equals
+        select
+          max(format('operator(%I.%s)', n.nspname, o.oprname)) filter (where m.amopstrategy = 3) as equals,
+          max(format('operator(%I.%s)', n.nspname, o.oprname)) filter (where m.amopstrategy = 5) as after,
+          max(format('operator(%I.%s)', n.nspname, o.oprname)) filter (where m.amopstrategy = 2) as at_most
         from pg_index x
         cross join generate_series(0, x.indnkeyatts - 1) as place
         join pg_opclass c on c.oid = x.indclass[place]
-        join pg_amop m on m.amopfamily = c.opcfamily and m.amopstrategy = 3
+        join pg_amop m on m.amopfamily = c.opcfamily and m.amopstrategy in (2, 3, 5)
           and m.amoplefttype = c.opcintype and m.amoprighttype = c.opcintype
         join pg_operator o on o.oid = m.amopopr
         join pg_namespace n on n.oid = o.oprnamespace

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use super::resync::{self, ResyncPlan};
 use super::{column, commands, protocol};
 use crate::vectorizer::MakerDigests;
 
@@ -21,6 +22,8 @@ pub struct Plan {
     pub(crate) bell: String,
     pub(crate) claim: String,
     pub(crate) commit: String,
+    pub(crate) enqueue: String,
+    pub(crate) enqueued: String,
     pub(crate) extend: String,
     pub(crate) fail: String,
     /// The same, where the vectors of rows that are given up are cleared from a column.
@@ -28,6 +31,8 @@ pub struct Plan {
     pub(crate) read: String,
     pub(crate) read_held: String,
     pub(crate) release: String,
+    pub(crate) renew: String,
+    pub(crate) resync: ResyncPlan,
     pub(crate) sample: String,
     pub(crate) search: String,
     pub(crate) size: String,
@@ -42,6 +47,10 @@ pub(crate) struct KeyColumn {
     pub(crate) type_name: String,
     /// The equality of the primary key's index: `operator(pg_catalog.=)`.
     pub(crate) equals: String,
+    /// "Comes after" in the order of that index: `operator(pg_catalog.>)`.
+    pub(crate) after: String,
+    /// "Is or comes before": `operator(pg_catalog.<=)`.
+    pub(crate) at_most: String,
     /// Whether `array[value]` is an array of such values (of arrays, it is an array of their elements).
     pub(crate) fits_in_array: bool,
 }
@@ -85,6 +94,8 @@ pub(crate) struct PlanInput<'a> {
     pub(crate) loading: &'a TemplateColumn,
     pub(crate) columns: &'a [TemplateColumn],
     pub(crate) dimensions: usize,
+    /// A row's only chunk is its text as it is.
+    pub(crate) has_plain_texts: bool,
     /// Items in one claim.
     pub(crate) rows: usize,
     /// The longest backoff, in seconds.
@@ -121,6 +132,8 @@ impl Plan {
             bell: fill(protocol::BELL),
             claim: fill(&claim(input.is_utf8)),
             commit: fill(commit),
+            enqueue: fill(resync::QUEUE),
+            enqueued: fill(resync::QUEUED),
             extend: fill(protocol::EXTEND),
             fail: fail(protocol::FAIL_ITEMS, ""),
             fail_and_clear: matches!(input.destination, Destination::Column(_))
@@ -128,6 +141,8 @@ impl Plan {
             read: fill(read),
             read_held: format!("{}{}", super::HOLD, fill(read)),
             release: fill(protocol::RELEASE),
+            renew: fill(resync::RENEW),
+            resync: ResyncPlan::new(input),
             sample: fill(commands::SAMPLE),
             search: with_row_security(&fill(search), input.key.len() + 3),
             size: fill(commands::SIZE),
@@ -246,7 +261,7 @@ fn values(input: &PlanInput<'_>) -> BTreeMap<String, String> {
     );
     set("unreadable reason", protocol::UNREADABLE_REASON.to_owned());
     set("input keys", each(&|at, _| format!("k{at}")).join(", "));
-    for first in [2, 3] {
+    for first in [1, 2, 3] {
         let name = format!("key params {first}");
         set(
             &name,
@@ -322,7 +337,7 @@ fn equality(key: &[KeyColumn], pair: &str, is_lookup: bool) -> String {
 
 /// A column's value as its type's output function writes it: what drivers see. (A cast to text
 /// strips the padding of `char(n)` and adds a mask to `inet`.)
-fn as_text(column: &TemplateColumn) -> String {
+pub(super) fn as_text(column: &TemplateColumn) -> String {
     let name = quoted(&column.name);
     match column.base_type.as_str() {
         "text" | "character varying" => format!("s.{name}::text"),
@@ -370,6 +385,7 @@ pub(crate) fn fill(template: &str, values: &BTreeMap<String, String>) -> String 
 
 #[cfg(test)]
 mod tests {
+    use super::super::Depth;
     use super::*;
 
     fn plan(name: &str, destination: Destination<'_>) -> Plan {
@@ -381,6 +397,8 @@ mod tests {
             name: name.to_owned(),
             type_name: "bigint".to_owned(),
             equals: "operator(pg_catalog.=)".to_owned(),
+            after: "operator(pg_catalog.>)".to_owned(),
+            at_most: "operator(pg_catalog.<=)".to_owned(),
             fits_in_array: true,
         };
         Plan::new(&PlanInput {
@@ -399,6 +417,7 @@ mod tests {
             loading: &column,
             columns: std::slice::from_ref(&column),
             dimensions: 3,
+            has_plain_texts: true,
             rows: 50,
             backoff_max: 600,
             made_by: &MakerDigests::default(),
@@ -410,16 +429,32 @@ mod tests {
     fn every_name_in_every_statement_is_filled_in() {
         let destinations = [Destination::Table("public", "s"), Destination::Column("v")];
         let plans = destinations.map(|destination| plan("id", destination));
+        let depths = [Depth::Hashes, Depth::Keys, Depth::Listed];
+        for plan in &plans {
+            for (is_first, is_last) in [(true, true), (true, false), (false, true), (false, false)]
+            {
+                let compare = depths.map(|depth| plan.resync.compare(depth, is_first, is_last));
+                for sql in compare
+                    .iter()
+                    .chain([&plan.resync.bound(is_first), &plan.resync.starts()])
+                {
+                    assert!(!sql.contains('{') && !sql.contains('}'), "{sql}");
+                }
+            }
+        }
         for sql in plans.iter().flat_map(|plan| {
             [
                 &plan.bell,
                 &plan.claim,
                 &plan.commit,
+                &plan.enqueue,
+                &plan.enqueued,
                 &plan.extend,
                 &plan.fail,
                 plan.fail_and_clear.as_ref().unwrap_or(&plan.fail),
                 &plan.read,
                 &plan.release,
+                &plan.renew,
                 &plan.sample,
                 &plan.search,
                 &plan.size,

@@ -79,6 +79,11 @@ impl Template {
         self.names.iter().map(String::as_str)
     }
 
+    /// Whether the chunk, and nothing else, stands in for it.
+    pub(crate) fn is_plain(&self) -> bool {
+        matches!(self.parts.as_slice(), [Part::Name(name)] if name == "chunk")
+    }
+
     /// Puts values in for all placeholders.
     pub fn substitute<'v>(
         &self,

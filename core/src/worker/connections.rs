@@ -52,7 +52,10 @@ impl Worker {
             | Asked::Heartbeat(_)
             | Asked::LoadVectorizers
             | Asked::Records(_)
-            | Asked::StartWorker => None,
+            | Asked::RefuseResync
+            | Asked::StartWorker
+            | Asked::TakeResync { .. } => None,
+            Asked::Resync(_) => self.resync.vectorizer(),
         }
     }
 

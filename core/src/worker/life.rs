@@ -62,6 +62,7 @@ impl Worker {
         self.blame_doubtful();
         self.drop_batches();
         self.heed_waits();
+        self.settle_resync();
         match self.life {
             Life::Running => {
                 self.finish_vectorizers();
@@ -136,6 +137,7 @@ impl Worker {
     /// The last words: what still waits is counted, and the last heartbeat is sent.
     pub(super) fn goodbye_query(&mut self) -> Option<(Asked, Query)> {
         let quiet = self.asked.is_empty() && self.batches.is_empty() && self.records.is_empty();
+        let quiet = quiet && self.resync.holds_nothing();
         if !matches!(self.life, Life::Stopping { .. }) || !quiet || self.session.goodbye_said {
             return None;
         }

@@ -15,6 +15,7 @@ mod outage;
 mod pace;
 mod parameters;
 mod requests;
+mod resync;
 mod session;
 mod statements;
 mod throttle;
@@ -38,6 +39,7 @@ use batch::Batch;
 use life::Life;
 use parameters::Parameters;
 use requests::Sent;
+use resync::Resync;
 use session::Session;
 use statements::{Asked, Database};
 use throttle::Throttle;
@@ -60,6 +62,7 @@ pub struct Worker {
     throttles: BTreeMap<Account, Throttle>,
     /// What servers do not take, for each account and model.
     parameters: BTreeMap<(Account, String), Parameters>,
+    resync: Resync,
     asked: BTreeMap<u64, Asked>,
     sent: BTreeMap<u64, Sent>,
     numbers: u64,
@@ -100,6 +103,7 @@ impl Worker {
             batches: BTreeMap::new(),
             throttles: BTreeMap::new(),
             parameters: BTreeMap::new(),
+            resync: Resync::default(),
             asked: BTreeMap::new(),
             sent: BTreeMap::new(),
             numbers: 0,
@@ -218,6 +222,7 @@ impl Worker {
             .or_else(|| self.batch_query())
             .or_else(|| self.accept_query())
             .or_else(|| self.claim_query())
+            .or_else(|| self.resync_query())
             .or_else(|| self.housekeeping_query())
             .or_else(|| self.goodbye_query())
     }
@@ -242,6 +247,7 @@ impl Worker {
         session
             .chain(batches)
             .chain(claims)
+            .chain(self.resync_wakes())
             .chain(throttles)
             .chain(others)
             .filter(|at| *at > self.now)

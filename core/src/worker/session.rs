@@ -345,6 +345,7 @@ impl Worker {
         self.session.listed = true;
         self.session.listed_at = self.now;
         self.session.list_at = self.now + self.settings.poll_interval;
+        self.resync.look(self.now);
     }
 
     pub(super) fn load_refused(&mut self, trouble: Trouble, error: &DbError) {

@@ -7,6 +7,7 @@ use super::Worker;
 use super::batch::{Batch, Step};
 use super::connections;
 use super::failure;
+use super::resync;
 use super::trouble::{Trouble, remedy};
 use crate::event::Event;
 use crate::query::{ClaimId, DbError, ErrorRecord, Heartbeat, Query, Rows};
@@ -34,7 +35,13 @@ pub(super) enum Asked {
     Heartbeat(Heartbeat),
     LoadVectorizers,
     Records(Vec<ErrorRecord>),
+    RefuseResync,
+    Resync(resync::Step),
     StartWorker,
+    TakeResync {
+        claim: ClaimId,
+        asked: Time,
+    },
     Waiting(i64),
 }
 
@@ -97,7 +104,10 @@ impl Worker {
             Asked::Heartbeat(_) => self.heartbeat_sent(),
             Asked::LoadVectorizers => self.vectorizers_loaded(rows),
             Asked::Records(_) => self.session.records_out = false,
+            Asked::RefuseResync => self.resync_refusal_saved(!rows.is_empty()),
+            Asked::Resync(step) => self.resync_answered(step, &rows),
             Asked::StartWorker => self.worker_started(rows),
+            Asked::TakeResync { claim, asked } => self.resync_taken(claim, asked, &rows),
             Asked::Waiting(vectorizer) => self.waiting_counted(vectorizer, &rows),
         }
     }
@@ -120,7 +130,10 @@ impl Worker {
             Asked::Heartbeat(heartbeat) => self.heartbeat_refused(heartbeat, trouble, error),
             Asked::LoadVectorizers => self.load_refused(trouble, error),
             Asked::Records(records) => self.records_refused(records, trouble, error),
+            Asked::RefuseResync => self.resync_refusal_saved(false),
+            Asked::Resync(step) => self.resync_refused(&step, trouble, error),
             Asked::StartWorker => self.start_refused(trouble, error),
+            Asked::TakeResync { claim, .. } => self.take_refused(claim, trouble, error),
             Asked::Waiting(vectorizer) => self.waiting_refused(vectorizer),
         }
     }
@@ -353,7 +366,7 @@ const TOOK_MAX: Duration = Duration::from_secs(1);
 /// A statement that meets a lock this often in a row is worth a warning.
 const TROUBLES_TOLD: u32 = 5;
 /// SQLSTATE `query_canceled`: among others, of `statement_timeout`.
-const CANCELED: &str = "57014";
+pub(super) const CANCELED: &str = "57014";
 
 /// The least time between two statements of the same housekeeping.
 pub(super) const HOUSEKEEPING: Duration = Duration::from_secs(1);

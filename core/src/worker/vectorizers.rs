@@ -26,6 +26,8 @@ pub(super) struct Vectorizer {
     /// `None` while it is disabled, or when its definition cannot be used.
     pub(super) profile: Option<Arc<Profile>>,
     pub(super) record: Record,
+    /// Why its definition cannot be used, unless it is the operator who wants it left alone.
+    pub(super) broken: Option<String>,
     pub(super) pace: Pace,
     pub(super) commit_size: CommitSize,
     /// Its last statement took so long that it must not use many connections.
@@ -116,6 +118,7 @@ impl Vectorizer {
             is_open: false,
             profile,
             record: Record::default(),
+            broken: None,
             pace: Pace::new(now, settings.poll_interval),
             commit_size: CommitSize::new(settings.limits.chunks, dimensions),
             is_slow: false,
@@ -259,6 +262,7 @@ impl Worker {
         if let Some(old) = self.vectorizers.get_mut(&id) {
             vectorizer.claim_again = old.claim_again.take();
         }
+        vectorizer.broken = broken.clone().filter(|_| !is_left_alone);
         self.vectorizers.insert(id, vectorizer);
         if let Some(reason) = broken {
             // pgai, too, names the provider where the embedding's parameters are at fault.
@@ -426,6 +430,7 @@ impl Worker {
     /// With `--once`: whether everything that is due has been done, or cannot be.
     pub(super) fn nothing_is_due(&self) -> bool {
         let quiet = self.session.listed && self.batches.is_empty() && self.records.is_empty();
+        let quiet = quiet && self.resync.is_quiet();
         quiet
             && self.vectorizers.values().all(|vectorizer| {
                 let runs = vectorizer.profile.is_some() && !vectorizer.is_paused();

@@ -19,6 +19,10 @@ impl World {
         if self.is_behind_a_commit(&edit) {
             return;
         }
+        if self.swarm.past_triggers && entropy.chance(3) {
+            let done = self.database.apply_past_triggers(&edit, self.now);
+            return self.note(|| format!("application, past the triggers: {edit:?}: {done}"));
+        }
         self.note(|| format!("application: {edit:?}"));
         self.database
             .apply(&edit, &Isolation::ReadCommitted, self.now);
@@ -74,6 +78,13 @@ impl World {
             self.note(|| format!("application: row {key} is released"));
             self.database.release_held(key, self.now);
         }
+    }
+
+    /// Somebody asks for a resync. (Workers are told of it as of changes of the list.)
+    pub(super) fn request_resync(&mut self) {
+        self.note(|| "a resync is asked for".to_owned());
+        self.database.request_resync();
+        self.notify(false);
     }
 
     /// Somebody disables, enables, drops or creates the vectorizer.

@@ -68,6 +68,12 @@ counts! {
     refused,
     /// Chunks that were kept or moved without being embedded again.
     reused,
+    /// Rows that a resync queued.
+    resynced,
+    /// Resyncs that came to their end.
+    resyncs,
+    /// Resyncs whose worker had died, or was late.
+    resyncs_taken_over,
     /// Requests that came back as two halves.
     splits,
     /// Claims that were planned for another configuration than what is recorded.

@@ -9,6 +9,7 @@ mod claim;
 mod column;
 mod contents;
 mod protocol;
+mod resync;
 mod triggers;
 mod vectorizer;
 
@@ -45,6 +46,8 @@ pub(super) struct Tables {
     items: BTreeMap<i64, Item>,
     leases: BTreeMap<i64, Lease>,
     pub(super) failed: BTreeMap<i64, String>,
+    /// The last request for a resync.
+    request: Option<resync::Request>,
     pub(super) store: BTreeMap<(i64, i32), Chunk>,
     /// The column of the source that holds its vectors, where there is no store.
     pub(super) vectors: BTreeMap<i64, Arc<[f32]>>,
@@ -101,12 +104,14 @@ pub(super) struct Database {
     /// when they commit. Row and item are locked until then.
     held: BTreeMap<i64, String>,
     ledger: Ledger,
+    /// Triggers do nothing just now.
+    is_past_triggers: bool,
 }
 
 impl Tables {
     /// Whether nothing waits and nothing is leased.
     pub(super) fn is_at_rest(&self) -> bool {
-        self.items.is_empty() && self.is_recorded()
+        self.items.is_empty() && self.is_recorded() && !self.resyncs()
     }
 
     /// A row that was given up, is not queued again, and still has a vector in its column.
@@ -147,6 +152,7 @@ impl Database {
             claim_snapshots: BTreeMap::new(),
             held: BTreeMap::new(),
             ledger: Ledger::default(),
+            is_past_triggers: false,
         };
         database.create_vectorizer(Duration::ZERO);
         database

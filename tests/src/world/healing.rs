@@ -38,6 +38,9 @@ impl World {
         }
         self.manage_last();
         self.release_all();
+        if self.swarm.past_triggers {
+            self.request_resync();
+        }
         // A text that makes the provider fail goes on to do so: it must be found, and given up.
         let stumble = Mood {
             stumble: self.swarm.stumble,
@@ -58,11 +61,17 @@ impl World {
         self.rest(self.now + CONVERGE_WITHIN, Mood::default())?;
         let tables = self.database.tables();
         self.coverage.columns += tables.vectors.len() as u64;
-        if self.swarm.column {
+        let mut verdict = if self.swarm.column {
             rules::every_row_has_its_vector(tables)
         } else {
             rules::every_row_stands_true(tables)
+        };
+        if let Err(violation) = &mut verdict
+            && self.swarm.past_triggers
+        {
+            violation.rule = Rule::AResyncFindsEverything;
         }
+        verdict
     }
 
     /// The application writes to a row that the only worker has claimed, and does not commit: another

@@ -203,6 +203,7 @@ impl World {
             INPUTS_MAX
         };
         settings.limits.chunks = 4;
+        settings.limits.compared = 2;
         settings.limits.bytes = 24;
         self.serials += 1;
         let mut node = Node::new(self.now, self.seeds, settings);
@@ -238,6 +239,7 @@ impl World {
                 _ if self.swarm.clock_steps && entropy.chance(2) => self.set_clock(entropy),
                 _ if self.swarm.manage && entropy.chance(2) => self.manage(entropy),
                 _ if self.swarm.configure && entropy.chance(2) => self.configure(entropy),
+                _ if self.swarm.past_triggers && entropy.chance(2) => self.request_resync(),
                 _ => {}
             },
             _ => self.notify(entropy.chance(2)),

@@ -79,6 +79,14 @@ pub enum Mutant {
     ReadMixesUpRows,
     /// A release gives nothing back.
     ReleaseDoesNothing,
+    /// A resync is taken for done when its worker dies.
+    ResyncEndsWithItsWorker,
+    /// A resync whose worker died is left alone.
+    ResyncIsNotTakenOver,
+    /// A resync does not see chunks without a row.
+    ResyncMissesOrphans,
+    /// A resync leaves to workers what they read before it began.
+    ResyncRenewsNothing,
     /// Requests are larger than they may be.
     RequestsIgnoreTheirCap,
     /// Vectors of one answer are handed out in the wrong order.
@@ -101,7 +109,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 47] = [
+    pub const ALL: [Self; 51] = [
         Self::AcceptKeepsLeases,
         Self::AcceptComparesNothing,
         Self::ClaimIgnoresTheRecord,
@@ -146,6 +154,10 @@ impl Mutant {
         Self::ReadLosesRows,
         Self::ReadMixesUpRows,
         Self::ReleaseDoesNothing,
+        Self::ResyncEndsWithItsWorker,
+        Self::ResyncIsNotTakenOver,
+        Self::ResyncMissesOrphans,
+        Self::ResyncRenewsNothing,
         Self::RequestsIgnoreTheirCap,
         Self::SwappedVectors,
         Self::TablesOutliveTheirVectorizer,

@@ -32,6 +32,8 @@ pub enum Rule {
     NoStoreMixesModels,
     /// Of two workers at most one believes in a row.
     OneWorkerAtATime,
+    /// What was written past the triggers before a resync was asked for is in sync when it has ended.
+    AResyncFindsEverything,
     /// A request holds no more inputs than its cap.
     RequestsKeepTheirCap,
     /// No row is given up without a reason: its workers kept dying, or the provider refused its text

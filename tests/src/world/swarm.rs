@@ -36,6 +36,8 @@ pub(super) struct Swarm {
     pub(super) configure: bool,
     /// A row that has failed is given up at once.
     pub(super) impatient: bool,
+    /// The application writes past the triggers at times, and somebody asks for a resync.
+    pub(super) past_triggers: bool,
     /// The vectors go to a column of the source.
     pub(super) column: bool,
     /// The application leaves transactions open that have written to a row.
@@ -80,6 +82,7 @@ impl Swarm {
             manage: entropy.chance(3),
             configure: entropy.chance(3),
             impatient: entropy.chance(3),
+            past_triggers: entropy.chance(4),
             column: entropy.chance(3),
             hold: entropy.chance(3),
             single: entropy.chance(3),

@@ -71,6 +71,7 @@ impl Database {
                 keys, bytes_max, ..
             } => self.read(keys, *bytes_max, snapshot),
             Query::Release { claim, keys, .. } => self.release(claim.0, keys, now),
+            Query::Resync(query) => self.resync(query, snapshot, now, coverage),
             Query::StartWorker { .. } => vec![vec![text("a worker")]],
             Query::Waiting { .. } => vec![vec![text(&self.tables.items.len().to_string())]],
         })

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Database, Item, Mutant, Tables};
+use super::{Database, Destination, Item, Mutant, Tables};
 
 /// What the application does in one statement.
 #[derive(Clone, Debug)]
@@ -172,6 +172,28 @@ impl Database {
         keys.iter().all(|key| same(key) && queued(key))
     }
 
+    /// The same past all triggers, as where they are disabled. In a column nothing tells whether a
+    /// vector is that of its row's text: there only such statements run as leave none of another text.
+    pub(in crate::world) fn apply_past_triggers(&mut self, edit: &Edit, now: Duration) -> bool {
+        let tables = &self.tables;
+        let is_in_work = |key: &i64| tables.items.contains_key(key);
+        let is_visible = match edit {
+            Edit::ChangeKey { from, to } => !is_in_work(from) && !is_in_work(to),
+            Edit::Damage { .. } => false,
+            Edit::Delete { key } | Edit::DeleteAndInsert { key, .. } => !is_in_work(key),
+            Edit::Put { key, text } => {
+                !is_in_work(key) && (text.is_empty() || !tables.vectors.contains_key(key))
+            }
+        };
+        if self.destination == Destination::Column && !is_visible {
+            return false;
+        }
+        self.is_past_triggers = true;
+        let done = self.apply(edit, &Isolation::ReadCommitted, now);
+        self.is_past_triggers = false;
+        done
+    }
+
     /// Queues all rows of the failed table again, as an operator would.
     pub(in crate::world) fn retry_failed(&mut self, now: Duration) {
         let now = self.clock(now);
@@ -182,7 +204,7 @@ impl Database {
 
     /// What the triggers do, if there are any.
     pub(super) fn enqueue(&mut self, key: i64, now: Duration) {
-        let Some(vectorizer) = self.tables.vectorizer else {
+        let Some(vectorizer) = self.tables.vectorizer.filter(|_| !self.is_past_triggers) else {
             return;
         };
         if vectorizer.is_disabled && self.is(Mutant::DisabledQueuesNothing) {
@@ -210,7 +232,7 @@ impl Database {
 
     /// The trigger for a key that a row no longer has.
     fn deleted(&mut self, key: i64, isolation: &Isolation, now: Duration) {
-        if self.tables.vectorizer.is_none() {
+        if self.tables.vectorizer.is_none() || self.is_past_triggers {
             return;
         }
         let gone = !self.tables.source.contains_key(&key);

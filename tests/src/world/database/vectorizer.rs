@@ -139,6 +139,7 @@ impl Database {
         tables.items.clear();
         tables.leases.clear();
         tables.failed.clear();
+        tables.request = None;
         tables.store.clear();
         self.ledger.tables_dropped();
     }
@@ -307,6 +308,7 @@ pub(in crate::world) fn plan(query: &Query) -> Option<&Plan> {
         | Query::Read { plan, .. }
         | Query::Release { plan, .. }
         | Query::Waiting { plan } => Some(plan),
+        Query::Resync(query) => query.plan(),
         Query::AcceptTexts { .. }
         | Query::CheckSchema
         | Query::Command { .. }

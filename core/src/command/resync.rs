@@ -1,0 +1,177 @@
+//! `resync`: asks the workers to compare a source with what is stored for it, and shows how far they are.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::table::grouped;
+use super::{Answer, Ask, Report, Steps, field, named};
+use crate::query::{Param, Rows};
+
+/// What `resync` is told.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct ResyncArgs {
+    /// The vectorizer's name or id
+    name: String,
+
+    /// Compare texts, too, and not only which rows have chunks: every text is read
+    #[arg(long)]
+    verify_text: bool,
+
+    /// Only ask, and do not wait until it is done
+    #[arg(long)]
+    no_wait: bool,
+
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+const REQUEST: &str = "select ai.resync_vectorizer($1::bigint::int, $2::bigint = 1)::text";
+
+/// Parameter: the vectorizer's id. How far its resync is, and how many workers are alive.
+const STANDING: &str = "\
+select r.served::text, r.taken::text, r.state, r.rows_compared::text, r.rows_expected::text, r.missing::text,
+  r.orphans::text, r.stale::text, r.reason,
+  (select count(*)::text from ai.vectorizer_worker_process p
+    where p.last_heartbeat > now() - 2 * p.expected_heartbeat_interval - interval '5 seconds'
+      and exists (select from pg_stat_activity a
+        where a.datname = current_database() and a.pid <> pg_backend_pid()
+          and a.application_name like 'pgai-worker%'))
+from ai.vectorizer_resync r
+where r.vectorizer_id = $1::bigint";
+
+/// Between two looks.
+const PAUSE: Duration = Duration::from_millis(250);
+/// A line is printed after so many looks at most.
+const LOOKS_FOR_A_LINE: u32 = 8;
+
+#[derive(Debug)]
+pub(super) struct Resync {
+    args: ResyncArgs,
+    vectorizer: Option<i64>,
+    request: Option<i64>,
+    /// Looks since the last line.
+    looks: u32,
+    line: String,
+}
+
+impl Resync {
+    pub(super) const fn new(args: ResyncArgs) -> Self {
+        Self {
+            args,
+            vectorizer: None,
+            request: None,
+            looks: LOOKS_FOR_A_LINE,
+            line: String::new(),
+        }
+    }
+
+    fn ask(&mut self, rows: &Rows) -> Result<Ask, String> {
+        let definition = named::find(rows, &self.args.name)?;
+        if definition.disabled {
+            return Err(format!(
+                "the vectorizer {} is disabled: first, select ai.enable_vectorizer_schedule({})",
+                definition.name, definition.id
+            ));
+        }
+        self.vectorizer = Some(definition.id);
+        let wanted = Param::Int(i64::from(self.args.verify_text));
+        Ok(Ask::query(REQUEST, vec![Param::Int(definition.id), wanted]))
+    }
+
+    fn asked(&mut self, vectorizer: i64, rows: &Rows) -> Result<Ask, String> {
+        let request = rows.first().and_then(|row| field(row, 0).parse().ok());
+        let request = request.ok_or("the request was not noted")?;
+        self.request = Some(request);
+        if self.args.no_wait {
+            return Ok(Ask::done(if self.args.json {
+                json!({"request": request}).to_string()
+            } else {
+                "the workers are asked: see ai.vectorizer_resync".to_owned()
+            }));
+        }
+        Ok(Ask::query(STANDING, vec![Param::Int(vectorizer)]))
+    }
+
+    fn look(&mut self, request: i64, rows: &Rows) -> Result<Ask, String> {
+        let row = rows.first().ok_or("the vectorizer was dropped")?;
+        let number = |at: usize| field(row, at).parse::<i64>().ok();
+        if number(0) >= Some(request) {
+            return Ok(self.report(row));
+        }
+        let line = match (field(row, 2), field(row, 9)) {
+            ("waiting", "0") => "waiting: no worker is alive".to_owned(),
+            ("waiting", _) => "waiting for a worker".to_owned(),
+            _ if number(1) < Some(request) => "waiting for the resync before this one".to_owned(),
+            _ => progress(row),
+        };
+        self.looks += 1;
+        let say = !self.args.json && self.looks >= LOOKS_FOR_A_LINE && line != self.line;
+        if say {
+            self.looks = 0;
+            self.line.clone_from(&line);
+        }
+        let say = say.then_some(line);
+        Ok(Ask::Wait { say, pause: PAUSE })
+    }
+
+    fn report(&self, row: &[Option<String>]) -> Ask {
+        let number = |at: usize| field(row, at).parse::<u64>().unwrap_or_default();
+        let reason = field(row, 8);
+        let is_failed = field(row, 2) == "failed";
+        let found = number(5) + number(6) + number(7);
+        let text = if self.args.json {
+            json!({"state": field(row, 2), "rows": number(3), "missing": number(5),
+                "orphans": number(6), "stale": number(7),
+                "reason": (!reason.is_empty()).then_some(reason)})
+            .to_string()
+        } else {
+            let mut lines = vec![progress(row)];
+            if !reason.is_empty() && !is_failed {
+                lines.push(format!("note: {reason}"));
+            }
+            if found > 0 {
+                lines.push("what differs is queued: see `status`".to_owned());
+            } else if !is_failed {
+                lines.push("nothing differs".to_owned());
+            }
+            lines.join("\n")
+        };
+        Ask::Done(Report {
+            text,
+            failure: is_failed.then(|| format!("the resync failed: {reason}")),
+        })
+    }
+}
+
+fn progress(row: &[Option<String>]) -> String {
+    let number = |at: usize| grouped(field(row, at).parse().unwrap_or_default());
+    let of = match (field(row, 2), field(row, 4)) {
+        ("running", expected) if !matches!(expected, "" | "0") => {
+            format!(" of about {}", number(4))
+        }
+        _ => String::new(),
+    };
+    format!(
+        "compared {}{of} rows: {} missing, {} orphans, {} stale",
+        number(3),
+        number(5),
+        number(6),
+        number(7)
+    )
+}
+
+impl Steps for Resync {
+    fn next(&mut self, answer: Answer) -> Result<Ask, String> {
+        match (answer, self.vectorizer, self.request) {
+            (Answer::Begin, ..) => Ok(named::ask()),
+            (Answer::Waited, Some(vectorizer), _) => {
+                Ok(Ask::query(STANDING, vec![Param::Int(vectorizer)]))
+            }
+            (answer, None, _) => self.ask(&answer.rows()?),
+            (answer, Some(vectorizer), None) => self.asked(vectorizer, &answer.rows()?),
+            (answer, _, Some(request)) => self.look(request, &answer.rows()?),
+        }
+    }
+}

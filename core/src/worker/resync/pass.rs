@@ -1,0 +1,535 @@
+//! One resync: a walk over all keys of a source, piece by piece.
+//!
+//! ```text
+//! barrier ─ renew ─ bound ─ compare ─ read ─ queue ─ save ─ over
+//!                     └────────────────────────────────┘
+//! ```
+//! It has one statement in flight at most. Each may be asked again: none does harm when it runs twice.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::piece::PieceSize;
+use crate::query::{ClaimId, Key, Query, Rows};
+use crate::random::Random;
+use crate::resync::{ResyncCounts, ResyncQuery, ResyncStanding, ResyncState};
+use crate::retry;
+use crate::settings::Limits;
+use crate::sql::Depth;
+use crate::time::Time;
+use crate::vectorizer::Profile;
+
+/// Keys that one statement queues: it holds their locks until it ends.
+const QUEUED_AT_ONCE: usize = 100;
+/// Keys of its own that may wait in the queue: the application's changes come in between.
+const WAITING_MAX: usize = 1_000;
+/// Rows in one read, and in a piece whose rows are read.
+const READ_AT_ONCE: usize = 500;
+/// Transactions that write while the resync begins are waited for so long.
+const BARRIER: Duration = Duration::from_secs(60);
+
+/// See the module.
+#[derive(Debug)]
+pub(in crate::worker) struct Pass {
+    pub(in crate::worker) profile: Arc<Profile>,
+    pub(in crate::worker) claim: ClaimId,
+    /// On the worker's own clock.
+    pub(in crate::worker) held_until: Time,
+    lease: Duration,
+    limits: Limits,
+    depth: Depth,
+    stage: Stage,
+    query_out: bool,
+    /// No statement before this moment.
+    not_before: Time,
+    troubles: u32,
+    /// How far it is, as it is saved.
+    pub(in crate::worker) standing: ResyncStanding,
+    size: PieceSize,
+    /// The end of the piece in work; none if it is the last one.
+    bound: Option<Key>,
+    /// What was found in it.
+    counts: ResyncCounts,
+    /// Keys to be queued.
+    found: VecDeque<Key>,
+    /// Keys whose texts are to be compared.
+    unread: VecDeque<Key>,
+    read_at_once: usize,
+    /// Keys that were queued, and were still waiting when last looked at.
+    waiting: Vec<Key>,
+    /// How often in a row there was no room for more of them.
+    full: u32,
+    leaving: bool,
+}
+
+#[derive(Debug)]
+enum Stage {
+    Barrier {
+        transaction: String,
+        since: Time,
+        asked: u32,
+    },
+    Renew,
+    Bound,
+    Compare,
+    /// What was compared is read, where it must be, and queued.
+    Settle,
+    Save,
+    Over,
+}
+
+/// What a statement was about.
+#[derive(Debug)]
+pub(in crate::worker) enum Step {
+    Barrier,
+    Bound,
+    Compare { asked: Time },
+    Queue(Vec<Key>),
+    Queued,
+    Read(Vec<Key>),
+    Renew,
+    Save { asked: Time, is_step: bool },
+}
+
+/// What an answer brought about.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(in crate::worker) enum Progress {
+    /// The resync is over, or somebody else's.
+    Over,
+    /// Rows were queued.
+    Queued,
+    #[default]
+    Same,
+}
+
+/// What a request says when it is taken.
+#[derive(Debug, Default)]
+pub(in crate::worker) struct Taken {
+    pub(in crate::worker) verifies_text: bool,
+    pub(in crate::worker) standing: ResyncStanding,
+    pub(in crate::worker) transaction: String,
+}
+
+impl Pass {
+    pub(in crate::worker) fn new(
+        profile: Arc<Profile>,
+        claim: ClaimId,
+        asked: Time,
+        lease: Duration,
+        limits: Limits,
+        taken: Taken,
+    ) -> Self {
+        let Taken {
+            verifies_text,
+            mut standing,
+            transaction,
+        } = taken;
+        let plan = &profile.plan;
+        let depth = match verifies_text && plan.resync.stores_texts() {
+            false => Depth::Keys,
+            true if plan.resync.has_plain_texts => Depth::Hashes,
+            true => Depth::Listed,
+        };
+        if verifies_text && !plan.resync.stores_texts() {
+            add_note(&mut standing, NO_TEXTS);
+        }
+        // The key may have had other columns when a worker before began.
+        standing.after = standing.after.filter(|key| key.0.len() == plan.key_columns);
+        let stage = match standing.after {
+            Some(_) => Stage::Bound,
+            None => Stage::Barrier {
+                transaction,
+                since: asked,
+                asked: 0,
+            },
+        };
+        let mut pass = Self {
+            profile,
+            claim,
+            held_until: asked + lease,
+            lease,
+            limits,
+            depth,
+            stage,
+            query_out: false,
+            not_before: Time::ZERO,
+            troubles: 0,
+            standing,
+            size: PieceSize::new(limits.compared),
+            bound: None,
+            counts: ResyncCounts::default(),
+            found: VecDeque::new(),
+            unread: VecDeque::new(),
+            read_at_once: READ_AT_ONCE,
+            waiting: vec![],
+            full: 0,
+            leaving: false,
+        };
+        pass.set_depth(depth);
+        pass
+    }
+
+    fn set_depth(&mut self, depth: Depth) {
+        self.depth = depth;
+        let most = match depth {
+            Depth::Hashes | Depth::Keys => self.limits.compared,
+            Depth::Listed => self.limits.compared.min(READ_AT_ONCE),
+        };
+        self.size = PieceSize::new(most);
+    }
+
+    /// Gives the request back as soon as may be; another worker goes on from there.
+    pub(in crate::worker) const fn leave(&mut self) {
+        self.leaving = true;
+    }
+
+    /// Ends it, with what to tell whoever asked for it.
+    pub(in crate::worker) fn fail(&mut self, reason: String) {
+        self.standing.state = ResyncState::Failed;
+        self.standing.reason = Some(reason);
+        self.stage = Stage::Save;
+    }
+
+    pub(in crate::worker) fn is_lost(&self, now: Time) -> bool {
+        now >= self.held_until && !self.query_out
+    }
+
+    /// Whether it waits until workers have embedded what it queued.
+    pub(in crate::worker) const fn is_full(&self) -> bool {
+        self.full > 0
+    }
+
+    /// The moments at which it may have something to do again.
+    pub(in crate::worker) fn wakes(&self) -> [Time; 3] {
+        [self.not_before, self.extend_at(), self.held_until]
+    }
+
+    fn extend_at(&self) -> Time {
+        self.held_until - self.lease / 2
+    }
+
+    /// The next statement, if one is due.
+    pub(in crate::worker) fn next_query(&mut self, now: Time) -> Option<(Step, Query)> {
+        if self.query_out || now < self.not_before {
+            return None;
+        }
+        let next = if self.leaving {
+            Some(self.save(now, Duration::ZERO, false))
+        } else if now >= self.extend_at() && !matches!(self.stage, Stage::Save) {
+            Some(self.save(now, self.lease, false))
+        } else {
+            self.next_step(now)
+        };
+        self.query_out = next.is_some();
+        next
+    }
+
+    fn next_step(&mut self, now: Time) -> Option<(Step, Query)> {
+        let plan = Arc::clone(&self.profile.plan);
+        let after = self.standing.after.clone();
+        let (step, query) = match &self.stage {
+            Stage::Barrier { transaction, .. } => {
+                let transaction = transaction.clone();
+                (Step::Barrier, ResyncQuery::Barrier { transaction })
+            }
+            Stage::Renew => (Step::Renew, ResyncQuery::Renew { plan }),
+            Stage::Bound => {
+                let query = ResyncQuery::Bound {
+                    sql: plan.resync.bound(after.is_none()),
+                    plan,
+                    after,
+                    rows: self.size.rows(),
+                    chunks: self.size.chunks(),
+                };
+                (Step::Bound, query)
+            }
+            Stage::Compare => {
+                let (is_first, is_last) = (after.is_none(), self.bound.is_none());
+                let query = ResyncQuery::Compare {
+                    sql: plan.resync.compare(self.depth, is_first, is_last),
+                    plan,
+                    depth: self.depth,
+                    after,
+                    to: self.bound.clone(),
+                };
+                (Step::Compare { asked: now }, query)
+            }
+            Stage::Settle => return Some(self.settle(now)),
+            Stage::Save => return Some(self.save(now, self.lease, true)),
+            Stage::Over => return None,
+        };
+        Some((step, Query::Resync(query)))
+    }
+
+    /// Reads what must be read, queues what was found, and when both are done saves how far it is.
+    fn settle(&mut self, now: Time) -> (Step, Query) {
+        let plan = Arc::clone(&self.profile.plan);
+        if !self.unread.is_empty() {
+            let keys = self.unread.iter().take(self.read_at_once);
+            let keys: Vec<_> = keys.cloned().collect();
+            let query = Query::Read {
+                plan,
+                keys: keys.clone(),
+                bytes_max: self.limits.bytes,
+            };
+            return (Step::Read(keys), query);
+        }
+        let keys = self
+            .found
+            .iter()
+            .take(QUEUED_AT_ONCE.min(self.limits.compared));
+        let keys: Vec<_> = keys.cloned().collect();
+        if keys.is_empty() {
+            self.finish_piece();
+            return self.save(now, self.lease, true);
+        }
+        if self.waiting.len() + keys.len() > WAITING_MAX {
+            let keys = self.waiting.clone();
+            return (
+                Step::Queued,
+                Query::Resync(ResyncQuery::Queued { plan, keys }),
+            );
+        }
+        let query = ResyncQuery::Queue {
+            plan,
+            keys: keys.clone(),
+        };
+        (Step::Queue(keys), Query::Resync(query))
+    }
+
+    fn finish_piece(&mut self) {
+        let counts = &mut self.standing.counts;
+        counts.rows += self.counts.rows;
+        counts.missing += self.counts.missing;
+        counts.orphans += self.counts.orphans;
+        counts.stale += self.counts.stale;
+        self.counts = ResyncCounts::default();
+        match self.bound.take() {
+            Some(bound) => self.standing.after = Some(bound),
+            None => self.standing.state = ResyncState::Done,
+        }
+        self.stage = Stage::Save;
+    }
+
+    fn save(&self, now: Time, lease: Duration, is_step: bool) -> (Step, Query) {
+        let query = ResyncQuery::Save {
+            vectorizer: self.profile.id,
+            claim: self.claim,
+            lease,
+            standing: self.standing.clone(),
+        };
+        let step = Step::Save {
+            asked: now,
+            is_step,
+        };
+        (step, Query::Resync(query))
+    }
+
+    /// Takes the answer to a statement.
+    pub(in crate::worker) fn answered(
+        &mut self,
+        step: Step,
+        rows: &Rows,
+        now: Time,
+        random: &mut Random,
+    ) -> Progress {
+        self.query_out = false;
+        self.not_before = Time::ZERO;
+        self.troubles = 0;
+        match step {
+            Step::Barrier => self.passed(rows, now, random),
+            Step::Bound => {
+                self.bound = rows.first().and_then(|row| key(row));
+                self.stage = Stage::Compare;
+            }
+            Step::Compare { asked } => {
+                self.size.took(now.since(asked));
+                self.compared(rows);
+            }
+            Step::Queue(keys) => {
+                self.found.drain(..keys.len());
+                self.waiting.extend(keys);
+                return Progress::Queued;
+            }
+            Step::Queued => self.looked_at(rows, now, random),
+            Step::Read(keys) => self.read(&keys, rows),
+            Step::Renew => self.stage = Stage::Bound,
+            Step::Save { asked, is_step } => {
+                let is_mine = !rows.is_empty();
+                let is_over = is_step && self.standing.state != ResyncState::Running;
+                if !is_mine || self.leaving || is_over {
+                    self.stage = Stage::Over;
+                    return Progress::Over;
+                }
+                self.held_until = asked + self.lease;
+                if is_step {
+                    self.stage = Stage::Bound;
+                }
+            }
+        }
+        Progress::Same
+    }
+
+    fn passed(&mut self, rows: &Rows, now: Time, random: &mut Random) {
+        let Stage::Barrier { since, asked, .. } = &mut self.stage else {
+            return;
+        };
+        let is_over = rows
+            .first()
+            .is_some_and(|row| field(row, 0) == Some("true"));
+        if is_over {
+            self.stage = Stage::Renew;
+        } else if now.since(*since) >= BARRIER {
+            add_note(&mut self.standing, STILL_WRITING);
+            self.stage = Stage::Renew;
+        } else {
+            *asked += 1;
+            self.not_before = now + retry::LOCKED.wait(*asked, random);
+        }
+    }
+
+    fn compared(&mut self, rows: &Rows) {
+        let columns = self.profile.plan.key_columns;
+        self.counts = ResyncCounts::default();
+        self.found.clear();
+        self.unread.clear();
+        for row in rows {
+            let count = field(row, columns + 1).and_then(|count| count.parse().ok());
+            self.counts.rows = count.unwrap_or(self.counts.rows);
+            let (Some(why), Some(key)) = (field(row, 0), row.get(1..=columns).and_then(key)) else {
+                continue;
+            };
+            match why {
+                "missing" => self.counts.missing += 1,
+                "orphan" => self.counts.orphans += 1,
+                "stale" => self.counts.stale += 1,
+                _ => {
+                    self.unread.push_back(key);
+                    continue;
+                }
+            }
+            self.found.push_back(key);
+        }
+        self.stage = Stage::Settle;
+    }
+
+    /// Rows whose chunks are not those of their texts are queued. So is one that cannot be compared: the
+    /// worker that claims it will say why.
+    fn read(&mut self, keys: &[Key], rows: &Rows) {
+        let mut taken = 0;
+        for row in rows {
+            let number = field(row, 0).and_then(|number| number.parse::<usize>().ok());
+            let Some(key) = number.and_then(|number| keys.get(number - 1)) else {
+                continue;
+            };
+            taken += 1;
+            let is_found = field(row, 1) == Some("true");
+            let fields = row.get(2..).unwrap_or_default();
+            if !self.profile.is_current(is_found, fields) {
+                match fields.last() {
+                    Some(Some(_)) => self.counts.stale += 1,
+                    Some(None) | None => self.counts.missing += 1,
+                }
+                self.found.push_back(key.clone());
+            }
+        }
+        self.unread.drain(..taken.min(self.unread.len()));
+        if taken == 0 {
+            self.found.extend(self.unread.pop_front());
+        }
+    }
+
+    fn looked_at(&mut self, rows: &Rows, now: Time, random: &mut Random) {
+        let before = self.waiting.len();
+        let mut numbers: Vec<usize> = rows
+            .iter()
+            .filter_map(|row| field(row, 0)?.parse().ok())
+            .collect();
+        numbers.sort_unstable();
+        let keys = std::mem::take(&mut self.waiting);
+        let still = |number: &usize| numbers.binary_search(number).is_ok();
+        let keys = keys.into_iter().zip(1_usize..);
+        self.waiting = keys
+            .filter(|(_, at)| still(at))
+            .map(|(key, _)| key)
+            .collect();
+        let next = self.found.len().min(QUEUED_AT_ONCE);
+        if self.waiting.len() + next <= WAITING_MAX {
+            self.full = 0;
+            return;
+        }
+        self.full = if self.waiting.len() < before {
+            1
+        } else {
+            self.full + 1
+        };
+        self.not_before = now + retry::LOCKED.wait(self.full, random);
+    }
+
+    /// A statement met something of the moment, or nobody knows whether it ran: it is asked again.
+    pub(in crate::worker) fn again(&mut self, now: Time, was_cancelled: bool, random: &mut Random) {
+        self.query_out = false;
+        self.troubles += 1;
+        self.not_before = now + retry::LOCKED.wait(self.troubles, random);
+        if was_cancelled {
+            // It was too much for the server.
+            self.read_at_once = (self.read_at_once / 2).max(1);
+            if matches!(self.stage, Stage::Bound | Stage::Compare) {
+                self.size.shrink();
+                self.stage = Stage::Bound;
+            }
+        }
+    }
+
+    /// A statement was refused for what it read. Says whether there is another way.
+    pub(in crate::worker) fn has_another_way(&mut self, step: &Step) -> bool {
+        self.query_out = false;
+        match (step, self.depth) {
+            (Step::Compare { .. }, Depth::Hashes | Depth::Keys)
+                if self.profile.plan.resync.stores_texts() =>
+            {
+                // A text that the server cannot make is one row's affair: each is read.
+                self.set_depth(Depth::Listed);
+                self.stage = Stage::Bound;
+                true
+            }
+            (Step::Read(keys), _) if keys.len() > 1 => {
+                self.read_at_once = (keys.len() / 2).max(1);
+                true
+            }
+            (Step::Read(_), _) => {
+                self.counts.stale += 1;
+                self.found.extend(self.unread.pop_front());
+                true
+            }
+            _ => false,
+        }
+    }
+
+    pub(in crate::worker) const fn unanswered(&mut self) {
+        self.query_out = false;
+    }
+}
+
+fn add_note(standing: &mut ResyncStanding, note: &str) {
+    standing.reason = Some(match standing.reason.take() {
+        Some(reason) if reason.contains(note) => reason,
+        Some(reason) => format!("{reason}; {note}"),
+        None => note.to_owned(),
+    });
+}
+
+fn key(row: &[Option<String>]) -> Option<Key> {
+    let parts: Option<Vec<_>> = row.iter().cloned().collect();
+    parts.map(Key)
+}
+
+fn field(row: &[Option<String>], at: usize) -> Option<&str> {
+    row.get(at)?.as_deref()
+}
+
+const NO_TEXTS: &str = "the vectors are in a column of the source, which stores no text: only whether \
+    rows have a vector was compared";
+const STILL_WRITING: &str = "transactions that had begun before had not ended after 60 seconds: what \
+    they wrote past the triggers may have been missed, so ask again when they have ended";
