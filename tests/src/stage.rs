@@ -41,11 +41,11 @@ impl Default for Stage {
 impl Stage {
     /// An installed database and a provider.
     pub fn new() -> Self {
-        Self::on(Server::shared())
+        Self::on_server(Server::shared())
     }
 
-    /// The same on another server.
-    pub fn on(server: &Server) -> Self {
+    /// The same on this server.
+    pub fn on_server(server: &Server) -> Self {
         let database = server.database();
         database.install();
         Self::on(database)
@@ -77,7 +77,7 @@ impl Stage {
 
     /// The same on this server.
     pub fn with_blog_on(server: &Server) -> Self {
-        let mut stage = Self::on(server);
+        let mut stage = Self::on_server(server);
         stage.run(
             "create table blog (id int primary key, title text, body text, views int default 0)",
         );

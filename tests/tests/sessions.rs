@@ -130,7 +130,7 @@ fn once_ends_where_there_is_no_schema_whatever_it_shall_exit_with() {
 fn both_workers_render_times_in_the_zone_that_psycopg_sees() {
     let python = tests::python::with(&["psycopg[binary]==3.3.9"]).unwrap();
     let tokyo = Server::start_with(18, &[("timezone", "Asia/Tokyo")]);
-    let mut stage = Stage::on(&tokyo);
+    let mut stage = Stage::on_server(&tokyo);
     let name = stage.database.name().to_owned();
     stage.run(
         "create table notes (id int primary key, at timestamptz, body text);

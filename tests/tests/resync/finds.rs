@@ -230,7 +230,7 @@ fn a_column_destination_is_compared_for_presence() {
 #[test]
 fn an_unlogged_source_that_a_crash_has_emptied_leaves_no_chunks() {
     let server = Server::start(18);
-    let mut stage = Stage::on(&server);
+    let mut stage = Stage::on_server(&server);
     stage.run(&format!(
         "create unlogged table blog (id int primary key, title text, body text);
          select ai.create_vectorizer('blog', name => 'blog', loading => ai.loading_column('body'),
