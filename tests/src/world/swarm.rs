@@ -67,6 +67,7 @@ impl Swarm {
     pub(super) fn new(entropy: &mut Entropy<'_>) -> Self {
         let crash_rarity = [4, 40][entropy.index(2)];
         let faults = Fault::some(entropy);
+        let configure = entropy.chance(3);
         Self {
             lose_answers: entropy.chance(2),
             crash: entropy.chance(2).then_some(crash_rarity),
@@ -80,9 +81,10 @@ impl Swarm {
             lively: entropy.chance(2),
             clock_steps: entropy.chance(4),
             manage: entropy.chance(3),
-            configure: entropy.chance(3),
+            configure,
             impatient: entropy.chance(3),
-            past_triggers: entropy.chance(4),
+            // (A request fails where a worker knows of a configuration that cannot be used.)
+            past_triggers: entropy.chance(4) && !configure,
             column: entropy.chance(3),
             hold: entropy.chance(3),
             single: entropy.chance(3),
