@@ -3595,6 +3595,14 @@ begin
             null;
         end;
     end if;
+    if problem is null and source is not null and current_setting('transaction_read_only') = 'off' then
+        begin
+            perform ai._vectorizer_follow_source(v);
+        exception when others then
+            -- This role may not, or somebody changes a table just now: the next time.
+            null;
+        end;
+    end if;
     -- Who owns a schema can put another table there under the same name. (Schema ai has the functions that a worker
     -- calls anyway.)
     select jsonb_agg(distinct jsonb_build_object('schema', n.nspname, 'owner', r.rolname)) into strangers
@@ -4948,6 +4956,111 @@ begin
 end
 $$;
 comment on function ai.resync_vectorizer(text, boolean) is 'The same, by name.';
+-- What happens to a source without a statement on its rows: partitions come and go, tables begin or cease to inherit, the
+-- expression of a generated column changes. No trigger sees that. A worker compares the source with what is recorded
+-- whenever it loads the vectorizers, and asks for a resync if something differs.
+
+alter table ai.vectorizer_made_by
+    add column if not exists partitions oid[],
+    add column if not exists expressions text;
+comment on column ai.vectorizer_made_by.partitions is 'The tables whose rows are those of the source, as a worker last saw them.';
+comment on column ai.vectorizer_made_by.expressions is 'The expressions of the generated columns that are read, as a worker last saw them.';
+
+create or replace function ai._vectorizer_row_tables(source regclass) returns oid[]
+language sql stable
+begin atomic
+    select coalesce(array_agg(t.relid::oid order by t.relid::oid), '{}')
+    from (
+        select p.relid from pg_partition_tree(source) p where p.isleaf and p.level > 0
+        union all
+        select h from ai._vectorizer_heirs(source) h
+    ) t(relid);
+end;
+
+create or replace function ai._vectorizer_expressions(source regclass, watched name[]) returns text
+language sql stable
+begin atomic
+    select coalesce(string_agg(format('%I %s', a.attname, pg_get_expr(d.adbin, d.adrelid)), ', ' order by a.attnum), '')
+    from pg_attribute a
+    join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
+    where a.attrelid = source and a.attname = any (watched) and a.attgenerated <> '';
+end;
+
+-- Whether a table has rows for which nothing is stored or queued. A look at the first hundred tells: what is written to a
+-- partition is queued by its triggers, so only one that was attached with rows has such rows.
+create or replace function ai._vectorizer_has_unknown_rows(v ai.vectorizer, source regclass, rows_of regclass) returns boolean
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    d jsonb = v.config -> 'destination';
+    found boolean;
+begin
+    execute format
+    ( 'select exists (select from (select t.* from %s t limit 100) t '
+      'where not exists (select from %I.%I q where %s) and %s)'
+    , rows_of
+    , v.queue_schema
+    , v.queue_table
+    , ai._vectorizer_key_equals(source, 't', 'q')
+    , case d ->> 'implementation' when 'table'
+        then format('not exists (select from %I.%I s where %s)', d ->> 'target_schema', d ->> 'target_table'
+            , ai._vectorizer_key_equals(source, 't', 's'))
+        else format('t.%I is null', d ->> 'embedding_column') end
+    ) into found;
+    return found;
+end
+$$;
+
+-- Whether the current role runs code of this owner in its sessions anyway: key types and policies of the owner's are such
+-- code. (The core judges in the same way before it claims.)
+create or replace function ai._is_in_my_domain(owner oid) returns boolean
+language sql stable
+begin atomic
+    select owner = me.oid or o.rolsuper or not me.rolsuper and pg_has_role(me.oid, owner, 'usage')
+        or (select count(distinct c.relowner) = 1
+            from ai.vectorizer x
+            join pg_namespace n on n.nspname = x.source_schema
+            join pg_class c on c.relnamespace = n.oid and c.relname = x.source_table)
+    from pg_roles me, pg_roles o
+    where me.rolname = current_user and o.oid = owner;
+end;
+
+create or replace function ai._vectorizer_follow_source(v ai.vectorizer) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    source regclass = ai._vectorizer_relation(v.source_schema, v.source_table);
+    partitions oid[] = ai._vectorizer_row_tables(source);
+    expressions text = ai._vectorizer_expressions(source
+        , ai._formatting_columns(v.config -> 'formatting') || (v.config #>> '{loading,column_name}')::name);
+    old ai.vectorizer_made_by;
+begin
+    select m.* into old from ai.vectorizer_made_by m where m.vectorizer_id = v.id;
+    if old.vectorizer_id is null or (old.partitions, old.expressions) is not distinct from (partitions, expressions) then
+        return;
+    end if;
+    -- Of several workers that see it one asks.
+    update ai.vectorizer_made_by m
+    set partitions = _vectorizer_follow_source.partitions, expressions = _vectorizer_follow_source.expressions
+    where m.vectorizer_id = v.id and (m.partitions, m.expressions) is not distinct from (old.partitions, old.expressions);
+    if not found or old.partitions is null then
+        return;
+    end if;
+    if old.expressions is distinct from expressions then
+        perform ai._request_resync(v.id, verify_text => true);
+    elsif exists (select from unnest(old.partitions) o(oid) where o.oid <> all (partitions))
+        or exists (
+            select from unnest(partitions) p(oid)
+            where p.oid <> all (old.partitions)
+            and ai._is_in_my_domain((select c.relowner from pg_class c where c.oid = source))
+            and ai._vectorizer_has_unknown_rows(v, source, p.oid))
+    then
+        perform ai._request_resync(v.id);
+    end if;
+end
+$$;
 -- The views of the catalogue. They are made under other names first, because replacing a view keeps its readers
 -- waiting: 430_catalogue.sql puts them into place, and only where they differ from what is there.
 

@@ -29,6 +29,14 @@ begin
             null;
         end;
     end if;
+    if problem is null and source is not null and current_setting('transaction_read_only') = 'off' then
+        begin
+            perform ai._vectorizer_follow_source(v);
+        exception when others then
+            -- This role may not, or somebody changes a table just now: the next time.
+            null;
+        end;
+    end if;
     -- Who owns a schema can put another table there under the same name. (Schema ai has the functions that a worker
     -- calls anyway.)
     select jsonb_agg(distinct jsonb_build_object('schema', n.nspname, 'owner', r.rolname)) into strangers

@@ -102,6 +102,7 @@ fn every_mutant_of_the_protocol_dies() {
         (Rule::ClaimsHaveNamesOfTheirOwn, Mutant::ClaimNamesRepeat),
         (Rule::ComesToRest, Mutant::ClaimTrustsTheClock),
         (Rule::ComesToRest, Mutant::CommitKeepsItem),
+        (Rule::ComesToRest, Mutant::WorkersOnlyListen),
         (Rule::EveryRowStandsTrue, Mutant::CommitIgnoresGeneration),
         (Rule::NoOldVectorStandsForEver, Mutant::FailKeepsVector),
         (Rule::NoStoreMixesModels, Mutant::ReembedKeepsLeases),

@@ -84,6 +84,8 @@ counts! {
     tombstones,
     /// Statements that found their tables gone.
     undefined_tables,
+    /// Notifications that never arrived.
+    unheard,
 }
 
 impl Coverage {

@@ -269,6 +269,10 @@ impl World {
     }
 
     fn notify(&mut self, with_payload: bool) {
+        if self.swarm.unheard {
+            self.coverage.unheard += 1;
+            return;
+        }
         let vectorizer = self.database.tables().vectorizer;
         let payload = vectorizer.filter(|_| with_payload);
         let payload = payload.map(|vectorizer| vectorizer.id.to_string());

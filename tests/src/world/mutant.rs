@@ -105,11 +105,17 @@ pub enum Mutant {
     ReembedKeepsLeases,
     /// Embedding all rows anew leaves the old vectors.
     ReembedKeepsVectors,
+    /// Workers look at a queue only when they are notified.
+    WorkersOnlyListen,
 }
 
 impl Mutant {
     /// All of them.
+<<<<<<< HEAD
     pub const ALL: [Self; 51] = [
+=======
+    pub const ALL: [Self; 48] = [
+>>>>>>> f9c3c2e (World: notifications that never arrive, and workers that only listen)
         Self::AcceptKeepsLeases,
         Self::AcceptComparesNothing,
         Self::ClaimIgnoresTheRecord,
@@ -161,5 +167,6 @@ impl Mutant {
         Self::RequestsIgnoreTheirCap,
         Self::SwappedVectors,
         Self::TablesOutliveTheirVectorizer,
+        Self::WorkersOnlyListen,
     ];
 }

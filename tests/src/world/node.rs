@@ -175,6 +175,9 @@ impl Node {
     }
 
     pub(super) fn wakes_at(&self) -> Option<Duration> {
+        if self.mutant == Some(Mutant::WorkersOnlyListen) {
+            return None;
+        }
         self.wait_until
             .map(|time| self.started + time.since_start())
     }

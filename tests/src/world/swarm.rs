@@ -44,6 +44,8 @@ pub(super) struct Swarm {
     pub(super) hold: bool,
     /// Workers run one batch at a time.
     pub(super) single: bool,
+    /// Notifications do not arrive: whoever rang the bell has rolled back, and others rely on it.
+    pub(super) unheard: bool,
 }
 
 impl Swarm {
@@ -90,6 +92,7 @@ impl Swarm {
             single: entropy.chance(3),
             stumble: None,
             outages: entropy.chance(4),
+            unheard: entropy.chance(3),
         }
         .with_stumble(entropy)
     }
