@@ -4956,25 +4956,130 @@ begin
 end
 $$;
 comment on function ai.resync_vectorizer(text, boolean) is 'The same, by name.';
+-- ai.refresh_vectorizer: brings a vectorizer in line with its source as it is now: the types of the key, triggers that fit
+-- the kind of table that it has become, partitions that came later, the view. Then it asks for a resync.
+
+-- Gives the key columns of queue, failed table, lease and store the types that the source has.
+create or replace function ai._vectorizer_follow_key(v ai.vectorizer, source regclass) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    one record;
+begin
+    for one in
+        select c.oid::regclass as name
+             , string_agg(format('alter column %I type %s using %1$I::%2$s', a.attname, k.type), ', ' order by k.pknum) as changes
+        from ai._vectorizer_parts(v.id, v.queue_schema, v.queue_table, v.queue_failed_table, v.config -> 'destination') p
+        join pg_class c on c.oid = ai._vectorizer_relation(p.schema, p.name) and c.relkind = 'r'
+        cross join lateral (
+            select x.pknum, x.name, ai._vectorizer_key_type(source, x.attnum) as type from ai._vectorizer_key(source) x
+            ) k
+        join pg_attribute a on a.attrelid = c.oid and a.attname = k.name
+        where format_type(a.atttypid, a.atttypmod) <> k.type
+        and c.oid <> source
+        group by c.oid
+    loop
+        execute format('alter table %s %s', one.name, one.changes);
+    end loop;
+end
+$$;
+
+-- One attempt.
+create or replace function ai._vectorizer_refresh(vectorizer_id int) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v ai.vectorizer;
+    source regclass;
+    watched name[];
+    missing name;
+begin
+    select x.* into strict v from ai.vectorizer x where x.id = vectorizer_id for update;
+    source = ai._vectorizer_relation(v.source_schema, v.source_table);
+    if source is null then
+        raise exception 'the source table %.% of the vectorizer "%" is gone', v.source_schema, v.source_table, v.name
+            using errcode = 'undefined_table', hint = 'Rename it back, or drop the vectorizer with ai.drop_vectorizer.';
+    end if;
+    if (select jsonb_agg(k ->> 'attname') from jsonb_array_elements(v.source_pk) k)
+        is distinct from (select jsonb_agg(k.name order by k.pknum) from ai._vectorizer_key(source) k)
+    then
+        raise exception 'the primary key of % has other columns than when the vectorizer "%" was created', source, v.name
+            using errcode = 'invalid_table_definition'
+                , hint = 'Give it back its key, or drop the vectorizer with ai.drop_vectorizer and create it anew.';
+    end if;
+    watched = ai._formatting_columns(v.config -> 'formatting') || (v.config #>> '{loading,column_name}')::name;
+    select w.name into missing
+    from unnest(watched) w(name)
+    where not exists (
+        select from pg_attribute a where a.attrelid = source and a.attname = w.name and a.attnum > 0 and not a.attisdropped)
+    limit 1;
+    if missing is not null then
+        raise exception 'the column "%" of % was renamed or dropped', missing, source
+            using errcode = 'undefined_column'
+                , hint = 'Rename it back, or drop the vectorizer with ai.drop_vectorizer and create it anew.';
+    end if;
+    perform ai._lock_tables(array[source::text], 'share row exclusive', array(
+        select c.oid::regclass::text
+        from ai._vectorizer_parts(v.id, v.queue_schema, v.queue_table, v.queue_failed_table, v.config -> 'destination')
+            with ordinality p(part, kinds, schema, name, place)
+        join pg_class c on c.oid = ai._vectorizer_relation(p.schema, p.name) and c.relkind = 'r'
+        where c.oid <> source
+        order by p.place));
+    perform ai._vectorizer_follow_key(v, source);
+    perform ai._vectorizer_exchange_triggers(v, source, watched);
+    update ai.vectorizer x set source_pk = ai._vectorizer_source_pk(source) where x.id = v.id;
+    if v.config #>> '{destination,implementation}' = 'table' then
+        perform ai._vectorizer_recreate_view(v.id);
+    end if;
+    perform ai._request_resync(v.id);
+end
+$$;
+
+create or replace function ai.refresh_vectorizer(name text) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    id int = (select v.id from ai.vectorizer v where v.name = refresh_vectorizer.name::name);
+begin
+    if id is null then
+        raise exception 'there is no vectorizer %', name
+            using errcode = 'no_data_found', hint = 'select id, name from ai.vectorizer';
+    end if;
+    perform ai._with_locks(format('select ai._vectorizer_refresh(%s)', id), format('cannot refresh the vectorizer %s', name));
+end
+$$;
+comment on function ai.refresh_vectorizer is
+    'Brings queue, store, triggers and view in line with the source as it is now: after a change of the key''s type, or of what the table is.';
 -- What happens to a source without a statement on its rows: partitions come and go, tables begin or cease to inherit, the
 -- expression of a generated column changes. No trigger sees that. A worker compares the source with what is recorded
 -- whenever it loads the vectorizers, and asks for a resync if something differs.
 
 alter table ai.vectorizer_made_by
-    add column if not exists partitions oid[],
+    add column if not exists partitions text[],
     add column if not exists expressions text;
 comment on column ai.vectorizer_made_by.partitions is 'The tables whose rows are those of the source, as a worker last saw them.';
 comment on column ai.vectorizer_made_by.expressions is 'The expressions of the generated columns that are read, as a worker last saw them.';
 
-create or replace function ai._vectorizer_row_tables(source regclass) returns oid[]
+-- The tables that hold rows of the source besides itself: partitions, and what inherits. A partition that came later has no
+-- trigger that tells of TRUNCATE: the number of its file does, which every TRUNCATE changes.
+create or replace function ai._vectorizer_row_tables(source regclass, trigger_name name) returns text[]
 language sql stable
 begin atomic
-    select coalesce(array_agg(t.relid::oid order by t.relid::oid), '{}')
+    select coalesce(array_agg(t.relid::oid || case when tells then '' else ':' || c.relfilenode end order by t.relid::oid), '{}')
     from (
         select p.relid from pg_partition_tree(source) p where p.isleaf and p.level > 0
         union all
         select h from ai._vectorizer_heirs(source) h
-    ) t(relid);
+    ) t(relid)
+    join pg_class c on c.oid = t.relid
+    cross join lateral (
+        select exists (
+            select from pg_trigger g join pg_proc f on f.oid = g.tgfoid
+            where g.tgrelid = t.relid and f.proname = trigger_name || '_truncate_part')
+        ) x(tells);
 end;
 
 create or replace function ai._vectorizer_expressions(source regclass, watched name[]) returns text
@@ -5032,7 +5137,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     source regclass = ai._vectorizer_relation(v.source_schema, v.source_table);
-    partitions oid[] = ai._vectorizer_row_tables(source);
+    partitions text[] = ai._vectorizer_row_tables(source, v.trigger_name);
     expressions text = ai._vectorizer_expressions(source
         , ai._formatting_columns(v.config -> 'formatting') || (v.config #>> '{loading,column_name}')::name);
     old ai.vectorizer_made_by;
@@ -5050,12 +5155,12 @@ begin
     end if;
     if old.expressions is distinct from expressions then
         perform ai._request_resync(v.id, verify_text => true);
-    elsif exists (select from unnest(old.partitions) o(oid) where o.oid <> all (partitions))
+    elsif exists (select from unnest(old.partitions) o(id) where o.id <> all (partitions))
         or exists (
-            select from unnest(partitions) p(oid)
-            where p.oid <> all (old.partitions)
+            select from unnest(partitions) p(id)
+            where p.id <> all (old.partitions)
             and ai._is_in_my_domain((select c.relowner from pg_class c where c.oid = source))
-            and ai._vectorizer_has_unknown_rows(v, source, p.oid))
+            and ai._vectorizer_has_unknown_rows(v, source, split_part(p.id, ':', 1)::oid))
     then
         perform ai._request_resync(v.id);
     end if;

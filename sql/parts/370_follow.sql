@@ -3,20 +3,28 @@
 -- whenever it loads the vectorizers, and asks for a resync if something differs.
 
 alter table ai.vectorizer_made_by
-    add column if not exists partitions oid[],
+    add column if not exists partitions text[],
     add column if not exists expressions text;
 comment on column ai.vectorizer_made_by.partitions is 'The tables whose rows are those of the source, as a worker last saw them.';
 comment on column ai.vectorizer_made_by.expressions is 'The expressions of the generated columns that are read, as a worker last saw them.';
 
-create or replace function ai._vectorizer_row_tables(source regclass) returns oid[]
+-- The tables that hold rows of the source besides itself: partitions, and what inherits. A partition that came later has no
+-- trigger that tells of TRUNCATE: the number of its file does, which every TRUNCATE changes.
+create or replace function ai._vectorizer_row_tables(source regclass, trigger_name name) returns text[]
 language sql stable
 begin atomic
-    select coalesce(array_agg(t.relid::oid order by t.relid::oid), '{}')
+    select coalesce(array_agg(t.relid::oid || case when tells then '' else ':' || c.relfilenode end order by t.relid::oid), '{}')
     from (
         select p.relid from pg_partition_tree(source) p where p.isleaf and p.level > 0
         union all
         select h from ai._vectorizer_heirs(source) h
-    ) t(relid);
+    ) t(relid)
+    join pg_class c on c.oid = t.relid
+    cross join lateral (
+        select exists (
+            select from pg_trigger g join pg_proc f on f.oid = g.tgfoid
+            where g.tgrelid = t.relid and f.proname = trigger_name || '_truncate_part')
+        ) x(tells);
 end;
 
 create or replace function ai._vectorizer_expressions(source regclass, watched name[]) returns text
@@ -74,7 +82,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     source regclass = ai._vectorizer_relation(v.source_schema, v.source_table);
-    partitions oid[] = ai._vectorizer_row_tables(source);
+    partitions text[] = ai._vectorizer_row_tables(source, v.trigger_name);
     expressions text = ai._vectorizer_expressions(source
         , ai._formatting_columns(v.config -> 'formatting') || (v.config #>> '{loading,column_name}')::name);
     old ai.vectorizer_made_by;
@@ -92,12 +100,12 @@ begin
     end if;
     if old.expressions is distinct from expressions then
         perform ai._request_resync(v.id, verify_text => true);
-    elsif exists (select from unnest(old.partitions) o(oid) where o.oid <> all (partitions))
+    elsif exists (select from unnest(old.partitions) o(id) where o.id <> all (partitions))
         or exists (
-            select from unnest(partitions) p(oid)
-            where p.oid <> all (old.partitions)
+            select from unnest(partitions) p(id)
+            where p.id <> all (old.partitions)
             and ai._is_in_my_domain((select c.relowner from pg_class c where c.oid = source))
-            and ai._vectorizer_has_unknown_rows(v, source, p.oid))
+            and ai._vectorizer_has_unknown_rows(v, source, split_part(p.id, ':', 1)::oid))
     then
         perform ai._request_resync(v.id);
     end if;
