@@ -25,6 +25,9 @@ pub(crate) struct Standing {
     is_sole: bool,
     /// Why its objects are not to be used.
     problem: Option<String>,
+    /// Which column of the source's key has another type than the queue's.
+    #[serde(default)]
+    outgrown_key: Option<String>,
     /// Schemas of its objects whose owners could put other tables there.
     schemas: Vec<ForeignSchema>,
     /// The source has row-level security, and the store does not have it yet.
@@ -54,6 +57,12 @@ impl Standing {
             } else {
                 format!("{problem}: drop the vectorizer with ai.drop_vectorizer and create it anew")
             });
+        }
+        if let Some(outgrown) = &self.outgrown_key {
+            return Some(format!(
+                "{outgrown}: let its owner follow that with select ai.refresh_vectorizer({})",
+                literal(name)
+            ));
         }
         let foreign = self
             .schemas
@@ -166,6 +175,7 @@ mod tests {
             is_trusted: false,
             is_sole: false,
             problem: None,
+            outgrown_key: None,
             schemas: vec![],
             is_open: false,
             hides_rows: false,

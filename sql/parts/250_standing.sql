@@ -58,6 +58,7 @@ begin
     , 'is_trusted', coalesce(owner.oid = me.oid or owner.rolsuper
         or not me.rolsuper and pg_has_role(me.oid, owner.oid, 'usage'), false)
     , 'problem', problem
+    , 'outgrown_key', case when problem is null then ai._vectorizer_outgrown_key(v) end
     , 'schemas', coalesce(strangers, '[]')
     , 'is_open', is_open
     , 'hides_rows', coalesce(source is not null and row_security_active(source), false)

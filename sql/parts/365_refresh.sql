@@ -27,6 +27,19 @@ begin
 end
 $$;
 
+-- Which key column has another type in the source than in the queue, so that keys may not fit; null if none has.
+create or replace function ai._vectorizer_outgrown_key(v ai.vectorizer) returns text
+language sql stable
+begin atomic
+    select format('its key column %I is %s now, and %s in its queue', k.name, format_type(s.atttypid, s.atttypmod)
+        , format_type(q.atttypid, q.atttypmod))
+    from ai._vectorizer_key(ai._vectorizer_relation(v.source_schema, v.source_table)) k
+    join pg_attribute s on s.attrelid = ai._vectorizer_relation(v.source_schema, v.source_table) and s.attnum = k.attnum
+    join pg_attribute q on q.attrelid = ai._vectorizer_relation(v.queue_schema, v.queue_table) and q.attname = k.name
+    where q.atttypid <> s.atttypid or q.atttypmod not in (-1, s.atttypmod)
+    limit 1;
+end;
+
 -- One attempt.
 create or replace function ai._vectorizer_refresh(vectorizer_id int) returns void
 language plpgsql volatile

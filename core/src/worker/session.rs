@@ -351,9 +351,13 @@ impl Worker {
     pub(super) fn load_refused(&mut self, trouble: Trouble, error: &DbError) {
         self.session.list_out = false;
         self.session.list_at = self.now + HOUSEKEEPING;
-        if matches!(trouble, Trouble::Data | Trouble::Schema) {
-            // The schema has gone, or never was what it said.
-            self.schema_missing(trouble, error);
+        if !matches!(trouble, Trouble::Data | Trouble::Schema) {
+            return;
+        }
+        match error.sqlstate.as_deref() {
+            // The check has found the schema, so what is missing is what this version has added.
+            Some("42P01" | "42883" | "42703") => self.not_installed(OLDER.to_owned()),
+            _ => self.schema_missing(trouble, error),
         }
     }
 
