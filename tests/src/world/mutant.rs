@@ -111,11 +111,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-<<<<<<< HEAD
-    pub const ALL: [Self; 51] = [
-=======
-    pub const ALL: [Self; 48] = [
->>>>>>> f9c3c2e (World: notifications that never arrive, and workers that only listen)
+    pub const ALL: [Self; 52] = [
         Self::AcceptKeepsLeases,
         Self::AcceptComparesNothing,
         Self::ClaimIgnoresTheRecord,
