@@ -90,11 +90,13 @@ fn has(request: &Request, word: &str) -> bool {
 }
 
 fn failures(scene: &Scene) -> Vec<&str> {
-    let of_rows = |event| match event {
-        &Event::RowFailed { ref key, .. } => Some(key.as_str()),
-        _ => None,
-    };
-    scene.events.iter().filter_map(of_rows).collect()
+    let mut keys = vec![];
+    for event in &scene.events {
+        if let Event::RowFailed { key, .. } = event {
+            keys.push(key.as_str());
+        }
+    }
+    keys
 }
 
 #[test]

@@ -101,6 +101,37 @@ fn a_key_that_is_no_key_any_more_is_named() {
     stage.assert_true();
 }
 
+/// What fits the old type is queued; the rest is found by the resync that follows.
+#[test]
+fn a_key_that_has_outgrown_its_queue_is_followed() {
+    for (new_type, big) in [("bigint", "3000000000"), ("text", "'a'")] {
+        let mut stage = embedded();
+        stage.run(&format!(
+            "drop view blog_embedding; alter table blog alter column id type {new_type};
+             insert into blog values ({big}, 't', 'big'); insert into blog values ('11', 't', 'small')"
+        ));
+        assert_eq!(queued(&mut stage), 1);
+        says(
+            &mut stage,
+            &format!("its key column id is {new_type} now, and integer in its queue"),
+        );
+        stage.run("select ai.refresh_vectorizer('blog')");
+        let worker = stage.worker("worker", &["--poll-interval", "1"]);
+        stage.database.wait_until(
+            &format!("exists (select from blog_embedding where id = {big} and chunk = 't: big')"),
+            PATIENCE,
+        );
+        drop(worker);
+        stage.run(&format!(
+            "delete from blog where id = {big}; update blog set body = 'new' where id = '1'"
+        ));
+        stage.once("worker");
+        let wrong = "select count(*) from blog b full join blog_store s using (id)
+            where s.chunk is distinct from b.title || ': ' || b.body";
+        assert_eq!(stage.number(wrong), 0, "{new_type}");
+    }
+}
+
 #[test]
 fn a_renamed_or_moved_table_keeps_its_queue() {
     let mut stage = embedded();

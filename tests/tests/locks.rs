@@ -1,6 +1,7 @@
 //! Functions that lock the application's tables: they see what was committed while they waited, and the application's
 //! transactions never fail or wait long because of them.
 
+#![allow(clippy::print_stdout, reason = "a test tells what it tries")]
 #![allow(clippy::unwrap_used, reason = "a test fails where it cannot go on")]
 
 use std::thread;
@@ -154,7 +155,7 @@ fn an_old_snapshot_is_refused_and_one_behind_the_lock_is_not() {
 
 /// What an application does that reads first and then writes, while `ddl` runs. It must not fail.
 #[track_caller]
-fn reads_then_writes(stage: &mut Stage, reads: &str, ddl: &str, waits_for: &str) {
+fn reads_then_writes(stage: &Stage, reads: &str, ddl: &str, waits_for: &str) {
     let mut application = stage.database.client();
     let mut transaction = application.transaction().unwrap();
     transaction.batch_execute(reads).unwrap();
@@ -191,7 +192,7 @@ fn an_application_that_reads_and_then_writes_is_no_victim() {
         println!("{reads}; {ddl}");
         let mut stage = Stage::with_blog();
         stage.run("insert into blog values (1, 't', 'one')");
-        reads_then_writes(&mut stage, reads, ddl, waits_for);
+        reads_then_writes(&stage, reads, ddl, waits_for);
     }
 }
 

@@ -195,6 +195,7 @@ fn answer_query(query: &Query, keys: &mut std::ops::Range<u64>, play: &mut Play)
         | Query::Extend { .. }
         | Query::Heartbeat(_)
         | Query::Release { .. }
+        | Query::Resync(_)
         | Query::Waiting { .. } => vec![],
     }
 }

@@ -1,5 +1,6 @@
 //! Databases of pgai-rs are upgraded in place: by psql in either way, and where an extension made them.
 
+#![allow(clippy::print_stdout, reason = "a test tells what it tries")]
 #![allow(clippy::unwrap_used, reason = "a test fails where it cannot go on")]
 
 use std::fs;

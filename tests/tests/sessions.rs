@@ -1,5 +1,6 @@
 //! The workers' sessions: what one of them meets in the database is its own trouble, and nobody else's.
 
+#![allow(clippy::print_stdout, reason = "a test tells what it tries")]
 #![allow(clippy::unwrap_used, reason = "a test fails where it cannot go on")]
 
 use std::time::{Duration, Instant};

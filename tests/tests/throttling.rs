@@ -205,14 +205,20 @@ const NOON: Duration = Duration::from_secs(1_795_608_000);
 
 /// What the events say of waits: `Waiting` or `Paused`, the reason, and the time.
 fn waits(scene: &Scene) -> Vec<(bool, String, u64)> {
-    let wait = |event: &Event| match event {
-        Event::Waiting {
+    let wait = |event: &Event| {
+        if let Event::Waiting {
             reason, retry_in, ..
-        } => Some((false, reason.clone(), retry_in.as_secs())),
-        Event::Paused {
+        } = event
+        {
+            Some((false, reason.clone(), retry_in.as_secs()))
+        } else if let Event::Paused {
             reason, retry_in, ..
-        } => Some((true, reason.clone(), retry_in.as_secs())),
-        _ => None,
+        } = event
+        {
+            Some((true, reason.clone(), retry_in.as_secs()))
+        } else {
+            None
+        }
     };
     scene.events.iter().filter_map(wait).collect()
 }
@@ -250,7 +256,7 @@ fn a_moment_is_waited_for_in_whatever_form_it_is_given_and_told_once() {
             );
             assert!(scene.queue().is_empty(), "{moment}");
             let last = asked.last().unwrap().as_secs();
-            let is_kept = is_refused.then_some(20..25).unwrap_or(0..25);
+            let is_kept = if is_refused { 20..25 } else { 0..25 };
             assert!(is_kept.contains(&last), "{moment}, {is_refused}: {asked:?}");
             if is_refused {
                 let waits = waits(&scene);

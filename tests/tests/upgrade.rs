@@ -1,6 +1,7 @@
 //! `setup.sql` over a real database of Python pgai while applications read and then write, and workers run: no application
 //! fails, every vectorizer is upgraded, every row gets in sync.
 
+#![allow(clippy::print_stdout, reason = "a test tells what it tries")]
 #![allow(clippy::unwrap_used, reason = "a test fails where it cannot go on")]
 
 use std::process::{Command, Output};

@@ -76,8 +76,7 @@ select j.name,
   end,
   case j.fault
     when 'disabled' then j.off
-    when 'replica' then 'run setup.sql of this version again, which renews the triggers'
-    else format('as a superuser: select ai._vectorizer_renew(%s)', j.id)
+    else format('select ai.refresh_vectorizer(%L)', j.name)
   end || format('; then: worker resync %s', j.name)
 from judged j
 where j.fault is not null

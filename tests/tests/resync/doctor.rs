@@ -113,9 +113,9 @@ fn disabled_and_missing_triggers_are_found() {
     assert_finds(
         &stage,
         "lacks triggers",
-        "as a superuser: select ai._vectorizer_renew(1); then: worker resync blog",
+        "select ai.refresh_vectorizer('blog'); then: worker resync blog",
     );
-    stage.run("select ai._vectorizer_renew(1)");
+    stage.run("select ai.refresh_vectorizer(name) from ai.vectorizer");
     assert_finds_nothing(&stage);
 }
 
@@ -133,7 +133,7 @@ fn a_table_that_becomes_a_partition_or_a_parent_is_found() {
         stage.run(change);
         let findings = doctor(&stage);
         let is_found = findings.iter().any(|(_, remedy)| {
-            remedy == "as a superuser: select ai._vectorizer_renew(1); then: worker resync blog"
+            remedy == "select ai.refresh_vectorizer('blog'); then: worker resync blog"
         });
         assert!(is_found, "{findings:#?}");
         let child = if change.contains("whole") {
@@ -144,7 +144,7 @@ fn a_table_that_becomes_a_partition_or_a_parent_is_found() {
         stage.run(&format!(
             "insert into {child} (id, title, body) values (2, 't', 'two')"
         ));
-        stage.run("select ai._vectorizer_renew(1)");
+        stage.run("select ai.refresh_vectorizer(name) from ai.vectorizer");
         resync(&mut stage, "worker", false);
         stage.assert_true();
         assert_finds_nothing(&stage);
@@ -179,7 +179,7 @@ fn partitions_that_come_with_rows_and_without_triggers_are_found() {
         .iter()
         .any(|(what, _)| what.contains("TRUNCATE of public.p2"))
     {
-        stage.run("select ai._vectorizer_renew(1)");
+        stage.run("select ai.refresh_vectorizer(name) from ai.vectorizer");
     }
     resync(&mut stage, "worker", false);
     stage.assert_true();
