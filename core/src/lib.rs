@@ -34,6 +34,8 @@
 //! * A statement is one transaction, on a connection where [`session_settings`] ran first. A
 //!   statement whose outcome is not known (the connection broke) is a [`DbError`] without SQLSTATE.
 //! * It honours a request's timeout, follows no redirects, and adds secrets with [`authorize`] only.
+//!   It connects to [`allowed_addresses`] only, reads no more of an answer than the request's
+//!   [`Intake`] says, and hands the answer back through it.
 //!   A shell without local models answers [`LocalError::Model`] with a word on how to get them.
 //! * It rounds wake-ups up, never down; it never tries again by itself; it never interprets.
 //! * It listens on [`CHANNEL`], and says `wake(None)` when notifications may have been missed.
@@ -122,9 +124,12 @@
 //! [`text`] chunks and formats, `reuse` compares with what is stored, `provider` writes requests and
 //! judges answers, `sql` plans statements, `retry` computes waits.
 
+mod address;
 mod command;
+mod cut;
 mod database_url;
 mod event;
+mod intake;
 mod local;
 pub mod log;
 mod options;
@@ -146,9 +151,11 @@ mod tokens;
 mod vectorizer;
 mod worker;
 
+pub use address::allowed_addresses;
 pub use command::{Answer, Ask, Inquiry, Report, Task};
 pub use database_url::{ChannelBinding, DatabaseUrl, Host, Keepalives, SslMode, Tls, password_for};
 pub use event::{Event, Level};
+pub use intake::{Intake, authorize};
 pub use local::{LocalAnswer, LocalError, LocalRequest, LocalTicket, Wanted};
 pub use options::{Command, Options, Usage};
 pub use output::{Output, Summary};
@@ -156,7 +163,7 @@ pub use query::{
     Binary, ChunkHash, ClaimId, CommitChunk, CommitRow, DbError, ErrorRecord, FailedRow, Heartbeat,
     Key, Param, Progress, Query, QueryTicket, Rows, session_settings,
 };
-pub use request::{RESPONSE_BYTES_MAX, Request, RequestError, RequestTicket, Response, authorize};
+pub use request::{Request, RequestError, RequestTicket, Response};
 pub use resync::{ResyncCounts, ResyncQuery, ResyncStanding, ResyncState};
 pub use settings::{Limits, Secrets, Settings, SettingsError};
 pub use sql::{Depth, Plan};

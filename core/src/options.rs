@@ -107,6 +107,10 @@ pub struct Options {
     #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL")]
     exit_on_error: Option<bool>,
 
+    /// Bytes of one row's text, of its chunks and of its formatted texts, at most: 64MB, 1GB
+    #[arg(long, global = true, default_value = "64MB", value_name = "BYTES", value_parser = bytes)]
+    max_row_bytes: usize,
+
     /// How long work outlives a worker that was killed, before another takes it over
     #[arg(long, default_value = "180", value_name = "DURATION", value_parser = duration)]
     lease: Duration,
@@ -121,7 +125,7 @@ pub struct Options {
     )]
     secret_names: Vec<String>,
 
-    /// A host that may get such a secret, besides the provider's own and private ones
+    /// A host that may get such a secret, also without TLS, besides the provider's own and this machine
     #[arg(long, global = true, value_delimiter = ',', value_name = "HOST")]
     allow_host: Vec<String>,
 
@@ -218,6 +222,7 @@ fn from_environment(environment: &BTreeMap<String, String>) -> Vec<(&'static str
         ("owner", "OWNER"),
         ("require_trust", "REQUIRE_TRUST"),
         ("max_requests_per_minute", "MAX_REQUESTS_PER_MINUTE"),
+        ("max_row_bytes", "MAX_ROW_BYTES"),
         ("max_tokens_per_minute", "MAX_TOKENS_PER_MINUTE"),
         ("log_level", "LOG_LEVEL"),
         ("log_format", "LOG_FORMAT"),
@@ -328,7 +333,10 @@ impl Options {
             lease: self.lease,
             requests_per_minute: self.max_requests_per_minute,
             tokens_per_minute: self.max_tokens_per_minute,
-            limits,
+            limits: Limits {
+                row_bytes: self.max_row_bytes,
+                ..limits
+            },
             ollama_host: value("OLLAMA_HOST"),
             openai_base_url: value("OPENAI_BASE_URL"),
             voyage_base_url: value("VOYAGE_BASE_URL"),
@@ -373,6 +381,27 @@ fn at_least_one(text: &str) -> Result<usize, String> {
         Ok(number) => Ok(number),
         Err(_) => Err(format!("{text:?} is not a whole number")),
     }
+}
+
+/// Bytes as PostgreSQL writes them: a number, or a number with kB, MB or GB, which are powers of 1024.
+fn bytes(text: &str) -> Result<usize, String> {
+    let text = text.trim();
+    let end = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
+    let unit = match text[end..].trim() {
+        "" | "B" => Some(1),
+        "kB" | "KB" => Some(1 << 10),
+        "MB" => Some(1 << 20),
+        "GB" => Some(1 << 30),
+        _ => None,
+    };
+    let number = text[..end].parse::<usize>().ok();
+    number
+        .zip(unit)
+        .and_then(|(number, unit)| number.checked_mul(unit))
+        .filter(|bytes| *bytes > 0)
+        .ok_or_else(|| format!("{text:?} is not a number of bytes: give 64MB, 1GB"))
 }
 
 /// `1,2,3` or `1 2 3`.
@@ -471,6 +500,28 @@ mod tests {
                 "{text}"
             );
         }
+    }
+
+    #[test]
+    fn bytes_have_the_units_of_postgresql() {
+        let row_bytes = |text| Ok(parse(&["--max-row-bytes", text], &[])?.1.limits.row_bytes);
+        for (text, bytes) in [
+            ("1", 1),
+            ("7kB", 7168),
+            ("64MB", 67_108_864),
+            ("2 GB", 1 << 31),
+        ] {
+            assert_eq!(row_bytes(text), Ok::<_, Usage>(bytes), "{text}");
+        }
+        for text in ["0", "", "MB", "1.5MB", "1TB", "-1", "99999999999GB"] {
+            let text = format!("--max-row-bytes={text}");
+            assert_eq!(parse(&[&text], &[]).unwrap_err().code, 2, "{text}");
+        }
+        let environment = [("PGAI_VECTORIZER_WORKER_MAX_ROW_BYTES", "1MB")];
+        assert_eq!(
+            parse(&[], &environment).unwrap().1.limits.row_bytes,
+            1 << 20
+        );
     }
 
     #[test]

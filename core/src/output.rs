@@ -9,6 +9,10 @@ use crate::time::Time;
 /// The next thing to do, from [`Worker::poll`](crate::Worker::poll).
 #[derive(Debug)]
 #[must_use = "a dropped query or request is never answered, and the worker waits for it for ever"]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "one at a time is on its way, and the shells take it apart"
+)]
 pub enum Output {
     /// Tell the operator.
     Event(Event),

@@ -61,6 +61,9 @@ pub enum Query {
         since: Option<String>,
         /// As in `Bell`, if the claim gets nothing; `None` leaves the bell alone.
         promise: Option<Duration>,
+        /// Whether, if nothing else is due, one item may be claimed whose claims ended twice without
+        /// a word.
+        suspects: bool,
     },
     /// A statement of one of the operator's commands.
     Command {
@@ -419,12 +422,14 @@ impl Query {
                 lease,
                 since,
                 promise,
+                suspects,
                 ..
             } => vec![
                 Param::Int(claim.0),
                 millis(*lease),
                 Param::Text(since.clone()),
                 Param::Int(promise.map_or(0, millis_of)),
+                Param::Int(i64::from(*suspects)),
             ],
             Self::Command { params, .. } => params.clone(),
             Self::Commit { plan, claim, rows } => commit_params(plan, *claim, rows),

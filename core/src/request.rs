@@ -13,10 +13,12 @@ pub struct RequestTicket(pub(crate) u64);
 pub struct Request {
     /// The call, without any secret in it.
     pub http: http::Request<Vec<u8>>,
-    /// The name of the environment variable whose value [`authorize`] adds.
+    /// The name of the environment variable whose value [`authorize`](crate::authorize) adds.
     pub secret: Option<String>,
     /// How long the call may take in all, from the connection to the last byte of the answer.
     pub timeout: Duration,
+    /// No answer of use is longer than this many bytes, neither packed nor unpacked.
+    pub answer_bytes_max: usize,
 }
 
 impl fmt::Debug for Request {
@@ -33,10 +35,6 @@ impl fmt::Debug for Request {
 
 /// What a provider answered, whatever its status.
 pub type Response = http::Response<Vec<u8>>;
-
-/// An answer is not read beyond this many bytes (2,048 vectors of 16,000 numbers as text stay
-/// below it): a shell reports a longer one as [`RequestError::Broken`].
-pub const RESPONSE_BYTES_MAX: usize = 512 * 1024 * 1024;
 
 /// Why there is no answer.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -63,34 +61,3 @@ impl fmt::Display for RequestError {
 }
 
 impl std::error::Error for RequestError {}
-
-/// Completes a request with its secret: the one place where a secret's value is touched.
-///
-/// # Errors
-/// If the request names a secret and `secret` is `None`, empty, or no legal header value.
-pub fn authorize(
-    request: Request,
-    secret: Option<&str>,
-) -> Result<http::Request<Vec<u8>>, RequestError> {
-    let mut http = request.http;
-    let Some(name) = request.secret else {
-        return Ok(http);
-    };
-    let secret = secret
-        .map(str::trim)
-        .filter(|secret| !secret.is_empty())
-        .ok_or_else(|| {
-            RequestError::Secret(format!(
-                "ApiKeyNotFoundError: the environment variable {name} is not set"
-            ))
-        })?;
-    let mut value = http::HeaderValue::try_from(format!("Bearer {secret}")).map_err(|_| {
-        RequestError::Secret(format!(
-            "the value of {name} holds characters that no header may carry"
-        ))
-    })?;
-    value.set_sensitive(true);
-    http.headers_mut()
-        .insert(http::header::AUTHORIZATION, value);
-    Ok(http)
-}

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::reuse::{self, Piece};
-use crate::sql::TemplateColumn;
-use crate::text;
+use crate::settings::Limits;
+use crate::sql::{RENDERED_FACTOR, TemplateColumn};
+use crate::text::{self, ChunkError, Steps};
 use crate::vectorizer::{Format, Profile};
 
 /// Why a row has no texts.
@@ -14,12 +15,42 @@ use crate::vectorizer::{Format, Profile};
 pub(crate) enum TextError {
     Chunking(String),
     Formatting(String),
+    /// A separator that is a regex took too many steps: more rows will meet that.
+    Steps(String),
 }
+
+/// What one row may take.
+#[derive(Clone, Debug)]
+pub(crate) struct Bounds {
+    /// Of its chunks, and of its formatted texts.
+    pub(crate) bytes: usize,
+    /// Steps of searching for separators.
+    pub(crate) steps: Steps,
+}
+
+/// After so many steps of searching for separators, about a second, something else has its turn: this
+/// keeps the whole worker.
+pub(crate) const STEPS_AT_A_TIME: u64 = 100_000_000;
+
+impl Bounds {
+    pub(crate) fn new(text: &str, limits: Limits) -> Self {
+        Self {
+            bytes: limits.row_bytes,
+            steps: Steps::for_text(text),
+        }
+    }
+}
+
+/// The vectors of one row may take so many times the bytes of its texts: with 1,536 dimensions these
+/// are 85,000 chunks where `row_bytes` is 64 MB.
+const VECTOR_BYTES_FACTOR: usize = 8;
 
 impl fmt::Display for TextError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Chunking(reason) | Self::Formatting(reason) => f.write_str(reason),
+            Self::Chunking(reason) | Self::Formatting(reason) | Self::Steps(reason) => {
+                f.write_str(reason)
+            }
         }
     }
 }
@@ -31,27 +62,42 @@ impl Profile {
         &self,
         text: &str,
         columns: &[Option<String>],
+        bounds: &mut Bounds,
     ) -> Result<Vec<String>, TextError> {
         if text.is_empty() {
             return Ok(vec![]);
         }
         let values = match &self.format {
             Format::ChunkValue => BTreeMap::new(),
-            Format::Template { columns: named, .. } => rendered(named, columns, &self.time_zone),
+            Format::Template { columns: named, .. } => {
+                rendered(named, columns, &self.time_zone, bounds.bytes)?
+            }
         };
-        self.texts_with(text, |name| {
+        self.texts_with(text, bounds, |name| {
             values.get(name).map(|value| value.as_str().into())
         })
     }
 
     /// Whether what is stored for a row is what its columns make: all chunks of its text, at their places,
     /// and no others. `fields` come from a read: the text, the template's columns, what is stored. A row
-    /// whose texts cannot be made is not.
-    pub(crate) fn is_current(&self, found: bool, fields: &[Option<String>]) -> bool {
+    /// whose texts cannot be made, or are too long to be read, is not. Its search for separators is added to
+    /// `steps`.
+    pub(crate) fn is_current(
+        &self,
+        found: &str,
+        fields: &[Option<String>],
+        limits: Limits,
+        steps: &mut u64,
+    ) -> bool {
+        if found == "long" {
+            return false;
+        }
         let field = |at: usize| fields.get(at).and_then(Option::as_deref);
         let stored = reuse::parse_stored(field(self.format.columns().len() + 1));
-        let text = field(0).filter(|_| found).unwrap_or_default();
-        let texts = self.texts(text, fields.get(1..).unwrap_or_default());
+        let text = field(0).filter(|_| found == "true").unwrap_or_default();
+        let mut bounds = Bounds::new(text, limits);
+        let texts = self.texts(text, fields.get(1..).unwrap_or_default(), &mut bounds);
+        *steps = steps.saturating_add(bounds.steps.spent());
         texts.is_ok_and(|texts| {
             let pieces = reuse::compare(texts, &stored);
             let all = pieces.len() == stored.len();
@@ -60,25 +106,37 @@ impl Profile {
     }
 
     /// The formatted chunks of a text that is no row's: the template's columns stay placeholders.
-    pub(crate) fn texts_of_no_row(&self, text: &str) -> Result<Vec<String>, TextError> {
-        self.texts_with(text, |name| Some(format!("${name}").into()))
+    pub(crate) fn texts_of_no_row(
+        &self,
+        text: &str,
+        bounds: &mut Bounds,
+    ) -> Result<Vec<String>, TextError> {
+        self.texts_with(text, bounds, |name| Some(format!("${name}").into()))
     }
 
     fn texts_with<'a>(
         &self,
         text: &str,
+        bounds: &mut Bounds,
         value: impl Fn(&str) -> Option<Cow<'a, str>>,
     ) -> Result<Vec<String>, TextError> {
         let chunks = self
             .chunker
-            .chunk(text)
-            .map_err(|error| TextError::Chunking(error.to_string()))?;
+            .chunk_within(text, bounds.bytes, &mut bounds.steps)
+            .map_err(|error| match error {
+                ChunkError::TooManySteps(_) => TextError::Steps(error.to_string()),
+                ChunkError::CaptureGroup(_) | ChunkError::TooMuch(_) => {
+                    TextError::Chunking(error.to_string())
+                }
+            })?;
+        self.check_count(chunks.len(), bounds.bytes)?;
+        let mut bytes_left = bounds.bytes;
         let texts: Result<Vec<_>, _> = match &self.format {
             Format::ChunkValue => Ok(chunks),
             Format::Template { template, .. } => chunks
                 .into_iter()
                 .map(|chunk| {
-                    template.substitute(|name| match name {
+                    template.substitute_within(bounds.bytes, &mut bytes_left, |name| match name {
                         "chunk" => Some(chunk.as_str().into()),
                         name => value(name),
                     })
@@ -90,18 +148,41 @@ impl Profile {
         texts.retain(|text| !text.is_empty());
         Ok(texts)
     }
+
+    /// A row's vectors are written together, so they are held together.
+    fn check_count(&self, chunks: usize, bytes: usize) -> Result<(), TextError> {
+        let vector = self.plan.dimensions.saturating_mul(size_of::<f32>());
+        let most = bytes.saturating_mul(VECTOR_BYTES_FACTOR) / vector.max(1);
+        if chunks <= most.max(1) {
+            return Ok(());
+        }
+        Err(TextError::Chunking(format!(
+            "it has {chunks} chunks, and the vectors of at most {most} are held: choose a larger \
+             chunk_size, or let the worker's operator raise --max-row-bytes"
+        )))
+    }
 }
 
 fn rendered<'a>(
     columns: &'a [TemplateColumn],
     fields: &[Option<String>],
     time_zone: &str,
-) -> BTreeMap<&'a str, String> {
+    bytes_max: usize,
+) -> Result<BTreeMap<&'a str, String>, TextError> {
     let values = columns.iter().zip(fields);
     values
         .map(|(column, value)| {
+            let bytes = value.as_ref().map_or(0, String::len);
+            if !column.is_text() && bytes > bytes_max / RENDERED_FACTOR {
+                return Err(TextError::Formatting(format!(
+                    "the value of the column {:?} has more than {} bytes, which is too long for a \
+                     template: let the worker's operator raise --max-row-bytes",
+                    column.name,
+                    bytes_max / RENDERED_FACTOR
+                )));
+            }
             let text = text::python_text_in(value.as_deref(), &column.base_type, time_zone);
-            (column.name.as_str(), text.into_owned())
+            Ok((column.name.as_str(), text.into_owned()))
         })
         .collect()
 }

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use crate::address::BaseUrl;
+
 /// The settings of one worker, given once at its start.
 #[derive(Clone)]
 pub struct Settings {
@@ -70,6 +72,9 @@ pub struct Limits {
     pub inputs: usize,
     /// Requests in flight towards one provider, at most: it begins with 4 and adapts.
     pub requests: usize,
+    /// Bytes of a source row's text, of the chunks made of one row, and of its formatted texts; a row
+    /// with more fails.
+    pub row_bytes: usize,
     /// Rows in one batch, where the vectorizer's config does not say.
     pub rows: usize,
 }
@@ -83,6 +88,7 @@ impl Default for Limits {
             compared: 10_000,
             inputs: 64,
             requests: 20,
+            row_bytes: 64 * 1024 * 1024,
             rows: 50,
         }
     }
@@ -95,7 +101,7 @@ pub struct Secrets {
     pub present: BTreeSet<String>,
     /// The names that may be used; a leading `*` stands for any beginning.
     pub names: Vec<String>,
-    /// Hosts that may get any of them, besides the provider's own, loopback and private ones.
+    /// Hosts that may get any of them, also without TLS, besides the provider's own and loopback.
     pub hosts: Vec<String>,
     /// No provider is asked, so that no secret is needed.
     pub(crate) are_unasked: bool,
@@ -157,6 +163,7 @@ impl Settings {
             ("chunks", limits.chunks),
             ("inputs", limits.inputs),
             ("requests", limits.requests),
+            ("row bytes", limits.row_bytes),
             ("rows", limits.rows),
             ("concurrency", self.concurrency.unwrap_or(1)),
         ];
@@ -206,28 +213,36 @@ impl Secrets {
         }
     }
 
-    /// Says why the variable `name` may not go to `host`, if so.
-    pub(crate) fn refusal(&self, name: &str, host: &str, own_hosts: &[&str]) -> Option<String> {
+    /// Says why the value of the variable `name` may not go to a provider at this place, if so.
+    /// `own_hosts` are the provider's own.
+    pub(crate) fn refusal(
+        &self,
+        name: &str,
+        place: &BaseUrl,
+        own_hosts: &[&str],
+    ) -> Option<String> {
         if self.are_unasked {
             return None;
         }
-        let allowed = self
-            .names
-            .iter()
-            .any(|pattern| match pattern.strip_prefix('*') {
-                Some(end) => name.ends_with(end),
-                None => name == pattern,
-            });
-        if !allowed {
-            return Some(format!(
-                "the secret {name} may not be used by vectorizers: allow it with --secret-names {name}"
-            ));
+        if let Some(refusal) = self.refusal_of_name(name) {
+            return Some(refusal);
         }
-        let own = own_hosts.iter().any(|own| is_within(host, own));
-        let named = self.hosts.iter().any(|named| is_within(host, named));
-        if !(own || named || is_local(host)) {
+        let host = place.host();
+        let home = well_known(name).unwrap_or(own_hosts);
+        let is_home = home.iter().any(|domain| place.is_within(domain));
+        // What the operator says of a provider's address says nothing of other providers' keys.
+        let is_vouched = place.is_operators() && home == own_hosts;
+        let is_named = self.hosts.iter().any(|named| place.is_within(named));
+        let is_here = place.is_loopback();
+        if !(is_home || is_vouched || is_named || is_here) {
             return Some(format!(
                 "the secret {name} may not be sent to {host}: allow it with --allow-host {host}"
+            ));
+        }
+        if !(place.is_https() || is_named || is_here) {
+            return Some(format!(
+                "the secret {name} may be sent to {host} over https only: \
+                 correct the address, or allow it with --allow-host {host}"
             ));
         }
         if !self.present.contains(name) {
@@ -237,94 +252,170 @@ impl Secrets {
         }
         None
     }
+
+    /// A key in the place of its name is not repeated.
+    fn refusal_of_name(&self, name: &str) -> Option<String> {
+        let allows = |pattern: &String| match pattern.strip_prefix('*') {
+            Some(end) => name.ends_with(end),
+            None => name == pattern,
+        };
+        let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let is_name = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+            && name.chars().all(is_part);
+        if is_name && self.names.iter().any(allows) {
+            return None;
+        }
+        let is_shown = is_name && name.len() <= 64 && !name.contains(|c: char| c.is_lowercase());
+        Some(if is_shown {
+            format!(
+                "the secret {name} may not be used by vectorizers: allow it with --secret-names {name}"
+            )
+        } else {
+            "api_key_name must be the name of an environment variable of the worker that --secret-names \
+             allows, such as OPENAI_API_KEY, and not a key itself: create the vectorizer with such a \
+             name, and replace the key if it was one"
+                .to_owned()
+        })
+    }
 }
 
-/// Whether `host` is `domain` or lies below it.
-fn is_within(host: &str, domain: &str) -> bool {
-    let (host, domain) = (host.to_ascii_lowercase(), domain.to_ascii_lowercase());
-    host == domain
-        || host
-            .strip_suffix(&domain)
-            .is_some_and(|rest| rest.ends_with('.'))
+/// The hosts of the provider whose key this variable holds by general use: it goes nowhere else
+/// unless the operator says so.
+fn well_known(name: &str) -> Option<&'static [&'static str]> {
+    Some(match name {
+        "ANTHROPIC_API_KEY" => &["api.anthropic.com"],
+        "AZURE_API_KEY" | "AZURE_OPENAI_API_KEY" => &["openai.azure.com"],
+        "CO_API_KEY" | "COHERE_API_KEY" => &["api.cohere.ai", "api.cohere.com"],
+        "GEMINI_API_KEY" | "GOOGLE_API_KEY" => &["generativelanguage.googleapis.com"],
+        "HUGGINGFACE_API_KEY" => &["router.huggingface.co"],
+        "JINA_API_KEY" => &["api.jina.ai"],
+        "MISTRAL_API_KEY" => &["api.mistral.ai"],
+        "OPENAI_API_KEY" => OPENAI_HOSTS,
+        "OPENROUTER_API_KEY" => &["openrouter.ai"],
+        "TOGETHER_API_KEY" => &["api.together.ai", "api.together.xyz"],
+        "VOYAGE_API_KEY" => VOYAGE_HOSTS,
+        _ => return None,
+    })
 }
 
-/// Whether a host is this machine or one of a private network: an address of RFC 1918 or RFC 4193,
-/// or a name without a dot that begins with a letter, such as a Compose service. (`134744072` and
-/// `0x08080808` are public addresses in disguise, 169.254.169.254 is a cloud's metadata service.)
-fn is_local(host: &str) -> bool {
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    if let Ok(address) = bare.parse::<std::net::Ipv4Addr>() {
-        return address.is_loopback() || address.is_private();
-    }
-    if let Ok(address) = bare.parse::<std::net::Ipv6Addr>() {
-        return address.is_loopback() || address.is_unique_local();
-    }
-    let is_name = bare.starts_with(|c: char| c.is_ascii_alphabetic()) && !bare.contains(['.', ':']);
-    is_name || bare == "host.docker.internal" || bare.ends_with(".local")
-}
+/// OpenAI's own hosts, and those of its models at Azure.
+pub(crate) const OPENAI_HOSTS: &[&str] = &["openai.com", "openai.azure.com"];
+/// Voyage AI's own hosts.
+pub(crate) const VOYAGE_HOSTS: &[&str] = &["voyageai.com"];
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn secrets() -> Secrets {
+        let present = [
+            "OPENAI_API_KEY",
+            "VOYAGE_API_KEY",
+            "OTHER_API_KEY",
+            "AWS_SECRET",
+        ];
         Secrets {
-            present: BTreeSet::from(["OPENAI_API_KEY".to_owned(), "AWS_SECRET".to_owned()]),
+            present: present.map(str::to_owned).into(),
             names: vec!["*_API_KEY".to_owned()],
-            hosts: vec!["proxy.example.com".to_owned()],
+            hosts: vec!["proxy.example.com".to_owned(), "litellm".to_owned()],
             ..Secrets::default()
         }
     }
 
+    fn refusal(name: &str, url: &str) -> Option<String> {
+        secrets().refusal(name, &BaseUrl::from_config(url).unwrap(), OPENAI_HOSTS)
+    }
+
+    fn refusal_of_operators(name: &str, url: &str) -> Option<String> {
+        secrets().refusal(name, &BaseUrl::from_operator(url).unwrap(), OPENAI_HOSTS)
+    }
+
     #[test]
     fn a_key_goes_to_its_provider_to_this_machine_and_where_the_operator_says() {
-        for host in [
-            "api.openai.com",
-            "localhost",
-            "127.0.0.1",
-            "[::1]",
-            "10.1.2.3",
-            "litellm",
-            "proxy.example.com",
+        for url in [
+            "https://api.openai.com/v1",
+            "https://r.openai.azure.com/openai/v1?api-version=preview",
+            "http://localhost:8080",
+            "http://127.0.0.1",
+            "http://[::1]:1",
+            "https://proxy.example.com",
+            "http://a.proxy.example.com",
+            "http://litellm:4000",
         ] {
-            assert_eq!(
-                secrets().refusal("OPENAI_API_KEY", host, &["openai.com"]),
-                None,
-                "{host}"
-            );
+            assert_eq!(refusal("OPENAI_API_KEY", url), None, "{url}");
+            assert_eq!(refusal("OTHER_API_KEY", url), None, "{url}");
         }
+        let url = "https://10.0.0.1/v1";
+        assert_eq!(refusal_of_operators("OPENAI_API_KEY", url), None);
+        assert_eq!(refusal_of_operators("OTHER_API_KEY", "https://gpu"), None);
     }
 
     #[test]
     fn a_key_goes_nowhere_else_and_the_refusal_names_the_flag() {
-        for host in [
-            "134744072",
-            "0x08080808",
-            "169.254.169.254",
-            "metadata.google.internal",
-            "evil.com",
-            "openai.com.evil.com",
-            "notopenai.com",
-            "8.8.8.8",
+        for url in [
+            "https://ollama",
+            "https://10.1.2.3",
+            "https://192.168.0.1",
+            "https://[fd12::1]",
+            "https://nas.local",
+            "https://host.docker.internal",
+            "https://metadata.google.internal",
+            "https://evil.com",
+            "https://openai.com.evil.com",
+            "https://notopenai.com",
+            "https://api.openai.com.",
+            "https://8.8.8.8",
+            // Only over https.
+            "http://api.openai.com",
+            "http://r.openai.azure.com",
         ] {
-            let refusal = secrets()
-                .refusal("OPENAI_API_KEY", host, &["openai.com"])
-                .unwrap();
-            assert!(refusal.contains("--allow-host"), "{refusal}");
+            let refusal = refusal("OPENAI_API_KEY", url).unwrap();
+            assert!(refusal.contains("--allow-host"), "{url}: {refusal}");
+        }
+        for url in [
+            "http://10.0.0.1/v1",
+            "http://gpu:8000",
+            "http://proxy.corp.example",
+        ] {
+            let refusal = refusal_of_operators("OPENAI_API_KEY", url).unwrap();
+            assert!(refusal.contains("over https only"), "{url}: {refusal}");
         }
     }
 
     #[test]
+    fn a_well_known_key_stays_with_its_provider() {
+        let refusal = refusal("VOYAGE_API_KEY", "https://api.openai.com/v1").unwrap();
+        assert!(refusal.contains("--allow-host"), "{refusal}");
+        // The address of one provider says nothing of the key of another.
+        let refusal = refusal_of_operators("VOYAGE_API_KEY", "https://gpu.example").unwrap();
+        assert!(refusal.contains("--allow-host"), "{refusal}");
+    }
+
+    #[test]
     fn other_variables_of_the_host_are_no_secrets_to_hand_out() {
-        let refusal = secrets().refusal("AWS_SECRET", "localhost", &[]).unwrap();
-        assert!(refusal.contains("--secret-names"), "{refusal}");
+        let refusal = refusal("AWS_SECRET", "http://localhost").unwrap();
+        assert!(refusal.contains("--secret-names AWS_SECRET"), "{refusal}");
+    }
+
+    #[test]
+    fn a_key_in_the_place_of_its_name_is_not_repeated() {
+        for key in [
+            "sk-proj-abcdef",
+            "hf_abcdefgh",
+            "AIzaSyD",
+            "pa-x",
+            "",
+            "K=x_API_KEY",
+        ] {
+            let refusal = refusal(key, "http://localhost").unwrap();
+            assert!(key.is_empty() || !refusal.contains(key), "{refusal}");
+            assert!(refusal.contains("api_key_name"), "{refusal}");
+        }
     }
 
     #[test]
     fn a_missing_key_is_named() {
-        let refusal = secrets()
-            .refusal("VOYAGE_API_KEY", "localhost", &[])
-            .unwrap();
+        let refusal = refusal("MISSING_API_KEY", "http://localhost").unwrap();
         assert!(refusal.starts_with("ApiKeyNotFoundError"), "{refusal}");
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::cut::cut;
 use crate::provider::Provider;
 use crate::retry;
 use crate::settings::Settings;
@@ -251,6 +252,7 @@ impl Profile {
             backoff_max: retry::ITEM.longest.as_secs(),
             is_utf8: definition.encoding == utf8(),
             made_by: &definition.made_by.now,
+            row_bytes: settings.limits.row_bytes,
         });
         Ok(Self {
             id: definition.id,
@@ -400,10 +402,10 @@ fn loading(config: &Config, columns: &[Column], source: &str) -> Result<Template
     if loading.implementation != "column" {
         return Err(format!(
             "this worker does not know the loading implementation {:?}: it knows column",
-            loading.implementation
+            cut(&loading.implementation)
         ));
     }
-    let name = &loading.column_name;
+    let name = &cut(&loading.column_name);
     let column = columns
         .iter()
         .find(|column| column.name == *name)
@@ -421,7 +423,8 @@ fn loading(config: &Config, columns: &[Column], source: &str) -> Result<Template
         return Err(format!(
             "this worker does not parse documents: the column {name:?} is {}, parsing is {parsing}; \
              it takes text columns with ai.parsing_auto() or ai.parsing_none()",
-            column.base
+            column.base,
+            parsing = cut(parsing)
         ));
     }
     Ok(TemplateColumn {
@@ -442,6 +445,7 @@ fn format(formatting: &Formatting, columns: &[Column], source: &str) -> Result<F
                     .iter()
                     .find(|column| column.name == name)
                     .ok_or_else(|| {
+                        let name = cut(name);
                         format!("the template names {name:?}, which is no column of {source}")
                     })?;
                 if !named.iter().any(|known| known.name == name) {
@@ -458,7 +462,8 @@ fn format(formatting: &Formatting, columns: &[Column], source: &str) -> Result<F
             })
         }
         other => Err(format!(
-            "this worker does not know the formatting implementation {other:?}"
+            "this worker does not know the formatting implementation {:?}",
+            cut(other)
         )),
     }
 }
@@ -485,12 +490,14 @@ fn destination<'a>(
             Ok(Destination::Column(name))
         }
         ("column", Some(name), ..) => Err(format!(
-            "the column {name:?} of {source} was renamed or dropped: rename it back, \
-             or drop the vectorizer and create it anew"
+            "the column {:?} of {source} was renamed or dropped: rename it back, \
+             or drop the vectorizer and create it anew",
+            cut(name)
         )),
         (other, ..) => Err(format!(
-            "this worker does not know the destination {other:?}: \
-             it knows ai.destination_table() and ai.destination_column()"
+            "this worker does not know the destination {:?}: \
+             it knows ai.destination_table() and ai.destination_column()",
+            cut(other)
         )),
     }
 }

@@ -1,11 +1,16 @@
 //! Providers through ureq.
 
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Read as _};
 use std::sync::Arc;
+use std::time::Duration;
 
-use pgai_core::{RESPONSE_BYTES_MAX, Request, RequestError, Response, authorize};
+use pgai_core::{Intake, Request, RequestError, Response, allowed_addresses, authorize};
 use rustls::crypto::ring;
+use ureq::config::Config;
+use ureq::http::Uri;
 use ureq::tls::{RootCerts, TlsConfig};
+use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 use ureq::{Agent, Error};
 
 /// How the worker calls itself.
@@ -32,19 +37,28 @@ impl Http {
             .secret
             .as_ref()
             .and_then(|name| std::env::var(name).ok());
-        let request = authorize(request, secret.as_deref())?;
+        let (request, intake) = authorize(request, secret.as_deref())?;
+        let answer = self.read(request, timeout, &intake);
+        intake.take(answer)
+    }
+
+    fn read(
+        &self,
+        request: ureq::http::Request<Vec<u8>>,
+        timeout: Duration,
+        intake: &Intake,
+    ) -> Result<Response, RequestError> {
         let request = self
             .0
             .configure_request(request)
             .timeout_global(Some(timeout))
             .build();
-        let (parts, mut body) = self.0.run(request).map_err(request_error)?.into_parts();
-        let body = body
-            .with_config()
-            .limit(RESPONSE_BYTES_MAX as u64)
-            .read_to_vec()
-            .map_err(request_error)?;
-        Ok(Response::from_parts(parts, body))
+        let (parts, body) = self.0.run(request).map_err(request_error)?.into_parts();
+        let bytes_max = u64::try_from(intake.bytes_max(parts.status)).unwrap_or(u64::MAX);
+        let mut whole = vec![];
+        let read = body.into_reader().take(bytes_max).read_to_end(&mut whole);
+        read.map_err(|error| request_error(error.into()))?;
+        Ok(Response::from_parts(parts, whole))
     }
 }
 
@@ -54,14 +68,37 @@ fn agent() -> Agent {
         .root_certs(RootCerts::PlatformVerifier)
         .unversioned_rustls_crypto_provider(Arc::new(ring::default_provider()))
         .build();
-    Agent::config_builder()
+    let config = Agent::config_builder()
         .http_status_as_error(false)
         .max_redirects(0)
         .proxy(None)
         .tls_config(tls)
         .user_agent(USER_AGENT)
-        .build()
-        .new_agent()
+        .build();
+    Agent::with_parts(config, DefaultConnector::default(), Names::default())
+}
+
+/// The system's resolver, with what the core allows of its answers.
+#[derive(Debug, Default)]
+struct Names(DefaultResolver);
+
+impl Resolver for Names {
+    fn resolve(
+        &self,
+        uri: &Uri,
+        config: &Config,
+        timeout: NextTimeout,
+    ) -> Result<ResolvedSocketAddrs, Error> {
+        let found = self.0.resolve(uri, config, timeout)?;
+        let allowed = allowed_addresses(found.iter().copied())
+            .map_err(|reason| Error::Io(io::Error::new(ErrorKind::AddrNotAvailable, reason)))?;
+        let mut addresses = self.empty();
+        // Of those that were found, so there is room.
+        allowed
+            .into_iter()
+            .for_each(|address| addresses.push(address));
+        Ok(addresses)
+    }
 }
 
 #[expect(

@@ -1,14 +1,17 @@
 //! Providers through reqwest.
 
 use std::error::Error;
+use std::net::ToSocketAddrs as _;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use pgai_core::{RESPONSE_BYTES_MAX, Request, RequestError, Response, authorize};
+use pgai_core::{Intake, Request, RequestError, Response, allowed_addresses, authorize};
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Url};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 /// How the worker calls itself.
@@ -56,31 +59,45 @@ impl Http {
             .secret
             .as_ref()
             .and_then(|name| std::env::var(name).ok());
-        let request = authorize(request, secret.as_deref())?;
+        let (request, intake) = authorize(request, secret.as_deref())?;
         let mut request = reqwest::Request::try_from(request).map_err(request_error)?;
         *request.timeout_mut() = Some(patience);
+        let answer = self.read(request, &intake).await;
+        let (answer, turn) = match answer {
+            Ok((response, turn)) => (Ok(response), turn),
+            Err(error) => (Err(error), None),
+        };
+        Ok((intake.take(answer)?, turn))
+    }
+
+    async fn read(
+        &self,
+        request: reqwest::Request,
+        intake: &Intake,
+    ) -> Result<(Response, Turn), RequestError> {
         let client = self.client(request.url())?;
         let mut answer = client.execute(request).await.map_err(request_error)?;
         // The semaphore is never closed; without a turn the answer is only read early.
         let turn = timeout(ANSWER_PATIENCE, Arc::clone(&self.turns).acquire_owned()).await;
         let turn = turn.ok().and_then(Result::ok);
 
+        let bytes_max = intake.bytes_max(answer.status());
         // The length that it promises, so that the body need not grow step by step.
         let length = answer
             .content_length()
             .and_then(|n| usize::try_from(n).ok());
-        let body = Vec::with_capacity(length.unwrap_or(0).min(RESPONSE_BYTES_MAX));
+        let body = Vec::with_capacity(length.unwrap_or(0).min(bytes_max));
         let mut response = Response::new(body);
         *response.status_mut() = answer.status();
         *response.version_mut() = answer.version();
         *response.headers_mut() = std::mem::take(answer.headers_mut());
-        while let Some(chunk) = answer.chunk().await.map_err(request_error)? {
-            let body = response.body_mut();
-            if body.len() + chunk.len() > RESPONSE_BYTES_MAX {
-                let reason = format!("the answer is longer than {RESPONSE_BYTES_MAX} bytes");
-                return Err(RequestError::Broken(reason));
-            }
-            body.extend_from_slice(&chunk);
+        while response.body().len() < bytes_max
+            && let Some(chunk) = answer.chunk().await.map_err(request_error)?
+        {
+            let room = bytes_max - response.body().len();
+            response
+                .body_mut()
+                .extend_from_slice(&chunk[..chunk.len().min(room)]);
         }
         Ok((response, turn))
     }
@@ -111,10 +128,24 @@ fn client(is_secure: bool) -> reqwest::Result<Client> {
         .with_no_client_auth();
     Client::builder()
         .tls_backend_preconfigured(tls)
+        .dns_resolver(Arc::new(Names))
         .redirect(Policy::none())
         .no_proxy()
         .user_agent(USER_AGENT)
         .build()
+}
+
+/// The system's resolver, with what the core allows of its answers.
+struct Names;
+
+impl Resolve for Names {
+    fn resolve(&self, name: Name) -> Resolving {
+        Box::pin(async move {
+            let found = spawn_blocking(move || (name.as_str(), 0).to_socket_addrs()).await??;
+            let addresses: Addrs = Box::new(allowed_addresses(found)?.into_iter());
+            Ok(addresses)
+        })
+    }
 }
 
 /// The URL is left out: the core knows it.

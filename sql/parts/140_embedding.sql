@@ -162,8 +162,21 @@ begin
     then
         raise exception 'output_dimension must be the same as dimensions, which is %', config ->> 'dimensions';
     end if;
+    -- What may be a key or hold a password is not repeated: messages go to logs.
+    if config ->> 'api_key_name' !~ '^[A-Za-z_][A-Za-z0-9_]{0,99}$'
+        or (config ->> 'api_key_name' ~ '^[A-Za-z0-9_]{20,}$' and config ->> 'api_key_name' ~ '[a-z]'
+            and config ->> 'api_key_name' ~ '[A-Z]' and config ->> 'api_key_name' ~ '[0-9]')
+    then
+        raise exception 'api_key_name must be the name of an environment variable of the worker, such as OPENAI_API_KEY'
+            using errcode = 'invalid_parameter_value',
+                  hint = 'If it was a key itself, replace that key: it may stand in the logs of server and client now.';
+    end if;
+    if config ->> 'base_url' ~ '[@#]' or config ->> 'base_url' ~ '[?](?!api-version=[A-Za-z0-9.-]+$)' then
+        raise exception 'base_url must not hold a user, a password, a fragment or a query other than ?api-version=...'
+            using errcode = 'invalid_parameter_value';
+    end if;
     if config ->> 'base_url' !~ '^https?://[^/]' then
-        raise exception 'base_url must begin with http:// or https://, got "%"', config ->> 'base_url';
+        raise exception 'base_url must begin with http:// or https://, got "%"', left(config ->> 'base_url', 200);
     end if;
 end
 $$;

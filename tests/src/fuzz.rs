@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use pgai_core::text::{Chunker, Template};
-use pgai_core::{Output, Query, Response, Settings, Time, Worker};
+use pgai_core::{Limits, Output, Query, Request, Response, Settings, Time, Worker, authorize};
 use serde_json::{Value, json};
 
 use crate::world::{Entropy, World};
@@ -13,10 +13,12 @@ use crate::world::{Entropy, World};
 pub type Target = fn(&[u8]);
 
 /// The names of the targets, each with its function.
-pub const TARGETS: [(&str, Target); 4] = [
+pub const TARGETS: [(&str, Target); 6] = [
+    ("answers", answers),
     ("chunkers", chunkers),
     ("config", config),
     ("provider", provider),
+    ("rows", rows),
     ("world", world),
 ];
 
@@ -100,22 +102,140 @@ pub fn provider(bytes: &[u8]) {
         json!({"implementation": "ollama", "model": "m", "dimensions": 2}),
         json!({"implementation": "openai", "model": "m", "dimensions": 2}),
     ] {
-        let definition = json!({
-            "id": 1, "name": "v", "disabled": false, "source_schema": "public", "source_table": "t",
-            "source_pk": [{"attname": "id"}], "queue_schema": "ai", "queue_table": "q",
-            "queue_failed_table": "f", "vector": {"schema": "public", "oid": 1, "array_oid": 2}, "lease_found": true, "queue_found": true,
-            "columns": [
-                {"name": "id", "type": "bigint", "base": "bigint", "equals": "operator(pg_catalog.=)"},
-                {"name": "body", "type": "text", "base": "text", "equals": null}],
-            "config": {
-                "loading": {"implementation": "column", "column_name": "body"},
-                "embedding": embedding,
-                "chunking": {"implementation": "none"},
-                "formatting": {"implementation": "chunk_value"},
-                "destination": {"implementation": "table", "target_schema": "public", "target_table": "s"}}
-        });
+        let definition = definition(&json!({"embedding": embedding}));
         play(&definition.to_string(), Some(&response));
     }
+}
+
+/// What a shell gets from a provider, before anything is done to it: the first byte is a status, the
+/// second an encoding, the third says how often the rest is repeated as its body. It is taken in within
+/// its bound, without the secret, and judged.
+///
+/// # Panics
+/// If more is held than may be, or the secret is seen.
+pub fn answers(bytes: &[u8]) {
+    const SECRET: &str = "sk-0123456789/+";
+    const BYTES_MAX: usize = 600_000;
+    let [status, encoding, times, body @ ..] = bytes else {
+        return;
+    };
+    let mut whole = body.to_vec();
+    // Up to 32 MB, as a shell that reads without a bound would have it.
+    for _ in 0..u32::from(*times).min(25) {
+        if whole.len() < 16 * 1024 * 1024 {
+            whole.extend_from_within(..);
+        }
+    }
+    let mut response = Response::new(whole);
+    let statuses = [200, 400, 401, 429, 500];
+    let status = statuses[usize::from(*status) % statuses.len()];
+    *response.status_mut() = http::StatusCode::from_u16(status).expect("a status of HTTP");
+    let encodings = ["", "gzip", "deflate", "br", "identity"];
+    let encoding = encodings[usize::from(*encoding) % encodings.len()];
+    if !encoding.is_empty() {
+        let value = http::HeaderValue::from_static(encoding);
+        response.headers_mut().insert("content-encoding", value);
+    }
+    let request = Request {
+        http: http::Request::default(),
+        secret: Some("X_API_KEY".to_owned()),
+        timeout: Duration::from_secs(1),
+        answer_bytes_max: BYTES_MAX,
+    };
+    let (_, intake) = authorize(request, Some(SECRET)).expect("a good secret");
+    if let Ok(response) = intake.take(Ok(response)) {
+        let body = response.body();
+        // A mask is shorter than the secret, and everything else is cut.
+        assert!(body.len() <= BYTES_MAX, "{} bytes", body.len());
+        let seen = body
+            .windows(SECRET.len())
+            .any(|part| part == SECRET.as_bytes());
+        assert!(!seen, "the secret is in the answer");
+        for embedding in ["ollama", "openai"] {
+            let embedding = json!({"implementation": embedding, "model": "m", "dimensions": 2});
+            let config = json!({"embedding": embedding});
+            play(&definition(&config).to_string(), Some(&response));
+        }
+    }
+}
+
+/// The first line is a chunking config as JSON, the second a template, the third says how often both
+/// the template and the text, which is the rest, are repeated. No row makes more text than it may.
+///
+/// # Panics
+/// If it does.
+pub fn rows(bytes: &[u8]) {
+    const ROW_BYTES: usize = 8 * 1024 * 1024;
+    let input = String::from_utf8_lossy(bytes);
+    let mut lines = input.splitn(4, '\n');
+    let mut line = || lines.next().unwrap_or_default();
+    let (chunking, template, times, text) = (line(), line(), line(), line());
+    let mut times = times.split(' ').map(|times| times.parse().unwrap_or(1));
+    let mut repeated = |text: &str, bytes_max: usize| {
+        let times: usize = times.next().unwrap_or(1);
+        text.repeat(times.min(bytes_max / text.len().max(1)).max(1))
+    };
+    let template = repeated(template, 4 * 1024 * 1024);
+    let text = repeated(text, ROW_BYTES);
+    let Ok(chunking) = serde_json::from_str::<Value>(chunking) else {
+        return;
+    };
+    let config = json!({
+        "embedding": {"implementation": "ollama", "model": "m", "dimensions": 2},
+        "chunking": chunking,
+        "formatting": {"implementation": "python_template", "template": template}});
+    let limits = Limits {
+        row_bytes: ROW_BYTES,
+        ..Limits::default()
+    };
+    let settings = Settings {
+        limits,
+        ..Settings::new("fuzz")
+    };
+    let mut made = 0;
+    let read = [
+        Some("1".to_owned()),
+        Some("true".to_owned()),
+        Some(text),
+        None,
+    ]
+    .to_vec();
+    play_with(
+        settings,
+        &definition(&config).to_string(),
+        &read,
+        1,
+        |request| {
+            let body: Value = serde_json::from_slice(request.http.body()).expect("our own JSON");
+            let texts = body["input"].as_array().into_iter().flatten();
+            let bytes = texts.filter_map(Value::as_str).map(str::len);
+            made += bytes.sum::<usize>();
+            assert!(made <= ROW_BYTES, "{made} bytes were made of one row");
+            None
+        },
+    );
+}
+
+/// A definition with this and what else there must be.
+fn definition(config: &Value) -> Value {
+    let mut all = json!({
+        "loading": {"implementation": "column", "column_name": "body"},
+        "chunking": {"implementation": "none"},
+        "formatting": {"implementation": "chunk_value"},
+        "destination": {"implementation": "table", "target_schema": "public", "target_table": "s"}});
+    for (name, value) in config.as_object().into_iter().flatten() {
+        all[name] = value.clone();
+    }
+    json!({
+        "id": 1, "name": "v", "disabled": false, "source_schema": "public", "source_table": "t",
+        "source_pk": [{"attname": "id"}], "queue_schema": "ai", "queue_table": "q",
+        "queue_failed_table": "f", "vector": {"schema": "public", "oid": 1, "array_oid": 2},
+        "lease_found": true, "queue_found": true,
+        "columns": [
+            {"name": "id", "type": "bigint", "base": "bigint", "equals": "operator(pg_catalog.=)"},
+            {"name": "body", "type": "text", "base": "text", "equals": null}],
+        "config": all
+    })
 }
 
 /// Bytes decide all that happens in a simulated world.
@@ -130,8 +250,24 @@ pub fn world(bytes: &[u8]) {
 
 /// One worker with one queued row, for a while; every request gets this response.
 fn play(definition: &str, response: Option<&Response>) {
+    let row = ["1", "true", "some text"].map(|text| Some(text.to_owned()));
+    let row = [&row[..], &[None]].concat();
+    play_with(Settings::new("fuzz"), definition, &row, usize::MAX, |_| {
+        Some(response.cloned().unwrap_or_default())
+    });
+}
+
+/// The same, where a read brings this row, which is queued so many times, and each request gets the
+/// answer that `answer` has for it, if any.
+fn play_with(
+    settings: Settings,
+    definition: &str,
+    row: &[Option<String>],
+    mut claims: usize,
+    mut answer: impl FnMut(&Request) -> Option<Response>,
+) {
     let text = |text: &str| Some(text.to_owned());
-    let mut worker = Worker::new(Settings::new("fuzz"), 1).expect("default settings");
+    let mut worker = Worker::new(settings, 1).expect("good settings");
     let mut now = Time::ZERO;
     for _ in 0..2_000 {
         match worker.poll(now) {
@@ -145,6 +281,7 @@ fn play(definition: &str, response: Option<&Response>) {
                     Query::CheckSchema => vec![vec![text("0.12.1"), text("1")]],
                     Query::StartWorker { .. } => vec![vec![text("w")]],
                     Query::LoadVectorizers { .. } => vec![vec![text("1"), text(definition)]],
+                    Query::Claim { .. } if claims == 0 => vec![],
                     Query::Claim { .. } => vec![vec![
                         text("7"),
                         text("1"),
@@ -152,9 +289,7 @@ fn play(definition: &str, response: Option<&Response>) {
                         text("1"),
                         text("now"),
                     ]],
-                    Query::Read { .. } => {
-                        vec![vec![text("1"), text("true"), text("some text"), None]]
-                    }
+                    Query::Read { .. } => vec![row.to_vec()],
                     Query::Commit { .. } | Query::Fail { .. } => {
                         vec![vec![text("1"), text("done")]]
                     }
@@ -168,13 +303,15 @@ fn play(definition: &str, response: Option<&Response>) {
                     | Query::Resync(_)
                     | Query::Waiting { .. } => vec![],
                 };
+                claims -= usize::from(matches!(query, Query::Claim { .. }) && claims > 0);
                 assert!(!query.sql().is_empty());
                 drop(query.params());
                 worker.handle_rows(now, ticket, Ok(rows));
             }
-            Output::Request(ticket, _) => {
-                let answer = response.cloned().unwrap_or_default();
-                worker.handle_response(now, ticket, Ok(answer));
+            Output::Request(ticket, request) => {
+                if let Some(answer) = answer(&request) {
+                    worker.handle_response(now, ticket, Ok(answer));
+                }
             }
             Output::Stopped(_) => return,
             Output::Wait(Some(until)) if until.since_start() < Duration::from_secs(60) => {

@@ -8,7 +8,7 @@
 
 use std::cell::RefCell;
 use std::future::{Future, pending};
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read as _};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::str::FromStr as _;
@@ -20,9 +20,9 @@ use async_signal::{Signal, Signals};
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use pgai_core::{
-    Binary, CHANNEL, DbError, Event, LocalError, Output, Param, Query, QueryTicket,
-    RESPONSE_BYTES_MAX, Request, RequestError, RequestTicket, Response, Rows, Settings, Summary,
-    Time, Worker, authorize, session_settings,
+    Binary, CHANNEL, DbError, Event, Intake, LocalError, Output, Param, Query, QueryTicket,
+    Request, RequestError, RequestTicket, Response, Rows, Settings, Summary, Time, Worker,
+    allowed_addresses, authorize, session_settings,
 };
 use smol::Timer;
 use smol::future::FutureExt as _;
@@ -34,7 +34,10 @@ use sqlx::postgres::{
     PgRow, PgTypeInfo,
 };
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgPool, Postgres, Row as _, Type};
+use ureq::config::Config;
 use ureq::tls::{RootCerts, TlsConfig};
+use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 
 /// What comes back. A ticket comes back exactly once, with an answer or an error. What can come
 /// again brings itself along.
@@ -240,30 +243,65 @@ fn agent() -> ureq::Agent {
     let tls = TlsConfig::builder()
         .root_certs(RootCerts::PlatformVerifier)
         .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()));
-    ureq::Agent::config_builder()
+    let config = ureq::Agent::config_builder()
         .http_status_as_error(false)
         .max_redirects(0)
         .proxy(None)
         .tls_config(tls.build())
-        .build()
-        .new_agent()
+        .build();
+    ureq::Agent::with_parts(config, DefaultConnector::default(), Names::default())
 }
 
-/// The secret's value is touched by `authorize` only.
+/// The secret's value goes out through `authorize`; `Intake` sees to it that it does not come back.
 fn answer_request(agent: &ureq::Agent, request: Request) -> Result<Response, RequestError> {
     let timeout = request.timeout;
     let secret = request
         .secret
         .as_ref()
         .and_then(|name| std::env::var(name).ok());
+    let (request, intake) = authorize(request, secret.as_deref())?;
     let request = agent
-        .configure_request(authorize(request, secret.as_deref())?)
+        .configure_request(request)
         .timeout_global(Some(timeout))
         .build();
-    let (parts, mut body) = agent.run(request).map_err(request_error)?.into_parts();
-    let body = body.with_config().limit(RESPONSE_BYTES_MAX as u64);
-    let body = body.read_to_vec().map_err(request_error)?;
-    Ok(Response::from_parts(parts, body))
+    let answer = read(agent, request, &intake);
+    intake.take(answer)
+}
+
+/// No further than what was asked for can take.
+fn read(
+    agent: &ureq::Agent,
+    request: http::Request<impl ureq::AsSendBody>,
+    intake: &Intake,
+) -> Result<Response, RequestError> {
+    let (parts, body) = agent.run(request).map_err(request_error)?.into_parts();
+    let bytes_max = intake.bytes_max(parts.status) as u64;
+    let mut whole = vec![];
+    let read = body.into_reader().take(bytes_max).read_to_end(&mut whole);
+    read.map_err(|error| request_error(error.into()))?;
+    Ok(Response::from_parts(parts, whole))
+}
+
+/// The system's resolver, with what the core allows of its answers.
+#[derive(Debug, Default)]
+struct Names(DefaultResolver);
+
+impl Resolver for Names {
+    fn resolve(
+        &self,
+        uri: &http::Uri,
+        config: &Config,
+        timeout: NextTimeout,
+    ) -> Result<ResolvedSocketAddrs, ureq::Error> {
+        let found = self.0.resolve(uri, config, timeout)?;
+        let allowed = allowed_addresses(found.iter().copied())
+            .map_err(|reason| std::io::Error::new(ErrorKind::ConnectionRefused, reason))?;
+        let mut addresses = self.empty();
+        for address in allowed {
+            addresses.push(address);
+        }
+        Ok(addresses)
+    }
 }
 
 fn request_error(error: ureq::Error) -> RequestError {

@@ -192,6 +192,7 @@ fn claim(plan: &Arc<Plan>, claim: i64) -> Operation {
         lease: Duration::from_secs(30),
         since: None,
         promise: None,
+        suspects: true,
     })
 }
 
@@ -233,13 +234,14 @@ fn attempts_at_an_old_text_do_not_count_against_the_new_one() {
     assert_attempts(real, &operations);
 }
 
-/// Two workers have died of a row: the next one takes it alone, unless it was changed meanwhile.
+/// Two workers have died of a row: others are taken before it, and then it alone, unless it was
+/// changed meanwhile.
 #[test]
 fn a_changed_row_is_no_suspect() {
-    for (change, wanted) in [("aa", &["3"][..]), ("bb", &["1", "1"])] {
+    for (change, wanted, then) in [("aa", &["1"][..], &["3"][..]), ("bb", &["1", "1"], &[])] {
         let real = Real::new(false, ROWS);
         let plan = real.plan();
-        let operations: [(_, &[_]); 8] = [
+        let operations: [(_, &[_]); 9] = [
             (put(1, "aa"), &[]),
             (claim(&plan, 1), &["1"]),
             (Operation::Pass(Duration::from_secs(60)), &[]),
@@ -248,6 +250,7 @@ fn a_changed_row_is_no_suspect() {
             (put(2, "cc"), &[]),
             (put(1, change), &[]),
             (claim(&plan, 3), wanted),
+            (claim(&plan, 4), then),
         ];
         assert_attempts(real, &operations);
     }

@@ -10,7 +10,7 @@ use super::{Answer, Ask, Steps, field, key, named};
 use crate::local::LocalAnswer;
 use crate::provider::Tokens;
 use crate::query::{Key, Param, Query, Rows};
-use crate::rows::TextError;
+use crate::rows::{Bounds, TextError};
 use crate::settings::Settings;
 use crate::vectorizer::Profile;
 
@@ -65,7 +65,8 @@ impl Chunk {
         let profile = Arc::new(Profile::new(&definition, &self.settings)?);
         self.profile = Some(Arc::clone(&profile));
         if let Some(file) = &self.file {
-            let texts = profile.texts_of_no_row(file);
+            let mut bounds = Bounds::new(file, self.settings.limits);
+            let texts = profile.texts_of_no_row(file, &mut bounds);
             return self.show(&profile, texts);
         }
         let columns: Vec<&str> = definition.key().collect();
@@ -83,6 +84,13 @@ impl Chunk {
         };
         // number, found, text, the template's columns, stored chunks
         let row = rows.first().map_or(&[][..], Vec::as_slice);
+        if field(row, 1) == "long" {
+            return Err(format!(
+                "the texts of the row with the key {} have more than --max-row-bytes, which is {}",
+                key::text(&key.0),
+                self.settings.limits.row_bytes
+            ));
+        }
         if field(row, 1) != "true" {
             return Err(format!(
                 "the source has no row with the key {}",
@@ -90,7 +98,9 @@ impl Chunk {
             ));
         }
         let columns = row.get(3..).unwrap_or_default();
-        let texts = profile.texts(field(row, 2), columns);
+        let text = field(row, 2);
+        let mut bounds = Bounds::new(text, self.settings.limits);
+        let texts = profile.texts(text, columns, &mut bounds);
         self.show(profile, texts)
     }
 

@@ -219,10 +219,11 @@ impl Doctor {
             self.findings.push(Finding::note(what, remedy));
         }
         self.left.reverse();
+        let limits = self.settings.limits;
         let samples = self
             .left
             .iter()
-            .map(|profile| Sample::new(Arc::clone(profile)));
+            .map(|profile| Sample::new(Arc::clone(profile), limits));
         self.samples = samples.collect();
         self.step = Step::Objects;
         Ok(Ask::query(checks::OBJECTS, vec![]))

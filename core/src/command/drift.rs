@@ -9,6 +9,7 @@ use super::table::grouped;
 use super::{Ask, explained, field, key};
 use crate::query::{DbError, Key, Param, Query, Rows};
 use crate::resync::ResyncQuery;
+use crate::settings::Limits;
 use crate::sql::Depth;
 use crate::vectorizer::Profile;
 
@@ -119,6 +120,7 @@ const READ_BYTES: usize = 4 * 1024 * 1024;
 #[derive(Debug)]
 pub(super) struct Sample {
     profile: Arc<Profile>,
+    limits: Limits,
     stage: Stage,
     starts: Vec<Option<Key>>,
     after: Option<Key>,
@@ -138,9 +140,10 @@ enum Stage {
 }
 
 impl Sample {
-    pub(super) const fn new(profile: Arc<Profile>) -> Self {
+    pub(super) const fn new(profile: Arc<Profile>, limits: Limits) -> Self {
         Self {
             profile,
+            limits,
             stage: Stage::Starts,
             starts: vec![],
             after: None,
@@ -258,15 +261,16 @@ impl Sample {
     /// A row whose text makes no chunk lacks none.
     fn judge(&mut self, rows: &Rows) -> Option<Finding> {
         let keys = self.missing();
+        let mut steps = 0;
         for row in rows {
             let number = field(row, 0).parse::<usize>().ok();
             let Some(key) = number.and_then(|number| keys.get(number - 1)) else {
                 continue;
             };
-            let is_found = field(row, 1) == "true";
+            let fields = row.get(2..).unwrap_or_default();
             if self
                 .profile
-                .is_current(is_found, row.get(2..).unwrap_or_default())
+                .is_current(field(row, 1), fields, self.limits, &mut steps)
             {
                 self.differing.remove(key);
             }

@@ -9,6 +9,7 @@ use super::{Answer, Ask, Steps, field, named};
 use crate::local::LocalAnswer;
 use crate::provider::Tokens;
 use crate::query::{Key, Param, Query, Rows};
+use crate::rows::Bounds;
 use crate::settings::Settings;
 use crate::vectorizer::Profile;
 
@@ -128,7 +129,9 @@ impl Estimate {
         self.counting.clear();
         for row in rows {
             let columns = row.get(3..).unwrap_or_default();
-            match profile.texts(field(row, 2), columns) {
+            let text = field(row, 2);
+            let mut bounds = Bounds::new(text, self.settings.limits);
+            match profile.texts(text, columns, &mut bounds) {
                 Ok(chunks) => {
                     self.counting.push(chunks.len());
                     texts.extend(chunks.into_iter().map(Arc::from));

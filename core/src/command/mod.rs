@@ -65,6 +65,10 @@ pub struct Task(Box<dyn Steps + Send>);
 /// What a command wants done next. [`Answer`] has a variant for each.
 #[derive(Debug)]
 #[must_use = "a command goes on only when its question is answered"]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "one at a time is on its way, and the shells take it apart"
+)]
 pub enum Ask {
     /// It is over.
     Done(Report),

@@ -1,12 +1,46 @@
-//! An answer is checked before it counts.
+//! An answer is read no further than what was asked for, and checked before it counts.
+
+mod read;
 
 use std::fmt;
 use std::sync::Arc;
 
+pub(super) use read::{Numbers, Reading, read};
+
+/// What a request asked for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wanted {
+    /// Vectors.
+    pub(super) count: usize,
+    /// Components of each.
+    pub(super) dimensions: usize,
+}
+
+/// A component as text, with what separates it from the next: 24 bytes are the longest number, and
+/// some servers indent.
+const NUMBER_BYTES: usize = 40;
+/// What stands around one vector.
+const VECTOR_BYTES: usize = 1024;
+/// What stands around all of them; a whole vector of any length fits, so that its length can be told.
+const AROUND_BYTES: usize = 512 * 1024;
+
+impl Wanted {
+    /// No answer of use is longer.
+    pub(super) const fn bytes_max(self) -> usize {
+        let vector = self
+            .dimensions
+            .saturating_mul(NUMBER_BYTES)
+            .saturating_add(VECTOR_BYTES);
+        self.count
+            .saturating_mul(vector)
+            .saturating_add(AROUND_BYTES)
+    }
+}
+
 /// Why an answer must not be used.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum BadAnswer {
-    /// Another number of vectors than of texts.
+    /// Another number of vectors than of texts; more are not counted.
     Count { wanted: usize, got: usize },
     /// Vectors of another length than the store's: the vectorizer's fault, or the model's.
     Dimensions { wanted: usize, got: usize },
@@ -14,21 +48,23 @@ pub(crate) enum BadAnswer {
     NotFinite,
     /// Two vectors for one text, or one for a text that was not sent.
     Order,
+    /// Longer than so many bytes, and of no use up to there.
+    TooLong(usize),
     /// A vector of zeros: it has no direction, so an index by cosine distance never finds it.
     Zero,
     /// Not what such a provider answers.
     Unreadable(String),
 }
 
-impl BadAnswer {
-    pub(super) fn unreadable(error: &serde_json::Error) -> Self {
-        Self::Unreadable(error.to_string())
-    }
-}
-
 impl fmt::Display for BadAnswer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Count { wanted, got } if got > wanted => {
+                write!(
+                    f,
+                    "the provider answered with more vectors than the {wanted} that were asked for"
+                )
+            }
             Self::Count { wanted, got } => {
                 write!(
                     f,
@@ -42,6 +78,11 @@ impl fmt::Display for BadAnswer {
             ),
             Self::NotFinite => f.write_str("a vector holds NaN or infinity"),
             Self::Order => f.write_str("the provider's answer does not say which vector is whose"),
+            Self::TooLong(bytes) => write!(
+                f,
+                "the provider's answer is longer than {bytes} bytes, which is more than the vectors \
+                 asked for can take"
+            ),
             Self::Zero => f.write_str(
                 "the model's vector is all zeros, which no search by cosine distance finds: \
                  change the text, or use a model that has a vector for it",

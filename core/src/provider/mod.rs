@@ -14,15 +14,18 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::{HeaderValue, header};
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::cut::cut;
 use crate::local::{LocalAnswer, LocalError, LocalRequest};
 use crate::request::{Request, Response};
 use crate::settings::Settings;
 use crate::tokens;
 
 pub(crate) use answer::BadAnswer;
+use answer::Wanted;
 pub(crate) use optional::refused as refused_parameters;
 pub(crate) use refusal::{Refusal, brief, said};
 pub(crate) use remaining::Remaining;
@@ -122,7 +125,7 @@ impl Provider {
     /// Reads the `embedding` object of a config, and checks that its secret may be used.
     pub(crate) fn from_config(config: &Value, settings: &Settings) -> Result<Self, String> {
         let common: Common = serde_json::from_value(config.clone())
-            .map_err(|error| format!("embedding config: {error}"))?;
+            .map_err(|error| format!("embedding config: {}", cut(&error.to_string())))?;
         let model = common
             .model
             .ok_or("embedding config: the model is missing")?;
@@ -144,8 +147,9 @@ impl Provider {
                 voyage::Voyage::from_config(config, model, dimensions, settings).map(Self::Voyage)
             }
             other => Err(format!(
-                "this worker does not know the embedding implementation {other:?}: \
-                 it knows ollama, openai, sentence_transformers and voyageai"
+                "this worker does not know the embedding implementation {:?}: \
+                 it knows ollama, openai, sentence_transformers and voyageai",
+                cut(other)
             )),
         }
     }
@@ -284,9 +288,15 @@ impl Provider {
         if !response.status().is_success() {
             return Verdict::Refused(Refusal::from_response(response, wall));
         }
+        let wanted = Wanted {
+            count,
+            dimensions: self.dimensions(),
+        };
         let vectors = match self {
-            Self::Ollama(_) => ollama::vectors(response.body()),
-            Self::Local(_) | Self::OpenAi(_) | Self::Voyage(_) => openai::vectors(response.body()),
+            Self::Ollama(_) => ollama::vectors(response.body(), wanted),
+            Self::Local(_) | Self::OpenAi(_) | Self::Voyage(_) => {
+                openai::vectors(response.body(), wanted)
+            }
         };
         self.checked(vectors, count)
     }
@@ -325,33 +335,42 @@ fn leave_out(body: &mut serde_json::Map<String, Value>, without: &[&'static str]
 }
 
 /// A POST with a JSON body. The URL was checked when the provider was made.
-fn post(url: &http::Uri, body: &Value, secret: Option<String>, timeout: Duration) -> Request {
-    let mut http = http::Request::new(body.to_string().into_bytes());
-    *http.method_mut() = http::Method::POST;
-    *http.uri_mut() = url.clone();
-    let json = http::HeaderValue::from_static("application/json");
-    http.headers_mut().insert(http::header::CONTENT_TYPE, json);
-    Request {
-        http,
-        secret,
-        timeout,
-    }
+struct Post<'a> {
+    url: &'a http::Uri,
+    body: Value,
+    secret: Option<String>,
+    timeout: Duration,
 }
 
-/// The address of `path` below a base URL.
-fn endpoint(base_url: &str, path: &str) -> Result<http::Uri, String> {
-    // Not echoed: it may hold a password, and this text goes to logs and tables.
-    if base_url.contains('@') {
-        return Err("embedding config: base_url must not hold a user or a password".to_owned());
+/// No answer that has no vectors in it is longer.
+const OTHER_BYTES_MAX: usize = 64 * 1024;
+
+impl Post<'_> {
+    /// It asks for vectors.
+    fn embedding(self, count: usize, dimensions: usize) -> Request {
+        self.request(Wanted { count, dimensions }.bytes_max())
     }
-    let url = format!("{}/{path}", base_url.trim_end_matches('/'));
-    let refused = |reason: &str| format!("embedding config: base_url {base_url:?}: {reason}");
-    let uri: http::Uri = url.parse().map_err(|_| refused("this is no URL"))?;
-    match (uri.scheme_str(), uri.host()) {
-        (Some("http" | "https"), Some(host)) if !host.is_empty() => Ok(uri),
-        _ => Err(refused(
-            "a URL begins with http:// or https:// and names a host",
-        )),
+
+    /// It asks for something else.
+    fn other(self) -> Request {
+        self.request(OTHER_BYTES_MAX)
+    }
+
+    fn request(self, answer_bytes_max: usize) -> Request {
+        let mut http = http::Request::new(self.body.to_string().into_bytes());
+        *http.method_mut() = http::Method::POST;
+        *http.uri_mut() = self.url.clone();
+        let headers = http.headers_mut();
+        let json = HeaderValue::from_static("application/json");
+        headers.insert(header::CONTENT_TYPE, json);
+        let packed = HeaderValue::from_static("gzip, deflate");
+        headers.insert(header::ACCEPT_ENCODING, packed);
+        Request {
+            http,
+            secret: self.secret,
+            timeout: self.timeout,
+            answer_bytes_max,
+        }
     }
 }
 

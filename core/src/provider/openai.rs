@@ -4,13 +4,17 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use base64::Engine as _;
-use serde::de::{self, Deserialize, Deserializer, SeqAccess, Visitor};
+use serde::de::{
+    DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor,
+};
 use serde_json::{Map, Value};
 
-use super::{Account, BadAnswer, RequestLimits, endpoint, leave_out, post};
+use super::answer::{Numbers, Reading, Wanted, read};
+use super::{Account, BadAnswer, Post, RequestLimits, leave_out};
+use crate::address::BaseUrl;
+use crate::cut::cut;
 use crate::request::Request;
-use crate::settings::Settings;
+use crate::settings::{OPENAI_HOSTS, Settings};
 use crate::tokens;
 
 /// At most 2,048 inputs. The bound of 300,000 tokens is enforced as a quarter of the bytes
@@ -28,14 +32,11 @@ const CUT: &[&str] = &[
 ];
 const TOKENS_MAX: usize = 8191;
 
-/// Hosts that a key may be sent to without an operator's word.
-const HOSTS: &[&str] = &["openai.com", "openai.azure.com"];
-
 #[derive(Clone, Debug)]
 pub(crate) struct OpenAi {
     pub(super) model: String,
     pub(super) dimensions: usize,
-    base_url: String,
+    base_url: BaseUrl,
     embeddings: http::Uri,
     secret: Option<String>,
     user: Option<String>,
@@ -48,17 +49,6 @@ struct Config {
     user: Option<String>,
 }
 
-#[derive(serde::Deserialize)]
-struct Answer {
-    data: Vec<Item>,
-}
-
-#[derive(serde::Deserialize)]
-struct Item {
-    embedding: Numbers,
-    index: Option<usize>,
-}
-
 impl OpenAi {
     pub(super) fn from_config(
         config: &Value,
@@ -67,20 +57,20 @@ impl OpenAi {
         settings: &Settings,
     ) -> Result<Self, String> {
         let config: Config = serde_json::from_value(config.clone())
-            .map_err(|error| format!("embedding config: {error}"))?;
+            .map_err(|error| format!("embedding config: {}", cut(&error.to_string())))?;
         if model.ends_with("text-embedding-ada-002") && dimensions != 1536 {
             return Err("dimensions must be 1536 for text-embedding-ada-002".to_owned());
         }
-        let base_url = config
-            .base_url
-            .or_else(|| settings.openai_base_url.clone())
-            .unwrap_or_else(|| "https://api.openai.com/v1".to_owned());
-        let embeddings = endpoint(&base_url, "embeddings")?;
-        let refusal = config.api_key_name.as_ref().and_then(|name| {
-            settings
-                .secrets
-                .refusal(name, embeddings.host().unwrap_or_default(), HOSTS)
-        });
+        let base_url = match (&config.base_url, &settings.openai_base_url) {
+            (Some(url), _) => BaseUrl::from_config(url)?,
+            (None, Some(url)) => BaseUrl::from_operator(url)?,
+            (None, None) => BaseUrl::from_operator("https://api.openai.com/v1")?,
+        };
+        let embeddings = base_url.endpoint("embeddings")?;
+        let refusal = config
+            .api_key_name
+            .as_ref()
+            .and_then(|name| settings.secrets.refusal(name, &base_url, OPENAI_HOSTS));
         match refusal {
             Some(refusal) => Err(refusal),
             None => Ok(Self {
@@ -97,7 +87,7 @@ impl OpenAi {
     pub(super) fn account(&self) -> Account {
         Account {
             provider: "openai",
-            base_url: self.base_url.clone(),
+            base_url: self.base_url.as_str().to_owned(),
             secret: self.secret.clone(),
         }
     }
@@ -141,68 +131,120 @@ impl OpenAi {
         }
         body.insert("encoding_format".to_owned(), "base64".into());
         leave_out(&mut body, without);
-        post(
-            &self.embeddings,
-            &Value::Object(body),
-            self.secret.clone(),
+        Post {
+            url: &self.embeddings,
+            body: Value::Object(body),
+            secret: self.secret.clone(),
             timeout,
-        )
+        }
+        .embedding(texts.len(), self.dimensions)
     }
 }
 
 /// The vectors in the order of their `index`; a server that sends none has them in order.
-pub(super) fn vectors(body: &[u8]) -> Result<Vec<Vec<f32>>, BadAnswer> {
-    let answer: Answer =
-        serde_json::from_slice(body).map_err(|error| BadAnswer::unreadable(&error))?;
-    let mut places: Vec<Option<Vec<f32>>> = answer.data.iter().map(|_| None).collect();
-    for (place, item) in answer.data.into_iter().enumerate() {
-        match places.get_mut(item.index.unwrap_or(place)) {
-            Some(free @ None) => *free = Some(item.embedding.0),
-            Some(Some(_)) | None => return Err(BadAnswer::Order),
-        }
-    }
+pub(super) fn vectors(body: &[u8], wanted: Wanted) -> Result<Vec<Vec<f32>>, BadAnswer> {
+    let reading = Reading::new(wanted);
+    let places = read(body, &reading, Answer)?;
     Ok(places.into_iter().flatten().collect())
 }
 
-/// An embedding in either form: an array of numbers, or base64 of little-endian `f32`s.
-struct Numbers(Vec<f32>);
+/// `{"data": […]}`.
+struct Answer<'r>(&'r Reading);
 
-impl<'de> Deserialize<'de> for Numbers {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(EitherForm)
+/// `[{"index": 0, "embedding": …}, …]`: the place of each text, with its vector.
+struct Items<'r>(&'r Reading);
+
+/// `{"index": 0, "embedding": …}`.
+struct Item<'r>(&'r Reading);
+
+impl<'de> DeserializeSeed<'de> for Answer<'_> {
+    type Value = Vec<Option<Vec<f32>>>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_map(self)
     }
 }
 
-struct EitherForm;
-
-impl<'de> Visitor<'de> for EitherForm {
-    type Value = Numbers;
+impl<'de> Visitor<'de> for Answer<'_> {
+    type Value = Vec<Option<Vec<f32>>>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an array of numbers or base64")
+        f.write_str("an object with data")
     }
 
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<Numbers, E> {
-        let bytes = base64::engine::general_purpose::STANDARD
-            .decode(text)
-            .map_err(E::custom)?;
-        let (numbers, rest) = bytes.as_chunks::<4>();
-        if !rest.is_empty() {
-            return Err(E::custom("the base64 does not hold whole 32-bit numbers"));
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut places = None;
+        while let Some(name) = map.next_key::<String>()? {
+            if name == "data" {
+                places = Some(map.next_value_seed(Items(self.0))?);
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
         }
-        Ok(Numbers(
-            numbers
-                .iter()
-                .map(|number| f32::from_le_bytes(*number))
-                .collect(),
-        ))
+        places.ok_or_else(|| A::Error::missing_field("data"))
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Items<'_> {
+    type Value = Vec<Option<Vec<f32>>>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Items<'_> {
+    type Value = Vec<Option<Vec<f32>>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array of embeddings")
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Numbers, A::Error> {
-        let mut numbers = Vec::with_capacity(sequence.size_hint().unwrap_or(1536));
-        while let Some(number) = sequence.next_element()? {
-            numbers.push(number);
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+        let mut places: Vec<Option<Vec<f32>>> = vec![None; self.0.wanted.count];
+        for place in 0..places.len() {
+            let Some((index, vector)) = items.next_element_seed(Item(self.0))? else {
+                return Ok(places);
+            };
+            match places.get_mut(index.unwrap_or(place)) {
+                Some(free @ None) => *free = Some(vector),
+                Some(Some(_)) | None => return self.0.refuse(BadAnswer::Order),
+            }
         }
-        Ok(Numbers(numbers))
+        match items.next_element::<IgnoredAny>()? {
+            Some(_) => self.0.too_many(),
+            None => Ok(places),
+        }
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Item<'_> {
+    type Value = (Option<usize>, Vec<f32>);
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Item<'_> {
+    type Value = (Option<usize>, Vec<f32>);
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object with an embedding")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let (mut index, mut vector) = (None, None);
+        while let Some(name) = map.next_key::<String>()? {
+            match name.as_str() {
+                "embedding" => vector = Some(map.next_value_seed(Numbers(self.0))?),
+                "index" => index = map.next_value()?,
+                _ => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        let vector = vector.ok_or_else(|| A::Error::missing_field("embedding"))?;
+        Ok((index, vector))
     }
 }

@@ -6,9 +6,11 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::{Account, Purpose, RequestLimits, endpoint, leave_out, post};
+use super::{Account, Post, Purpose, RequestLimits, leave_out};
+use crate::address::BaseUrl;
+use crate::cut::cut;
 use crate::request::Request;
-use crate::settings::Settings;
+use crate::settings::{Settings, VOYAGE_HOSTS};
 
 /// pgai's bound on inputs. Of tokens, a request to the models with the narrowest limit may hold
 /// 120,000: counted as three bytes each, which most texts exceed. What is refused all the same is
@@ -18,14 +20,11 @@ pub(super) const LIMITS: RequestLimits = RequestLimits {
     bytes: 360_000,
 };
 
-/// Hosts that a key may be sent to without an operator's word.
-const HOSTS: &[&str] = &["voyageai.com"];
-
 #[derive(Clone, Debug)]
 pub(crate) struct Voyage {
     pub(super) model: String,
     pub(super) dimensions: usize,
-    base_url: String,
+    base_url: BaseUrl,
     embeddings: http::Uri,
     secret: Option<String>,
     input_type: Option<String>,
@@ -48,7 +47,7 @@ impl Voyage {
         settings: &Settings,
     ) -> Result<Self, String> {
         let config: Config = serde_json::from_value(config.clone())
-            .map_err(|error| format!("embedding config: {error}"))?;
+            .map_err(|error| format!("embedding config: {}", cut(&error.to_string())))?;
         // Others are bytes or packed bits, which a column of pgvector's type vector does not hold.
         if config
             .output_dtype
@@ -60,16 +59,13 @@ impl Voyage {
                     .to_owned(),
             );
         }
-        let base_url = settings
-            .voyage_base_url
-            .clone()
-            .unwrap_or_else(|| "https://api.voyageai.com/v1".to_owned());
-        let embeddings = endpoint(&base_url, "embeddings")?;
+        let base_url = settings.voyage_base_url.as_deref();
+        let base_url = BaseUrl::from_operator(base_url.unwrap_or("https://api.voyageai.com/v1"))?;
+        let embeddings = base_url.endpoint("embeddings")?;
         let secret = config
             .api_key_name
             .unwrap_or_else(|| "VOYAGE_API_KEY".to_owned());
-        let host = embeddings.host().unwrap_or_default();
-        match settings.secrets.refusal(&secret, host, HOSTS) {
+        match settings.secrets.refusal(&secret, &base_url, VOYAGE_HOSTS) {
             Some(refusal) => Err(refusal),
             None => Ok(Self {
                 model,
@@ -86,7 +82,7 @@ impl Voyage {
     pub(super) fn account(&self) -> Account {
         Account {
             provider: "voyageai",
-            base_url: self.base_url.clone(),
+            base_url: self.base_url.as_str().to_owned(),
             secret: self.secret.clone(),
         }
     }
@@ -128,11 +124,12 @@ impl Voyage {
         body.insert("truncation".to_owned(), true.into());
         body.insert("encoding_format".to_owned(), "base64".into());
         leave_out(&mut body, without);
-        post(
-            &self.embeddings,
-            &Value::Object(body),
-            self.secret.clone(),
+        Post {
+            url: &self.embeddings,
+            body: Value::Object(body),
+            secret: self.secret.clone(),
             timeout,
-        )
+        }
+        .embedding(texts.len(), self.dimensions)
     }
 }

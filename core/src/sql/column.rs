@@ -11,12 +11,13 @@ with input as materialized (
   select i.n, {i.keys typed}
   from unnest({key params 2}) with ordinality as i({input keys}, n)
 ), sized as materialized (
-  select i.*, {s.first} is distinct from null as found,
+  select i.*, {s.first} is distinct from null as found, {s.size} > {row bytes} as long,
     sum(coalesce(octet_length({s.loading}), 0)) over (order by i.n)
       - coalesce(octet_length({s.loading}), 0) as bytes_before
   from input i left join {source} s on {s=i}
 )
-select z.n::text, z.found::text, {s.loading as text}{s.columns as text}, null::text
+select z.n::text, case when z.long then 'long' else z.found::text end,
+  {read loading}{read columns}, null::text
 from sized z left join {source} s on {s=z}
 where z.bytes_before < $1::bigint
 order by z.n";

@@ -12,8 +12,8 @@ mod resync;
 
 pub use plan::Plan;
 pub(crate) use plan::{
-    Destination, KeyColumn, PlanInput, TemplateColumn, VectorTypes, fill, literal, qualified,
-    quoted,
+    Destination, KeyColumn, PlanInput, RENDERED_FACTOR, TemplateColumn, VectorTypes, fill, literal,
+    qualified, quoted,
 };
 pub(crate) use protocol::UNREADABLE_REASON;
 pub use resync::Depth;

@@ -104,6 +104,15 @@ pub(crate) struct PlanInput<'a> {
     pub(crate) is_utf8: bool,
     /// What makes its vectors and texts: claims get nothing while something else is recorded.
     pub(crate) made_by: &'a MakerDigests,
+    /// Bytes of a row's texts that are read at most.
+    pub(crate) row_bytes: usize,
+}
+
+impl TemplateColumn {
+    /// Whether its value goes into a template as it is.
+    pub(crate) fn is_text(&self) -> bool {
+        matches!(self.base_type.as_str(), "text" | "character varying")
+    }
 }
 
 impl Plan {
@@ -281,12 +290,17 @@ fn values(input: &PlanInput<'_>) -> BTreeMap<String, String> {
         .map_or_else(String::new, |column| quoted(&column.name));
     set("s.first", format!("s.{first}"));
     set("s.loading", format!("s.{}", quoted(&input.loading.name)));
+    // (PostgreSQL has no text of more than 1 GB.)
+    let row_bytes = input.row_bytes.min(1 << 30);
+    set("row bytes", row_bytes.to_string());
+    set("s.size", size(input));
     set("s.loading as text", as_text(input.loading));
+    set("read loading", read(input.loading, row_bytes));
     let mut columns = String::new();
     for column in input.columns {
-        let _ = write!(columns, ", {}", as_text(column));
+        let _ = write!(columns, ", {}", read(column, row_bytes));
     }
-    set("s.columns as text", columns);
+    set("read columns", columns);
 
     // Parameters that follow the key's.
     let next = key.len() + 2;
@@ -344,6 +358,30 @@ pub(super) fn as_text(column: &TemplateColumn) -> String {
         // (A row with a null in it is not "not null".)
         _ => format!("case when s.{name} is distinct from null then concat(s.{name}) end"),
     }
+}
+
+/// A value that is no text, such as json, is read into a tree before it is put into a template, which
+/// takes many times its bytes: it may have this part of what a text may have.
+pub(crate) const RENDERED_FACTOR: usize = 32;
+
+/// A column's text as a read brings it: none of a row that is too long. Of a type that is no text the
+/// length is known only once it is written: it is cut, one character behind what may be.
+fn read(column: &TemplateColumn, row_bytes: usize) -> String {
+    let text = as_text(column);
+    let text = if column.is_text() {
+        text
+    } else {
+        format!("left({text}, {})", row_bytes / RENDERED_FACTOR + 1)
+    };
+    format!("case when not z.long then {text} end")
+}
+
+/// The bytes of the row's columns whose type is text.
+fn size(input: &PlanInput<'_>) -> String {
+    let texts = input.columns.iter().filter(|column| column.is_text());
+    let names = std::iter::once(&input.loading.name).chain(texts.map(|column| &column.name));
+    let terms = names.map(|name| format!("coalesce(octet_length(s.{}), 0)::bigint", quoted(name)));
+    format!("({})", terms.collect::<Vec<_>>().join(" + "))
 }
 
 /// An identifier as SQL reads it back, whatever is in it.
@@ -422,6 +460,7 @@ mod tests {
             backoff_max: 600,
             made_by: &MakerDigests::default(),
             is_utf8: false,
+            row_bytes: 1024,
         })
     }
 

@@ -7,9 +7,11 @@
 //! In a statement with `for update`, a row that changed after the snapshot is seen in its newest
 //! version, but plain scans stay on the snapshot. That is why a claim does not read the source.
 
-/// Parameters: claim, lease in ms, low-water mark, promise in ms (0: leave the bell alone).
+/// Parameters: claim, lease in ms, low-water mark, promise in ms (0: leave the bell alone), whether
+/// suspects may be claimed (0: no).
 ///
-/// An item whose lease ran out twice may have killed its workers: it is claimed alone. A claim
+/// An item whose lease ran out twice may have killed its workers. It is a suspect: it is passed over
+/// as long as there are others, here and in the other queues, and claimed alone then. A claim
 /// that is asked again (its answer was lost) gets its own items again and counts no attempt.
 ///
 /// A lease of claim 0 belongs to nobody: it puts a failed item off, with the generation that failed
@@ -29,9 +31,11 @@ with due as materialized (
     and ($3::text is null or q.queued_at >= $3::text::timestamptz)
     and not exists (
       select from {lease} l
-      where {l=q} and l._until > now() and l._claim <> $1::bigint
-        and (l._claim <> 0 or l._generation = q._generation
-          and l._until <= now() + interval '{backoff_max} seconds')
+      where {l=q} and l._claim <> $1::bigint
+        and (l._attempts >= 2 and l._generation = q._generation
+          or l._until > now()
+            and (l._claim <> 0 or l._generation = q._generation
+              and l._until <= now() + interval '{backoff_max} seconds'))
       offset 0)
     and exists (
       select from ai.vectorizer_made_by m
@@ -40,18 +44,28 @@ with due as materialized (
   order by q.queued_at
   limit {rows}
   for update of q skip locked
-), {unreadable}judged as (
-  select d.*, row_number() over (order by d.queued_at) as place,
-    exists (
+), {unreadable}suspect as materialized (
+  select {q.keys}, q._generation, q.queued_at, q.loading_retries
+  from {queue} q
+  where $5::bigint <> 0 and not exists (select from due)
+    and (q.loading_retry_after is null or q.loading_retry_after <= now()
+      or q.loading_retry_after > now() + interval '{backoff_max} seconds')
+    and exists (
       select from {lease} l
-      where {l=d} and l._claim <> $1::bigint and l._attempts >= 2
-        and l._generation = d._generation
-      offset 0) as suspect
-  from due d{only readable}
+      where {l=q} and l._claim <> $1::bigint and l._attempts >= 2
+        and l._generation = q._generation
+        and (l._until <= now()
+          or l._claim = 0 and l._until > now() + interval '{backoff_max} seconds')
+      offset 0)
+    and exists (
+      select from ai.vectorizer_made_by m
+      where m.vectorizer_id = {id}
+        and m.vectors = {made_by vectors} and m.texts = {made_by texts})
+  order by q.queued_at
+  limit 1
+  for update of q skip locked
 ), chosen as materialized (
-  select j.* from judged j
-  where j.place = 1
-    or not j.suspect and not (select f.suspect from judged f where f.place = 1)
+  select d.* from due d{only readable} union all select * from suspect
 ), taken as (
   insert into {lease} as l ({keys}, _claim, _until, _attempts, _generation)
   select {c.keys}, $1::bigint, now() + $2::bigint * interval '1 millisecond', 1, c._generation
@@ -106,21 +120,23 @@ pub(crate) const UNREADABLE_REASON: &str =
 /// Parameters: bytes, keys. Rows come in the order of the keys until the bytes are used up; the
 /// others stay away. A key without a source row comes without a text, to be cleared. (A key of a
 /// composite type with a null in it is not "not null", but distinct from it.)
+/// A row with more bytes than any row may have comes without its texts, and as `long`.
 pub(super) const READ: &str = "\
 with input as materialized (
   select i.n, {i.keys typed}
   from unnest({key params 2}) with ordinality as i({input keys}, n)
 ), sized as materialized (
-  select i.*, {s.first} is distinct from null as found,
+  select i.*, {s.first} is distinct from null as found, {s.size} > {row bytes} as long,
     sum(coalesce(octet_length({s.loading}), 0)) over (order by i.n)
       - coalesce(octet_length({s.loading}), 0) as bytes_before
   from input i left join {source} s on {s=i}
 )
-select z.n::text, z.found::text, {s.loading as text}{s.columns as text},
+select z.n::text, case when z.long then 'long' else z.found::text end,
+  {read loading}{read columns},
   (select string_agg(
       t.chunk_seq || ':' || encode(sha256(convert_to(t.chunk, 'UTF8')), 'hex'), ','
       order by t.chunk_seq)
-    from {store} t where {t=z})
+    from {store} t where {t=z} and t.chunk_seq between 0 and {row bytes} / 64)
 from sized z left join {source} s on {s=z}
 where z.bytes_before < $1::bigint
 order by z.n";

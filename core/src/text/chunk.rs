@@ -15,7 +15,8 @@ mod recursive;
 use serde_json::{Map, Value};
 use thiserror::Error;
 
-use super::regex::{MatchError, Pattern, PatternError};
+use super::regex::{MatchError, Pattern, PatternError, Steps};
+use crate::cut::cut;
 pub use character::CharacterSplitter;
 pub use recursive::RecursiveSplitter;
 
@@ -58,18 +59,66 @@ impl Chunker {
                 Err(ChunkingError::NotYet(name.to_owned()))
             }
             other => Err(ChunkingError::Implementation(
-                other.unwrap_or_default().to_owned(),
+                cut(other.unwrap_or_default()),
             )),
         }
     }
 
-    /// Cuts a text. An error concerns this text alone; it can only come from a regex separator.
+    /// Cuts a text, without a bound on what its chunks take. An error concerns this text alone.
     pub fn chunk(&self, text: &str) -> Result<Vec<String>, ChunkError> {
+        self.chunk_within(text, usize::MAX, &mut Steps::for_text(text))
+    }
+
+    /// Cuts a text into chunks that take `bytes_max` bytes at most, with [`CHUNK_BYTES`] added for each,
+    /// and takes no more steps than are left.
+    pub fn chunk_within(
+        &self,
+        text: &str,
+        bytes_max: usize,
+        steps: &mut Steps,
+    ) -> Result<Vec<String>, ChunkError> {
+        let mut chunks = Chunks {
+            texts: vec![],
+            bytes_max,
+            bytes_left: bytes_max,
+        };
         match self {
-            Self::Character(splitter) => splitter.chunk(text),
-            Self::None => Ok(vec![text.to_owned()]),
-            Self::Recursive(splitter) => splitter.chunk(text),
-        }
+            Self::Character(splitter) => splitter.chunk(text, steps, &mut chunks),
+            Self::None => chunks.add(text),
+            Self::Recursive(splitter) => splitter.chunk(text, steps, &mut chunks),
+        }?;
+        Ok(chunks.texts)
+    }
+}
+
+/// What a chunk takes besides its text, while its row is in work.
+pub const CHUNK_BYTES: usize = 64;
+
+/// The chunks of a text so far.
+struct Chunks {
+    texts: Vec<String>,
+    bytes_max: usize,
+    bytes_left: usize,
+}
+
+impl Chunks {
+    /// Counts the bytes of a chunk that is about to be made.
+    fn charge(&mut self, bytes: usize) -> Result<(), ChunkError> {
+        let all = bytes.saturating_add(CHUNK_BYTES);
+        let left = self.bytes_left.checked_sub(all);
+        self.bytes_left = left.ok_or(ChunkError::TooMuch(self.bytes_max))?;
+        Ok(())
+    }
+
+    /// Adds a chunk that was charged.
+    fn push(&mut self, chunk: String) {
+        self.texts.push(chunk);
+    }
+
+    fn add(&mut self, chunk: &str) -> Result<(), ChunkError> {
+        self.charge(chunk.len())?;
+        self.push(chunk.to_owned());
+        Ok(())
     }
 }
 
@@ -82,9 +131,15 @@ pub enum ChunkError {
          instead of (…)"
     )]
     CaptureGroup(String),
-    /// The regex backtracks too much on this text.
+    /// The regex backtracks too much on this text, or there are too many separators for it.
     #[error("the separator {0:?} took too many steps on this text")]
     TooManySteps(String),
+    /// The chunks take more bytes than they may.
+    #[error(
+        "its chunks take more than {0} bytes: choose a smaller chunk_overlap or a larger chunk_size, \
+         or let the worker's operator raise --max-row-bytes"
+    )]
+    TooMuch(usize),
 }
 
 /// Why the `chunking` part of a config cannot be used.
@@ -110,6 +165,11 @@ pub enum ChunkingError {
     /// The overlap is negative.
     #[error("chunk_overlap must be >= 0, got {0}")]
     OverlapNegative(i64),
+    /// Regexes that are longer than any that somebody would write by hand.
+    #[error(
+        "separators that are regexes have at most {REGEX_BYTES_MAX} bytes in all, these have {0}"
+    )]
+    RegexTooLong(usize),
     /// A separator is not a regex, or one with parts that are not supported.
     #[error("the separator {pattern:?} cannot be used as a regex: {reason} at position {position}")]
     Regex {
@@ -138,6 +198,8 @@ pub enum ChunkingError {
 
 /// How many separators a recursive splitter may have: each may take a level of recursion.
 const SEPARATORS_MAX: usize = 1000;
+/// How long all separators that are regexes may be together: compiled, they take much more.
+const REGEX_BYTES_MAX: usize = 16 * 1024;
 
 /// How long chunks may be and how much of one may be repeated in the next, in code points.
 #[derive(Clone, Copy, Debug)]
@@ -200,11 +262,14 @@ fn texts<'a>(
 /// Compiles a separator that is a regex. `kept` puts it into a group, as LangChain does to keep
 /// what it matched.
 fn pattern(source: &str, kept: bool) -> Result<Pattern, ChunkingError> {
+    if source.len() > REGEX_BYTES_MAX {
+        return Err(ChunkingError::RegexTooLong(source.len()));
+    }
     let compile = |kept| Pattern::parse(source, kept);
     // Kept or not, LangChain also searches with the bare regex, so that one must be right, too.
     let compiled = compile(false).and_then(|bare| if kept { compile(true) } else { Ok(bare) });
     compiled.map_err(|PatternError { reason, position }| ChunkingError::Regex {
-        pattern: source.to_owned(),
+        pattern: cut(source),
         reason,
         position,
     })
@@ -212,7 +277,7 @@ fn pattern(source: &str, kept: bool) -> Result<Pattern, ChunkingError> {
 
 impl From<MatchError> for ChunkError {
     fn from(error: MatchError) -> Self {
-        Self::TooManySteps(error.pattern)
+        Self::TooManySteps(cut(&error.pattern))
     }
 }
 

@@ -12,6 +12,9 @@ mod strip;
 mod template;
 mod unicode;
 
-pub use chunk::{CharacterSplitter, ChunkError, Chunker, ChunkingError, RecursiveSplitter};
+pub use chunk::{
+    CHUNK_BYTES, CharacterSplitter, ChunkError, Chunker, ChunkingError, RecursiveSplitter,
+};
+pub use regex::Steps;
 pub use render::{python_text, python_text_in};
 pub use template::{Template, TemplateError};

@@ -58,20 +58,43 @@ pub(crate) struct Found {
 
 /// How many steps may still be taken on one text, over all searches.
 #[derive(Clone, Debug)]
-pub(crate) struct Steps {
+pub struct Steps {
+    all: u64,
     left: u64,
 }
 
-/// Steps for any text, and per byte; a plain pattern takes about two per byte.
+/// Steps for any text, per byte, and for the longest text; a plain pattern takes about two per byte.
 const STEPS: u64 = 50_000_000;
 const STEPS_PER_BYTE: u64 = 40;
+const STEPS_MAX: u64 = 1_000_000_000;
 
 impl Steps {
     /// The bound is generous for patterns that take about as long as the text is, and stops those
     /// that take exponentially long after a second or so.
-    pub(crate) fn for_text(text: &str) -> Self {
-        Self {
-            left: STEPS.saturating_add(STEPS_PER_BYTE.saturating_mul(text.len() as u64)),
+    #[must_use]
+    pub fn for_text(text: &str) -> Self {
+        let per_byte = STEPS_PER_BYTE.saturating_mul(text.len() as u64);
+        let all = STEPS.saturating_add(per_byte).min(STEPS_MAX);
+        Self { all, left: all }
+    }
+
+    /// How many have been taken.
+    #[must_use]
+    pub const fn spent(&self) -> u64 {
+        self.all - self.left
+    }
+
+    /// Takes some, if so many are left.
+    pub(crate) fn spend(&mut self, steps: u64) -> bool {
+        match self.left.checked_sub(steps) {
+            Some(left) => {
+                self.left = left;
+                true
+            }
+            None => {
+                self.left = 0;
+                false
+            }
         }
     }
 }

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use thiserror::Error;
 
 use super::strip::ends_line;
+use crate::cut::cut;
 
 /// A text with placeholders: `$name` or `${name}`, and `$$` for a dollar sign.
 ///
@@ -31,6 +32,12 @@ pub enum TemplateError {
     /// There is no value for a placeholder.
     #[error("the template names {0:?}, which the row does not have")]
     Missing(String),
+    /// What comes out takes more bytes than it may.
+    #[error(
+        "its formatted texts take more than {0} bytes: shorten the template, or let the worker's \
+         operator raise --max-row-bytes"
+    )]
+    TooMuch(usize),
 }
 
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -89,13 +96,31 @@ impl Template {
         &self,
         value: impl Fn(&str) -> Option<Cow<'v, str>>,
     ) -> Result<String, TemplateError> {
+        let mut bytes_left = usize::MAX;
+        self.substitute_within(usize::MAX, &mut bytes_left, value)
+    }
+
+    /// Puts values in for all placeholders, and takes what that costs from the bytes that are left: a
+    /// byte for every part, and those of the text. `bytes_max` is how many there were.
+    pub fn substitute_within<'v>(
+        &self,
+        bytes_max: usize,
+        bytes_left: &mut usize,
+        value: impl Fn(&str) -> Option<Cow<'v, str>>,
+    ) -> Result<String, TemplateError> {
         let mut text = String::new();
+        let mut push = |part: &str| {
+            let left = bytes_left.checked_sub(part.len().saturating_add(1));
+            *bytes_left = left.ok_or(TemplateError::TooMuch(bytes_max))?;
+            text.push_str(part);
+            Ok(())
+        };
         for part in &self.parts {
             match part {
-                Part::Literal(literal) => text.push_str(literal),
+                Part::Literal(literal) => push(literal)?,
                 Part::Name(name) => {
                     let value = value(name);
-                    text.push_str(&value.ok_or_else(|| TemplateError::Missing(name.clone()))?);
+                    push(&value.ok_or_else(|| TemplateError::Missing(cut(name)))?)?;
                 }
             }
         }
@@ -170,10 +195,12 @@ mod tests {
                 Ok(text) => assert_eq!(case["text"], text, "{case}"),
                 Err(TemplateError::Missing(name)) => assert_eq!(case["missing"], name, "{case}"),
                 // Python reports a missing name first if it stands first.
-                Err(error @ TemplateError::Invalid { .. }) => assert!(
-                    case["invalid"] == error.to_string() || case.get("missing").is_some(),
-                    "{error}: {case}"
-                ),
+                Err(error @ (TemplateError::Invalid { .. } | TemplateError::TooMuch(_))) => {
+                    assert!(
+                        case["invalid"] == error.to_string() || case.get("missing").is_some(),
+                        "{error}: {case}"
+                    )
+                }
             }
         }
     }

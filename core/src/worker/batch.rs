@@ -130,9 +130,12 @@ pub(super) enum Step {
     Release,
 }
 
-/// A row is tried at least this often, even if its vectorizer allows no retries: a worker that was
-/// killed says nothing about the rows that it held. (From the third time on it is claimed alone.)
-const SILENT_MAX: u32 = 4;
+/// A row whose workers ended without a word is claimed at least this often, even if its vectorizer
+/// allows no retries: a worker that was killed says nothing about the rows that it held. (From the
+/// third time on it is claimed alone, when nothing else is due.)
+const SILENT_MIN: u32 = 4;
+/// And at most this often, however many retries its vectorizer allows: it may be what kills them.
+const SILENT_MAX: u32 = 7;
 
 /// Inputs that are longer than the model takes.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -140,6 +143,14 @@ pub(super) struct Truncated {
     pub(super) inputs: usize,
     /// What is not embedded of them.
     pub(super) bytes: usize,
+}
+
+/// What came of the rows of a read.
+#[derive(Debug, Default)]
+pub(super) struct Taken {
+    pub(super) truncated: Truncated,
+    /// A row ran out of steps: why.
+    pub(super) out_of_steps: Option<String>,
 }
 
 /// What a statement's answer brought about.
@@ -160,7 +171,7 @@ impl Batch {
     ) -> Self {
         let rows = items.into_iter().map(|item| {
             // Something about this row keeps killing workers: it is not tried for ever.
-            let state = if item.silent > profile.attempts_max.max(SILENT_MAX) {
+            let state = if item.silent > profile.attempts_max.clamp(SILENT_MIN, SILENT_MAX) {
                 RowState::Failed(Failure::abandoned(item.silent - 1))
             } else {
                 RowState::Unread

@@ -48,7 +48,9 @@ impl Worker {
         let in_flight = self.in_flight();
         let id = turns
             .filter(|(id, vectorizer)| {
-                vectorizer.pace.next() <= self.now
+                let is_due = vectorizer.pace.next() <= self.now
+                    || vectorizer.has_suspects_left() && self.may_try_suspects(**id);
+                is_due
                     && in_flight.has_room(**id, vectorizer.is_slow)
                     && self.may_claim(**id, vectorizer)
             })
@@ -58,6 +60,18 @@ impl Worker {
             Some(id) => self.claim(id),
             None => self.ring_bells(),
         }
+    }
+
+    /// Rows that may have killed workers are tried when nothing else is in work or due: should it
+    /// happen again, no other row is held, and all others have had their turn.
+    fn may_try_suspects(&self, id: i64) -> bool {
+        let others = self.vectorizers.iter().filter(|(other, _)| **other != id);
+        let mut busy = others.filter(|(other, vectorizer)| {
+            vectorizer.claim_out || !vectorizer.quiet && self.may_claim(**other, vectorizer)
+        });
+        // What applications hold may stay so for hours.
+        let waits = |batch: &Batch| batch.waits_for_rows() || batch.waits_for_a_table();
+        self.batches.values().all(waits) && busy.next().is_none()
     }
 
     /// Whether a vectorizer could do with more work.
@@ -115,10 +129,11 @@ impl Worker {
     }
 
     fn claim(&mut self, id: i64) -> Option<(Asked, Query)> {
+        let may_try_suspects = self.may_try_suspects(id);
         let vectorizer = self.vectorizers.get_mut(&id)?;
         let profile = Arc::clone(vectorizer.profile.as_ref()?);
         let plan = Arc::clone(&profile.plan);
-        if self.now >= vectorizer.head_at {
+        if self.now >= vectorizer.head_at || vectorizer.has_suspects_left() {
             vectorizer.since = None;
             vectorizer.head_at = self.now + HEAD_EVERY;
         }
@@ -129,6 +144,7 @@ impl Worker {
         self.last_claimed = id;
         let since = vectorizer.since.clone();
         let from_head = since.is_none();
+        let suspects = from_head && may_try_suspects;
         let promise = vectorizer.pace.promise(self.now);
         if let Some(promise) = promise {
             vectorizer.bell_at = self.now + promise;
@@ -138,6 +154,7 @@ impl Worker {
             claim,
             asked: self.now,
             from_head,
+            suspects,
         };
         let lease = self.settings.lease;
         self.announce_first(id);
@@ -149,6 +166,7 @@ impl Worker {
                 lease,
                 since,
                 promise,
+                suspects,
             },
         ))
     }
@@ -200,7 +218,7 @@ impl Worker {
         profile: Arc<Profile>,
         claim: ClaimId,
         asked: Time,
-        from_head: bool,
+        (from_head, suspects): (bool, bool),
         rows: Rows,
     ) {
         let now = self.now;
@@ -233,7 +251,8 @@ impl Worker {
             vectorizer.claim_out = false;
             // Fewer than asked for: the next claim looks at the head again.
             vectorizer.since = if is_full { last } else { None };
-            vectorizer.exhausted = is_empty && from_head && !vectorizer.claim_overtaken;
+            vectorizer.quiet = is_empty && from_head && !vectorizer.claim_overtaken;
+            vectorizer.exhausted = vectorizer.quiet && suspects;
             match (is_empty, from_head) {
                 (false, _) => vectorizer.pace.found(now),
                 (true, true) => vectorizer.pace.empty(now, now.since(asked)),
@@ -281,6 +300,7 @@ impl Worker {
             return;
         };
         vectorizer.claim_out = false;
+        vectorizer.stir();
         match trouble {
             // It may have been granted: ask again under the same name.
             Trouble::Outage => vectorizer.claim_again = Some(claim),
@@ -305,7 +325,7 @@ impl Worker {
         for (id, vectorizer) in &mut self.vectorizers {
             if wakes.everything || wakes.vectorizers.contains(id) {
                 vectorizer.pace.woken(self.now);
-                vectorizer.exhausted = false;
+                vectorizer.stir();
             }
         }
         // Others may run the vectorizers that this worker was not given.
@@ -338,7 +358,7 @@ impl Worker {
             let keep = !batch.is_over();
             if !keep && let Some(vectorizer) = vectorizers.get_mut(&batch.profile.id) {
                 vectorizer.pace.found(now);
-                vectorizer.exhausted = false;
+                vectorizer.stir();
                 vectorizer.claim_overtaken = true;
             }
             keep

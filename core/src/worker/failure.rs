@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::json;
 
+use crate::cut::cut;
 use crate::query::Key;
 use crate::vectorizer::Profile;
 
@@ -16,6 +17,8 @@ pub(super) struct Failure {
     pub(super) message: &'static str,
     /// The vector in its column cannot be cleared.
     pub(super) keeps_vector: bool,
+    /// To try again as often as the vectorizer's config says is of no use, or does harm.
+    pub(super) is_final: bool,
 }
 
 pub(super) const EMBEDDING: &str = "embedding provider failed";
@@ -28,16 +31,28 @@ impl Failure {
             reason: reason.to_owned(),
             message,
             keeps_vector: false,
+            is_final: false,
         }
     }
 
     pub(super) fn abandoned(times: u32) -> Self {
         let reason = format!("the worker died or was cut off {times} times while it held this row");
-        Self::new("worker", &reason, UNEXPECTED)
+        Self {
+            is_final: true,
+            ..Self::new("worker", &reason, UNEXPECTED)
+        }
     }
 
     pub(super) fn chunking(reason: &str) -> Self {
         Self::new("chunking", reason, UNEXPECTED)
+    }
+
+    /// A separator that is a regex took all steps that one row may take, and would again.
+    pub(super) fn out_of_steps(reason: &str) -> Self {
+        Self {
+            is_final: true,
+            ..Self::chunking(reason)
+        }
     }
 
     pub(super) fn embedding(reason: &str) -> Self {
@@ -48,14 +63,22 @@ impl Failure {
         Self::new("formatting", reason, UNEXPECTED)
     }
 
-    /// The row cannot be read.
+    /// The row cannot be read. PostgreSQL repeats a row's text in some of its messages.
     pub(super) fn loading(reason: &str) -> Self {
-        Self::new("loading", reason, UNEXPECTED)
+        Self::new("loading", &cut(reason), UNEXPECTED)
+    }
+
+    /// The row's text is too long to be read.
+    pub(super) fn too_long(reason: &str) -> Self {
+        Self {
+            is_final: true,
+            ..Self::new("loading", reason, UNEXPECTED)
+        }
     }
 
     /// The row cannot be written.
     pub(super) fn writing(reason: &str) -> Self {
-        Self::new("writing", reason, UNEXPECTED)
+        Self::new("writing", &cut(reason), UNEXPECTED)
     }
 
     /// A statement succeeded, and what it wrote is not there.
@@ -89,7 +112,7 @@ impl Failure {
         let mut details = json!({
             "error_reason": self.reason,
             "step": self.step,
-            "key": key.0,
+            "key": key.0.iter().map(|part| cut(part)).collect::<Vec<_>>(),
             "is_retryable": is_retryable,
         });
         if self.message == EMBEDDING {

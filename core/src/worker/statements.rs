@@ -9,6 +9,7 @@ use super::connections;
 use super::failure;
 use super::resync;
 use super::trouble::{Trouble, remedy};
+use crate::cut::cut;
 use crate::event::Event;
 use crate::query::{ClaimId, DbError, ErrorRecord, Heartbeat, Query, Rows};
 use crate::retry;
@@ -31,6 +32,7 @@ pub(super) enum Asked {
         claim: ClaimId,
         asked: Time,
         from_head: bool,
+        suspects: bool,
     },
     Heartbeat(Heartbeat),
     LoadVectorizers,
@@ -100,7 +102,8 @@ impl Worker {
                 claim,
                 asked,
                 from_head,
-            } => self.claimed(profile, claim, asked, from_head, rows),
+                suspects,
+            } => self.claimed(profile, claim, asked, (from_head, suspects), rows),
             Asked::Heartbeat(_) => self.heartbeat_sent(),
             Asked::LoadVectorizers => self.vectorizers_loaded(rows),
             Asked::Records(_) => self.session.records_out = false,
@@ -233,8 +236,13 @@ impl Worker {
                 let vectorizer = batch.profile.id;
                 let known = self.vectorizers.get(&vectorizer);
                 let inputs_max = known.map_or(1, |known| known.inputs_max);
-                let truncated = batch.handle_read(&asked, rows, inputs_max);
+                let limits = self.settings.limits;
+                let taken = batch.handle_read(&asked, rows, inputs_max, limits);
+                let truncated = taken.truncated;
                 self.tell_truncated(vectorizer, truncated.inputs, Some(truncated.bytes));
+                if let Some(reason) = taken.out_of_steps {
+                    self.ran_out_of_steps(vectorizer, &reason);
+                }
             }
             Step::Commit(_) | Step::Extend { .. } | Step::Fail(_) | Step::Release => {
                 if let Step::Extend { asked, .. } = step {
@@ -316,7 +324,7 @@ impl Worker {
             self.session.count_error(vectorizer, &failure.reason);
             self.events.push_back(Event::RowFailed {
                 vectorizer,
-                key: key.to_string(),
+                key: cut(&key.to_string()),
                 step: failure.step,
                 reason: failure.reason,
                 retry_in,

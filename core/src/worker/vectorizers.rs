@@ -7,6 +7,7 @@ use super::doubt::Doubt;
 use super::made_by::Record;
 use super::pace::Pace;
 use super::{Worker, failure};
+use crate::cut::cut;
 use crate::event::Event;
 use crate::query::{ClaimId, Rows};
 use crate::retry;
@@ -44,6 +45,8 @@ pub(super) struct Vectorizer {
     /// When to start at the head again.
     pub(super) head_at: Time,
     /// The last claim from the head got nothing.
+    pub(super) quiet: bool,
+    /// And it could have got suspects.
     pub(super) exhausted: bool,
     pub(super) bell_at: Time,
     /// Whether the operator was told that it runs.
@@ -53,7 +56,13 @@ pub(super) struct Vectorizer {
     pause: Pause,
     pub(super) proof: Proof,
     pub(super) doubt: Doubt,
+    /// Rows that ran out of steps since the last pause.
+    out_of_steps: u32,
 }
+
+/// After so many rows that ran out of steps a vectorizer is left alone for a while: each of them keeps
+/// the whole worker from doing anything else.
+const OUT_OF_STEPS_MAX: u32 = 3;
 
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 enum Announced {
@@ -128,6 +137,7 @@ impl Vectorizer {
             claim_again: None,
             since: None,
             head_at: Time::ZERO,
+            quiet: false,
             exhausted: false,
             bell_at: Time::ZERO,
             announced: Announced::No,
@@ -136,7 +146,19 @@ impl Vectorizer {
             pause: Pause::default(),
             proof: Proof::default(),
             doubt: Doubt::default(),
+            out_of_steps: 0,
         }
+    }
+
+    /// Whether only suspects can be left on the queue, which no claim has asked for.
+    pub(super) const fn has_suspects_left(&self) -> bool {
+        self.quiet && !self.exhausted
+    }
+
+    /// Something may have come to the queue.
+    pub(super) const fn stir(&mut self) {
+        self.quiet = false;
+        self.exhausted = false;
     }
 
     pub(super) fn is_paused(&self) -> bool {
@@ -240,7 +262,10 @@ impl Worker {
             Err(_) if text.is_empty() => {
                 Err("its configuration is larger than 1 MB: drop the vectorizer".to_owned())
             }
-            Err(error) => Err(format!("its configuration cannot be read: {error}")),
+            Err(error) => {
+                let error = cut(&error.to_string());
+                Err(format!("its configuration cannot be read: {error}"))
+            }
         };
         let unrecorded = definition.as_ref().ok().and_then(Definition::unrecorded);
         let (profile, broken) = match profile {
@@ -334,6 +359,19 @@ impl Worker {
         true
     }
 
+    /// A row ran out of steps.
+    pub(super) fn ran_out_of_steps(&mut self, id: i64, reason: &str) {
+        let Some(vectorizer) = self.vectorizers.get_mut(&id) else {
+            return;
+        };
+        vectorizer.out_of_steps += 1;
+        if vectorizer.out_of_steps >= OUT_OF_STEPS_MAX {
+            vectorizer.out_of_steps = 0;
+            let reason = format!("{reason}, and on others: give the vectorizer another separator");
+            self.pause_vectorizer(id, failure::UNEXPECTED, &reason);
+        }
+    }
+
     /// A statement of a vectorizer met a missing table, column or right.
     pub(super) fn vectorizer_broke(&mut self, id: i64, reason: &str) {
         self.pause_vectorizer(id, failure::UNEXPECTED, reason);
@@ -414,7 +452,7 @@ impl Worker {
     /// Tells of vectorizers that have nothing to do any more.
     pub(super) fn finish_vectorizers(&mut self) {
         for (id, vectorizer) in &mut self.vectorizers {
-            let idle = vectorizer.exhausted && !vectorizer.claim_out;
+            let idle = vectorizer.quiet && !vectorizer.claim_out;
             let in_work = self.batches.values().any(|batch| batch.profile.id == *id);
             if vectorizer.announced == Announced::Running && idle && !in_work {
                 vectorizer.announced = Announced::Finished;

@@ -208,6 +208,7 @@ impl<'a> Script<'a> {
             lease: LEASE,
             since,
             promise: self.entropy.chance(2).then_some(Duration::from_secs(1)),
+            suspects: !self.entropy.chance(3),
         }
     }
 

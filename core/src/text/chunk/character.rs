@@ -3,7 +3,7 @@
 use super::super::regex::Steps;
 use super::merge::Merger;
 use super::piece::Separator;
-use super::{ChunkError, ChunkingError, Sizes, pattern};
+use super::{ChunkError, ChunkingError, Chunks, Sizes, pattern};
 
 /// Cuts at one separator, which is lost, and merges the pieces with the separator's source text
 /// between them.
@@ -40,15 +40,15 @@ impl CharacterSplitter {
         })
     }
 
-    pub(super) fn chunk(&self, text: &str) -> Result<Vec<String>, ChunkError> {
-        let mut chunks = Vec::new();
+    pub(super) fn chunk(
+        &self,
+        text: &str,
+        steps: &mut Steps,
+        chunks: &mut Chunks,
+    ) -> Result<(), ChunkError> {
         let mut merger = Merger::new(text, self.sizes, &self.between);
         self.separator
-            .cut(text, &mut Steps::for_text(text), |piece, _| {
-                merger.push(piece, &mut chunks);
-                Ok(())
-            })?;
-        merger.finish(&mut chunks);
-        Ok(chunks)
+            .cut(text, steps, |piece, _| merger.push(piece, chunks))?;
+        merger.finish(chunks)
     }
 }

@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 
 use super::super::strip::strip;
-use super::Sizes;
 use super::piece::Piece;
+use super::{ChunkError, Chunks, Sizes};
 
 /// Collects pieces until the next one would not fit, and then begins anew with as many of the last
 /// ones as the overlap allows.
@@ -18,6 +18,8 @@ pub(super) struct Merger<'a> {
     /// The pieces of the chunk to come, and their size with the separators between them.
     held: VecDeque<Piece>,
     held_size: usize,
+    /// Their bytes, without separators.
+    held_bytes: usize,
 }
 
 impl<'a> Merger<'a> {
@@ -30,12 +32,13 @@ impl<'a> Merger<'a> {
             separator_size,
             held: VecDeque::new(),
             held_size: 0,
+            held_bytes: 0,
         }
     }
 
-    pub(super) fn push(&mut self, piece: Piece, chunks: &mut Vec<String>) {
+    pub(super) fn push(&mut self, piece: Piece, chunks: &mut Chunks) -> Result<(), ChunkError> {
         if self.size_with(&piece) > self.sizes.size && !self.held.is_empty() {
-            chunks.extend(self.joined());
+            self.join(chunks)?;
             while self.held_size > self.sizes.overlap
                 || (self.held_size > 0 && self.size_with(&piece) > self.sizes.size)
             {
@@ -43,14 +46,17 @@ impl<'a> Merger<'a> {
             }
         }
         self.held_size = self.size_with(&piece);
+        self.held_bytes += piece.bytes();
         self.held.push_back(piece);
+        Ok(())
     }
 
     /// Ends the last chunk; the merger is then as new.
-    pub(super) fn finish(&mut self, chunks: &mut Vec<String>) {
-        chunks.extend(self.joined());
+    pub(super) fn finish(&mut self, chunks: &mut Chunks) -> Result<(), ChunkError> {
+        self.join(chunks)?;
         self.held.clear();
-        self.held_size = 0;
+        (self.held_size, self.held_bytes) = (0, 0);
+        Ok(())
     }
 
     fn size_with(&self, piece: &Piece) -> usize {
@@ -70,12 +76,18 @@ impl<'a> Merger<'a> {
                 self.separator_size
             };
             self.held_size -= piece.size + separator_size;
+            self.held_bytes -= piece.bytes();
         }
     }
 
-    /// The chunk, unless it is nothing but white space.
-    fn joined(&self) -> Option<String> {
-        let (first, last) = (self.held.front()?, self.held.back()?);
+    /// Adds the chunk, unless it is nothing but white space. What it takes is known before it is made,
+    /// and counts in any case: it takes its time.
+    fn join(&self, chunks: &mut Chunks) -> Result<(), ChunkError> {
+        let (Some(first), Some(last)) = (self.held.front(), self.held.back()) else {
+            return Ok(());
+        };
+        let separators = self.separator.len().saturating_mul(self.held.len() - 1);
+        chunks.charge(self.held_bytes.saturating_add(separators))?;
         let chunk = if self.is_contiguous() {
             strip(&self.text[first.at.start..last.at.end]).to_owned()
         } else {
@@ -86,7 +98,10 @@ impl<'a> Merger<'a> {
                 .collect();
             strip(&pieces.join(self.separator)).to_owned()
         };
-        (!chunk.is_empty()).then_some(chunk)
+        if !chunk.is_empty() {
+            chunks.push(chunk);
+        }
+        Ok(())
     }
 
     /// Tells whether the chunk stands in the text as it is, so that it need not be put together.

@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use super::super::regex::{Pattern, Steps};
 use super::ChunkError;
+use crate::cut::cut;
 
 /// What a text is cut at.
 #[derive(Clone, Debug)]
@@ -38,6 +39,10 @@ impl Piece {
         }
     }
 
+    pub(super) fn bytes(&self) -> usize {
+        self.at.len() + self.more.len()
+    }
+
     pub(super) fn text<'a>(&self, text: &'a str) -> Cow<'a, str> {
         let at = &text[self.at.clone()];
         if self.more.is_empty() {
@@ -59,7 +64,24 @@ impl Separator {
         }
     }
 
+    /// Searching for what is no regex takes time, too: about that of a step for eight bytes.
+    fn spend(&self, text: &str, steps: &mut Steps) -> Result<(), ChunkError> {
+        let source = match self {
+            Self::Everywhere => "",
+            Self::Character(_) => "of one character",
+            // A pattern counts its steps itself.
+            Self::Pattern(_) => return Ok(()),
+            Self::Text(separator) => separator,
+        };
+        if steps.spend(text.len() as u64 / 8) {
+            Ok(())
+        } else {
+            Err(ChunkError::TooManySteps(cut(source)))
+        }
+    }
+
     pub(super) fn is_in(&self, text: &str, steps: &mut Steps) -> Result<bool, ChunkError> {
+        self.spend(text, steps)?;
         Ok(match self {
             Self::Everywhere => true,
             Self::Character(character) => text.contains(*character),
@@ -78,6 +100,7 @@ impl Separator {
     where
         E: FnMut(Piece, &mut Steps) -> Result<(), ChunkError>,
     {
+        self.spend(text, steps)?;
         let mut start = 0;
         let mut cut = |at: Range<usize>, next: usize, steps: &mut Steps| {
             let piece = start..at.start;
@@ -115,6 +138,7 @@ impl Separator {
     where
         E: FnMut(Piece, &mut Steps) -> Result<(), ChunkError>,
     {
+        self.spend(text, steps)?;
         let mut start = 0;
         let mut cut = |at: usize, steps: &mut Steps| {
             let piece = start..at;
@@ -173,7 +197,7 @@ where
     split(pattern, text, steps, |element, steps| {
         // Python keeps a None for a group that took no part, and then fails to measure it.
         let Some(at) = element else {
-            return Err(ChunkError::CaptureGroup(pattern.source().to_owned()));
+            return Err(ChunkError::CaptureGroup(cut(pattern.source())));
         };
         if at.is_empty() {
             Ok(())
@@ -195,7 +219,7 @@ fn cut_keeping_pattern<E>(
 where
     E: FnMut(Piece, &mut Steps) -> Result<(), ChunkError>,
 {
-    let failed = || ChunkError::CaptureGroup(pattern.source().to_owned());
+    let failed = || ChunkError::CaptureGroup(cut(pattern.source()));
     if pattern.groups() > 1 {
         // Nothing may be handed over before it is known that all elements have a partner.
         let mut count = 0;

@@ -1,10 +1,12 @@
 //! Cuts at several separators, coarse ones first.
 
+use std::borrow::Cow;
+
 use super::super::regex::Steps;
 use super::super::strip::strip;
 use super::merge::Merger;
 use super::piece::Separator;
-use super::{ChunkError, ChunkingError, SEPARATORS_MAX, Sizes, pattern};
+use super::{ChunkError, ChunkingError, Chunks, REGEX_BYTES_MAX, SEPARATORS_MAX, Sizes, pattern};
 
 /// Cuts at the first of several separators that occurs, and pieces that are too long at those
 /// after it. A separator stays at the beginning of the piece that it precedes.
@@ -32,6 +34,10 @@ impl RecursiveSplitter {
         } else {
             sources
         };
+        let bytes: usize = sources.iter().map(|source| source.len()).sum();
+        if is_regex && bytes > REGEX_BYTES_MAX {
+            return Err(ChunkingError::RegexTooLong(bytes));
+        }
         let mut separators = Vec::with_capacity(sources.len());
         for source in sources {
             let separator = if is_regex && !source.is_empty() {
@@ -44,15 +50,13 @@ impl RecursiveSplitter {
         Ok(Self { sizes, separators })
     }
 
-    pub(super) fn chunk(&self, text: &str) -> Result<Vec<String>, ChunkError> {
-        let mut chunks = Vec::new();
-        self.split(
-            text,
-            &self.separators,
-            &mut Steps::for_text(text),
-            &mut chunks,
-        )?;
-        Ok(chunks)
+    pub(super) fn chunk(
+        &self,
+        text: &str,
+        steps: &mut Steps,
+        chunks: &mut Chunks,
+    ) -> Result<(), ChunkError> {
+        self.split(text, &self.separators, steps, chunks)
     }
 
     /// Recurses once per separator at most, of which there are at most [`SEPARATORS_MAX`].
@@ -61,7 +65,7 @@ impl RecursiveSplitter {
         text: &str,
         separators: &[Separator],
         steps: &mut Steps,
-        chunks: &mut Vec<String>,
+        chunks: &mut Chunks,
     ) -> Result<(), ChunkError> {
         let (separator, finer) = choose(text, separators, steps)?;
         let Some(separator) = separator else {
@@ -69,28 +73,28 @@ impl RecursiveSplitter {
             // not cut.
             let fits = text.chars().count() < self.sizes.size;
             let chunk = if fits { strip(text) } else { text };
-            if !chunk.is_empty() {
-                chunks.push(chunk.to_owned());
-            }
-            return Ok(());
+            return match chunk.is_empty() {
+                true => Ok(()),
+                false => chunks.add(chunk),
+            };
         };
         let mut merger = Merger::new(text, self.sizes, "");
         separator.cut_keeping(text, steps, |piece, steps| {
             if piece.size < self.sizes.size {
-                merger.push(piece, chunks);
-                return Ok(());
+                return merger.push(piece, chunks);
             }
-            merger.finish(chunks);
+            merger.finish(chunks)?;
             let piece = piece.text(text);
             if finer.is_empty() {
-                chunks.push(piece.into_owned());
-                Ok(())
-            } else {
-                self.split(&piece, finer, steps, chunks)
+                return chunks.add(&piece);
             }
+            // A copy is held for as long as it is cut.
+            if let Cow::Owned(copy) = &piece {
+                chunks.charge(copy.len())?;
+            }
+            self.split(&piece, finer, steps, chunks)
         })?;
-        merger.finish(chunks);
-        Ok(())
+        merger.finish(chunks)
     }
 }
 

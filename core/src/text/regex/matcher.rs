@@ -34,6 +34,8 @@ pub(super) fn find(
         not_before: None,
         steps,
     };
+    // Registers are set anew, and what groups matched is told, for every search.
+    matcher.spend(program.registers as u64 / 8)?;
     let mut at = start;
     loop {
         if let Some(first) = program.first {
@@ -114,7 +116,11 @@ struct Matcher<'a> {
 
 impl Matcher<'_> {
     fn spend(&mut self, steps: u64) -> Result<(), OutOfSteps> {
-        *self.steps = self.steps.checked_sub(steps).ok_or(OutOfSteps)?;
+        let Some(left) = self.steps.checked_sub(steps) else {
+            *self.steps = 0;
+            return Err(OutOfSteps);
+        };
+        *self.steps = left;
         if self.stack.len() > STACK_MAX {
             Err(OutOfSteps)
         } else {
@@ -164,10 +170,13 @@ impl Matcher<'_> {
             Instruction::Atomic(after) => self
                 .run(address + 1, at, depth + 1)?
                 .map(|end| (*after, end)),
-            Instruction::Backreference { group, fold } => self
-                .group(*group)
-                .and_then(|bounds| repeats(self.text, bounds, *fold, at))
-                .map(|end| (address + 1, end)),
+            Instruction::Backreference { group, fold } => match self.group(*group) {
+                Some(bounds) => {
+                    self.spend(bounds.len() as u64 / 8)?;
+                    repeats(self.text, bounds, *fold, at).map(|end| (address + 1, end))
+                }
+                None => None,
+            },
             Instruction::Character(character) => {
                 let end = at + character.len_utf8();
                 self.text[at..]
@@ -302,10 +311,14 @@ impl Matcher<'_> {
     ) -> Result<bool, OutOfSteps> {
         let start = match behind {
             None | Some(0) => Some(at),
-            Some(width) => self.text[..at]
-                .char_indices()
-                .nth_back(width - 1)
-                .map(|(at, _)| at),
+            Some(width) => {
+                // It goes back no further than to the start.
+                self.spend(width.min(at) as u64 / 8)?;
+                self.text[..at]
+                    .char_indices()
+                    .nth_back(width - 1)
+                    .map(|(at, _)| at)
+            }
         };
         match start {
             Some(start) => Ok(self.run(address, start, depth + 1)?.is_some()),

@@ -16,7 +16,7 @@ pub(super) struct Set {
 }
 
 /// `\d`, `\s`, `\w` and their opposites.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Class {
     pub(super) kind: ClassKind,
     pub(super) ascii: bool,
@@ -59,26 +59,26 @@ pub(super) fn is_word(character: char, ascii: bool) -> bool {
 impl Set {
     /// `ranges` may hold surrogates, which no text has.
     pub(super) fn new(
-        mut ranges: Vec<(u32, u32)>,
+        ranges: Vec<(u32, u32)>,
         classes: Vec<Class>,
         negative: bool,
         fold: Fold,
     ) -> Self {
+        let mut ranges = merged(ranges);
         if fold != Fold::Exact {
             add_lower_cases(&mut ranges, fold);
+            ranges = merged(ranges);
         }
-        ranges.sort_unstable();
-        let mut merged: Vec<(u32, u32)> = Vec::with_capacity(ranges.len());
-        for (low, high) in ranges {
-            match merged.last_mut() {
-                Some(last) if low <= last.1.saturating_add(1) => last.1 = last.1.max(high),
-                Some(_) | None => merged.push((low, high)),
+        let mut distinct: Vec<Class> = vec![];
+        for class in classes {
+            if !distinct.contains(&class) {
+                distinct.push(class);
             }
         }
         let mut set = Self {
             ascii: 0,
-            ranges: merged,
-            classes,
+            ranges,
+            classes: distinct,
             negative,
             fold,
         };
@@ -119,11 +119,27 @@ impl Set {
     }
 }
 
+/// The ranges in order, those that meet made one.
+fn merged(mut ranges: Vec<(u32, u32)>) -> Vec<(u32, u32)> {
+    ranges.sort_unstable();
+    let mut merged: Vec<(u32, u32)> = Vec::with_capacity(ranges.len());
+    for (low, high) in ranges {
+        match merged.last_mut() {
+            Some(last) if low <= last.1.saturating_add(1) => last.1 = last.1.max(high),
+            Some(_) | None => merged.push((low, high)),
+        }
+    }
+    merged
+}
+
+/// Behind this there are no letters with a lower case (Unicode 17 has the last ones below).
+const CASED_MAX: u32 = 0x1_FFFF;
+
 /// Adds the lower cases of what is in the ranges, and the letters that are equal to those.
 fn add_lower_cases(ranges: &mut Vec<(u32, u32)>, fold: Fold) {
     let mut more = Vec::new();
     for &(low, high) in ranges.iter() {
-        for character in (low..=high).filter_map(char::from_u32) {
+        for character in (low..=high.min(CASED_MAX)).filter_map(char::from_u32) {
             let lower = fold.lower(character);
             if lower != character {
                 more.push((u32::from(lower), u32::from(lower)));

@@ -164,7 +164,7 @@ impl Batch {
             let RowState::Failed(failure) = &row.state else {
                 continue;
             };
-            let again = row.attempts < self.profile.attempts_max;
+            let again = row.attempts < self.profile.attempts_max && !failure.is_final;
             let retry_after = again.then(|| retry::ITEM.wait(row.attempts, random));
             waits.push((at, retry_after));
             failed.push(FailedRow {

@@ -15,6 +15,7 @@ use crate::query::{ClaimId, Key, Query, Rows};
 use crate::random::Random;
 use crate::resync::{ResyncCounts, ResyncQuery, ResyncStanding, ResyncState};
 use crate::retry;
+use crate::rows::STEPS_AT_A_TIME;
 use crate::settings::Limits;
 use crate::sql::Depth;
 use crate::time::Time;
@@ -415,18 +416,23 @@ impl Pass {
     }
 
     /// Rows whose chunks are not those of their texts are queued. So is one that cannot be compared: the
-    /// worker that claims it will say why.
+    /// worker that claims it will say why. Once they have taken their time, the others are left for
+    /// another read.
     fn read(&mut self, keys: &[Key], rows: &Rows) {
-        let mut taken = 0;
+        let (mut taken, mut steps) = (0, 0);
         for row in rows {
+            if steps >= STEPS_AT_A_TIME {
+                break;
+            }
             let number = field(row, 0).and_then(|number| number.parse::<usize>().ok());
             let Some(key) = number.and_then(|number| keys.get(number - 1)) else {
                 continue;
             };
             taken += 1;
-            let is_found = field(row, 1) == Some("true");
+            let found = field(row, 1).unwrap_or_default();
             let fields = row.get(2..).unwrap_or_default();
-            if !self.profile.is_current(is_found, fields) {
+            let (profile, limits) = (&self.profile, self.limits);
+            if !profile.is_current(found, fields, limits, &mut steps) {
                 match fields.last() {
                     Some(Some(_)) => self.counts.stale += 1,
                     Some(None) | None => self.counts.missing += 1,

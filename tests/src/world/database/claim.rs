@@ -16,6 +16,7 @@ pub(super) struct Claim<'a> {
     pub(super) rows: usize,
     pub(super) lease: Duration,
     pub(super) since: Option<&'a str>,
+    pub(super) suspects: bool,
 }
 
 impl Database {
@@ -48,31 +49,37 @@ impl Database {
     fn due(&self, wanted: &Claim<'_>, snapshot: &Tables, now: Duration) -> Vec<i64> {
         let Claim { claim, since, .. } = *wanted;
         let is_due = |item: &Item| item.retry_after.is_none_or(|at| at <= now);
-        let mut due: Vec<_> = snapshot
+        // Twice its workers ended without a word.
+        let is_suspect = |key: i64, item: &Item| {
+            let expired = snapshot.leases.get(&key).filter(|held| held.claim != claim);
+            expired.is_some_and(|held| held.attempts >= 2 && held.generation == item.generation)
+        };
+        let mut free: Vec<_> = snapshot
             .items
             .iter()
             .filter(|(key, item)| {
                 is_due(item)
                     && !self.is_held(**key)
-                    && since.is_none_or(|since| stamp(item.queued_at).as_str() >= since)
                     && !self.bars(snapshot, **key, item.generation, claim, now)
             })
-            .map(|(key, item)| (item.queued_at, *key))
             .collect();
-        due.sort_unstable();
+        free.sort_unstable_by_key(|(key, item)| (item.queued_at, **key));
+        let (suspects, mut due): (Vec<_>, Vec<_>) = free
+            .into_iter()
+            .partition(|(key, item)| is_suspect(**key, item));
+        due.retain(|(_, item)| since.is_none_or(|since| stamp(item.queued_at).as_str() >= since));
         // The row lock finds the newest version, and checks the condition on it again.
-        due.retain(|(_, key)| self.tables.items.get(key).is_some_and(is_due));
+        let newest = |key: &i64| self.tables.items.get(key);
+        due.retain(|(key, _)| newest(key).is_some_and(is_due));
         due.truncate(wanted.rows);
-        let suspect = |key: i64| {
-            let generation = self.tables.items[&key].generation;
-            let expired = snapshot.leases.get(&key).filter(|held| held.claim != claim);
-            expired.is_some_and(|held| held.attempts >= 2 && held.generation == generation)
-        };
-        if let Some((_, first)) = due.first().copied() {
-            let alone = suspect(first);
-            due.retain(|(_, key)| *key == first || !(alone || suspect(*key)));
+        let mut keys: Vec<_> = due.into_iter().map(|(key, _)| *key).collect();
+        if keys.is_empty() && wanted.suspects {
+            let mut same = suspects.into_iter().filter(|(key, _)| {
+                newest(key).is_some_and(|it| is_due(it) && is_suspect(**key, it))
+            });
+            keys.extend(same.next().map(|(key, _)| *key));
         }
-        due.into_iter().map(|(_, key)| key).collect()
+        keys
     }
 
     /// Leases an item, and returns its line of the answer.

@@ -45,6 +45,7 @@ impl Database {
                 claim,
                 lease,
                 since,
+                suspects,
                 ..
             } => {
                 let wanted = Claim {
@@ -52,6 +53,7 @@ impl Database {
                     rows: plan.rows,
                     lease: *lease,
                     since: since.as_deref(),
+                    suspects: *suspects,
                 };
                 self.claim(&wanted, snapshot, now, coverage)
             }

@@ -1,0 +1,147 @@
+//! The way of a request's secret out, and of the answer in: read within bounds, unpacked within the
+//! same bounds, and rid of the secret before anybody sees it.
+
+mod mask;
+mod unpack;
+
+use std::fmt;
+
+use http::{HeaderValue, StatusCode, header};
+
+use crate::request::{Request, RequestError, Response};
+
+/// Of an answer that is a refusal, so many bytes are read: they say why.
+const REFUSAL_BYTES_MAX: usize = 64 * 1024;
+
+/// How the answer to one request is to be taken in.
+#[must_use = "an answer goes through `take` before anybody else sees it"]
+pub struct Intake {
+    secret: Option<String>,
+    bytes_max: usize,
+}
+
+/// Completes a request with its secret: the one place where a secret's value is added.
+///
+/// # Errors
+/// If the request names a secret and `secret` is `None`, empty, or no legal header value.
+pub fn authorize(
+    request: Request,
+    secret: Option<&str>,
+) -> Result<(http::Request<Vec<u8>>, Intake), RequestError> {
+    let mut http = request.http;
+    let mut intake = Intake {
+        secret: None,
+        bytes_max: request.answer_bytes_max,
+    };
+    let Some(name) = request.secret else {
+        return Ok((http, intake));
+    };
+    let secret = secret
+        .map(str::trim)
+        .filter(|secret| !secret.is_empty())
+        .ok_or_else(|| {
+            RequestError::Secret(format!(
+                "ApiKeyNotFoundError: the environment variable {name} is not set"
+            ))
+        })?;
+    let mut value = HeaderValue::try_from(format!("Bearer {secret}")).map_err(|_| {
+        RequestError::Secret(format!(
+            "the value of {name} holds characters that no header may carry"
+        ))
+    })?;
+    value.set_sensitive(true);
+    http.headers_mut().insert(header::AUTHORIZATION, value);
+    intake.secret = Some(secret.to_owned());
+    Ok((http, intake))
+}
+
+impl Intake {
+    /// How many bytes of the body of an answer with this status are to be read; what is longer is
+    /// cut there.
+    #[must_use]
+    pub fn bytes_max(&self, status: StatusCode) -> usize {
+        if status.is_success() {
+            self.bytes_max
+        } else {
+            self.bytes_max.min(REFUSAL_BYTES_MAX)
+        }
+    }
+
+    /// Takes in what came, a body cut at [`bytes_max`](Self::bytes_max) or none: unpacks gzip and
+    /// deflate, and masks the secret wherever it is repeated.
+    ///
+    /// # Errors
+    /// What the shell met, or a body that cannot be unpacked.
+    pub fn take(self, answer: Result<Response, RequestError>) -> Result<Response, RequestError> {
+        let answer = answer.and_then(|response| {
+            let bytes_max = self.bytes_max(response.status());
+            unpack::unpacked(response, bytes_max)
+        });
+        match &self.secret {
+            Some(secret) => mask::masked(answer, secret),
+            None => answer,
+        }
+    }
+}
+
+/// Without the secret.
+impl fmt::Debug for Intake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Intake")
+            .field("bytes_max", &self.bytes_max)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn intake(secret: Option<&str>) -> Intake {
+        let request = Request {
+            http: http::Request::default(),
+            secret: secret.map(|_| "X_API_KEY".to_owned()),
+            timeout: Duration::from_secs(1),
+            answer_bytes_max: 1_000_000,
+        };
+        authorize(request, secret).unwrap().1
+    }
+
+    #[test]
+    fn refusals_are_read_to_64_kilobytes_and_answers_to_their_bound() {
+        let intake = intake(None);
+        for (status, bytes) in [
+            (200, 1_000_000),
+            (299, 1_000_000),
+            (302, 65_536),
+            (500, 65_536),
+        ] {
+            let status = StatusCode::from_u16(status).unwrap();
+            assert_eq!(intake.bytes_max(status), bytes, "{status}");
+        }
+    }
+
+    #[test]
+    fn no_debug_output_shows_a_secret() {
+        let intake = intake(Some("key-of-somebody"));
+        assert!(!format!("{intake:?}").contains("somebody"));
+    }
+
+    #[test]
+    fn a_missing_secret_is_named_and_a_broken_one_is_not_repeated() {
+        let request = |secret| {
+            let request = Request {
+                http: http::Request::default(),
+                secret: Some("X_API_KEY".to_owned()),
+                timeout: Duration::from_secs(1),
+                answer_bytes_max: 1,
+            };
+            authorize(request, secret).unwrap_err().to_string()
+        };
+        assert!(request(None).contains("X_API_KEY"));
+        assert!(request(Some(" ")).contains("X_API_KEY"));
+        assert!(!request(Some("broken\nkey")).contains("broken"));
+    }
+}
