@@ -14,7 +14,7 @@ use crate::SHELLS;
 use crate::raw::{Answer, honest, provider};
 
 /// What an answer may cost, beyond what an honest one does: its bound is 0.6 MB here, and it may
-/// be held packed and unpacked. (An answer of 32 MB took 390 MB when it was read and parsed whole.)
+/// be held packed and unpacked.
 const COST_MAX_KIB: u64 = 12 * 1024;
 
 fn stage() -> Stage {
