@@ -106,6 +106,8 @@ pub(super) struct Database {
     ledger: Ledger,
     /// Triggers do nothing just now.
     is_past_triggers: bool,
+    /// Claims are taken to be planned for what is recorded.
+    trusts_plans: bool,
 }
 
 impl Tables {
@@ -153,6 +155,7 @@ impl Database {
             held: BTreeMap::new(),
             ledger: Ledger::default(),
             is_past_triggers: false,
+            trusts_plans: false,
         };
         database.create_vectorizer(Duration::ZERO);
         database

@@ -25,8 +25,10 @@ impl Replica {
         } else {
             Destination::Table
         };
+        let mut database = Database::new(destination, mutant);
+        database.trust_plans();
         Self {
-            database: Database::new(destination, mutant),
+            database,
             now: Duration::ZERO,
             coverage: Coverage::default(),
         }

@@ -59,10 +59,10 @@ fn a_row_that_makes_too_much_fails_alone() {
             "chunking",
         ),
         (
-            "a million placeholders",
+            "thousands of placeholders",
             none,
-            "repeat('$chunk', 1000000)",
-            "repeat('x', 100)",
+            "repeat('$chunk', 10000)",
+            "repeat('x', 1000)",
             "formatting",
         ),
         (
@@ -79,10 +79,6 @@ fn a_row_that_makes_too_much_fails_alone() {
             stage.run(&format!(
                 "insert into blog (id, body) values (1, ''), (2, {row}), (3, 'z')"
             ));
-            if template.contains("repeat") {
-                // There every row with a text makes too much.
-                stage.run("delete from blog where id = 3");
-            }
             let usage = until_end(once(&stage, shell), Instant::now());
             let rows =
                 "select failure_step || ': ' || failure_reason from ai._vectorizer_q_failed_1";
@@ -98,8 +94,8 @@ fn a_row_that_makes_too_much_fails_alone() {
                 "{shell}, {what}: {} KiB",
                 usage.peak
             );
-            let others = stage.number("select count(*) from blog where id = 3");
-            assert_eq!(stage.number("select count(distinct id) from v"), others);
+            assert_eq!(stage.number("select max(id)::bigint from v"), 3);
+            assert_eq!(stage.number("select min(id)::bigint from v"), 3);
         }
     }
 }

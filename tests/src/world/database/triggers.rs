@@ -235,8 +235,8 @@ impl Database {
         if self.tables.vectorizer.is_none() || self.is_past_triggers {
             return;
         }
-        let gone = !self.tables.source.contains_key(&key);
         if self.is(Mutant::DeleteRemovesItem) {
+            let gone = !self.tables.source.contains_key(&key);
             self.write().items.remove(&key);
             if gone {
                 // A transaction deletes what it sees.
@@ -254,7 +254,8 @@ impl Database {
             return;
         }
         self.enqueue(key, now);
-        if gone && matches!(isolation, Isolation::ReadCommitted) {
+        // The trigger does not look whether the row is there again.
+        if matches!(isolation, Isolation::ReadCommitted) {
             self.write().store.retain(|place, _| place.0 != key);
         }
     }
