@@ -38,6 +38,10 @@ impl Worker {
         refused.retain(|name| profile.provider.sends(name));
         let known = self.parameters.entry(place(profile)).or_default();
         refused.retain(|name| !known.needed.contains(name));
+        if refused.is_empty() {
+            // Most answers hold vectors: they are not read twice.
+            return false;
+        }
         let reason = said(response.body());
         for name in &refused {
             if known.left_out.contains_key(name) {
@@ -51,7 +55,7 @@ impl Worker {
                 reason: reason.clone(),
             });
         }
-        !refused.is_empty()
+        true
     }
 
     /// The answers have other dimensions. If that is because the server was not told them, says what
