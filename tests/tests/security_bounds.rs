@@ -2,7 +2,10 @@
 //! bound of docs/security-providers.md, by both workers on a real PostgreSQL.
 
 #![allow(clippy::unwrap_used, reason = "a test fails where it cannot go on")]
-#![allow(clippy::print_stdout, reason = "tests of security tell what they tried")]
+#![allow(
+    clippy::print_stdout,
+    reason = "tests of security tell what they tried"
+)]
 
 #[path = "security_bounds/answers.rs"]
 mod answers;
