@@ -183,7 +183,7 @@ fn a_damaged_model_says_which_file_is_at_fault() {
             let bytes = fs::read(&path).unwrap();
             fs::write(path, &bytes[..bytes.len() - 100]).unwrap();
         },
-        &[weights, "cannot be read"],
+        &[weights, "the file ends before"],
     );
     refused(
         |directory| fs::write(directory.join(weights), [255; 64]).unwrap(),

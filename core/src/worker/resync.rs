@@ -75,6 +75,10 @@ impl Resync {
 impl Worker {
     /// Gives up what is no longer this worker's.
     pub(super) fn settle_resync(&mut self) {
+        // Nobody can have asked for anything. (Said here and not where it is asked: `--once` may end by it.)
+        if self.known_to_resync().next().is_none() {
+            self.resync.look_at = None;
+        }
         let Some(Held::Pass(pass)) = &mut self.resync.held else {
             return;
         };
@@ -135,9 +139,7 @@ impl Worker {
             return None;
         }
         self.resync.look_at = None;
-        let known = self.vectorizers.iter();
-        let known = known.filter(|(_, known)| known.profile.is_some() || known.broken.is_some());
-        let ids: Vec<i64> = known.map(|(id, _)| *id).collect();
+        let ids: Vec<i64> = self.known_to_resync().collect();
         if ids.is_empty() {
             return None;
         }
@@ -153,6 +155,14 @@ impl Worker {
             asked,
             Query::Resync(ResyncQuery::Take { claim, lease, ids }),
         ))
+    }
+
+    /// The vectorizers whose requests this worker carries out, or refuses because they cannot run.
+    fn known_to_resync(&self) -> impl Iterator<Item = i64> {
+        let known = self.vectorizers.iter();
+        known
+            .filter(|(_, known)| known.profile.is_some() || known.broken.is_some())
+            .map(|(id, _)| *id)
     }
 
     pub(super) fn resync_wakes(&self) -> impl Iterator<Item = Time> {
