@@ -50,7 +50,7 @@ pub enum Event {
     NoVectorizers,
     /// The database lacks our schema, or has one that this worker does not know.
     NotInstalled {
-        /// What is there, and the command that mends it.
+        /// What is there, and the command that fixes it.
         reason: String,
     },
     /// A server refuses an optional parameter: it is asked without from now on.
@@ -167,7 +167,7 @@ pub enum Event {
         /// When it is asked again.
         retry_in: Duration,
     },
-    /// A vectorizer cannot run until its config or its tables are mended.
+    /// A vectorizer cannot run until its config or its tables are fixed.
     VectorizerBroken {
         /// The vectorizer's id.
         vectorizer: i64,

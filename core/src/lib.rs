@@ -1,4 +1,4 @@
-//! The sans-IO core of the worker that keeps vector embeddings in PostgreSQL true to their rows.
+//! The sans-IO core of the worker that keeps vector embeddings in PostgreSQL in sync with their rows.
 //!
 //! A *vectorizer* says which column of which source table is cut into chunks, how they are formatted,
 //! which provider embeds them and where the vectors go. Triggers queue the keys of changed rows; a

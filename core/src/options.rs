@@ -35,7 +35,7 @@ pub struct Usage {
 #[derive(Debug, Parser)]
 #[command(
     disable_help_subcommand = true,
-    about = "Keeps vector embeddings in PostgreSQL true to their rows",
+    about = "Keeps vector embeddings in PostgreSQL in sync with their rows",
     after_help = "Every option can be set in the environment: PGAI_VECTORIZER_WORKER_ and the \
                   option's name in capitals, such as PGAI_VECTORIZER_WORKER_POLL_INTERVAL. \
                   DB_URL is understood, too, and wins over PGAI_VECTORIZER_WORKER_DB_URL."

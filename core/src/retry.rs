@@ -31,7 +31,7 @@ pub(crate) const PROVIDER: Backoff = Backoff {
     first: Duration::from_millis(500),
     longest: Duration::from_secs(60),
 };
-/// Between attempts at what somebody has to mend: a key, a quota, a vectorizer's config.
+/// Between attempts at what somebody has to fix: a key, a quota, a vectorizer's config.
 pub(crate) const PAUSE: Backoff = Backoff {
     first: Duration::from_secs(30),
     longest: Duration::from_secs(600),

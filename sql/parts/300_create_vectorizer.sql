@@ -189,7 +189,7 @@ begin
     return id;
 end
 $$;
-comment on function ai.create_vectorizer is 'Gives a table embeddings that stay true to its rows.';
+comment on function ai.create_vectorizer is 'Gives a table embeddings that stay in sync with its rows.';
 
 -- Those of the roles that exist; null if there are none.
 create or replace function ai._existing_roles(roles name[]) returns name[]

@@ -1,4 +1,4 @@
-//! `doctor`: checks everything that a worker needs, and says how to mend what is wrong.
+//! `doctor`: checks everything that a worker needs, and says how to fix what is wrong.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -305,7 +305,7 @@ impl Doctor {
             )),
             Err(reason) => Finding::wrong(
                 format!("the vectorizer {name} cannot embed: {reason}"),
-                "mend that; rows wait in the queue meanwhile, and the worker tries again by itself",
+                "fix that; rows wait in the queue meanwhile, and the worker tries again by itself",
             ),
         });
         Ok(self.next_provider())

@@ -43,7 +43,7 @@ pub struct Inquiry(pub(crate) Subcommand);
 pub(crate) enum Subcommand {
     /// Show how a vectorizer would chunk and format a row or a file, without asking its provider
     Chunk(ChunkArgs),
-    /// Check everything that a worker needs, and say how to mend what is wrong
+    /// Check everything that a worker needs, and say how to fix what is wrong
     Doctor(DoctorArgs),
     /// Show the rows that failed and the latest errors
     Errors(ErrorsArgs),

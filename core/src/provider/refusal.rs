@@ -23,14 +23,14 @@ pub(crate) enum Refusal {
     Inputs(String),
     /// The model is not there.
     ModelMissing(String),
-    /// The account as a whole, until somebody mends it: a wrong key, no quota.
+    /// The account as a whole, until somebody fixes it: a wrong key, no quota.
     Pause(String),
     /// The provider as a whole, for a while.
     Retry {
         reason: String,
         after: Option<Duration>,
     },
-    /// This vectorizer as a whole, until somebody mends it: its model cannot be used.
+    /// This vectorizer as a whole, until somebody fixes it: its model cannot be used.
     Vectorizer(String),
 }
 

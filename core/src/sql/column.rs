@@ -84,7 +84,7 @@ with own as materialized (
 ), finished as (
   delete from {queue} q using whole w join input i on i.n = w.n
   where {q=i}
-), mended as (
+), recovered as (
   delete from {failed} f using whole w join input i on i.n = w.n
   where {f=i}
 ), freed as (

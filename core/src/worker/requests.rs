@@ -223,7 +223,7 @@ impl Worker {
             let said = Remaining::of(response, wall);
             self.throttle(account).heard(now, &said);
         }
-        // A definition that was mended meanwhile is not paused for what the old one met.
+        // A definition that was fixed meanwhile is not paused for what the old one met.
         if !self.is_current(sent.profile()) {
             return;
         }

@@ -322,7 +322,7 @@ impl Worker {
         }
     }
 
-    /// Leaves a vectorizer alone for a while: it is its config or its tables that must be mended,
+    /// Leaves a vectorizer alone for a while: it is its config or its tables that must be fixed,
     /// not its rows. They go back to the queue as they were.
     pub(super) fn pause_vectorizer(&mut self, id: i64, message: &'static str, reason: &str) {
         if self.rest_vectorizer(id) {

@@ -84,7 +84,7 @@ impl Behaviour {
         Self::Answer(Answer::new(429).header("retry-after", retry_after))
     }
 
-    /// OpenAI's other 429, which no waiting mends.
+    /// OpenAI's other 429, which no waiting fixes.
     pub fn quota_exhausted() -> Self {
         let body = r#"{"error":{"message":"You exceeded your current quota, please check your plan and billing details.","type":"insufficient_quota","param":null,"code":"insufficient_quota"}}"#;
         Self::Answer(Answer::new(429).body(body))
