@@ -5164,27 +5164,27 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     source regclass = ai._vectorizer_relation(v.source_schema, v.source_table);
-    partitions text[] = ai._vectorizer_row_tables(source, v.trigger_name);
-    expressions text = ai._vectorizer_expressions(source
+    now_partitions text[] = ai._vectorizer_row_tables(source, v.trigger_name);
+    now_expressions text = ai._vectorizer_expressions(source
         , ai._formatting_columns(v.config -> 'formatting') || (v.config #>> '{loading,column_name}')::name);
     old ai.vectorizer_made_by;
 begin
     select m.* into old from ai.vectorizer_made_by m where m.vectorizer_id = v.id;
-    if old.vectorizer_id is null or (old.partitions, old.expressions) is not distinct from (partitions, expressions) then
+    if old.vectorizer_id is null or (old.partitions, old.expressions) is not distinct from (now_partitions, now_expressions) then
         return;
     end if;
     -- Of several workers that see it one asks.
     update ai.vectorizer_made_by m
-    set partitions = _vectorizer_follow_source.partitions, expressions = _vectorizer_follow_source.expressions
+    set partitions = now_partitions, expressions = now_expressions
     where m.vectorizer_id = v.id and (m.partitions, m.expressions) is not distinct from (old.partitions, old.expressions);
     if not found or old.partitions is null then
         return;
     end if;
-    if old.expressions is distinct from expressions then
+    if old.expressions is distinct from now_expressions then
         perform ai._request_resync(v.id, verify_text => true);
-    elsif exists (select from unnest(old.partitions) o(id) where o.id <> all (partitions))
+    elsif exists (select from unnest(old.partitions) o(id) where o.id <> all (now_partitions))
         or exists (
-            select from unnest(partitions) p(id)
+            select from unnest(now_partitions) p(id)
             where p.id <> all (old.partitions)
             and ai._is_in_my_domain((select c.relowner from pg_class c where c.oid = source))
             and ai._vectorizer_has_unknown_rows(v, source, split_part(p.id, ':', 1)::oid))
