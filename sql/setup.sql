@@ -5119,19 +5119,25 @@ begin atomic
 end;
 
 -- Whether a table has rows for which nothing is stored or queued. A look at the first hundred tells: what is written to a
--- partition is queued by its triggers, so only one that was attached with rows has such rows.
+-- partition is queued by its triggers, so only one that was attached with rows has such rows. (They are read through the
+-- source: a worker may read that, and the partition's bounds leave the other partitions aside.)
 create or replace function ai._vectorizer_has_unknown_rows(v ai.vectorizer, source regclass, rows_of regclass) returns boolean
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
     d jsonb = v.config -> 'destination';
+    bounds text = pg_get_partition_constraintdef(rows_of);
     found boolean;
 begin
+    if bounds is null then
+        return true;
+    end if;
     execute format
-    ( 'select exists (select from (select t.* from %s t limit 100) t '
+    ( 'select exists (select from (select t.* from %s t where %s limit 100) t '
       'where not exists (select from %I.%I q where %s) and %s)'
-    , rows_of
+    , source
+    , bounds
     , v.queue_schema
     , v.queue_table
     , ai._vectorizer_key_equals(source, 't', 'q')
