@@ -75,6 +75,7 @@ const NEW: [&str; 6] = [
     "formatting_chunk_value",
     "grant_worker_usage",
     "recreate_view",
+    "refresh_vectorizer",
     "resync_vectorizer",
     "secure_vectorizer",
 ];
