@@ -70,7 +70,7 @@ fn is_out_of_scope(name: &str) -> bool {
 }
 
 /// Ours besides.
-const NEW: [&str; 6] = [
+const NEW: [&str; 7] = [
     "adopt_vectorizer",
     "formatting_chunk_value",
     "grant_worker_usage",
