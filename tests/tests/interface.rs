@@ -70,13 +70,15 @@ fn is_out_of_scope(name: &str) -> bool {
 }
 
 /// Ours besides.
-const NEW: [&str; 7] = [
+const NEW: [&str; 9] = [
     "adopt_vectorizer",
     "formatting_chunk_value",
     "grant_worker_usage",
     "recreate_view",
+    "reembed_vectorizer",
     "refresh_vectorizer",
     "resync_vectorizer",
+    "revert_embedding",
     "secure_vectorizer",
 ];
 
