@@ -180,7 +180,8 @@ $body$
     , (select string_agg(format('k%1$s %2$s; t%1$s text;', v.pknum, v.type), ' ' order by v.pknum)
        from ai._vectorizer_variables(source) v)
     , case when names ->> 'store_table' is null then format($own$if coalesce(current_setting('ai.own_write', true), '') <> '' then
-        if has_table_privilege(session_user, to_regclass(%L)::oid, 'insert') and exists (
+        if has_table_privilege(coalesce(nullif(current_setting('role'), 'none'), session_user)::name, to_regclass(%L)::oid, 'insert')
+            and exists (
             select from pg_trigger t
             where t.tgrelid = tg_relid and t.tgname = '_vectorizer_src_trg_' || current_setting('ai.own_write'))
         then

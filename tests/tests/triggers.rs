@@ -293,3 +293,39 @@ fn a_key_that_was_queued_since_the_snapshot_is_a_serialization_failure() {
         }
     }
 }
+
+/// With a column destination, what a worker writes is no change. Only roles that may write leases are believed to be one.
+#[test]
+fn only_a_worker_can_write_without_being_queued() {
+    let mut stage = Stage::new();
+    let forger = format!("{}_forger", stage.database.name());
+    stage.run(&format!(
+        "create table docs (id int primary key, body text); insert into docs values (1, 'x');
+         select ai.create_vectorizer('docs', loading => ai.loading_column('body'), chunking => ai.chunking_none(),
+           embedding => ai.embedding_ollama('stub', {DIMENSIONS}), destination => ai.destination_column('vector'));
+         create role {forger} login; grant select, update on docs to {forger}, embedder"
+    ));
+    for (role, queued) in [(forger.as_str(), 1), ("embedder", 0)] {
+        stage.run("truncate ai._vectorizer_q_1");
+        stage.run(&format!(
+            "set session authorization {role}; begin; set local ai.own_write = '1';
+             update docs set body = body || '!'; commit; reset session authorization"
+        ));
+        assert_eq!(
+            stage.number("select count(*) from ai._vectorizer_q_1"),
+            queued,
+            "{role}"
+        );
+        // The role that a session has taken counts, not the one that it logged in with.
+        stage.run("truncate ai._vectorizer_q_1");
+        stage.run(&format!(
+            "set role {role}; begin; set local ai.own_write = '1'; update docs set body = body || '!'; commit; reset role"
+        ));
+        assert_eq!(
+            stage.number("select count(*) from ai._vectorizer_q_1"),
+            queued,
+            "{role}"
+        );
+    }
+    stage.run(&format!("drop owned by {forger}; drop role {forger}"));
+}
