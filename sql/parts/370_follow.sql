@@ -46,7 +46,7 @@ as $$
 declare
     d jsonb = v.config -> 'destination';
     bounds text = pg_get_partition_constraintdef(rows_of);
-    found boolean;
+    has_unknown boolean;
 begin
     if bounds is null then
         return true;
@@ -63,8 +63,8 @@ begin
         then format('not exists (select from %I.%I s where %s)', d ->> 'target_schema', d ->> 'target_table'
             , ai._vectorizer_key_equals(source, 't', 's'))
         else format('t.%I is null', d ->> 'embedding_column') end
-    ) into found;
-    return found;
+    ) into has_unknown;
+    return has_unknown;
 end
 $$;
 

@@ -241,7 +241,7 @@ fn an_upgrade_leaves_everybody_their_rights() {
         sql.batch_execute(upgrade).unwrap();
         database.install();
         let theirs: i64 = sql.query_one(&theirs, &[]).unwrap().get(0);
-        assert_eq!(theirs, 4 + 4, "functions and tables after {upgrade}");
+        assert_eq!(theirs, 5 + 4, "functions and tables after {upgrade}");
         owner.may("insert into app.notes values (1, 'one'); delete from app.notes");
         reader.may("select * from ai._vectorizer_q_1");
         reader.may_not("insert into ai._vectorizer_q_1 (id) values (2)");

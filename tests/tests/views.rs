@@ -99,7 +99,9 @@ fn a_migration_drops_the_view_and_makes_it_again() {
         .into_iter()
         .map(|(_, block)| block);
     let migration = migration
-        .filter(|block| block.contains("drop view blog_embedding;"))
+        .filter(|block| {
+            block.contains("drop view blog_embedding;") && block.contains("ai.recreate_view")
+        })
         .collect::<Vec<_>>();
     assert_eq!(migration.len(), 1);
     let mut stage = Stage::with_blog();
