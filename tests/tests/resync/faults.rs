@@ -52,7 +52,7 @@ fn a_stopped_worker_gives_its_resync_back_at_once() {
         let mut stage = Stage::with_blog();
         past_triggers(
             &mut stage,
-            "insert into blog select n, 't', 'body ' || n from generate_series(1, 3000) n",
+            "insert into blog select n, 't', 'body ' || n from generate_series(1, 1500) n",
         );
         let hold = stage.stub.hold();
         stage.run("select ai.resync_vectorizer('blog')");
