@@ -29,7 +29,9 @@ begin atomic
     )
     select coalesce
     -- (The view is for readers: without it the vectorizer goes on.)
-    ( (select format('its %s %I.%I is missing', f.part, f.schema, f.name) from found f
+    ( (select case when f.schema is null or f.name is null then format('its configuration names no %s', f.part)
+           else format('its %s %I.%I is missing', f.part, f.schema, f.name) end
+       from found f
        where f.oid is null and f.part <> 'view' limit 1)
     , (select format('%I.%I cannot be its %s', f.schema, f.name, f.part) from found f
        where f.relpersistence = 't' or position(f.relkind::text in f.kinds) = 0 limit 1)
