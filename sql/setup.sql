@@ -1337,29 +1337,32 @@ language sql immutable
 return jsonb_build_object('implementation', 'chunk_value', 'config_type', 'formatting');
 comment on function ai.formatting_chunk_value is 'The chunk as it is.';
 
--- The names in a template, each once; a dollar that begins no name raises as Python does.
+-- The names in a template, each once, in their order; a dollar that begins no name raises as Python does. (One pass: a
+-- template may have a million of them.)
 create or replace function ai._template_names(template text) returns setof text
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
 as $fn$
 declare
-    rest text = template;
-    named text[];
+    -- The longest of these counts. The last one is a dollar by itself.
+    placeholder text = '[$](?:([$])|([A-Za-z_][A-Za-z0-9_]*)|[{]([A-Za-z_][A-Za-z0-9_]*)[}]|)';
+    names text[];
+    invalid bigint;
 begin
-    loop
-        rest = substr(rest, nullif(strpos(rest, '$'), 0) + 1);
-        exit when rest is null;
-        if left(rest, 1) = '$' then
-            rest = substr(rest, 2);
-            continue;
-        end if;
-        named = regexp_match(rest, '^(?:([A-Za-z_][A-Za-z0-9_]*)|[{]([A-Za-z_][A-Za-z0-9_]*)[}])');
-        if named is null then
-            raise exception 'invalid placeholder in formatting template at "$%"', left(rest, 20)
-                using hint = 'Write $name or ${name} for a column, and $$ for a dollar sign.';
-        end if;
-        return next coalesce(named[1], named[2]);
-    end loop;
+    select array_agg(m.name order by m.place), min(m.place) filter (where m.name is null) into names, invalid
+    from (
+        select coalesce(f.found[1], f.found[2], f.found[3]) as name, f.place
+        from regexp_matches(template, placeholder, 'g') with ordinality f(found, place)
+        ) m;
+    if invalid is not null then
+        raise exception 'invalid placeholder in formatting template at "$%"'
+            , left(substr(template, regexp_instr(template, placeholder, 1, invalid::int) + 1), 20)
+            using hint = 'Write $name or ${name} for a column, and $$ for a dollar sign.';
+    end if;
+    return query
+    select n.name from unnest(names) with ordinality n(name, place)
+    where n.name <> '$'
+    group by n.name order by min(n.place);
 end
 $fn$;
 
@@ -1372,6 +1375,11 @@ begin atomic
     where config ->> 'implementation' = 'python_template'
     and n.name <> 'chunk';
 end;
+
+-- The source columns that decide about a row's texts: the one that is loaded, and those that the template names.
+create or replace function ai._vectorizer_watched(config jsonb) returns name[]
+language sql immutable
+return ai._formatting_columns(config -> 'formatting') || (config #>> '{loading,column_name}')::name;
 
 create or replace function ai._validate_formatting_python_template
 ( config jsonb
@@ -2648,8 +2656,8 @@ begin atomic
     where a.attrelid = source and a.attnum = _vectorizer_key_type.attnum;
 end;
 
--- The columns of an image: k1, k2, ... the key, w1, w2, ... what is watched (each name once). A virtual generated column is null in a
--- transition table, and what it is made of may be changed later: then the whole row is watched, as w0.
+-- The columns of an image: k1, k2, ... the key, w1, w2, ... what is watched (each name once). A virtual generated column is
+-- null in a transition table, and what it is made of may be changed later: then the whole row is watched, as w0.
 create or replace function ai._vectorizer_image_columns(source regclass, watched name[])
 returns table (alias text, name text, fallback text)
 language sql stable
@@ -2723,10 +2731,10 @@ begin atomic
     select string_agg(format('%s.k%s', alias, k.pknum), ', ' order by k.pknum) from ai._vectorizer_key(source) k;
 end;
 
--- The key in the variables of a trigger function. PL/pgSQL takes no composite value among several: such a one stands in
--- an array.
+-- The key in the variables of a trigger function: of a row in this.k1, this.k2, ..., of the first one in this.f1, this.f2,
+-- ... PL/pgSQL takes no composite value among several: such a one stands in an array.
 create or replace function ai._vectorizer_variables(source regclass)
-returns table (pknum int, type text, filled text, value text)
+returns table (pknum int, type text, filled text, value text, first text)
 language sql stable
 set search_path = pg_catalog, pg_temp
 begin atomic
@@ -2734,6 +2742,7 @@ begin atomic
          , b.name || case when b.is_composite then '[]' else '' end
          , format(case when b.is_composite then 'array[c.k%s]' else 'c.k%s' end, k.pknum)
          , format(case when b.is_composite then '(this.k%s)[1]' else 'this.k%s' end, k.pknum)
+         , format(case when b.is_composite then '(this.f%s)[1]' else 'this.f%s' end, k.pknum)
     from ai._vectorizer_key(source) k
     cross join lateral (
         with recursive base as (
@@ -2782,8 +2791,8 @@ end;
 
 -- All keys of a statement, which sets `queued` to their number and, for an update, `gone` to whether one of them is gone.
 -- A referential action may change a row twice in one statement, and a deferrable key may have one value twice: every key
--- is queued once. With `is_new` none of them is believed to be queued already, which saves a third of the cost: then a key
--- that is queued, or stands twice, is a unique_violation.
+-- is queued once. With `is_new` none of them is believed to be queued already, but the first one, which has just been (in
+-- this.f1, this.f2, ...). That saves a third of the cost; a key that is queued, or stands twice, is a unique_violation then.
 create or replace function ai._vectorizer_enqueue_all_sql
 ( source regclass
 , queue text
@@ -2806,7 +2815,10 @@ begin atomic
         , ai._vectorizer_image_keys(source, 'c')
         , changes
         , (select string_agg(format('c.k%s is distinct from null', k.pknum), ' and ' order by k.pknum)
-           from ai._vectorizer_key(source) k))
+               || case when is_new then format(' and not (%s)'
+                   , string_agg(format('c.k%s %s %s', k.pknum, k.equals, v.first), ' and ' order by k.pknum)) else '' end
+           from ai._vectorizer_key(source) k
+           join ai._vectorizer_variables(source) v on v.pknum = k.pknum))
     , queue
     , ai._vectorizer_key_list(source)
     , ai._vectorizer_image_keys(source, 'k')
@@ -2888,6 +2900,7 @@ begin
         this.queued = this.queued + 1;
         exit when %10$s;
         %7$s;
+        %11$s
         %8$s
     end loop;
     %9$s
@@ -2915,6 +2928,8 @@ $body$
               , (select string_agg(v.filled, ', ' order by v.pknum) from ai._vectorizer_variables(source) v)
               , changes, delete_one) end)
     , case when per_row then 'this.is_strict' else 'this.is_strict or this.queued > 1' end
+    , case when per_row then '' else (
+        select string_agg(format('this.f%1$s = this.k%1$s;', v.pknum), ' ' order by v.pknum) from ai._vectorizer_variables(source) v) end
     );
 end
 $$;
@@ -3011,7 +3026,7 @@ begin
     return null;
 end
 $body$
-    , (select string_agg(format('k%1$s %2$s; t%1$s text;', v.pknum, v.type), ' ' order by v.pknum)
+    , (select string_agg(format('k%1$s %2$s; f%1$s %2$s; t%1$s text;', v.pknum, v.type), ' ' order by v.pknum)
        from ai._vectorizer_variables(source) v)
     , case when names ->> 'store_table' is null then format($own$if coalesce(current_setting('ai.own_write', true), '') <> '' then
         if has_table_privilege(coalesce(nullif(current_setting('role'), 'none'), session_user)::name, to_regclass(%L)::oid, 'insert')
@@ -3581,8 +3596,9 @@ begin atomic
         and v.config #>> '{destination,implementation}' is distinct from 'column');
 end;
 -- What a worker wants to know of a vectorizer before it touches anything that the vectorizer names: whose it is, whether
--- it is in order, and what stands between this role and its rows. It reads catalogs only, and changes one thing: where
--- the source has got row-level security and this role may, the store gets it, too.
+-- it is in order, and what stands between this role and its rows. It changes two things, where this role may: a store gets
+-- the row-level security that its source has got, and what has happened to the source without a statement on its rows is
+-- noted (370_follow.sql).
 
 create or replace function ai._vectorizer_standing(v ai.vectorizer) returns jsonb
 language plpgsql volatile
@@ -4273,7 +4289,7 @@ begin
     where n.nspname = v.queue_schema and c.relname = v.queue_table;
     -- The source first: the other order makes writers deadlock.
     execute format('lock table %s in access exclusive mode', source);
-    watched = ai._formatting_columns(v.config -> 'formatting') || (v.config #>> '{loading,column_name}')::name;
+    watched = ai._vectorizer_watched(v.config);
     if exists (
             select from unnest(watched) w(name)
             where not exists (select from pg_attribute a where a.attrelid = source and a.attname = w.name and not a.attisdropped))
@@ -5039,7 +5055,7 @@ begin
             using errcode = 'invalid_table_definition'
                 , hint = 'Give it back its key, or drop the vectorizer with ai.drop_vectorizer and create it anew.';
     end if;
-    watched = ai._formatting_columns(v.config -> 'formatting') || (v.config #>> '{loading,column_name}')::name;
+    watched = ai._vectorizer_watched(v.config);
     select w.name into missing
     from unnest(watched) w(name)
     where not exists (
@@ -5112,13 +5128,13 @@ begin atomic
         ) x(tells);
 end;
 
-create or replace function ai._vectorizer_expressions(source regclass, watched name[]) returns text
+create or replace function ai._vectorizer_expressions(source regclass, config jsonb) returns text
 language sql stable
 begin atomic
     select coalesce(string_agg(format('%I %s', a.attname, pg_get_expr(d.adbin, d.adrelid)), ', ' order by a.attnum), '')
     from pg_attribute a
     join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
-    where a.attrelid = source and a.attname = any (watched) and a.attgenerated <> '';
+    where a.attrelid = source and a.attgenerated <> '' and a.attname = any (ai._vectorizer_watched(config));
 end;
 
 -- Whether a table has rows for which nothing is stored or queued. A look at the first hundred tells: what is written to a
@@ -5174,8 +5190,7 @@ as $$
 declare
     source regclass = ai._vectorizer_relation(v.source_schema, v.source_table);
     now_partitions text[] = ai._vectorizer_row_tables(source, v.trigger_name);
-    now_expressions text = ai._vectorizer_expressions(source
-        , ai._formatting_columns(v.config -> 'formatting') || (v.config #>> '{loading,column_name}')::name);
+    now_expressions text = ai._vectorizer_expressions(source, v.config);
     old ai.vectorizer_made_by;
 begin
     select m.* into old from ai.vectorizer_made_by m where m.vectorizer_id = v.id;
@@ -5498,7 +5513,7 @@ begin
         end loop;
     end if;
     perform ai._vectorizer_exchange_triggers(v, source
-        , ai._formatting_columns(v.config -> 'formatting') || (v.config #>> '{loading,column_name}')::name);
+        , ai._vectorizer_watched(v.config));
     -- (Notes the version, too.)
     update ai.vectorizer x
     set queue_failed_table = v.queue_failed_table, trigger_name = x.trigger_name
@@ -5646,7 +5661,7 @@ begin
     end if;
     perform ai._lock_tables(array[source::text], 'share row exclusive', ai._vectorizer_to_lock(v));
     perform ai._vectorizer_renew_tables(v);
-    watched = ai._formatting_columns(v.config -> 'formatting') || (v.config #>> '{loading,column_name}')::name;
+    watched = ai._vectorizer_watched(v.config);
     if exists (
             select from unnest(watched) w(name)
             where not exists (select from pg_attribute a where a.attrelid = source and a.attname = w.name))

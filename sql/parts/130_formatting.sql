@@ -16,29 +16,32 @@ language sql immutable
 return jsonb_build_object('implementation', 'chunk_value', 'config_type', 'formatting');
 comment on function ai.formatting_chunk_value is 'The chunk as it is.';
 
--- The names in a template, each once; a dollar that begins no name raises as Python does.
+-- The names in a template, each once, in their order; a dollar that begins no name raises as Python does. (One pass: a
+-- template may have a million of them.)
 create or replace function ai._template_names(template text) returns setof text
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
 as $fn$
 declare
-    rest text = template;
-    named text[];
+    -- The longest of these counts. The last one is a dollar by itself.
+    placeholder text = '[$](?:([$])|([A-Za-z_][A-Za-z0-9_]*)|[{]([A-Za-z_][A-Za-z0-9_]*)[}]|)';
+    names text[];
+    invalid bigint;
 begin
-    loop
-        rest = substr(rest, nullif(strpos(rest, '$'), 0) + 1);
-        exit when rest is null;
-        if left(rest, 1) = '$' then
-            rest = substr(rest, 2);
-            continue;
-        end if;
-        named = regexp_match(rest, '^(?:([A-Za-z_][A-Za-z0-9_]*)|[{]([A-Za-z_][A-Za-z0-9_]*)[}])');
-        if named is null then
-            raise exception 'invalid placeholder in formatting template at "$%"', left(rest, 20)
-                using hint = 'Write $name or ${name} for a column, and $$ for a dollar sign.';
-        end if;
-        return next coalesce(named[1], named[2]);
-    end loop;
+    select array_agg(m.name order by m.place), min(m.place) filter (where m.name is null) into names, invalid
+    from (
+        select coalesce(f.found[1], f.found[2], f.found[3]) as name, f.place
+        from regexp_matches(template, placeholder, 'g') with ordinality f(found, place)
+        ) m;
+    if invalid is not null then
+        raise exception 'invalid placeholder in formatting template at "$%"'
+            , left(substr(template, regexp_instr(template, placeholder, 1, invalid::int) + 1), 20)
+            using hint = 'Write $name or ${name} for a column, and $$ for a dollar sign.';
+    end if;
+    return query
+    select n.name from unnest(names) with ordinality n(name, place)
+    where n.name <> '$'
+    group by n.name order by min(n.place);
 end
 $fn$;
 
@@ -51,6 +54,11 @@ begin atomic
     where config ->> 'implementation' = 'python_template'
     and n.name <> 'chunk';
 end;
+
+-- The source columns that decide about a row's texts: the one that is loaded, and those that the template names.
+create or replace function ai._vectorizer_watched(config jsonb) returns name[]
+language sql immutable
+return ai._formatting_columns(config -> 'formatting') || (config #>> '{loading,column_name}')::name;
 
 create or replace function ai._validate_formatting_python_template
 ( config jsonb

@@ -14,8 +14,8 @@ begin atomic
     where a.attrelid = source and a.attnum = _vectorizer_key_type.attnum;
 end;
 
--- The columns of an image: k1, k2, ... the key, w1, w2, ... what is watched (each name once). A virtual generated column is null in a
--- transition table, and what it is made of may be changed later: then the whole row is watched, as w0.
+-- The columns of an image: k1, k2, ... the key, w1, w2, ... what is watched (each name once). A virtual generated column is
+-- null in a transition table, and what it is made of may be changed later: then the whole row is watched, as w0.
 create or replace function ai._vectorizer_image_columns(source regclass, watched name[])
 returns table (alias text, name text, fallback text)
 language sql stable
@@ -89,10 +89,10 @@ begin atomic
     select string_agg(format('%s.k%s', alias, k.pknum), ', ' order by k.pknum) from ai._vectorizer_key(source) k;
 end;
 
--- The key in the variables of a trigger function. PL/pgSQL takes no composite value among several: such a one stands in
--- an array.
+-- The key in the variables of a trigger function: of a row in this.k1, this.k2, ..., of the first one in this.f1, this.f2,
+-- ... PL/pgSQL takes no composite value among several: such a one stands in an array.
 create or replace function ai._vectorizer_variables(source regclass)
-returns table (pknum int, type text, filled text, value text)
+returns table (pknum int, type text, filled text, value text, first text)
 language sql stable
 set search_path = pg_catalog, pg_temp
 begin atomic
@@ -100,6 +100,7 @@ begin atomic
          , b.name || case when b.is_composite then '[]' else '' end
          , format(case when b.is_composite then 'array[c.k%s]' else 'c.k%s' end, k.pknum)
          , format(case when b.is_composite then '(this.k%s)[1]' else 'this.k%s' end, k.pknum)
+         , format(case when b.is_composite then '(this.f%s)[1]' else 'this.f%s' end, k.pknum)
     from ai._vectorizer_key(source) k
     cross join lateral (
         with recursive base as (

@@ -54,6 +54,7 @@ begin
         this.queued = this.queued + 1;
         exit when %10$s;
         %7$s;
+        %11$s
         %8$s
     end loop;
     %9$s
@@ -81,6 +82,8 @@ $body$
               , (select string_agg(v.filled, ', ' order by v.pknum) from ai._vectorizer_variables(source) v)
               , changes, delete_one) end)
     , case when per_row then 'this.is_strict' else 'this.is_strict or this.queued > 1' end
+    , case when per_row then '' else (
+        select string_agg(format('this.f%1$s = this.k%1$s;', v.pknum), ' ' order by v.pknum) from ai._vectorizer_variables(source) v) end
     );
 end
 $$;
@@ -177,7 +180,7 @@ begin
     return null;
 end
 $body$
-    , (select string_agg(format('k%1$s %2$s; t%1$s text;', v.pknum, v.type), ' ' order by v.pknum)
+    , (select string_agg(format('k%1$s %2$s; f%1$s %2$s; t%1$s text;', v.pknum, v.type), ' ' order by v.pknum)
        from ai._vectorizer_variables(source) v)
     , case when names ->> 'store_table' is null then format($own$if coalesce(current_setting('ai.own_write', true), '') <> '' then
         if has_table_privilege(coalesce(nullif(current_setting('role'), 'none'), session_user)::name, to_regclass(%L)::oid, 'insert')

@@ -1,6 +1,7 @@
 -- What a worker wants to know of a vectorizer before it touches anything that the vectorizer names: whose it is, whether
--- it is in order, and what stands between this role and its rows. It reads catalogs only, and changes one thing: where
--- the source has got row-level security and this role may, the store gets it, too.
+-- it is in order, and what stands between this role and its rows. It changes two things, where this role may: a store gets
+-- the row-level security that its source has got, and what has happened to the source without a statement on its rows is
+-- noted (370_follow.sql).
 
 create or replace function ai._vectorizer_standing(v ai.vectorizer) returns jsonb
 language plpgsql volatile

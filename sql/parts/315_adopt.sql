@@ -22,7 +22,7 @@ begin
     where n.nspname = v.queue_schema and c.relname = v.queue_table;
     -- The source first: the other order makes writers deadlock.
     execute format('lock table %s in access exclusive mode', source);
-    watched = ai._formatting_columns(v.config -> 'formatting') || (v.config #>> '{loading,column_name}')::name;
+    watched = ai._vectorizer_watched(v.config);
     if exists (
             select from unnest(watched) w(name)
             where not exists (select from pg_attribute a where a.attrelid = source and a.attname = w.name and not a.attisdropped))

@@ -64,7 +64,7 @@ begin
             using errcode = 'invalid_table_definition'
                 , hint = 'Give it back its key, or drop the vectorizer with ai.drop_vectorizer and create it anew.';
     end if;
-    watched = ai._formatting_columns(v.config -> 'formatting') || (v.config #>> '{loading,column_name}')::name;
+    watched = ai._vectorizer_watched(v.config);
     select w.name into missing
     from unnest(watched) w(name)
     where not exists (

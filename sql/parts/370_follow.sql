@@ -27,13 +27,13 @@ begin atomic
         ) x(tells);
 end;
 
-create or replace function ai._vectorizer_expressions(source regclass, watched name[]) returns text
+create or replace function ai._vectorizer_expressions(source regclass, config jsonb) returns text
 language sql stable
 begin atomic
     select coalesce(string_agg(format('%I %s', a.attname, pg_get_expr(d.adbin, d.adrelid)), ', ' order by a.attnum), '')
     from pg_attribute a
     join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
-    where a.attrelid = source and a.attname = any (watched) and a.attgenerated <> '';
+    where a.attrelid = source and a.attgenerated <> '' and a.attname = any (ai._vectorizer_watched(config));
 end;
 
 -- Whether a table has rows for which nothing is stored or queued. A look at the first hundred tells: what is written to a
@@ -89,8 +89,7 @@ as $$
 declare
     source regclass = ai._vectorizer_relation(v.source_schema, v.source_table);
     now_partitions text[] = ai._vectorizer_row_tables(source, v.trigger_name);
-    now_expressions text = ai._vectorizer_expressions(source
-        , ai._formatting_columns(v.config -> 'formatting') || (v.config #>> '{loading,column_name}')::name);
+    now_expressions text = ai._vectorizer_expressions(source, v.config);
     old ai.vectorizer_made_by;
 begin
     select m.* into old from ai.vectorizer_made_by m where m.vectorizer_id = v.id;

@@ -224,7 +224,7 @@ begin
         end loop;
     end if;
     perform ai._vectorizer_exchange_triggers(v, source
-        , ai._formatting_columns(v.config -> 'formatting') || (v.config #>> '{loading,column_name}')::name);
+        , ai._vectorizer_watched(v.config));
     -- (Notes the version, too.)
     update ai.vectorizer x
     set queue_failed_table = v.queue_failed_table, trigger_name = x.trigger_name

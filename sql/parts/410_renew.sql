@@ -53,7 +53,7 @@ begin
     end if;
     perform ai._lock_tables(array[source::text], 'share row exclusive', ai._vectorizer_to_lock(v));
     perform ai._vectorizer_renew_tables(v);
-    watched = ai._formatting_columns(v.config -> 'formatting') || (v.config #>> '{loading,column_name}')::name;
+    watched = ai._vectorizer_watched(v.config);
     if exists (
             select from unnest(watched) w(name)
             where not exists (select from pg_attribute a where a.attrelid = source and a.attname = w.name))

@@ -111,6 +111,7 @@ fn every_mutant_of_the_protocol_dies() {
         (Rule::OneWorkerAtATime, Mutant::CommitIgnoresLease),
         (Rule::OneWorkerAtATime, Mutant::ExtendIgnoresLease),
         (Rule::RequestsKeepTheirCap, Mutant::RequestsIgnoreTheirCap),
+        (Rule::RowsAreGivenUpForAReasonOnly, Mutant::ProbeIsTaken),
         (Rule::VectorsBelongToTheirTexts, Mutant::SwappedVectors),
         (
             Rule::VectorsBelongToTheirTexts,

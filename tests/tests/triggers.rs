@@ -329,3 +329,31 @@ fn only_a_worker_can_write_without_being_queued() {
     }
     stage.run(&format!("drop owned by {forger}; drop role {forger}"));
 }
+
+/// Many rows are first tried as new ones, in a subtransaction, which saves the look whether each is queued. One item is
+/// not of it: that of the row with which the trigger began.
+#[test]
+fn many_rows_that_are_not_queued_are_tried_as_new_ones() {
+    let mut stage = Stage::with_blog();
+    for change in [
+        "insert into blog select n, 't', 'b' from generate_series(1, 2000) n",
+        "update blog set body = 'c'",
+        "update blog set id = -id",
+        "delete from blog",
+    ] {
+        stage.run("truncate ai._vectorizer_q_1");
+        stage.run(&format!(
+            "begin; {change}; create table seen as select xmin::text <> pg_current_xact_id()::text as in_subtransaction
+               from ai._vectorizer_q_1; commit"
+        ));
+        let queued = if change.contains("-id") { 4_000 } else { 2_000 };
+        assert_eq!(
+            stage.number("select count(*) from seen"),
+            queued,
+            "{change}"
+        );
+        let new = "select count(*) from seen where in_subtransaction";
+        assert_eq!(stage.number(new), queued - 1, "{change}");
+        stage.run("drop table seen");
+    }
+}

@@ -343,7 +343,9 @@ impl World {
             zombie.advance(&mut self.around());
             return;
         }
-        if self.swarm.refuse_all && entropy.chance(40) {
+        // It lasts: each turn excuses a mistake of each worker, and many turns would hide all others.
+        let rarity = if self.refuses_all { 400 } else { 40 };
+        if self.swarm.refuse_all && entropy.chance(rarity) {
             self.refuses_all = !self.refuses_all;
             if self.refuses_all {
                 self.database.ledger().provider_turned(2);
