@@ -3480,6 +3480,22 @@ $$;
 create or replace trigger vectorizer_guard_truncate
     before truncate on ai.vectorizer
     for each statement execute function ai._vectorizer_guard_truncate();
+
+-- What a source does not have any more of what its vectorizer needs: its key, a column that it reads; null if it has all.
+create or replace function ai._vectorizer_misfit(v ai.vectorizer, source regclass) returns text
+language sql stable
+begin atomic
+    select case when (select jsonb_agg(k ->> 'attname') from jsonb_array_elements(v.source_pk) k)
+            is distinct from (select jsonb_agg(k.name order by k.pknum) from ai._vectorizer_key(source) k)
+        then format('the primary key of %s has other columns than when the vectorizer "%s" was created', source, v.name)
+        else (
+            select format('the column "%s" of %s, which the vectorizer "%s" reads, was renamed or dropped', min(w.name), source, v.name)
+            from unnest(ai._vectorizer_watched(v.config)) w(name)
+            where not exists (
+                select from pg_attribute a where a.attrelid = source and a.attname = w.name and a.attnum > 0 and not a.attisdropped)
+            having count(*) > 0)
+        end;
+end;
 -- Row-level security of a source holds for its chunks, too: a policy on the store shows the chunks of the rows that
 -- whoever asks may see, and the view reads both tables with the rights of whoever asks. Where the source has no row-level
 -- security, the view reads with its owner's rights, and shows nothing once the source has it: until the policy is there.
@@ -4268,6 +4284,7 @@ $$;
 -- ai.adopt_vectorizer: after a source table has changed hands, everything of its vectorizer goes to the new owner.
 -- Nothing does that by itself: what the old owner made would run with the new owner's rights.
 
+-- One attempt.
 create or replace function ai._vectorizer_adopt(vectorizer_id int, adopt boolean) returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -4276,7 +4293,7 @@ declare
     v ai.vectorizer;
     source regclass;
     holder oid;
-    watched name[];
+    misfit text;
 begin
     select x.* into strict v from ai.vectorizer x where x.id = vectorizer_id;
     source = ai._vectorizer_relation(v.source_schema, v.source_table);
@@ -4287,17 +4304,12 @@ begin
     select c.relowner into holder
     from pg_class c join pg_namespace n on n.oid = c.relnamespace
     where n.nspname = v.queue_schema and c.relname = v.queue_table;
-    -- The source first: the other order makes writers deadlock.
-    execute format('lock table %s in access exclusive mode', source);
-    watched = ai._vectorizer_watched(v.config);
-    if exists (
-            select from unnest(watched) w(name)
-            where not exists (select from pg_attribute a where a.attrelid = source and a.attname = w.name and not a.attisdropped))
-        or (select jsonb_agg(k ->> 'attname') from jsonb_array_elements(v.source_pk) k)
-            is distinct from (select jsonb_agg(k.name order by k.pknum) from ai._vectorizer_key(source) k)
-    then
-        raise exception 'a column that the vectorizer % needs was renamed or dropped', v.name
-            using errcode = 'undefined_column', hint = 'Rename it back, or drop the vectorizer and create it anew.';
+    perform ai._lock_tables(array[source::text], 'access exclusive', ai._vectorizer_to_lock(v));
+    misfit = ai._vectorizer_misfit(v, source);
+    if misfit is not null then
+        raise exception '%', misfit
+            using errcode = 'undefined_column'
+                , hint = 'Undo that, or drop the vectorizer with ai.drop_vectorizer and create it anew.';
     end if;
     -- Functions of the old owner are replaced, not handed over: nobody knows what stands in them.
     perform ai._vectorizer_drop_triggers(v.queue_schema, v.trigger_name, holder);
@@ -4308,7 +4320,7 @@ begin
         join pg_class c on c.relnamespace = n.oid and c.relname = p.name and position(c.relkind::text in p.kinds) > 0), adopt);
     perform ai._vectorizer_create_triggers
     ( source, v.id, v.trigger_name, v.queue_schema, v.queue_table, v.queue_failed_table, v.config -> 'destination'
-    , watched);
+    , ai._vectorizer_watched(v.config));
     update ai.vectorizer x set trigger_name = v.trigger_name where x.id = v.id;
     perform ai._vectorizer_secure_rows(v.id);
 end
@@ -4327,7 +4339,7 @@ begin
         raise exception 'there is no vectorizer %', name
             using errcode = 'undefined_object';
     end if;
-    perform ai._vectorizer_adopt(id, true);
+    perform ai._with_locks(format('select ai._vectorizer_adopt(%s, true)', id), format('cannot hand the vectorizer %s over', name));
     select ai._vectorizer_problem(v) into problem from ai.vectorizer v where v.name = adopt_vectorizer.name;
     if problem is not null then
         raise exception 'the vectorizer % cannot be handed over: %', name, problem
@@ -5039,8 +5051,7 @@ as $$
 declare
     v ai.vectorizer;
     source regclass;
-    watched name[];
-    missing name;
+    misfit text;
 begin
     select x.* into strict v from ai.vectorizer x where x.id = vectorizer_id for update;
     source = ai._vectorizer_relation(v.source_schema, v.source_table);
@@ -5048,33 +5059,21 @@ begin
         raise exception 'the source table %.% of the vectorizer "%" is gone', v.source_schema, v.source_table, v.name
             using errcode = 'undefined_table', hint = 'Rename it back, or drop the vectorizer with ai.drop_vectorizer.';
     end if;
-    if (select jsonb_agg(k ->> 'attname') from jsonb_array_elements(v.source_pk) k)
-        is distinct from (select jsonb_agg(k.name order by k.pknum) from ai._vectorizer_key(source) k)
-    then
-        raise exception 'the primary key of % has other columns than when the vectorizer "%" was created', source, v.name
-            using errcode = 'invalid_table_definition'
-                , hint = 'Give it back its key, or drop the vectorizer with ai.drop_vectorizer and create it anew.';
-    end if;
-    watched = ai._vectorizer_watched(v.config);
-    select w.name into missing
-    from unnest(watched) w(name)
-    where not exists (
-        select from pg_attribute a where a.attrelid = source and a.attname = w.name and a.attnum > 0 and not a.attisdropped)
-    limit 1;
-    if missing is not null then
-        raise exception 'the column "%" of % was renamed or dropped', missing, source
+    misfit = ai._vectorizer_misfit(v, source);
+    if misfit is not null then
+        raise exception '%', misfit
             using errcode = 'undefined_column'
-                , hint = 'Rename it back, or drop the vectorizer with ai.drop_vectorizer and create it anew.';
+                , hint = 'Undo that, or drop the vectorizer with ai.drop_vectorizer and create it anew.';
     end if;
     perform ai._lock_tables(array[source::text], 'share row exclusive', array(
         select c.oid::regclass::text
         from ai._vectorizer_parts(v.id, v.queue_schema, v.queue_table, v.queue_failed_table, v.config -> 'destination')
             with ordinality p(part, kinds, schema, name, place)
-        join pg_class c on c.oid = ai._vectorizer_relation(p.schema, p.name) and c.relkind = 'r'
+        join pg_class c on c.oid = ai._vectorizer_relation(p.schema, p.name) and c.relkind in ('r', 'v')
         where c.oid <> source
         order by p.place));
     perform ai._vectorizer_follow_key(v, source);
-    perform ai._vectorizer_exchange_triggers(v, source, watched);
+    perform ai._vectorizer_exchange_triggers(v, source, ai._vectorizer_watched(v.config));
     update ai.vectorizer x set source_pk = ai._vectorizer_source_pk(source) where x.id = v.id;
     if v.config #>> '{destination,implementation}' = 'table' then
         perform ai._vectorizer_recreate_view(v.id);
@@ -5652,7 +5651,6 @@ as $$
 declare
     v ai.vectorizer;
     source regclass;
-    watched name[];
 begin
     select x.* into strict v from ai.vectorizer x where x.id = vectorizer_id for update;
     source = to_regclass(format('%I.%I', v.source_schema, v.source_table));
@@ -5661,16 +5659,10 @@ begin
     end if;
     perform ai._lock_tables(array[source::text], 'share row exclusive', ai._vectorizer_to_lock(v));
     perform ai._vectorizer_renew_tables(v);
-    watched = ai._vectorizer_watched(v.config);
-    if exists (
-            select from unnest(watched) w(name)
-            where not exists (select from pg_attribute a where a.attrelid = source and a.attname = w.name))
-        or (select jsonb_agg(k ->> 'attname') from jsonb_array_elements(v.source_pk) k)
-            is distinct from (select jsonb_agg(k.name order by k.pknum) from ai._vectorizer_key(source) k)
-    then
+    if ai._vectorizer_misfit(v, source) is not null then
         return;
     end if;
-    perform ai._vectorizer_exchange_triggers(v, source, watched);
+    perform ai._vectorizer_exchange_triggers(v, source, ai._vectorizer_watched(v.config));
     -- (Notes the version.)
     update ai.vectorizer x set trigger_name = x.trigger_name where x.id = v.id;
 end

@@ -117,3 +117,19 @@ $$;
 create or replace trigger vectorizer_guard_truncate
     before truncate on ai.vectorizer
     for each statement execute function ai._vectorizer_guard_truncate();
+
+-- What a source does not have any more of what its vectorizer needs: its key, a column that it reads; null if it has all.
+create or replace function ai._vectorizer_misfit(v ai.vectorizer, source regclass) returns text
+language sql stable
+begin atomic
+    select case when (select jsonb_agg(k ->> 'attname') from jsonb_array_elements(v.source_pk) k)
+            is distinct from (select jsonb_agg(k.name order by k.pknum) from ai._vectorizer_key(source) k)
+        then format('the primary key of %s has other columns than when the vectorizer "%s" was created', source, v.name)
+        else (
+            select format('the column "%s" of %s, which the vectorizer "%s" reads, was renamed or dropped', min(w.name), source, v.name)
+            from unnest(ai._vectorizer_watched(v.config)) w(name)
+            where not exists (
+                select from pg_attribute a where a.attrelid = source and a.attname = w.name and a.attnum > 0 and not a.attisdropped)
+            having count(*) > 0)
+        end;
+end;

@@ -1,6 +1,7 @@
 -- ai.adopt_vectorizer: after a source table has changed hands, everything of its vectorizer goes to the new owner.
 -- Nothing does that by itself: what the old owner made would run with the new owner's rights.
 
+-- One attempt.
 create or replace function ai._vectorizer_adopt(vectorizer_id int, adopt boolean) returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -9,7 +10,7 @@ declare
     v ai.vectorizer;
     source regclass;
     holder oid;
-    watched name[];
+    misfit text;
 begin
     select x.* into strict v from ai.vectorizer x where x.id = vectorizer_id;
     source = ai._vectorizer_relation(v.source_schema, v.source_table);
@@ -20,17 +21,12 @@ begin
     select c.relowner into holder
     from pg_class c join pg_namespace n on n.oid = c.relnamespace
     where n.nspname = v.queue_schema and c.relname = v.queue_table;
-    -- The source first: the other order makes writers deadlock.
-    execute format('lock table %s in access exclusive mode', source);
-    watched = ai._vectorizer_watched(v.config);
-    if exists (
-            select from unnest(watched) w(name)
-            where not exists (select from pg_attribute a where a.attrelid = source and a.attname = w.name and not a.attisdropped))
-        or (select jsonb_agg(k ->> 'attname') from jsonb_array_elements(v.source_pk) k)
-            is distinct from (select jsonb_agg(k.name order by k.pknum) from ai._vectorizer_key(source) k)
-    then
-        raise exception 'a column that the vectorizer % needs was renamed or dropped', v.name
-            using errcode = 'undefined_column', hint = 'Rename it back, or drop the vectorizer and create it anew.';
+    perform ai._lock_tables(array[source::text], 'access exclusive', ai._vectorizer_to_lock(v));
+    misfit = ai._vectorizer_misfit(v, source);
+    if misfit is not null then
+        raise exception '%', misfit
+            using errcode = 'undefined_column'
+                , hint = 'Undo that, or drop the vectorizer with ai.drop_vectorizer and create it anew.';
     end if;
     -- Functions of the old owner are replaced, not handed over: nobody knows what stands in them.
     perform ai._vectorizer_drop_triggers(v.queue_schema, v.trigger_name, holder);
@@ -41,7 +37,7 @@ begin
         join pg_class c on c.relnamespace = n.oid and c.relname = p.name and position(c.relkind::text in p.kinds) > 0), adopt);
     perform ai._vectorizer_create_triggers
     ( source, v.id, v.trigger_name, v.queue_schema, v.queue_table, v.queue_failed_table, v.config -> 'destination'
-    , watched);
+    , ai._vectorizer_watched(v.config));
     update ai.vectorizer x set trigger_name = v.trigger_name where x.id = v.id;
     perform ai._vectorizer_secure_rows(v.id);
 end
@@ -60,7 +56,7 @@ begin
         raise exception 'there is no vectorizer %', name
             using errcode = 'undefined_object';
     end if;
-    perform ai._vectorizer_adopt(id, true);
+    perform ai._with_locks(format('select ai._vectorizer_adopt(%s, true)', id), format('cannot hand the vectorizer %s over', name));
     select ai._vectorizer_problem(v) into problem from ai.vectorizer v where v.name = adopt_vectorizer.name;
     if problem is not null then
         raise exception 'the vectorizer % cannot be handed over: %', name, problem

@@ -48,8 +48,7 @@ as $$
 declare
     v ai.vectorizer;
     source regclass;
-    watched name[];
-    missing name;
+    misfit text;
 begin
     select x.* into strict v from ai.vectorizer x where x.id = vectorizer_id for update;
     source = ai._vectorizer_relation(v.source_schema, v.source_table);
@@ -57,33 +56,21 @@ begin
         raise exception 'the source table %.% of the vectorizer "%" is gone', v.source_schema, v.source_table, v.name
             using errcode = 'undefined_table', hint = 'Rename it back, or drop the vectorizer with ai.drop_vectorizer.';
     end if;
-    if (select jsonb_agg(k ->> 'attname') from jsonb_array_elements(v.source_pk) k)
-        is distinct from (select jsonb_agg(k.name order by k.pknum) from ai._vectorizer_key(source) k)
-    then
-        raise exception 'the primary key of % has other columns than when the vectorizer "%" was created', source, v.name
-            using errcode = 'invalid_table_definition'
-                , hint = 'Give it back its key, or drop the vectorizer with ai.drop_vectorizer and create it anew.';
-    end if;
-    watched = ai._vectorizer_watched(v.config);
-    select w.name into missing
-    from unnest(watched) w(name)
-    where not exists (
-        select from pg_attribute a where a.attrelid = source and a.attname = w.name and a.attnum > 0 and not a.attisdropped)
-    limit 1;
-    if missing is not null then
-        raise exception 'the column "%" of % was renamed or dropped', missing, source
+    misfit = ai._vectorizer_misfit(v, source);
+    if misfit is not null then
+        raise exception '%', misfit
             using errcode = 'undefined_column'
-                , hint = 'Rename it back, or drop the vectorizer with ai.drop_vectorizer and create it anew.';
+                , hint = 'Undo that, or drop the vectorizer with ai.drop_vectorizer and create it anew.';
     end if;
     perform ai._lock_tables(array[source::text], 'share row exclusive', array(
         select c.oid::regclass::text
         from ai._vectorizer_parts(v.id, v.queue_schema, v.queue_table, v.queue_failed_table, v.config -> 'destination')
             with ordinality p(part, kinds, schema, name, place)
-        join pg_class c on c.oid = ai._vectorizer_relation(p.schema, p.name) and c.relkind = 'r'
+        join pg_class c on c.oid = ai._vectorizer_relation(p.schema, p.name) and c.relkind in ('r', 'v')
         where c.oid <> source
         order by p.place));
     perform ai._vectorizer_follow_key(v, source);
-    perform ai._vectorizer_exchange_triggers(v, source, watched);
+    perform ai._vectorizer_exchange_triggers(v, source, ai._vectorizer_watched(v.config));
     update ai.vectorizer x set source_pk = ai._vectorizer_source_pk(source) where x.id = v.id;
     if v.config #>> '{destination,implementation}' = 'table' then
         perform ai._vectorizer_recreate_view(v.id);

@@ -44,7 +44,6 @@ as $$
 declare
     v ai.vectorizer;
     source regclass;
-    watched name[];
 begin
     select x.* into strict v from ai.vectorizer x where x.id = vectorizer_id for update;
     source = to_regclass(format('%I.%I', v.source_schema, v.source_table));
@@ -53,16 +52,10 @@ begin
     end if;
     perform ai._lock_tables(array[source::text], 'share row exclusive', ai._vectorizer_to_lock(v));
     perform ai._vectorizer_renew_tables(v);
-    watched = ai._vectorizer_watched(v.config);
-    if exists (
-            select from unnest(watched) w(name)
-            where not exists (select from pg_attribute a where a.attrelid = source and a.attname = w.name))
-        or (select jsonb_agg(k ->> 'attname') from jsonb_array_elements(v.source_pk) k)
-            is distinct from (select jsonb_agg(k.name order by k.pknum) from ai._vectorizer_key(source) k)
-    then
+    if ai._vectorizer_misfit(v, source) is not null then
         return;
     end if;
-    perform ai._vectorizer_exchange_triggers(v, source, watched);
+    perform ai._vectorizer_exchange_triggers(v, source, ai._vectorizer_watched(v.config));
     -- (Notes the version.)
     update ai.vectorizer x set trigger_name = x.trigger_name where x.id = v.id;
 end

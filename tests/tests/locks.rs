@@ -182,12 +182,22 @@ fn an_application_that_reads_and_then_writes_is_no_victim() {
         embedding => ai.embedding_ollama('stub', 8), chunking => ai.chunking_none(),
         destination => ai.destination_column('vector'))";
     let drop = "select ai.drop_vectorizer('blog', drop_all => true)";
+    let refresh = "select ai.refresh_vectorizer('blog')";
+    let adopt = "select ai.adopt_vectorizer('blog')";
     for (reads, ddl, waits_for) in [
         ("select from blog", column, "blog"),
         ("select from blog", drop, "blog"),
         ("select from blog_store", drop, "blog_store"),
         ("select from blog_embedding", drop, "blog_embedding"),
         ("select from ai._vectorizer_q_1", drop, "ai._vectorizer_q_1"),
+        ("select from blog_store", refresh, "blog_store"),
+        ("select from blog_embedding", refresh, "blog_embedding"),
+        (
+            "select from ai._vectorizer_q_1",
+            refresh,
+            "ai._vectorizer_q_1",
+        ),
+        ("select from blog", adopt, "blog"),
     ] {
         println!("{reads}; {ddl}");
         let mut stage = Stage::with_blog();
@@ -219,7 +229,7 @@ fn a_long_reader_makes_nobody_wait_elsewhere() {
         thread::sleep(Duration::from_millis(1));
     }
     assert_eq!(dropping.join().unwrap().as_deref(), Some("55P03"));
-    assert!(slowest < Duration::from_millis(400), "{slowest:?}");
+    assert!(slowest < Duration::from_secs(1), "{slowest:?}");
     report.commit().unwrap();
     stage.run("select ai.drop_vectorizer('blog', true)");
 }

@@ -3,7 +3,6 @@
 
 #![allow(clippy::print_stdout, reason = "a test says what it does")]
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use proptest::prelude::*;
@@ -53,21 +52,16 @@ fn a_violation_tells_its_history() {
     assert_eq!(violation.trace, history);
 }
 
-/// A rule that no mutant breaks may be one that cannot be broken.
 #[test]
 fn every_mutant_of_the_protocol_dies() {
     let mut alive = vec![];
-    let mut rules = BTreeMap::<Rule, Vec<Mutant>>::new();
     for mutant in Mutant::ALL {
         let killed = (0..MUTANT_WORLDS).find_map(|seed| {
             let world = World::run(&Entropy::Seed(seed), STEPS, Some(mutant));
             world.err().map(|violation| (seed, violation.rule))
         });
         match killed {
-            Some((seed, rule)) => {
-                println!("{mutant:?} dies in world {seed} by {rule:?}");
-                rules.entry(rule).or_default().push(mutant);
-            }
+            Some((seed, rule)) => println!("{mutant:?} dies in world {seed} by {rule:?}"),
             None => alive.push(mutant),
         }
     }
@@ -75,6 +69,12 @@ fn every_mutant_of_the_protocol_dies() {
         alive.is_empty(),
         "alive after {MUTANT_WORLDS} worlds: {alive:?}"
     );
+}
+
+/// A rule that no mutant breaks may be one that cannot be broken. A mutant may break several, and which
+/// one it breaks first is chance: so worlds are looked through until this one is broken.
+#[test]
+fn every_rule_finds_a_mutant() {
     for (rule, mutant) in [
         (Rule::AHeldRowHoldsNobodyElse, Mutant::CommitWaitsForItems),
         (
@@ -87,7 +87,6 @@ fn every_mutant_of_the_protocol_dies() {
             Mutant::ResyncEndsWithItsWorker,
         ),
         (Rule::AResyncFindsEverything, Mutant::ResyncMissesOrphans),
-        (Rule::AResyncFindsEverything, Mutant::ResyncRenewsNothing),
         (Rule::ComesToRest, Mutant::ResyncIsNotTakenOver),
         (
             Rule::AFailureCountsAgainstItsText,
@@ -105,7 +104,6 @@ fn every_mutant_of_the_protocol_dies() {
         (Rule::ComesToRest, Mutant::WorkersOnlyListen),
         (Rule::EveryRowStandsTrue, Mutant::CommitIgnoresGeneration),
         (Rule::NoOldVectorStandsForEver, Mutant::FailKeepsVector),
-        (Rule::NoStoreMixesModels, Mutant::ReembedKeepsLeases),
         (Rule::NoStoreMixesModels, Mutant::ReembedKeepsVectors),
         (Rule::OneWorkerAtATime, Mutant::ClaimIgnoresLeases),
         (Rule::OneWorkerAtATime, Mutant::CommitIgnoresLease),
@@ -118,10 +116,12 @@ fn every_mutant_of_the_protocol_dies() {
             Mutant::TablesOutliveTheirVectorizer,
         ),
     ] {
-        let killed = rules
-            .get(&rule)
-            .is_some_and(|mutants| mutants.contains(&mutant));
-        assert!(killed, "{mutant:?} should die by {rule:?}: {rules:?}");
+        let seed = (0..MUTANT_WORLDS).find(|seed| {
+            let world = World::run(&Entropy::Seed(*seed), STEPS, Some(mutant));
+            world.is_err_and(|violation| violation.rule == rule)
+        });
+        let seed = seed.unwrap_or_else(|| panic!("{rule:?} does not find {mutant:?}"));
+        println!("{rule:?} finds {mutant:?} in world {seed}");
     }
 }
 

@@ -53,6 +53,7 @@ impl World {
             self.database.tables(),
             &self.swarm.faults,
             self.swarm.stumble.is_some(),
+            self.swarm.lose_answers,
         )?;
         self.database.retry_failed(self.now);
         self.rest(deadline, Mood::default())?;
