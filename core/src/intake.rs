@@ -8,8 +8,11 @@ use std::fmt;
 
 use http::{HeaderValue, StatusCode, header};
 
-use crate::request::{Request, RequestError, Response};
+use crate::provider::Reader;
+use crate::request::{Received, Request, RequestError, Response};
 
+/// An answer with no more bytes than these is read within a millisecond or two.
+const INLINE_BYTES_MAX: usize = 64 * 1024;
 /// Of an answer that is a refusal, so many bytes are read: they say why.
 const REFUSAL_BYTES_MAX: usize = 64 * 1024;
 
@@ -18,6 +21,7 @@ const REFUSAL_BYTES_MAX: usize = 64 * 1024;
 pub struct Intake {
     secret: Option<String>,
     bytes_max: usize,
+    reader: Option<Reader>,
 }
 
 /// Completes a request with its secret: the one place where a secret's value is added.
@@ -32,6 +36,7 @@ pub fn authorize(
     let mut intake = Intake {
         secret: None,
         bytes_max: request.answer_bytes_max,
+        reader: request.reader,
     };
     let Some(name) = request.secret else {
         return Ok((http, intake));
@@ -68,19 +73,32 @@ impl Intake {
     }
 
     /// Takes in what came, a body cut at [`bytes_max`](Self::bytes_max) or none: unpacks gzip and
-    /// deflate, and masks the secret wherever it is repeated.
+    /// deflate, masks the secret wherever it is repeated, and reads the vectors. A megabyte takes
+    /// some ten milliseconds, so a shell does this for a long answer (see [`is_long`](Self::is_long))
+    /// off the thread that polls.
     ///
     /// # Errors
     /// What the shell met, or a body that cannot be unpacked.
-    pub fn take(self, answer: Result<Response, RequestError>) -> Result<Response, RequestError> {
+    pub fn take(self, answer: Result<Response, RequestError>) -> Result<Received, RequestError> {
         let answer = answer.and_then(|response| {
             let bytes_max = self.bytes_max(response.status());
             unpack::unpacked(response, bytes_max)
         });
-        match &self.secret {
+        let answer = match &self.secret {
             Some(secret) => mask::masked(answer, secret),
             None => answer,
-        }
+        };
+        let mut response = answer?;
+        let reader = self.reader.filter(|_| response.status().is_success());
+        let vectors = reader.map(|reader| reader.read(&std::mem::take(response.body_mut())));
+        Ok(Received { response, vectors })
+    }
+
+    /// Whether taking in an answer with a body of so many bytes, as it came, keeps a thread busy for
+    /// more than a moment.
+    #[must_use]
+    pub const fn is_long(bytes: usize) -> bool {
+        bytes > INLINE_BYTES_MAX
     }
 }
 
@@ -105,6 +123,7 @@ mod tests {
             secret: secret.map(|_| "X_API_KEY".to_owned()),
             timeout: Duration::from_secs(1),
             answer_bytes_max: 1_000_000,
+            reader: None,
         };
         authorize(request, secret).unwrap().1
     }
@@ -137,6 +156,7 @@ mod tests {
                 secret: Some("X_API_KEY".to_owned()),
                 timeout: Duration::from_secs(1),
                 answer_bytes_max: 1,
+                reader: None,
             };
             authorize(request, secret).unwrap_err().to_string()
         };

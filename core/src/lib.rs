@@ -14,12 +14,11 @@
 //!
 //! ```text
 //!            poll(now) ──────────────▶ Event(event)               tell the operator
-//!                │                     Query(ticket, query) ────▶ PostgreSQL ─┐
-//!                │                     Request(ticket, request) ▶ provider ──┐│
-//!   ┌────────┐   │                     Local(ticket, request) ──▶ model ────┐││
-//!   │ Worker │◀──┼── handle_local(now, ticket, answer) ◀───────────────────┘││
-//!   │        │◀──┼── handle_response(now, ticket, answer) ◀─────────────────┘│
-//!   │        │◀──┼── handle_rows(now, ticket, rows) ◀────────────────────────┘
+//!                │                     Query(ticket, query) ───▶ PostgreSQL ─────┐
+//!   ┌────────┐   │                     Call(ticket, call) ─────▶ provider, model,│
+//!   │ Worker │   │                                               another thread ┐│
+//!   │        │◀──┼── handle_call(now, ticket, reply) ◀─────────────────────────┘│
+//!   │        │◀──┼── handle_rows(now, ticket, rows) ◀───────────────────────────┘
 //!   └────────┘◀──┼── wake(payload)                              ◀── NOTIFY, or a new connection
 //!            ◀───┼── stop()                                     ◀── SIGTERM, SIGINT
 //!                └──────────────────▶ Wait(until)                 until then, or until one of these
@@ -36,7 +35,8 @@
 //! * It honours a request's timeout, follows no redirects, and adds secrets with [`authorize`] only.
 //!   It connects to [`allowed_addresses`] only, reads no more of an answer than the request's
 //!   [`Intake`] says, and hands the answer back through it.
-//!   A shell without local models answers [`LocalError::Model`] with a word on how to get them.
+//!   A shell without local models answers [`ModelError::Model`] with a word on how to get them.
+//! * It runs [`Work`] with [`Work::run`] off the thread that polls: that takes up to a second or two.
 //! * It rounds wake-ups up, never down; it never tries again by itself; it never interprets.
 //! * It listens on [`CHANNEL`], and says `wake(None)` when notifications may have been missed.
 //!
@@ -46,7 +46,7 @@
 //!
 //! ```
 //! # use std::time::Duration;
-//! # use pgai_core::{Output, Query, Settings, Time, Worker};
+//! # use pgai_core::{Call, Output, Query, Reply, Settings, Time, Worker};
 //! let text = |text: &str| Some(text.to_owned());
 //! let mut worker = Worker::new(Settings { once: true, ..Settings::new("example 1") }, 42)?;
 //! let now = Time::ZERO;
@@ -81,12 +81,13 @@
 //!             assert!(!query.sql().is_empty());
 //!             worker.handle_rows(now, ticket, Ok(rows));
 //!         }
-//!         Output::Request(ticket, request) => {
+//!         Output::Call(ticket, Call::Http(request)) => {
 //!             embedded.push(String::from_utf8(request.http.body().clone())?);
 //!             let answer = br#"{"embeddings": [[0.25, 0.5]]}"#.to_vec();
-//!             worker.handle_response(now, ticket, Ok(http::Response::new(answer)));
+//!             let answer = http::Response::new(answer).into();
+//!             worker.handle_call(now, ticket, Reply::Http(Ok(answer)));
 //!         }
-//!         Output::Local(..) => unreachable!("this vectorizer asks Ollama"),
+//!         Output::Call(..) => unreachable!("this vectorizer asks Ollama, and its row is short"),
 //!         Output::Wait(_) => unreachable!("everything is answered at once"),
 //!         Output::Stopped(summary) => break summary,
 //!     }
@@ -125,13 +126,15 @@
 //! judges answers, `sql` plans statements, `retry` computes waits.
 
 mod address;
+mod call;
 mod command;
+mod compute;
 mod cut;
 mod database_url;
 mod event;
 mod intake;
-mod local;
 pub mod log;
+mod model;
 mod options;
 mod output;
 mod provider;
@@ -152,18 +155,20 @@ mod vectorizer;
 mod worker;
 
 pub use address::allowed_addresses;
+pub use call::{Call, CallTicket, Reply};
 pub use command::{Answer, Ask, Inquiry, Report, Task};
+pub use compute::{Done, Work};
 pub use database_url::{ChannelBinding, DatabaseUrl, Host, Keepalives, SslMode, Tls, password_for};
 pub use event::{Event, Level};
 pub use intake::{Intake, authorize};
-pub use local::{LocalAnswer, LocalError, LocalRequest, LocalTicket, Wanted};
+pub use model::{ModelAnswer, ModelError, ModelRequest, Wanted};
 pub use options::{Command, Options, Usage};
 pub use output::{Output, Summary};
 pub use query::{
     Binary, ChunkHash, ClaimId, CommitChunk, CommitRow, DbError, ErrorRecord, FailedRow, Heartbeat,
     Key, Param, Progress, Query, QueryTicket, Rows, session_settings,
 };
-pub use request::{Request, RequestError, RequestTicket, Response};
+pub use request::{Received, Request, RequestError, Response};
 pub use resync::{ResyncCounts, ResyncQuery, ResyncStanding, ResyncState};
 pub use settings::{Limits, Secrets, Settings, SettingsError};
 pub use sql::{Depth, Plan};

@@ -1,30 +1,26 @@
 //! What the core wants done next.
 
+use crate::call::{Call, CallTicket};
 use crate::event::Event;
-use crate::local::{LocalRequest, LocalTicket};
 use crate::query::{Query, QueryTicket};
-use crate::request::{Request, RequestTicket};
 use crate::time::Time;
 
 /// The next thing to do, from [`Worker::poll`](crate::Worker::poll).
 #[derive(Debug)]
-#[must_use = "a dropped query or request is never answered, and the worker waits for it for ever"]
+#[must_use = "a dropped query or call is never answered, and the worker waits for it for ever"]
 #[allow(
     clippy::large_enum_variant,
     reason = "one at a time is on its way, and the shells take it apart"
 )]
 pub enum Output {
+    /// Do this off the thread that polls, and hand what came of it to
+    /// [`Worker::handle_call`](crate::Worker::handle_call).
+    Call(CallTicket, Call),
     /// Tell the operator.
     Event(Event),
-    /// Let a model in this process work on these texts, off the thread that polls, and hand what it
-    /// made of them to [`Worker::handle_local`](crate::Worker::handle_local).
-    Local(LocalTicket, LocalRequest),
     /// Run this statement, in a transaction of its own, and hand its rows or its error to
     /// [`Worker::handle_rows`](crate::Worker::handle_rows).
     Query(QueryTicket, Query),
-    /// Send this request, and hand its answer to
-    /// [`Worker::handle_response`](crate::Worker::handle_response).
-    Request(RequestTicket, Request),
     /// It is over: nothing is asked any more and no claim is held.
     Stopped(Summary),
     /// Nothing to do until this moment (`None`: for ever), or until an answer or a notification

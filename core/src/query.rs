@@ -1,5 +1,8 @@
 //! What the core asks of PostgreSQL, and what it gets back.
 
+mod answers;
+mod fields;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,6 +10,12 @@ use std::time::Duration;
 use crate::resync::ResyncQuery;
 use crate::sql::{self, Plan, VectorTypes};
 use crate::vectorizer::MakerDigests;
+
+pub(crate) use answers::{
+    ClaimedRow, ClaimedRows, Fate, Found, LoadedVectorizer, Outcome, ReadRow, SchemaVersions,
+    count, first_key, is_so, numbers, text,
+};
+pub(crate) use fields::{Unreadable, fields};
 
 /// The handle that the answer to a [`Query`] must carry back. It cannot be copied, so a query is
 /// answered at most once.

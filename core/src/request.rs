@@ -1,12 +1,10 @@
 //! What the core asks of embedding providers, and what it gets back.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
-/// The handle that the answer to a [`Request`] must carry back. It cannot be copied, so a request
-/// is answered at most once.
-#[derive(Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub struct RequestTicket(pub(crate) u64);
+use crate::provider::{BadAnswer, Reader};
 
 /// One call of a provider.
 #[derive(Clone)]
@@ -19,6 +17,26 @@ pub struct Request {
     pub timeout: Duration,
     /// No answer of use is longer than this many bytes, neither packed nor unpacked.
     pub answer_bytes_max: usize,
+    /// Reads the vectors of an answer; `None` where none are asked for.
+    pub(crate) reader: Option<Reader>,
+}
+
+impl Request {
+    /// A request without a secret that asks for no vectors.
+    #[must_use]
+    pub const fn new(
+        http: http::Request<Vec<u8>>,
+        timeout: Duration,
+        answer_bytes_max: usize,
+    ) -> Self {
+        Self {
+            http,
+            secret: None,
+            timeout,
+            answer_bytes_max,
+            reader: None,
+        }
+    }
 }
 
 impl fmt::Debug for Request {
@@ -35,6 +53,34 @@ impl fmt::Debug for Request {
 
 /// What a provider answered, whatever its status.
 pub type Response = http::Response<Vec<u8>>;
+
+/// An answer that went through [`Intake::take`](crate::Intake::take), so that what is long in it has
+/// been read.
+#[derive(Debug)]
+pub struct Received {
+    /// Without its body, if that was read.
+    pub(crate) response: Response,
+    /// The vectors of the body.
+    pub(crate) vectors: Option<Result<Vec<Arc<[f32]>>, BadAnswer>>,
+}
+
+impl Received {
+    /// The answer; its body is empty where vectors were read from it.
+    #[must_use]
+    pub const fn response(&self) -> &Response {
+        &self.response
+    }
+}
+
+/// An answer that is still to be read.
+impl From<Response> for Received {
+    fn from(response: Response) -> Self {
+        Self {
+            response,
+            vectors: None,
+        }
+    }
+}
 
 /// Why there is no answer.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -1,10 +1,14 @@
 //! What a worker asks of PostgreSQL while it compares a source with what is stored for it.
 
+mod answers;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::query::{ClaimId, Key, Param, key_params, millis};
 use crate::sql::{self, Depth, Plan};
+
+pub(crate) use answers::{ComparedPiece, Different, TakenRequest};
 
 /// One statement of a resync. They come in this order: take a request; wait for those who are writing;
 /// then have read again what workers are on; then for each piece of the keys: find its end, compare, queue what differs, save how far it is.

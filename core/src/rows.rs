@@ -4,7 +4,6 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::reuse::{self, Piece};
 use crate::settings::Limits;
 use crate::sql::{RENDERED_FACTOR, TemplateColumn};
 use crate::text::{self, ChunkError, Steps};
@@ -28,8 +27,8 @@ pub(crate) struct Bounds {
     pub(crate) steps: Steps,
 }
 
-/// After so many steps of searching for separators, about a second, something else has its turn: this
-/// keeps the whole worker.
+/// After so many steps of searching for separators, about a second, other rows and other vectorizers
+/// have their turn.
 pub(crate) const STEPS_AT_A_TIME: u64 = 100_000_000;
 
 impl Bounds {
@@ -75,33 +74,6 @@ impl Profile {
         };
         self.texts_with(text, bounds, |name| {
             values.get(name).map(|value| value.as_str().into())
-        })
-    }
-
-    /// Whether what is stored for a row is what its columns make: all chunks of its text, at their places,
-    /// and no others. `fields` come from a read: the text, the template's columns, what is stored. A row
-    /// whose texts cannot be made, or are too long to be read, is not. Its search for separators is added to
-    /// `steps`.
-    pub(crate) fn is_current(
-        &self,
-        found: &str,
-        fields: &[Option<String>],
-        limits: Limits,
-        steps: &mut u64,
-    ) -> bool {
-        if found == "long" {
-            return false;
-        }
-        let field = |at: usize| fields.get(at).and_then(Option::as_deref);
-        let stored = reuse::parse_stored(field(self.format.columns().len() + 1));
-        let text = field(0).filter(|_| found == "true").unwrap_or_default();
-        let mut bounds = Bounds::new(text, limits);
-        let texts = self.texts(text, fields.get(1..).unwrap_or_default(), &mut bounds);
-        *steps = steps.saturating_add(bounds.steps.spent());
-        texts.is_ok_and(|texts| {
-            let pieces = reuse::compare(texts, &stored);
-            let all = pieces.len() == stored.len();
-            all && pieces.iter().all(|piece| matches!(piece, Piece::Keep(_)))
         })
     }
 

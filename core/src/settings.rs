@@ -68,6 +68,8 @@ pub struct Limits {
     pub chunks: usize,
     /// Rows of a source that one statement of a resync compares with what is stored.
     pub compared: usize,
+    /// Work over more bytes than these is a call: see [`Call::Compute`](crate::Call::Compute).
+    pub inline_bytes: usize,
     /// Inputs in one request of a provider.
     pub inputs: usize,
     /// Requests in flight towards one provider, at most: it begins with 4 and adapts.
@@ -77,6 +79,8 @@ pub struct Limits {
     pub row_bytes: usize,
     /// Rows in one batch, where the vectorizer's config does not say.
     pub rows: usize,
+    /// Calls to compute that are in flight at a time: as many as the shell has threads for them.
+    pub works: usize,
 }
 
 impl Default for Limits {
@@ -86,10 +90,12 @@ impl Default for Limits {
             bytes: 4 * 1024 * 1024,
             chunks: 64,
             compared: 10_000,
+            inline_bytes: 32 * 1024,
             inputs: 64,
             requests: 20,
             row_bytes: 64 * 1024 * 1024,
             rows: 50,
+            works: 2,
         }
     }
 }
@@ -165,6 +171,7 @@ impl Settings {
             ("requests", limits.requests),
             ("row bytes", limits.row_bytes),
             ("rows", limits.rows),
+            ("works", limits.works),
             ("concurrency", self.concurrency.unwrap_or(1)),
         ];
         let rates = [

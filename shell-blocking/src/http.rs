@@ -4,7 +4,7 @@ use std::io::{self, ErrorKind, Read as _};
 use std::sync::Arc;
 use std::time::Duration;
 
-use pgai_core::{Intake, Request, RequestError, Response, allowed_addresses, authorize};
+use pgai_core::{Intake, Received, Request, RequestError, Response, allowed_addresses, authorize};
 use rustls::crypto::ring;
 use ureq::config::Config;
 use ureq::http::Uri;
@@ -16,8 +16,8 @@ use ureq::{Agent, Error};
 /// How the worker calls itself.
 const USER_AGENT: &str = concat!("pgai-worker-rs/", env!("CARGO_PKG_VERSION"));
 
-/// Sends requests, and keeps a connection open for the next one.
-#[derive(Debug)]
+/// Sends requests, and keeps connections open for the next ones. A clone shares them.
+#[derive(Clone, Debug)]
 pub struct Http(Agent);
 
 impl Default for Http {
@@ -31,7 +31,7 @@ impl Http {
     ///
     /// # Errors
     /// If there is no whole answer within the request's time, or if its secret is not there.
-    pub fn answer(&self, request: Request) -> Result<Response, RequestError> {
+    pub fn answer(&self, request: Request) -> Result<Received, RequestError> {
         let timeout = request.timeout;
         let secret = request
             .secret

@@ -1,11 +1,11 @@
-//! The worker for small hosts: postgres and ureq, one statement and one request at a time.
+//! The worker for small hosts: postgres and ureq, one statement and a few requests at a time.
 //!
 //! One loop ([`run`]) and two adapters ([`database`], [`http`]). What is asked, when, and what the
 //! answers mean is the core's business: see the contract in [`pgai_core`].
 //!
-//! Statements run in the loop itself. A request, or a local model, runs on a thread of its own
-//! ([`errands`]): it may take minutes, and meanwhile the worker must be able to hear that it shall
-//! stop, to say that it lives, and to hold its claim.
+//! Statements run in the loop itself. Requests, local models and work run on threads of their own
+//! ([`errands`]): they may take minutes, and meanwhile the worker must be able to hear that it shall
+//! stop, to say that it lives, and to hold its claims.
 
 #[path = "../../shell-tokio/src/certificate_names.rs"]
 mod certificate_names;
@@ -27,15 +27,13 @@ mod tls;
 
 use std::time::{Duration, Instant};
 
-use pgai_core::{Ask, Level, Output, Report, Settings, Summary, Task, Time, Worker};
+use pgai_core::{Ask, Output, Report, Settings, Summary, Task, Time, Worker};
 
 pub use target::Target;
 
 use crate::console::Console;
 use crate::database::Database;
-use crate::errands::{Answer, Errand, Errands};
-use crate::http::Http;
-use crate::local::Models;
+use crate::errands::{Errands, Others};
 use crate::program::{Failure, seed};
 use crate::signals::Signals;
 
@@ -49,12 +47,12 @@ const SIGNAL_INTERVAL: Duration = Duration::from_millis(250);
 /// If a setting is out of its bounds, or the system has no signals or no thread for us. Everything
 /// else is the core's to judge.
 pub fn run(target: Target, settings: Settings, console: &Console) -> Result<Summary, Failure> {
-    let settings = one_at_a_time(settings, console);
+    let requests = settings.limits.requests;
     let mut worker = Worker::new(settings, seed())?;
     let began = Instant::now();
     let now = || Time::new(began.elapsed());
     let signals = Signals::new()?;
-    let mut errands = Errands::start()?;
+    let mut errands = Errands::start(requests)?;
     let mut database = Database::new(target);
 
     loop {
@@ -67,22 +65,13 @@ pub fn run(target: Target, settings: Settings, console: &Console) -> Result<Summ
                 let rows = database.answer(&query);
                 worker.handle_rows(now(), ticket, rows);
             }
-            Output::Local(ticket, request) => errands.send(Errand::Local(ticket, request)),
-            Output::Request(ticket, request) => {
-                errands.send(Errand::Request(ticket, Box::new(request)));
-            }
+            Output::Call(ticket, call) => errands.send(ticket, call),
             Output::Stopped(summary) => return Ok(summary),
             Output::Wait(until) => {
                 let patience = patience(until, now());
                 if errands.is_busy() {
-                    match errands.wait(patience) {
-                        Some(Answer::Local(ticket, answer)) => {
-                            worker.handle_local(now(), ticket, answer);
-                        }
-                        Some(Answer::Response(ticket, answer)) => {
-                            worker.handle_response(now(), ticket, answer);
-                        }
-                        None => {}
+                    if let Some((ticket, reply)) = errands.wait(patience) {
+                        worker.handle_call(now(), ticket, reply);
                     }
                 } else {
                     database.wait(patience);
@@ -99,15 +88,13 @@ pub fn run(target: Target, settings: Settings, console: &Console) -> Result<Summ
 #[must_use]
 pub fn inquire(target: Target, mut task: Task) -> Report {
     let mut database = Database::new(target);
-    let http = Http::default();
-    let models = Models::default();
+    let others = Others::default();
     let mut answer = pgai_core::Answer::Begin;
     loop {
         answer = match task.next(answer) {
             Ask::Done(report) => return report,
-            Ask::Local(request) => pgai_core::Answer::Local(models.answer(&request)),
+            Ask::Call(call) => pgai_core::Answer::Reply(others.reply(call)),
             Ask::Query(query) => pgai_core::Answer::Rows(database.answer(&query)),
-            Ask::Request(request) => pgai_core::Answer::Response(http.answer(request)),
             Ask::Wait { say, pause } => {
                 if let Some(line) = say {
                     console::print(&line);
@@ -125,17 +112,4 @@ fn patience(until: Option<Time>, now: Time) -> Duration {
     until.map_or(SIGNAL_INTERVAL, |until| {
         until.since(now).min(SIGNAL_INTERVAL)
     })
-}
-
-fn one_at_a_time(settings: Settings, console: &Console) -> Settings {
-    if settings.concurrency.is_some_and(|wanted| wanted > 1) {
-        console.note(
-            Level::Warning,
-            "--concurrency has no effect: worker-blocking runs one batch at a time",
-        );
-    }
-    Settings {
-        concurrency: Some(1),
-        ..settings
-    }
 }

@@ -12,9 +12,9 @@ const SETUP: &str = include_str!("../../sql/setup.sql");
 
 fn main() -> ExitCode {
     let limits = Limits {
-        batches: 1,
-        inputs: 128,
-        requests: 1,
+        inputs: 64,
+        requests: 4,
+        works: 1,
         ..Limits::default()
     };
     let program = Program {

@@ -2,10 +2,11 @@
 
 use std::error::Error;
 use std::net::ToSocketAddrs as _;
+use std::panic::resume_unwind;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use pgai_core::{Intake, Request, RequestError, Response, allowed_addresses, authorize};
+use pgai_core::{Intake, Received, Request, RequestError, Response, allowed_addresses, authorize};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Url};
@@ -50,10 +51,17 @@ impl Default for Http {
 impl Http {
     /// Sends a request and reads the answer, whatever its status. The turn is to be kept for as long
     /// as the answer.
-    ///
-    /// # Errors
-    /// If there is no whole answer within the request's time, or if its secret is not there.
-    pub async fn answer(&self, request: Request) -> Result<(Response, Turn), RequestError> {
+    pub async fn answer(&self, request: Request) -> (Result<Received, RequestError>, Turn) {
+        match self.received(request).await {
+            Ok((answer, turn)) => (answer, turn),
+            Err(error) => (Err(error), None),
+        }
+    }
+
+    async fn received(
+        &self,
+        request: Request,
+    ) -> Result<(Result<Received, RequestError>, Turn), RequestError> {
         let patience = request.timeout;
         let secret = request
             .secret
@@ -67,7 +75,16 @@ impl Http {
             Ok((response, turn)) => (Ok(response), turn),
             Err(error) => (Err(error), None),
         };
-        Ok((intake.take(answer)?, turn))
+        let bytes = answer.as_ref().map_or(0, |answer| answer.body().len());
+        let answer = if Intake::is_long(bytes) {
+            let taken = spawn_blocking(move || intake.take(answer));
+            taken
+                .await
+                .unwrap_or_else(|error| resume_unwind(error.into_panic()))
+        } else {
+            intake.take(answer)
+        };
+        Ok((answer, turn))
     }
 
     async fn read(

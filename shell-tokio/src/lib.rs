@@ -19,8 +19,8 @@ use std::panic::resume_unwind;
 use std::sync::Arc;
 
 use pgai_core::{
-    Ask, DbError, LocalAnswer, LocalError, LocalTicket, Output, QueryTicket, Report, RequestError,
-    RequestTicket, Response, Rows, Settings, Summary, Task, Time, Worker,
+    Ask, Call, CallTicket, DbError, Output, QueryTicket, Reply, Report, Rows, Settings, Summary,
+    Task, Time, Worker,
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::{JoinError, JoinSet, spawn_blocking};
@@ -36,9 +36,9 @@ use crate::program::{Failure, exit_code, seed};
 
 /// What a task brings back.
 enum Answer {
-    Local(LocalTicket, Result<LocalAnswer, LocalError>),
+    /// The turn lasts until the reply has been taken in.
+    Reply(CallTicket, Reply, Turn),
     Rows(QueryTicket, Result<Rows, DbError>),
-    Response(RequestTicket, Result<(Response, Turn), RequestError>),
 }
 
 /// Runs a worker to its end: until SIGTERM or SIGINT, or until it has nothing left to do.
@@ -59,26 +59,23 @@ pub async fn run(
     let target = Arc::new(target);
     let mut wakes = database::listen(Arc::clone(&target));
     let database = Arc::new(Database::new(target));
-    let http = Arc::new(Http::default());
-    let models = Arc::new(Models::default());
+    let others = Others::default();
     let mut tasks = JoinSet::new();
 
     loop {
         let until = loop {
             match worker.poll(now()) {
                 Output::Event(event) => console.tell(&event),
-                Output::Local(ticket, request) => {
-                    let models = Arc::clone(&models);
-                    tasks.spawn_blocking(move || Answer::Local(ticket, models.answer(&request)));
+                Output::Call(ticket, call) => {
+                    let others = others.clone();
+                    tasks.spawn(async move {
+                        let (reply, turn) = others.reply(call).await;
+                        Answer::Reply(ticket, reply, turn)
+                    });
                 }
                 Output::Query(ticket, query) => {
                     let database = Arc::clone(&database);
                     tasks.spawn(async move { Answer::Rows(ticket, database.answer(&query).await) });
-                }
-                Output::Request(ticket, request) => {
-                    let http = Arc::clone(&http);
-                    tasks
-                        .spawn(async move { Answer::Response(ticket, http.answer(request).await) });
                 }
                 Output::Stopped(summary) => return Ok(summary),
                 Output::Wait(until) => break until,
@@ -86,12 +83,8 @@ pub async fn run(
         };
         tokio::select! {
             Some(answer) = tasks.join_next() => match unwrap(answer) {
-                Answer::Local(ticket, answer) => worker.handle_local(now(), ticket, answer),
+                Answer::Reply(ticket, reply, _turn) => worker.handle_call(now(), ticket, reply),
                 Answer::Rows(ticket, rows) => worker.handle_rows(now(), ticket, rows),
-                Answer::Response(ticket, answer) => {
-                    let (answer, _turn) = apart(answer);
-                    worker.handle_response(now(), ticket, answer);
-                }
             },
             Some(wake) = wakes.recv() => worker.wake(wake.as_deref()),
             signal = signals.next() => {
@@ -109,23 +102,13 @@ pub async fn run(
 /// Carries out a command: it asks one thing after the other.
 pub async fn inquire(target: Target, mut task: Task) -> Report {
     let database = Database::new(Arc::new(target));
-    let http = Http::default();
-    let models = Arc::new(Models::default());
+    let others = Others::default();
     let mut answer = pgai_core::Answer::Begin;
     loop {
         answer = match task.next(answer) {
             Ask::Done(report) => return report,
-            Ask::Local(request) => {
-                let models = Arc::clone(&models);
-                let answer = spawn_blocking(move || models.answer(&request)).await;
-                pgai_core::Answer::Local(
-                    answer.unwrap_or_else(|error| resume_unwind(error.into_panic())),
-                )
-            }
+            Ask::Call(call) => pgai_core::Answer::Reply(others.reply(call).await.0),
             Ask::Query(query) => pgai_core::Answer::Rows(database.answer(&query).await),
-            Ask::Request(request) => {
-                pgai_core::Answer::Response(apart(http.answer(request).await).0)
-            }
             Ask::Wait { say, pause } => {
                 if let Some(line) = say {
                     console::print(&line);
@@ -137,17 +120,37 @@ pub async fn inquire(target: Target, mut task: Task) -> Report {
     }
 }
 
-/// The turn lasts until the answer has been taken in.
-fn apart(answer: Result<(Response, Turn), RequestError>) -> (Result<Response, RequestError>, Turn) {
-    match answer {
-        Ok((response, turn)) => (Ok(response), turn),
-        Err(error) => (Err(error), None),
+/// All that a worker asks but PostgreSQL.
+#[derive(Clone, Debug, Default)]
+struct Others {
+    http: Arc<Http>,
+    models: Arc<Models>,
+}
+
+impl Others {
+    /// Does what a call says: what keeps a processor busy, on a thread of its own.
+    async fn reply(&self, call: Call) -> (Reply, Turn) {
+        match call {
+            Call::Compute(work) => {
+                let done = spawn_blocking(move || Box::new(work.run()));
+                (Reply::Compute(unwrap(done.await)), None)
+            }
+            Call::Http(request) => {
+                let (answer, turn) = self.http.answer(*request).await;
+                (Reply::Http(answer), turn)
+            }
+            Call::Model(request) => {
+                let models = Arc::clone(&self.models);
+                let answer = spawn_blocking(move || models.answer(&request));
+                (Reply::Model(unwrap(answer.await)), None)
+            }
+        }
     }
 }
 
 /// A task that panicked takes its ticket with it, and the worker would wait for ever: the panic
 /// goes on here.
-fn unwrap(answer: Result<Answer, JoinError>) -> Answer {
+fn unwrap<T>(answer: Result<T, JoinError>) -> T {
     answer.unwrap_or_else(|error| resume_unwind(error.into_panic()))
 }
 

@@ -3,7 +3,7 @@
 //! Both workers are made with this file (`shell-blocking` includes it by its path). Without the
 //! feature `local` it knows no model, and says so.
 
-use pgai_core::{LocalAnswer, LocalError, LocalRequest};
+use pgai_core::{ModelAnswer, ModelError, ModelRequest};
 
 #[cfg(feature = "local")]
 pub use with_models::Models;
@@ -19,7 +19,7 @@ mod with_models {
     use embed_local::{EmbedError, Model};
     use pgai_core::Wanted;
 
-    use super::{LocalAnswer, LocalError, LocalRequest};
+    use super::{ModelAnswer, ModelError, ModelRequest};
 
     /// The models that have been loaded, each once.
     #[derive(Debug, Default)]
@@ -32,7 +32,7 @@ mod with_models {
         ///
         /// # Errors
         /// If the model cannot be used, or a text is not to be embedded.
-        pub fn answer(&self, request: &LocalRequest) -> Result<LocalAnswer, LocalError> {
+        pub fn answer(&self, request: &ModelRequest) -> Result<ModelAnswer, ModelError> {
             let model = self.model(request)?;
             let texts: Vec<&str> = request.texts.iter().map(|text| &**text).collect();
             let embedded = match request.wanted {
@@ -47,18 +47,18 @@ mod with_models {
                 Wanted::TokenCounts => {
                     let counts = texts.iter().map(|text| model.count_tokens(text));
                     let counts: Result<_, _> = counts.collect();
-                    return counts.map(LocalAnswer::TokenCounts).map_err(explained);
+                    return counts.map(ModelAnswer::TokenCounts).map_err(explained);
                 }
             };
             let embedded = embedded.map_err(explained)?;
-            Ok(LocalAnswer::Vectors {
+            Ok(ModelAnswer::Vectors {
                 vectors: embedded.vectors,
                 truncated: embedded.truncated,
             })
         }
 
         /// The model of this name, loaded if it was not yet.
-        fn model(&self, request: &LocalRequest) -> Result<Arc<Model>, LocalError> {
+        fn model(&self, request: &ModelRequest) -> Result<Arc<Model>, ModelError> {
             // Held while a model is loaded, so that none is loaded twice.
             let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(model) = loaded.get(&request.model) {
@@ -66,27 +66,27 @@ mod with_models {
             }
             let directory =
                 Model::find(&request.model, request.models_dir.as_deref().map(Path::new))
-                    .map_err(|error| LocalError::Model(error.to_string()))?;
+                    .map_err(|error| ModelError::Model(error.to_string()))?;
             let model =
-                Model::open(&directory).map_err(|error| LocalError::Model(error.to_string()))?;
+                Model::open(&directory).map_err(|error| ModelError::Model(error.to_string()))?;
             let model = Arc::new(model);
             loaded.insert(request.model.clone(), Arc::clone(&model));
             Ok(model)
         }
     }
 
-    fn explained(error: EmbedError) -> LocalError {
+    fn explained(error: EmbedError) -> ModelError {
         let reason = error.to_string();
         match error {
-            EmbedError::NotFinite { .. } | EmbedError::Tokens { .. } => LocalError::Input(reason),
-            EmbedError::Computation(_) => LocalError::Broken(reason),
+            EmbedError::NotFinite { .. } | EmbedError::Tokens { .. } => ModelError::Input(reason),
+            EmbedError::Computation(_) => ModelError::Broken(reason),
         }
     }
 }
 
 #[cfg(not(feature = "local"))]
 mod without_models {
-    use super::{LocalAnswer, LocalError, LocalRequest};
+    use super::{ModelAnswer, ModelError, ModelRequest};
 
     /// There are none.
     #[derive(Debug, Default)]
@@ -97,8 +97,8 @@ mod without_models {
         ///
         /// # Errors
         /// Always.
-        pub fn answer(&self, request: &LocalRequest) -> Result<LocalAnswer, LocalError> {
-            Err(LocalError::Model(format!(
+        pub fn answer(&self, request: &ModelRequest) -> Result<ModelAnswer, ModelError> {
+            Err(ModelError::Model(format!(
                 "the model {:?} should run in the worker's own process, and this worker was built \
                  without that: build it with --features local",
                 request.model

@@ -1,6 +1,8 @@
 //! `worker`: see `worker --help`.
 
+use std::num::NonZero;
 use std::process::ExitCode;
+use std::thread::available_parallelism;
 
 use log::{LevelFilter, Log, Metadata, Record};
 use pgai_core::{Limits, Report, Settings, Summary, Task};
@@ -13,10 +15,14 @@ use tokio::runtime::Builder;
 const SETUP: &str = include_str!("../../sql/setup.sql");
 
 fn main() -> ExitCode {
+    let limits = Limits {
+        works: available_parallelism().map_or(1, NonZero::get),
+        ..Limits::default()
+    };
     let program = Program {
         name: "worker",
         version: env!("CARGO_PKG_VERSION"),
-        limits: Limits::default(),
+        limits,
         inquire,
         install,
         run,

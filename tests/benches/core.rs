@@ -9,7 +9,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use pgai_core::text::Chunker;
-use pgai_core::{Output, Query, Response, Rows, Settings, Time, Worker};
+use pgai_core::{Call, Output, Query, Response, Rows, Settings, Time, Worker};
 use serde_json::{Value, json};
 use tests::measure::text;
 use tests::stub::vector_of;
@@ -181,13 +181,13 @@ impl World {
                     black_box((query.sql(), query.params()));
                     self.worker.handle_rows(self.now, ticket, Ok(answer));
                 }
-                Output::Request(ticket, request) => {
+                Output::Call(ticket, Call::Http(request)) => {
                     let body: Value = serde_json::from_slice(request.http.body()).unwrap();
                     let inputs = body["input"].as_array().map_or(0, Vec::len);
                     let vectors = vec![self.vector.as_str(); inputs].join(",");
                     let body = format!("{{\"embeddings\":[{vectors}]}}").into_bytes();
                     self.worker
-                        .handle_response(self.now, ticket, Ok(Response::new(body)));
+                        .handle_call(self.now, ticket, Response::new(body).into());
                 }
                 Output::Wait(until) => {
                     if self.committed >= rows || self.rows == 0 {
@@ -195,7 +195,7 @@ impl World {
                     }
                     self.now = until.unwrap();
                 }
-                Output::Local(..) | Output::Stopped(_) => unreachable!("it asks Ollama for ever"),
+                Output::Call(..) | Output::Stopped(_) => unreachable!("it asks Ollama for ever"),
             }
         }
     }

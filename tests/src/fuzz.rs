@@ -4,7 +4,10 @@
 use std::time::Duration;
 
 use pgai_core::text::{Chunker, Template};
-use pgai_core::{Limits, Output, Query, Request, Response, Settings, Time, Worker, authorize};
+use pgai_core::{
+    Call, Limits, ModelError, Output, Query, Reply, Request, Response, Settings, Time, Worker,
+    authorize,
+};
 use serde_json::{Value, json};
 
 use crate::world::{Entropy, World};
@@ -136,14 +139,11 @@ pub fn answers(bytes: &[u8]) {
         let value = http::HeaderValue::from_static(encoding);
         response.headers_mut().insert("content-encoding", value);
     }
-    let request = Request {
-        http: http::Request::default(),
-        secret: Some("X_API_KEY".to_owned()),
-        timeout: Duration::from_secs(1),
-        answer_bytes_max: BYTES_MAX,
-    };
+    let mut request = Request::new(http::Request::default(), Duration::from_secs(1), BYTES_MAX);
+    request.secret = Some("X_API_KEY".to_owned());
     let (_, intake) = authorize(request, Some(SECRET)).expect("a good secret");
-    if let Ok(response) = intake.take(Ok(response)) {
+    if let Ok(received) = intake.take(Ok(response)) {
+        let response = received.response();
         let body = response.body();
         // A mask is shorter than the secret, and everything else is cut.
         assert!(body.len() <= BYTES_MAX, "{} bytes", body.len());
@@ -154,7 +154,7 @@ pub fn answers(bytes: &[u8]) {
         for embedding in ["ollama", "openai"] {
             let embedding = json!({"implementation": embedding, "model": "m", "dimensions": 2});
             let config = json!({"embedding": embedding});
-            play(&definition(&config).to_string(), Some(&response));
+            play(&definition(&config).to_string(), Some(response));
         }
     }
 }
@@ -272,9 +272,12 @@ fn play_with(
     for _ in 0..2_000 {
         match worker.poll(now) {
             Output::Event(event) => drop(event.message()),
-            Output::Local(ticket, _) => {
+            Output::Call(ticket, Call::Compute(work)) => {
+                worker.handle_call(now, ticket, Reply::Compute(Box::new(work.run())));
+            }
+            Output::Call(ticket, Call::Model(_)) => {
                 let reason = "no models".to_owned();
-                worker.handle_local(now, ticket, Err(pgai_core::LocalError::Model(reason)));
+                worker.handle_call(now, ticket, Reply::Model(Err(ModelError::Model(reason))));
             }
             Output::Query(ticket, query) => {
                 let rows = match &query {
@@ -308,9 +311,9 @@ fn play_with(
                 drop(query.params());
                 worker.handle_rows(now, ticket, Ok(rows));
             }
-            Output::Request(ticket, request) => {
+            Output::Call(ticket, Call::Http(request)) => {
                 if let Some(answer) = answer(&request) {
-                    worker.handle_response(now, ticket, Ok(answer));
+                    worker.handle_call(now, ticket, answer.into());
                 }
             }
             Output::Stopped(_) => return,

@@ -8,8 +8,8 @@ use ::postgres::Client;
 use ::postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 use bytes::BytesMut;
 use pgai_core::{
-    Binary, DbError, Output, Param, Query, QueryTicket, Request, RequestTicket, Response, Rows,
-    Settings, Time, Worker, session_settings,
+    Binary, Call, CallTicket, DbError, Output, Param, Query, QueryTicket, Reply, Request, Response,
+    Rows, Settings, Time, Worker, session_settings,
 };
 use serde_json::{Value, json};
 
@@ -21,7 +21,7 @@ pub struct Hand {
     client: Client,
     now: Duration,
     queries: Vec<(QueryTicket, Query)>,
-    requests: Vec<(RequestTicket, Request)>,
+    calls: Vec<(CallTicket, Call)>,
     /// The texts that the provider was asked for.
     pub embedded: Vec<String>,
     /// A text that the provider refuses.
@@ -56,13 +56,13 @@ impl Hand {
             .batch_execute(session_settings())
             .expect("the settings of a session");
         let worker = Worker::new(settings, seed).expect("good settings");
-        let (queries, requests) = (vec![], vec![]);
+        let (queries, calls) = (vec![], vec![]);
         Self {
             worker,
             client,
             now: Duration::ZERO,
             queries,
-            requests,
+            calls,
             embedded: vec![],
             poison: None,
             refusal: None,
@@ -135,7 +135,7 @@ impl Hand {
         let end = self.now + Duration::from_secs(3600);
         while self.now < end {
             let next = self.poll();
-            let idle = self.queries.is_empty() && self.requests.is_empty();
+            let idle = self.queries.is_empty() && self.calls.is_empty();
             if idle && self.waiting() == 0 {
                 return;
             }
@@ -157,8 +157,7 @@ impl Hand {
             match self.worker.poll(self.time()) {
                 Output::Event(_) => {}
                 Output::Query(ticket, query) => self.queries.push((ticket, query)),
-                Output::Request(ticket, request) => self.requests.push((ticket, request)),
-                Output::Local(..) => unreachable!("no vectorizer here has a local model"),
+                Output::Call(ticket, call) => self.calls.push((ticket, call)),
                 Output::Stopped(summary) => panic!("the worker stopped: {summary:?}"),
                 Output::Wait(until) => return until,
             }
@@ -173,9 +172,13 @@ impl Hand {
                 let code = error.sqlstate.as_deref().unwrap_or_default();
                 assert!(!code.starts_with("42"), "{error}");
             }
-        } else if let Some((ticket, request)) = self.requests.pop_if(|_| !self.is_silent) {
-            let answer = self.embed(&request);
-            self.worker.handle_response(self.time(), ticket, Ok(answer));
+        } else if let Some((ticket, call)) = self.calls.pop_if(|_| !self.is_silent) {
+            let reply = match call {
+                Call::Compute(work) => Reply::Compute(Box::new(work.run())),
+                Call::Http(request) => self.embed(&request).into(),
+                Call::Model(_) => unreachable!("no vectorizer here has a local model"),
+            };
+            self.worker.handle_call(self.time(), ticket, reply);
         } else {
             let next = next.map_or(self.now, Time::since_start);
             self.pass(next.saturating_sub(self.now).max(Duration::from_millis(1)));

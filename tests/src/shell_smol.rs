@@ -20,9 +20,9 @@ use async_signal::{Signal, Signals};
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use pgai_core::{
-    Binary, CHANNEL, DbError, Event, Intake, LocalError, Output, Param, Query, QueryTicket,
-    Request, RequestError, RequestTicket, Response, Rows, Settings, Summary, Time, Worker,
-    allowed_addresses, authorize, session_settings,
+    Binary, CHANNEL, Call, CallTicket, DbError, Event, Intake, ModelError, Output, Param, Query,
+    QueryTicket, Received, Reply, Request, RequestError, Response, Rows, Settings, Summary, Time,
+    Worker, allowed_addresses, authorize, session_settings,
 };
 use smol::Timer;
 use smol::future::FutureExt as _;
@@ -43,7 +43,7 @@ use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 /// again brings itself along.
 enum Input {
     Heard(Option<PgListener>, Option<String>),
-    Response(RequestTicket, Result<Response, RequestError>),
+    Reply(CallTicket, Reply),
     Rows(QueryTicket, Result<Rows, DbError>),
     Signal(Signals),
     TimeOver,
@@ -91,15 +91,10 @@ pub async fn run(
                         Input::Rows(ticket, answer_query(&sessions, &query).await)
                     }));
                 }
-                Output::Request(ticket, request) => {
+                Output::Call(ticket, call) => {
                     let agent = agent.clone();
-                    let answer = smol::unblock(move || answer_request(&agent, request));
-                    inputs.push(Box::pin(async { Input::Response(ticket, answer.await) }));
-                }
-                // This shell has no models of its own.
-                Output::Local(ticket, _) => {
-                    let reason = "worker-smol has no local models".to_owned();
-                    worker.handle_local(now(), ticket, Err(LocalError::Model(reason)));
+                    let reply = smol::unblock(move || reply(&agent, call));
+                    inputs.push(Box::pin(async { Input::Reply(ticket, reply.await) }));
                 }
                 Output::Stopped(summary) => return Ok(summary),
                 Output::Wait(until) => break until,
@@ -112,7 +107,7 @@ pub async fn run(
                 worker.wake(payload.as_deref());
                 inputs.push(Box::pin(listen(pool.clone(), listener)));
             }
-            Input::Response(ticket, answer) => worker.handle_response(now(), ticket, answer),
+            Input::Reply(ticket, reply) => worker.handle_call(now(), ticket, reply),
             Input::Rows(ticket, rows) => worker.handle_rows(now(), ticket, rows),
             Input::Signal(_) if is_stopping => std::process::exit(130),
             Input::Signal(signals) => {
@@ -252,8 +247,20 @@ fn agent() -> ureq::Agent {
     ureq::Agent::with_parts(config, DefaultConnector::default(), Names::default())
 }
 
+/// What comes of a call. This shell has no models of its own.
+fn reply(agent: &ureq::Agent, call: Call) -> Reply {
+    match call {
+        Call::Compute(work) => Reply::Compute(Box::new(work.run())),
+        Call::Http(request) => Reply::Http(answer_request(agent, *request)),
+        Call::Model(_) => {
+            let reason = "worker-smol has no local models".to_owned();
+            Reply::Model(Err(ModelError::Model(reason)))
+        }
+    }
+}
+
 /// The secret's value goes out through `authorize`; `Intake` sees to it that it does not come back.
-fn answer_request(agent: &ureq::Agent, request: Request) -> Result<Response, RequestError> {
+fn answer_request(agent: &ureq::Agent, request: Request) -> Result<Received, RequestError> {
     let timeout = request.timeout;
     let secret = request
         .secret

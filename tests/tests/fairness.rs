@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use pgai_core::{Output, Query, RequestTicket, Response, Rows, Settings, Time, Worker};
+use pgai_core::{Call, CallTicket, Output, Query, Response, Rows, Settings, Time, Worker};
 use serde_json::{Value, json};
 
 /// A request takes this long.
@@ -55,7 +55,7 @@ fn a_backlog_delays_another_vectorizer_by_no_more_than_what_is_in_flight() {
 fn play() -> Vec<Seen> {
     let mut worker = Worker::new(Settings::new("fair"), 1).unwrap();
     let mut now = Duration::ZERO;
-    let mut in_flight: Vec<(Duration, RequestTicket, usize)> = vec![];
+    let mut in_flight: Vec<(Duration, CallTicket, usize)> = vec![];
     let mut database = Database::default();
     while now < COMES * 2 {
         match worker.poll(Time::new(now)) {
@@ -64,14 +64,14 @@ fn play() -> Vec<Seen> {
                 let rows = database.answer(&query);
                 worker.handle_rows(Time::new(now), ticket, Ok(rows));
             }
-            Output::Request(ticket, request) => {
+            Output::Call(ticket, Call::Http(request)) => {
                 let body: Value = serde_json::from_slice(request.http.body()).unwrap();
                 let inputs = body["input"].as_array().unwrap();
                 let single = inputs.iter().any(|text| text == "single");
                 database.seen.push(Seen::Request { single });
                 in_flight.push((now + LATENCY, ticket, inputs.len()));
             }
-            Output::Local(..) | Output::Stopped(_) => unreachable!("it asks Ollama for ever"),
+            Output::Call(..) | Output::Stopped(_) => unreachable!("it asks Ollama for ever"),
             Output::Wait(until) => {
                 let comes = (!database.has_come).then_some(COMES);
                 let until = until.map(Time::since_start).into_iter().chain(comes);
@@ -86,7 +86,7 @@ fn play() -> Vec<Seen> {
                     let (_, ticket, inputs) = in_flight.remove(at);
                     let body = json!({ "embeddings": vec![[1.0, 0.0]; inputs] }).to_string();
                     let answer = Response::new(body.into_bytes());
-                    worker.handle_response(Time::new(now), ticket, Ok(answer));
+                    worker.handle_call(Time::new(now), ticket, answer.into());
                 }
             }
         }

@@ -1,7 +1,7 @@
 //! Answers that arrive in another order than their statements ran, played by hand.
 #![allow(clippy::unwrap_used, reason = "a test fails where it cannot go on")]
 
-use pgai_core::{Output, Query, RequestError, Settings, Time, Worker};
+use pgai_core::{Output, Query, Reply, RequestError, Settings, Time, Worker};
 
 /// The answer to a claim from before the rows were given back arrives after them: it says nothing
 /// of the queue as it is now.
@@ -47,10 +47,9 @@ fn once_does_not_end_because_of_a_claim_that_was_overtaken() {
                 worker.handle_rows(now, ticket, Ok(rows));
                 is_leased &= !matches!(query, Query::Release { .. });
             }
-            Output::Local(..) => unreachable!("this vectorizer asks Ollama"),
-            Output::Request(ticket, _) => {
+            Output::Call(ticket, _) => {
                 let down = RequestError::Connect("refused".to_owned());
-                worker.handle_response(now, ticket, Err(down));
+                worker.handle_call(now, ticket, Reply::Http(Err(down)));
             }
             // The worker has seen the release by now.
             Output::Wait(_) if !is_leased && !overtaken.is_empty() => {

@@ -4,7 +4,10 @@
 
 use std::time::Duration;
 
-use pgai_core::{Output, Query, Request, RequestError, Response, Rows, Settings, Time, Worker};
+use pgai_core::{
+    Call, Output, Query, Received, Reply, Request, RequestError, Response, Rows, Settings, Time,
+    Worker,
+};
 use serde_json::{Value, json};
 
 /// What a server says to a request with this body: `None` embeds.
@@ -113,8 +116,8 @@ fn play(server: Server, dimensions: usize, rows: u64, time: Duration) -> Play {
                 let answer = answer_query(&query, &mut keys, &mut play);
                 worker.handle_rows(Time::new(now), ticket, Ok(answer));
             }
-            Output::Request(ticket, request) => on_the_way.push((ticket, request)),
-            Output::Local(..) | Output::Stopped(_) => unreachable!("it asks a server for ever"),
+            Output::Call(ticket, Call::Http(request)) => on_the_way.push((ticket, request)),
+            Output::Call(..) | Output::Stopped(_) => unreachable!("it asks a server for ever"),
             Output::Wait(until) => {
                 if on_the_way.is_empty() {
                     now = until.unwrap().since_start();
@@ -125,7 +128,8 @@ fn play(server: Server, dimensions: usize, rows: u64, time: Duration) -> Play {
                 // Several are in flight when the first refusal comes.
                 for (ticket, request) in on_the_way.drain(..) {
                     let answer = answer_request(server, dimensions, &request, &mut play);
-                    worker.handle_response(Time::new(now), ticket, answer);
+                    let reply = Reply::Http(answer.map(Received::from));
+                    worker.handle_call(Time::new(now), ticket, reply);
                 }
             }
         }

@@ -7,7 +7,8 @@ use serde_json::json;
 
 use super::table::grouped;
 use super::{Answer, Ask, Steps, field, key, named};
-use crate::local::LocalAnswer;
+use crate::call::{Call, Reply};
+use crate::model::ModelAnswer;
 use crate::provider::Tokens;
 use crate::query::{Key, Param, Query, Rows};
 use crate::rows::{Bounds, TextError};
@@ -121,7 +122,7 @@ impl Chunk {
         let texts = texts.map_err(|error| error.to_string())?;
         self.texts = texts.into_iter().map(Arc::from).collect();
         Ok(match profile.provider.tokens(&self.texts) {
-            Tokens::Asked(request) => Ask::Local(request),
+            Tokens::Asked(request) => Ask::Call(Call::Model(request)),
             Tokens::Counted(counts) => Ask::done(self.report(profile, Some(&counts), "")),
         })
     }
@@ -171,11 +172,11 @@ impl Steps for Chunk {
         let profile = self.profile.clone();
         match (answer, profile) {
             (Answer::Begin, _) => Ok(named::ask()),
-            (Answer::Local(Ok(LocalAnswer::TokenCounts(counts))), Some(profile)) => {
+            (Answer::Reply(Reply::Model(Ok(ModelAnswer::TokenCounts(counts)))), Some(profile)) => {
                 Ok(Ask::done(self.report(&profile, Some(&counts), "")))
             }
             // The chunks are worth showing without their tokens, too.
-            (Answer::Local(Err(error)), Some(profile)) => {
+            (Answer::Reply(Reply::Model(Err(error))), Some(profile)) => {
                 let note = format!("; tokens are not counted: {error}");
                 Ok(Ask::done(self.report(&profile, None, &note)))
             }

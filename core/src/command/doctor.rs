@@ -277,8 +277,8 @@ impl Doctor {
         let Some(profile) = self.left.pop() else {
             return Ok(self.done());
         };
-        if let Answer::Response(Ok(response)) = &answer
-            && named::leaves_out(&profile, response, &mut self.without)
+        if let Answer::Reply(reply) = &answer
+            && named::leaves_out(&profile, reply, &mut self.without)
         {
             self.left.push(profile);
             return Ok(self.next_provider());
@@ -286,12 +286,7 @@ impl Doctor {
         self.without.clear();
         let provider = &profile.provider;
         let vector = match answer {
-            Answer::Local(answer) => named::vector(&profile, provider.judge_local(answer, 1)),
-            Answer::Response(Ok(response)) => {
-                let verdict = provider.judge(&response, 1, self.settings.wall_start);
-                named::vector(&profile, verdict)
-            }
-            Answer::Response(Err(error)) => Err(named::unreached(&profile, &error)),
+            Answer::Reply(reply) => named::vector(&profile, reply, self.settings.wall_start),
             Answer::Begin | Answer::Rows(_) | Answer::Waited => {
                 Err("the provider was not asked".to_owned())
             }

@@ -7,14 +7,15 @@ use std::sync::Arc;
 use super::doctor::Finding;
 use super::table::grouped;
 use super::{Ask, explained, field, key};
-use crate::query::{DbError, Key, Param, Query, Rows};
-use crate::resync::ResyncQuery;
+use crate::query::{DbError, Key, Param, Query, ReadRow, Rows, Unreadable, fields, first_key};
+use crate::resync::{ComparedPiece, Different, ResyncQuery};
 use crate::settings::Limits;
 use crate::sql::Depth;
 use crate::vectorizer::Profile;
+use crate::worker::is_current;
 
 /// One row for each table of a vectorizer's source whose changes are not noticed: the vectorizer's name,
-/// what is wrong, and the remedy. The source itself, its partitions, and the tables that inherit from it
+/// what is wrong, the remedy, and how bad it is. The source itself, its partitions, and the tables that inherit from it
 /// are looked at; where rows come without a statement on the table itself (partitions, heirs, what a
 /// subscription applies), the triggers must see each row.
 ///
@@ -78,12 +79,13 @@ select j.name,
   case j.fault
     when 'disabled' then j.off
     else format('select ai.refresh_vectorizer(%L)', j.name)
-  end || format('; then: worker resync %s', j.name)
+  end || format('; then: worker resync %s', j.name),
+  'wrong'
 from judged j
 where j.fault is not null
 union all
 select v.name, format('%s is unlogged: a crash of the server empties it, and its chunks stay', v.source::regclass),
-  format('after a crash: worker resync %s', v.name)
+  format('after a crash: worker resync %s', v.name), 'note'
 from v
 where v.relpersistence = 'u' and v.has_store and exists (
   select from pg_class c join pg_namespace n on n.oid = c.relnamespace
@@ -94,10 +96,9 @@ order by 1, 2";
 pub(super) fn triggers(rows: &Rows) -> Vec<Finding> {
     let findings = rows.iter().map(|row| {
         let what = format!("the vectorizer {}: {}", field(row, 0), field(row, 1));
-        if field(row, 1).contains("is unlogged") {
-            Finding::note(what, field(row, 2))
-        } else {
-            Finding::wrong(what, field(row, 2))
+        match field(row, 3) {
+            "note" => Finding::note(what, field(row, 2)),
+            _ => Finding::wrong(what, field(row, 2)),
         }
     });
     let mut findings: Vec<_> = findings.collect();
@@ -127,7 +128,7 @@ pub(super) struct Sample {
     bound: Option<Key>,
     pieces: usize,
     compared: u64,
-    differing: BTreeMap<Key, String>,
+    differing: BTreeMap<Key, Different>,
     seen: BTreeSet<Option<Key>>,
 }
 
@@ -163,24 +164,27 @@ impl Sample {
 
     /// Takes an answer; returns what to ask next, or what was found.
     pub(super) fn next(&mut self, rows: Result<Rows, DbError>) -> Result<Ask, Option<Finding>> {
-        let name = &self.profile.name;
-        let rows = rows.map_err(|error| {
+        let name = self.profile.name.clone();
+        let failed = |error: DbError| {
             let what = format!("the vectorizer {name}: source and store cannot be compared");
             Some(Finding::wrong(what, explained(&error)))
-        })?;
+        };
+        let unreadable = |error: Unreadable| failed(error.into());
+        let rows = rows.map_err(failed)?;
+        let columns = self.profile.plan.key_columns;
         match self.stage {
             Stage::Starts => {
-                self.starts = rows.iter().map(|row| read_key(row)).collect();
+                self.starts = fields(rows).map(|mut row| row.key(columns)).collect();
                 self.starts.push(None);
                 self.start()
             }
             Stage::Bound => {
-                self.bound = rows.first().and_then(|row| read_key(row));
+                self.bound = first_key(rows, columns);
                 self.stage = Stage::Compare;
                 Ok(self.compare())
             }
             Stage::Compare => {
-                self.take(&rows);
+                self.take(ComparedPiece::new(rows, columns).map_err(unreadable)?);
                 self.pieces += 1;
                 self.after = self.bound.take();
                 if self.after.is_none() || self.pieces >= PIECES {
@@ -189,7 +193,11 @@ impl Sample {
                     Ok(self.bound())
                 }
             }
-            Stage::Read => Err(self.judge(&rows)),
+            Stage::Read => {
+                let columns = self.profile.format.columns().len();
+                let rows = ReadRow::all(rows, columns).map_err(unreadable)?;
+                Err(self.judge(rows))
+            }
         }
     }
 
@@ -214,7 +222,10 @@ impl Sample {
     }
 
     fn missing(&self) -> Vec<Key> {
-        let missing = self.differing.iter().filter(|(_, why)| *why == "missing");
+        let missing = self
+            .differing
+            .iter()
+            .filter(|(_, why)| **why == Different::Missing);
         let keys = missing.map(|(key, _)| key.clone());
         if self.profile.plan.resync.stores_texts() {
             keys.take(READ_MAX).collect()
@@ -247,30 +258,19 @@ impl Sample {
         }))
     }
 
-    fn take(&mut self, rows: &Rows) {
-        let columns = self.profile.plan.key_columns;
-        let count = rows.first().map_or("0", |row| field(row, columns + 1));
-        self.compared += count.parse::<u64>().unwrap_or_default();
-        for row in rows {
-            if let Some(key) = row.get(1..=columns).and_then(read_key) {
-                self.differing.insert(key, field(row, 0).to_owned());
-            }
-        }
+    fn take(&mut self, piece: ComparedPiece) {
+        self.compared += u64::try_from(piece.rows).unwrap_or_default();
+        let found = piece.different.into_iter().map(|(why, key)| (key, why));
+        self.differing.extend(found);
     }
 
     /// A row whose text makes no chunk lacks none.
-    fn judge(&mut self, rows: &Rows) -> Option<Finding> {
+    fn judge(&mut self, rows: Vec<ReadRow>) -> Option<Finding> {
         let keys = self.missing();
-        let mut steps = 0;
         for row in rows {
-            let number = field(row, 0).parse::<usize>().ok();
-            let Some(key) = number.and_then(|number| keys.get(number - 1)) else {
-                continue;
-            };
-            let fields = row.get(2..).unwrap_or_default();
-            if self
-                .profile
-                .is_current(field(row, 1), fields, self.limits, &mut steps)
+            let key = row.number.checked_sub(1).and_then(|at| keys.get(at));
+            if let Some(key) = key
+                && is_current(&self.profile, &row, self.limits, &mut 0)
             {
                 self.differing.remove(key);
             }
@@ -281,24 +281,19 @@ impl Sample {
     fn report(&self) -> Option<Finding> {
         let name = &self.profile.name;
         let (first, _) = self.differing.first_key_value()?;
-        let count = |wanted: &[&str]| {
+        let count = |wanted: &[Different]| {
             let all = self.differing.values();
-            let count = all.filter(|why| wanted.contains(&why.as_str())).count();
+            let count = all.filter(|why| wanted.contains(why)).count();
             grouped(u64::try_from(count).unwrap_or(u64::MAX))
         };
         let what = format!(
             "the vectorizer {name}: of a sample of {} rows, {} lack chunks, and chunks of {} keys are left \
              over, such as of the key {}",
             grouped(self.compared),
-            count(&["missing"]),
-            count(&["orphan", "stale"]),
+            count(&[Different::Missing]),
+            count(&[Different::Orphan, Different::Stale]),
             key::text(&first.0)
         );
         Some(Finding::wrong(what, format!("worker resync {name}")))
     }
-}
-
-fn read_key(row: &[Option<String>]) -> Option<Key> {
-    let parts: Option<Vec<_>> = row.iter().cloned().collect();
-    parts.map(Key)
 }

@@ -6,7 +6,8 @@ use serde_json::json;
 
 use super::table::grouped;
 use super::{Answer, Ask, Steps, field, named};
-use crate::local::LocalAnswer;
+use crate::call::{Call, Reply};
+use crate::model::ModelAnswer;
 use crate::provider::Tokens;
 use crate::query::{Key, Param, Query, Rows};
 use crate::rows::Bounds;
@@ -144,7 +145,7 @@ impl Estimate {
                 self.count(&counts);
                 self.go_on(profile)
             }
-            Tokens::Asked(request) => Ask::Local(request),
+            Tokens::Asked(request) => Ask::Call(Call::Model(request)),
         }
     }
 
@@ -240,14 +241,16 @@ impl Steps for Estimate {
             return Ok(asked);
         };
         match answer {
-            Answer::Local(counts) => match counts.map_err(|error| error.to_string())? {
-                LocalAnswer::TokenCounts(counts) => {
-                    self.count(&counts);
-                    Ok(self.go_on(&profile))
+            Answer::Reply(Reply::Model(counts)) => {
+                match counts.map_err(|error| error.to_string())? {
+                    ModelAnswer::TokenCounts(counts) => {
+                        self.count(&counts);
+                        Ok(self.go_on(&profile))
+                    }
+                    ModelAnswer::Vectors { .. } => Err("the model did not count tokens".to_owned()),
                 }
-                LocalAnswer::Vectors { .. } => Err("the model did not count tokens".to_owned()),
-            },
-            Answer::Begin | Answer::Response(_) | Answer::Rows(_) | Answer::Waited => {
+            }
+            Answer::Begin | Answer::Reply(_) | Answer::Rows(_) | Answer::Waited => {
                 let rows = answer.rows()?;
                 if self.size.is_none() {
                     let row = rows.first().map_or(&[][..], Vec::as_slice);

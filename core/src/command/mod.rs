@@ -20,10 +20,8 @@ mod table;
 use std::fmt;
 use std::time::Duration;
 
-use crate::local::{LocalAnswer, LocalError, LocalRequest};
-use crate::provider::Call;
+use crate::call::{Call, Reply};
 use crate::query::{DbError, Param, Query, Rows};
-use crate::request::{Request, RequestError, Response};
 use crate::settings::Settings;
 
 use chunk::ChunkArgs;
@@ -60,7 +58,12 @@ pub(crate) enum Subcommand {
 }
 
 /// A command in progress.
-pub struct Task(Box<dyn Steps + Send>);
+pub struct Task {
+    steps: Box<dyn Steps + Send>,
+    /// Nothing has been asked of PostgreSQL yet but what is being answered: every command begins with
+    /// something of the schema `ai`.
+    is_first: bool,
+}
 
 /// What a command wants done next. [`Answer`] has a variant for each.
 #[derive(Debug)]
@@ -70,14 +73,12 @@ pub struct Task(Box<dyn Steps + Send>);
     reason = "one at a time is on its way, and the shells take it apart"
 )]
 pub enum Ask {
+    /// Do this.
+    Call(Call),
     /// It is over.
     Done(Report),
-    /// Let a model in this process work.
-    Local(LocalRequest),
     /// Run this statement.
     Query(Query),
-    /// Send this request.
-    Request(Request),
     /// Print a line, if there is one, and come back after a while.
     Wait {
         /// For stdout: a line without its end.
@@ -92,10 +93,8 @@ pub enum Ask {
 pub enum Answer {
     /// Nothing yet: the command begins.
     Begin,
-    /// From a model in this process.
-    Local(Result<LocalAnswer, LocalError>),
-    /// From a provider.
-    Response(Result<Response, RequestError>),
+    /// Of a call.
+    Reply(Reply),
     /// From PostgreSQL.
     Rows(Result<Rows, DbError>),
     /// The pause is over.
@@ -137,7 +136,7 @@ impl Task {
     /// Makes a command that has asked nothing yet. `file` is the text of [`Inquiry::file`].
     #[must_use]
     pub fn new(inquiry: Inquiry, settings: Settings, file: Option<String>) -> Self {
-        Self(match inquiry.0 {
+        let steps: Box<dyn Steps + Send> = match inquiry.0 {
             Subcommand::Chunk(args) => Box::new(chunk::Chunk::new(args, settings, file)),
             Subcommand::Doctor(args) => Box::new(doctor::Doctor::new(args, settings)),
             Subcommand::Errors(args) => Box::new(errors::Errors::new(args)),
@@ -146,13 +145,23 @@ impl Task {
             Subcommand::Retry(args) => Box::new(retry::Retry::new(args)),
             Subcommand::Search(args) => Box::new(search::Search::new(args, settings)),
             Subcommand::Status(args) => Box::new(status::Status::new(args)),
-        })
+        };
+        Self {
+            steps,
+            is_first: true,
+        }
     }
 
     /// Takes the answer to what was asked last, at first [`Answer::Begin`], and returns what to do
     /// next. After [`Ask::Done`] there is nothing more.
     pub fn next(&mut self, answer: Answer) -> Ask {
-        self.0.next(answer).unwrap_or_else(|failure| {
+        let answer = match answer {
+            Answer::Rows(rows) if std::mem::take(&mut self.is_first) => {
+                Answer::Rows(rows.map_err(not_installed))
+            }
+            answer => answer,
+        };
+        self.steps.next(answer).unwrap_or_else(|failure| {
             Ask::Done(Report {
                 text: String::new(),
                 failure: Some(failure),
@@ -169,10 +178,7 @@ impl fmt::Debug for Task {
 
 impl From<Call> for Ask {
     fn from(call: Call) -> Self {
-        match call {
-            Call::Http(request) => Self::Request(*request),
-            Call::Local(request) => Self::Local(request),
-        }
+        Self::Call(call)
     }
 }
 
@@ -198,22 +204,28 @@ impl Answer {
         match self {
             Self::Rows(Ok(rows)) => Ok(rows),
             Self::Rows(Err(error)) => Err(explained(&error)),
-            Self::Begin | Self::Local(_) | Self::Response(_) | Self::Waited => {
+            Self::Begin | Self::Reply(_) | Self::Waited => {
                 Err("a statement was not answered with rows".to_owned())
             }
         }
     }
 }
 
+/// What a missing schema, or one that lacks what this version has added, means.
+fn not_installed(mut error: DbError) -> DbError {
+    let what = match error.sqlstate.as_deref() {
+        Some("3F000" | "42P01") => "pgai is not installed in the database",
+        Some("42883" | "42703") => "the schema ai is older than this worker",
+        Some(_) | None => return error,
+    };
+    error.message = format!("{what}: run `worker install` ({})", error.message);
+    error
+}
+
 /// A database's error, and what to do about the common ones.
 fn explained(error: &DbError) -> String {
     let hint = match error.sqlstate.as_deref() {
         None => return error.explain(),
-        Some("3F000" | "42P01") if error.message.contains("ai") => {
-            return format!(
-                "pgai is not installed in the database: run `worker install` ({error})"
-            );
-        }
         Some("42501") => "ask the database's owner for: select ai.grant_worker_usage('your role')",
         Some(_) => return error.to_string(),
     };

@@ -1,11 +1,13 @@
 //! The vectorizer that a command names.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{Ask, field};
+use crate::call::Reply;
 use crate::provider::{Verdict, refused_parameters};
 use crate::query::{Query, Rows};
-use crate::request::{RequestError, Response};
+use crate::request::RequestError;
 use crate::settings::{Secrets, Settings};
 use crate::vectorizer::{Definition, Profile};
 
@@ -65,9 +67,19 @@ pub(super) fn profile(rows: &Rows, wanted: &str, settings: &Settings) -> Result<
     Profile::new(&find(rows, wanted)?, settings)
 }
 
-/// The one vector that was asked for, or what to tell the operator.
-pub(super) fn vector(profile: &Profile, verdict: Verdict) -> Result<Arc<[f32]>, String> {
+/// The one vector that was asked for, or what to tell the operator. `wall` is the time since 1970.
+pub(super) fn vector(
+    profile: &Profile,
+    reply: Reply,
+    wall: Duration,
+) -> Result<Arc<[f32]>, String> {
     let account = profile.provider.account();
+    let verdict = match reply {
+        Reply::Http(Ok(answer)) => profile.provider.judge(answer, 1, wall),
+        Reply::Http(Err(error)) => return Err(unreached(profile, &error)),
+        Reply::Model(answer) => profile.provider.judge_model(answer, 1),
+        Reply::Compute(_) => return Err("the provider was not asked".to_owned()),
+    };
     match verdict {
         Verdict::Vectors(vectors) => vectors
             .into_iter()
@@ -85,17 +97,20 @@ pub(super) fn vector(profile: &Profile, verdict: Verdict) -> Result<Arc<[f32]>, 
 /// goes without, and it is to be sent again.
 pub(super) fn leaves_out(
     profile: &Profile,
-    response: &Response,
+    reply: &Reply,
     without: &mut Vec<&'static str>,
 ) -> bool {
-    let mut refused = refused_parameters(response, without);
+    let Reply::Http(Ok(answer)) = reply else {
+        return false;
+    };
+    let mut refused = refused_parameters(&answer.response, without);
     refused.retain(|name| profile.provider.sends(name));
     without.extend(&refused);
     !refused.is_empty()
 }
 
 /// What to tell the operator of a provider that did not answer.
-pub(super) fn unreached(profile: &Profile, error: &RequestError) -> String {
+fn unreached(profile: &Profile, error: &RequestError) -> String {
     let account = profile.provider.account();
     match error {
         RequestError::Secret(reason) => reason.clone(),

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::table::short;
 use super::{Answer, Ask, Steps, field, key, named};
-use crate::provider::{Purpose, Verdict};
+use crate::provider::Purpose;
 use crate::query::{Param, Rows};
 use crate::settings::Settings;
 use crate::vectorizer::Profile;
@@ -72,15 +72,11 @@ impl Search {
         call.into()
     }
 
-    fn look_up(&self, profile: &Profile, verdict: Verdict) -> Result<Ask, String> {
-        let vector = named::vector(profile, verdict)?;
+    fn look_up(&self, profile: &Profile, vector: &[f32]) -> Ask {
         let numbers: Vec<String> = vector.iter().map(f32::to_string).collect();
         let vector = Param::Text(Some(format!("[{}]", numbers.join(","))));
         let sql = profile.plan.search.clone();
-        Ok(Ask::query(
-            sql,
-            vec![vector, Param::Int(self.args.k.into())],
-        ))
+        Ask::query(sql, vec![vector, Param::Int(self.args.k.into())])
     }
 
     fn report(&self, columns: usize, rows: &Rows) -> String {
@@ -118,15 +114,12 @@ impl Steps for Search {
         let wall = self.settings.wall_start;
         match (answer, self.profile.clone()) {
             (Answer::Begin, _) => Ok(named::ask()),
-            (Answer::Local(answer), Some(profile)) => {
-                self.look_up(&profile, profile.provider.judge_local(answer, 1))
-            }
-            (Answer::Response(answer), Some(profile)) => {
-                let response = answer.map_err(|error| named::unreached(&profile, &error))?;
-                if named::leaves_out(&profile, &response, &mut self.without) {
+            (Answer::Reply(reply), Some(profile)) => {
+                if named::leaves_out(&profile, &reply, &mut self.without) {
                     return Ok(self.ask(&profile));
                 }
-                self.look_up(&profile, profile.provider.judge(&response, 1, wall))
+                let vector = named::vector(&profile, reply, wall)?;
+                Ok(self.look_up(&profile, &vector))
             }
             (answer, Some(profile)) => Ok(Ask::done(
                 self.report(profile.plan.key_columns, &answer.rows()?),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Account, BadAnswer, Purpose, RequestLimits};
-use crate::local::{LocalAnswer, LocalRequest, Wanted};
+use crate::model::{ModelAnswer, ModelRequest, Wanted};
 use crate::settings::Settings;
 
 /// Few texts at a time: a request cannot be broken off, and the worker would like to stop in time.
@@ -36,7 +36,7 @@ impl Local {
         }
     }
 
-    pub(super) fn request(&self, texts: &[Arc<str>], purpose: Purpose) -> LocalRequest {
+    pub(super) fn request(&self, texts: &[Arc<str>], purpose: Purpose) -> ModelRequest {
         let wanted = match purpose {
             Purpose::Document => Wanted::Documents,
             Purpose::Query => Wanted::Queries,
@@ -44,12 +44,12 @@ impl Local {
         self.asked(texts, wanted)
     }
 
-    pub(super) fn count_tokens(&self, texts: &[Arc<str>]) -> LocalRequest {
+    pub(super) fn count_tokens(&self, texts: &[Arc<str>]) -> ModelRequest {
         self.asked(texts, Wanted::TokenCounts)
     }
 
-    fn asked(&self, texts: &[Arc<str>], wanted: Wanted) -> LocalRequest {
-        LocalRequest {
+    fn asked(&self, texts: &[Arc<str>], wanted: Wanted) -> ModelRequest {
+        ModelRequest {
             model: self.model.clone(),
             models_dir: self.models_dir.clone(),
             wanted,
@@ -58,9 +58,9 @@ impl Local {
     }
 }
 
-pub(super) fn vectors(answer: LocalAnswer) -> Result<Vec<Vec<f32>>, BadAnswer> {
+pub(super) fn vectors(answer: ModelAnswer) -> Result<Vec<Vec<f32>>, BadAnswer> {
     match answer {
-        LocalAnswer::Vectors { vectors, .. } => Ok(vectors),
-        LocalAnswer::TokenCounts(_) => Err(BadAnswer::Unreadable("it has no vectors".to_owned())),
+        ModelAnswer::Vectors { vectors, .. } => Ok(vectors),
+        ModelAnswer::TokenCounts(_) => Err(BadAnswer::Unreadable("it has no vectors".to_owned())),
     }
 }

@@ -18,9 +18,10 @@ use http::{HeaderValue, header};
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::call::Call;
 use crate::cut::cut;
-use crate::local::{LocalAnswer, LocalError, LocalRequest};
-use crate::request::{Request, Response};
+use crate::model::{ModelAnswer, ModelError, ModelRequest};
+use crate::request::{Received, Request};
 use crate::settings::Settings;
 use crate::tokens;
 
@@ -40,25 +41,10 @@ pub(crate) enum Provider {
     Voyage(voyage::Voyage),
 }
 
-/// How a provider is asked.
-#[derive(Debug)]
-pub(crate) enum Call {
-    /// Over HTTP.
-    Http(Box<Request>),
-    /// In the worker's own process.
-    Local(LocalRequest),
-}
-
-impl Call {
-    pub(crate) fn http(request: Request) -> Self {
-        Self::Http(Box::new(request))
-    }
-}
-
 /// The numbers of tokens of some texts.
 #[derive(Debug)]
 pub(crate) enum Tokens {
-    Asked(LocalRequest),
+    Asked(ModelRequest),
     Counted(Vec<usize>),
 }
 
@@ -199,10 +185,10 @@ impl Provider {
         without: &[&'static str],
     ) -> Call {
         match self {
-            Self::Local(local) => Call::Local(local.request(texts, purpose)),
-            Self::Ollama(ollama) => Call::http(ollama.request(texts, timeout, without)),
-            Self::OpenAi(openai) => Call::http(openai.request(texts, timeout, without)),
-            Self::Voyage(voyage) => Call::http(voyage.request(texts, purpose, timeout, without)),
+            Self::Local(local) => Call::Model(local.request(texts, purpose)),
+            Self::Ollama(ollama) => ollama.request(texts, timeout, without).into(),
+            Self::OpenAi(openai) => openai.request(texts, timeout, without).into(),
+            Self::Voyage(voyage) => voyage.request(texts, purpose, timeout, without).into(),
         }
     }
 
@@ -284,46 +270,81 @@ impl Provider {
     }
 
     /// What an answer to a request for `count` texts means. `wall` is the time since 1970.
-    pub(crate) fn judge(&self, response: &Response, count: usize, wall: Duration) -> Verdict {
+    pub(crate) fn judge(&self, answer: Received, count: usize, wall: Duration) -> Verdict {
+        let Received { response, vectors } = answer;
         if !response.status().is_success() {
-            return Verdict::Refused(Refusal::from_response(response, wall));
+            return Verdict::Refused(Refusal::from_response(&response, wall));
         }
-        let wanted = Wanted {
-            count,
-            dimensions: self.dimensions(),
-        };
-        let vectors = match self {
-            Self::Ollama(_) => ollama::vectors(response.body(), wanted),
-            Self::Local(_) | Self::OpenAi(_) | Self::Voyage(_) => {
-                openai::vectors(response.body(), wanted)
-            }
-        };
-        self.checked(vectors, count)
+        Verdict::from(vectors.unwrap_or_else(|| self.reader(count).read(response.body())))
+    }
+
+    /// What reads the answer to a request for `count` texts.
+    fn reader(&self, count: usize) -> Reader {
+        Reader {
+            wire: match self {
+                Self::Ollama(_) => Wire::Ollama,
+                Self::Local(_) | Self::OpenAi(_) | Self::Voyage(_) => Wire::OpenAi,
+            },
+            wanted: Wanted {
+                count,
+                dimensions: self.dimensions(),
+            },
+        }
     }
 
     /// What a local model's answer to a request for `count` texts means.
-    pub(crate) fn judge_local(
+    pub(crate) fn judge_model(
         &self,
-        answer: Result<LocalAnswer, LocalError>,
+        answer: Result<ModelAnswer, ModelError>,
         count: usize,
     ) -> Verdict {
         match answer {
-            Ok(answer) => self.checked(local::vectors(answer), count),
-            Err(LocalError::Broken(reason)) => Verdict::Refused(Refusal::Failed {
+            Ok(answer) => Verdict::from(
+                local::vectors(answer)
+                    .and_then(|vectors| answer::check(vectors, count, self.dimensions())),
+            ),
+            Err(ModelError::Broken(reason)) => Verdict::Refused(Refusal::Failed {
                 reason,
                 is_busy: false,
                 after: None,
             }),
-            Err(LocalError::Input(reason)) => Verdict::Refused(Refusal::Inputs(reason)),
-            Err(LocalError::Model(reason)) => Verdict::Refused(Refusal::Vectorizer(reason)),
+            Err(ModelError::Input(reason)) => Verdict::Refused(Refusal::Inputs(reason)),
+            Err(ModelError::Model(reason)) => Verdict::Refused(Refusal::Vectorizer(reason)),
         }
     }
+}
 
-    fn checked(&self, vectors: Result<Vec<Vec<f32>>, BadAnswer>, count: usize) -> Verdict {
-        match vectors.and_then(|vectors| answer::check(vectors, count, self.dimensions())) {
-            Ok(vectors) => Verdict::Vectors(vectors),
-            Err(bad) => Verdict::Bad(bad),
+impl From<Result<Vec<Arc<[f32]>>, BadAnswer>> for Verdict {
+    fn from(vectors: Result<Vec<Arc<[f32]>>, BadAnswer>) -> Self {
+        match vectors {
+            Ok(vectors) => Self::Vectors(vectors),
+            Err(bad) => Self::Bad(bad),
         }
+    }
+}
+
+/// Reads the vectors of an answer that is no refusal.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reader {
+    wire: Wire,
+    wanted: Wanted,
+}
+
+/// What an answer looks like.
+#[derive(Clone, Copy, Debug)]
+enum Wire {
+    Ollama,
+    OpenAi,
+}
+
+impl Reader {
+    /// The vectors, one for each text, in order.
+    pub(crate) fn read(self, body: &[u8]) -> Result<Vec<Arc<[f32]>>, BadAnswer> {
+        let vectors = match self.wire {
+            Wire::Ollama => ollama::vectors(body, self.wanted),
+            Wire::OpenAi => openai::vectors(body, self.wanted),
+        };
+        answer::check(vectors?, self.wanted.count, self.wanted.dimensions)
     }
 }
 
@@ -347,16 +368,17 @@ const OTHER_BYTES_MAX: usize = 64 * 1024;
 
 impl Post<'_> {
     /// It asks for vectors.
-    fn embedding(self, count: usize, dimensions: usize) -> Request {
-        self.request(Wanted { count, dimensions }.bytes_max())
+    fn embedding(self, wire: Wire, count: usize, dimensions: usize) -> Request {
+        let wanted = Wanted { count, dimensions };
+        self.request(wanted.bytes_max(), Some(Reader { wire, wanted }))
     }
 
     /// It asks for something else.
     fn other(self) -> Request {
-        self.request(OTHER_BYTES_MAX)
+        self.request(OTHER_BYTES_MAX, None)
     }
 
-    fn request(self, answer_bytes_max: usize) -> Request {
+    fn request(self, answer_bytes_max: usize, reader: Option<Reader>) -> Request {
         let mut http = http::Request::new(self.body.to_string().into_bytes());
         *http.method_mut() = http::Method::POST;
         *http.uri_mut() = self.url.clone();
@@ -370,6 +392,7 @@ impl Post<'_> {
             secret: self.secret,
             timeout: self.timeout,
             answer_bytes_max,
+            reader,
         }
     }
 }
@@ -390,7 +413,7 @@ mod tests {
     fn request(provider: &Provider, texts_sent: &[&str], purpose: Purpose) -> Request {
         match provider.call(&texts(texts_sent), purpose, Duration::from_secs(1), &[]) {
             Call::Http(request) => *request,
-            Call::Local(local) => panic!("{local:?}"),
+            other @ (Call::Compute(_) | Call::Model(_)) => panic!("{other:?}"),
         }
     }
 
@@ -398,10 +421,10 @@ mod tests {
         texts.iter().map(|text| Arc::from(*text)).collect()
     }
 
-    fn response(status: u16, body: &str) -> Response {
-        let mut response = Response::new(body.as_bytes().to_vec());
+    fn response(status: u16, body: &str) -> Received {
+        let mut response = http::Response::new(body.as_bytes().to_vec());
         *response.status_mut() = http::StatusCode::from_u16(status).unwrap();
-        response
+        response.into()
     }
 
     #[test]
@@ -446,8 +469,7 @@ mod tests {
         );
         for embedding in ["[1.5, -2]", "\"AADAPwAAAMA=\""] {
             let body = format!(r#"{{"data": [{{"index": 0, "embedding": {embedding}}}]}}"#);
-            let Verdict::Vectors(vectors) =
-                provider.judge(&response(200, &body), 1, Duration::ZERO)
+            let Verdict::Vectors(vectors) = provider.judge(response(200, &body), 1, Duration::ZERO)
             else {
                 panic!("{body}")
             };
@@ -461,7 +483,7 @@ mod tests {
         let provider = Provider::from_config(&config, &settings()).unwrap();
         let body =
             r#"{"data": [{"index": 1, "embedding": [1]}, {"index": 0, "embedding": [0.5]}]}"#;
-        let Verdict::Vectors(vectors) = provider.judge(&response(200, body), 2, Duration::ZERO)
+        let Verdict::Vectors(vectors) = provider.judge(response(200, body), 2, Duration::ZERO)
         else {
             panic!()
         };
@@ -469,7 +491,7 @@ mod tests {
         let twice =
             r#"{"data": [{"index": 1, "embedding": [1]}, {"index": 1, "embedding": [0.5]}]}"#;
         assert!(matches!(
-            provider.judge(&response(200, twice), 2, Duration::ZERO),
+            provider.judge(response(200, twice), 2, Duration::ZERO),
             Verdict::Bad(_)
         ));
     }
@@ -487,7 +509,7 @@ mod tests {
             (r#"{"embeddings": [[1, 2], [1, "#, false),
             ("", false),
         ] {
-            let Verdict::Bad(bad) = provider.judge(&response(200, body), 2, Duration::ZERO) else {
+            let Verdict::Bad(bad) = provider.judge(response(200, body), 2, Duration::ZERO) else {
                 panic!("{body}")
             };
             assert_eq!(

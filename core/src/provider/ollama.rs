@@ -11,7 +11,7 @@ use serde::de::{
 use serde_json::{Map, Value, json};
 
 use super::answer::{Numbers, Reading, Wanted, read};
-use super::{Account, BadAnswer, Post, RequestLimits, leave_out};
+use super::{Account, BadAnswer, Post, RequestLimits, Wire, leave_out};
 use crate::address::BaseUrl;
 use crate::cut::cut;
 use crate::request::Request;
@@ -99,7 +99,7 @@ impl Ollama {
             secret: None,
             timeout,
         }
-        .embedding(texts.len(), self.dimensions)
+        .embedding(Wire::Ollama, texts.len(), self.dimensions)
     }
 
     pub(super) fn sends(&self, parameter: &str) -> bool {

@@ -10,7 +10,7 @@ use serde::de::{
 use serde_json::{Map, Value};
 
 use super::answer::{Numbers, Reading, Wanted, read};
-use super::{Account, BadAnswer, Post, RequestLimits, leave_out};
+use super::{Account, BadAnswer, Post, RequestLimits, Wire, leave_out};
 use crate::address::BaseUrl;
 use crate::cut::cut;
 use crate::request::Request;
@@ -137,7 +137,7 @@ impl OpenAi {
             secret: self.secret.clone(),
             timeout,
         }
-        .embedding(texts.len(), self.dimensions)
+        .embedding(Wire::OpenAi, texts.len(), self.dimensions)
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::{Account, Post, Purpose, RequestLimits, leave_out};
+use super::{Account, Post, Purpose, RequestLimits, Wire, leave_out};
 use crate::address::BaseUrl;
 use crate::cut::cut;
 use crate::request::Request;
@@ -130,6 +130,6 @@ impl Voyage {
             secret: self.secret.clone(),
             timeout,
         }
-        .embedding(texts.len(), self.dimensions)
+        .embedding(Wire::OpenAi, texts.len(), self.dimensions)
     }
 }

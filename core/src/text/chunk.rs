@@ -64,6 +64,16 @@ impl Chunker {
         }
     }
 
+    /// Whether it searches for a regex: how long that takes does not depend on a text's length alone.
+    #[must_use]
+    pub fn has_regex(&self) -> bool {
+        match self {
+            Self::Character(splitter) => splitter.has_regex(),
+            Self::None => false,
+            Self::Recursive(splitter) => splitter.has_regex(),
+        }
+    }
+
     /// Cuts a text, without a bound on what its chunks take. An error concerns this text alone.
     pub fn chunk(&self, text: &str) -> Result<Vec<String>, ChunkError> {
         self.chunk_within(text, usize::MAX, &mut Steps::for_text(text))

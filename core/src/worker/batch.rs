@@ -7,6 +7,7 @@
 //! A batch has at most one statement in flight, so its statements never meet each other.
 
 mod outcomes;
+mod plan;
 mod steps;
 mod texts;
 
@@ -16,15 +17,22 @@ use std::time::Duration;
 
 use super::doubt::FAILURES_MAX;
 use super::failure::Failure;
-use crate::query::{ClaimId, Key};
+use crate::compute::Work;
+use crate::query::{ClaimId, ClaimedRow, Key};
 use crate::reuse::Piece;
+use crate::settings::Limits;
 use crate::time::Time;
 use crate::vectorizer::Profile;
+pub(super) use outcomes::StepAnswer;
+pub(crate) use plan::{PlanRows, PlannedRows};
 
 #[derive(Debug)]
 pub(super) struct Batch {
     pub(super) profile: Arc<Profile>,
     pub(super) claim: ClaimId,
+    limits: Limits,
+    /// The rows of the last read, while no thread has them yet.
+    pub(super) work: Option<Box<Work>>,
     /// The lease, on the worker's own clock.
     pub(super) held_until: Time,
     rows: Vec<RowWork>,
@@ -67,6 +75,8 @@ enum RowState {
     Failed(Failure),
     Over,
     Planned(Vec<Planned>),
+    /// It is to be planned.
+    Read,
     Unread,
 }
 
@@ -103,17 +113,6 @@ pub(super) struct Span {
     failed: String,
     /// It is sent, for the second time at least, while the provider works.
     pub(super) is_trial: bool,
-}
-
-/// One claimed item, as the claim statement returned it.
-#[derive(Debug)]
-pub(super) struct Claimed {
-    pub(super) key: Key,
-    pub(super) generation: i64,
-    /// Attempts so far, this one included.
-    pub(super) attempts: u32,
-    /// Of these, how many claims ended without a word: their workers died or were cut off.
-    pub(super) silent: u32,
 }
 
 /// Which rows a statement was about.
@@ -166,8 +165,9 @@ impl Batch {
     pub(super) fn new(
         profile: Arc<Profile>,
         claim: ClaimId,
+        limits: Limits,
         held_until: Time,
-        items: Vec<Claimed>,
+        items: Vec<ClaimedRow>,
     ) -> Self {
         let rows = items.into_iter().map(|item| {
             // Something about this row keeps killing workers: it is not tried for ever.
@@ -188,6 +188,8 @@ impl Batch {
             rows: rows.collect(),
             profile,
             claim,
+            limits,
+            work: None,
             held_until,
             inputs: vec![],
             by_text: BTreeMap::new(),
@@ -225,7 +227,13 @@ impl Batch {
     }
 
     fn is_quiet(&self) -> bool {
-        self.requests_out == 0 && self.spans.is_empty()
+        self.requests_out == 0 && self.spans.is_empty() && !self.is_planning()
+    }
+
+    /// Whether rows that were read are being planned.
+    pub(super) fn is_planning(&self) -> bool {
+        let mut rows = self.rows.iter();
+        rows.any(|row| matches!(row.state, RowState::Read))
     }
 
     /// Whether none of its rows has been read yet.
@@ -293,6 +301,7 @@ impl Batch {
     pub(super) fn drain(&mut self) {
         self.draining = true;
         self.spans.clear();
+        self.work = None;
     }
 
     /// Gives everything back as it is, because nothing can be written.
@@ -309,6 +318,7 @@ impl Batch {
     /// Gives up on all rows without a word to the database: their leases run out.
     pub(super) fn abandon(&mut self) {
         self.spans.clear();
+        self.work = None;
         for row in &mut self.rows {
             row.state = RowState::Over;
         }

@@ -9,7 +9,7 @@ use super::requests::PULL_TIMEOUT;
 use super::vectorizers::{Probe, Pull};
 use super::{Worker, failure};
 use crate::provider::{BadAnswer, Refusal, Verdict, brief, said};
-use crate::request::{RequestError, Response};
+use crate::request::{Received, RequestError};
 use crate::time::Time;
 use crate::vectorizer::Profile;
 
@@ -165,7 +165,7 @@ impl Worker {
     pub(super) fn pulled(
         &mut self,
         profile: &Arc<Profile>,
-        answer: Result<Response, RequestError>,
+        answer: Result<Received, RequestError>,
     ) {
         let Some(vectorizer) = self.vectorizers.get_mut(&profile.id) else {
             return;
@@ -176,8 +176,8 @@ impl Worker {
         vectorizer.proof.pull = Pull::Tried;
         vectorizer.pace.again(self.now);
         let said = match answer {
-            Ok(response) if response.status().is_success() => return,
-            Ok(response) => said(response.body()),
+            Ok(answer) if answer.response.status().is_success() => return,
+            Ok(answer) => said(answer.response.body()),
             Err(error) => brief(&error.to_string()),
         };
         let reason = format!(

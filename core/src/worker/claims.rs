@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::batch::{Batch, Claimed};
+use super::batch::Batch;
 use super::statements::{Asked, HOUSEKEEPING};
 use super::trouble::{Trouble, remedy};
 use super::vectorizers::Vectorizer;
 use super::{Worker, failure};
 use crate::event::Event;
 use crate::provider::Account;
-use crate::query::{ClaimId, DbError, Key, Query, Rows};
+use crate::query::{ClaimId, ClaimedRows, DbError, Query};
 use crate::retry;
 use crate::sql::UNREADABLE_REASON;
 use crate::time::Time;
@@ -122,8 +122,10 @@ impl Worker {
             .map(|batch| batch.requests_out + batch.spans.len())
             .sum();
         let numbers: usize = batches.clone().map(Batch::numbers_of_vectors).sum();
-        // What an unread batch brings is not known.
+        // What an unread batch brings is not known, and no more are planned than can be at a time.
+        let planning = batches.clone().filter(|batch| batch.is_planning()).count();
         !batches.any(Batch::is_unread)
+            && planning < self.settings.limits.works
             && requests < self.width(account)
             && numbers < NUMBERS_AHEAD_MAX
     }
@@ -219,21 +221,14 @@ impl Worker {
         claim: ClaimId,
         asked: Time,
         (from_head, suspects): (bool, bool),
-        rows: Rows,
+        claimed: ClaimedRows,
     ) {
         let now = self.now;
-        let key_columns = profile.plan.key_columns;
-        let last = rows
-            .last()
-            .and_then(|row| row.get(key_columns + 3).cloned().flatten());
-        let unreadable = rows
-            .last()
-            .and_then(|row| row.get(key_columns + 5)?.as_deref()?.parse().ok())
-            .unwrap_or(0);
-        let items: Vec<_> = rows
-            .into_iter()
-            .filter_map(|row| claimed_item(row, key_columns))
-            .collect();
+        let ClaimedRows {
+            rows: items,
+            queued_at: last,
+            unreadable,
+        } = claimed;
         let is_full = items.len() >= profile.rows;
         let is_empty = items.is_empty() && unreadable == 0;
         let id = profile.id;
@@ -262,7 +257,13 @@ impl Worker {
         if items.is_empty() {
             return;
         }
-        let mut batch = Batch::new(profile, claim, asked + self.settings.lease, items);
+        let mut batch = Batch::new(
+            profile,
+            claim,
+            self.settings.limits,
+            asked + self.settings.lease,
+            items,
+        );
         if is_wanted && self.life.is_running() {
             self.announce(id);
         } else {
@@ -364,17 +365,4 @@ impl Worker {
             keep
         });
     }
-}
-
-/// One line of a claim's answer; `None` for the line that comes when the claim got nothing.
-fn claimed_item(row: Vec<Option<String>>, key_columns: usize) -> Option<Claimed> {
-    let mut fields = row.into_iter();
-    let key: Option<Vec<_>> = fields.by_ref().take(key_columns).collect();
-    let mut number = || fields.next().flatten();
-    Some(Claimed {
-        key: Key(key?),
-        generation: number()?.parse().ok()?,
-        attempts: number()?.parse().ok()?,
-        silent: number()?.parse().ok()?,
-    })
 }

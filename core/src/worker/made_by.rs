@@ -9,7 +9,7 @@ use super::trouble::{Trouble, remedy};
 use super::vectorizers::Vectorizer;
 use super::{Worker, failure};
 use crate::event::Event;
-use crate::query::{DbError, Query, Rows};
+use crate::query::{DbError, Query};
 use crate::retry;
 use crate::time::Time;
 use crate::vectorizer::MakerDigests;
@@ -65,9 +65,8 @@ impl Worker {
         vectorizers.filter_map(move |vectorizer| vectorizer.records_at().filter(|_| running))
     }
 
-    pub(super) fn texts_accepted(&mut self, id: i64, digests: &MakerDigests, rows: &Rows) {
+    pub(super) fn texts_accepted(&mut self, id: i64, digests: &MakerDigests, is_recorded: bool) {
         let later = self.now + HOUSEKEEPING;
-        let is_recorded = rows.first().and_then(|row| row.first()?.as_deref()) == Some("true");
         let Some(record) = self.wanted_record(id, digests) else {
             return;
         };

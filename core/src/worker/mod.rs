@@ -4,6 +4,7 @@
 
 mod batch;
 mod blame;
+mod calls;
 mod claims;
 mod commit_size;
 mod connections;
@@ -21,25 +22,27 @@ mod statements;
 mod throttle;
 mod trouble;
 mod vectorizers;
+mod verdicts;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 
+use crate::call::{CallTicket, Reply};
 use crate::event::Event;
-use crate::local::{LocalAnswer, LocalError, LocalTicket};
 use crate::output::{Output, Summary};
-use crate::provider::{Account, Call};
+use crate::provider::Account;
 use crate::query::{DbError, ErrorRecord, Query, QueryTicket, Rows};
 use crate::random::Random;
-use crate::request::{RequestError, RequestTicket, Response};
 use crate::settings::{Settings, SettingsError};
 use crate::time::Time;
 
 use batch::Batch;
+pub(crate) use batch::{PlanRows, PlannedRows};
+use calls::Called;
 use life::Life;
 use parameters::Parameters;
-use requests::Sent;
 use resync::Resync;
+pub(crate) use resync::{CompareRows, ComparedRows, is_current};
 use session::Session;
 use statements::{Asked, Database};
 use throttle::Throttle;
@@ -64,7 +67,7 @@ pub struct Worker {
     parameters: BTreeMap<(Account, String), Parameters>,
     resync: Resync,
     asked: BTreeMap<u64, Asked>,
-    sent: BTreeMap<u64, Sent>,
+    called: BTreeMap<u64, Called>,
     numbers: u64,
     events: VecDeque<Event>,
     /// For the errors table.
@@ -105,7 +108,7 @@ impl Worker {
             parameters: BTreeMap::new(),
             resync: Resync::default(),
             asked: BTreeMap::new(),
-            sent: BTreeMap::new(),
+            called: BTreeMap::new(),
             numbers: 0,
             events: VecDeque::from([started]),
             records: vec![],
@@ -130,13 +133,10 @@ impl Worker {
             self.asked.insert(number, asked);
             return Output::Query(QueryTicket(number), query);
         }
-        if let Some((sent, call)) = self.next_call() {
+        if let Some((called, call)) = self.next_call() {
             let number = self.number();
-            self.sent.insert(number, sent);
-            return match call {
-                Call::Http(request) => Output::Request(RequestTicket(number), *request),
-                Call::Local(request) => Output::Local(LocalTicket(number), request),
-            };
+            self.called.insert(number, called);
+            return Output::Call(CallTicket(number), call);
         }
         if self.has_said_goodbye() {
             // There was nobody to say it to.
@@ -158,37 +158,15 @@ impl Worker {
         }
     }
 
-    /// Takes the answer of a model in this process.
+    /// Takes what came of a call.
     #[expect(
         clippy::needless_pass_by_value,
-        reason = "a ticket is consumed by its answer"
+        reason = "a ticket is consumed by its reply"
     )]
-    pub fn handle_local(
-        &mut self,
-        now: Time,
-        ticket: LocalTicket,
-        answer: Result<LocalAnswer, LocalError>,
-    ) {
+    pub fn handle_call(&mut self, now: Time, ticket: CallTicket, reply: Reply) {
         self.now = self.now.max(now);
-        if let Some(sent) = self.sent.remove(&ticket.0) {
-            self.computed(sent, answer);
-        }
-    }
-
-    /// Takes the answer to a request.
-    #[expect(
-        clippy::needless_pass_by_value,
-        reason = "a ticket is consumed by its answer"
-    )]
-    pub fn handle_response(
-        &mut self,
-        now: Time,
-        ticket: RequestTicket,
-        answer: Result<Response, RequestError>,
-    ) {
-        self.now = self.now.max(now);
-        if let Some(sent) = self.sent.remove(&ticket.0) {
-            self.responded(sent, answer);
+        if let Some(called) = self.called.remove(&ticket.0) {
+            self.replied(called, reply);
         }
     }
 
@@ -227,12 +205,6 @@ impl Worker {
             .or_else(|| self.goodbye_query())
     }
 
-    fn next_call(&mut self) -> Option<(Sent, Call)> {
-        self.embed_call()
-            .or_else(|| self.probe_call())
-            .or_else(|| self.pull_call())
-    }
-
     /// The earliest moment at which something becomes due that is not due now.
     fn next_wake(&self) -> Option<Time> {
         let session = self.session_wakes();
@@ -266,7 +238,7 @@ impl fmt::Debug for Worker {
             .field("vectorizers", &self.vectorizers.keys())
             .field("batches", &self.batches.keys())
             .field("asked", &self.asked)
-            .field("sent", &self.sent)
+            .field("called", &self.called)
             .finish_non_exhaustive()
     }
 }

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::Worker;
+use crate::call::Reply;
 use crate::event::Event;
 use crate::provider::{Account, refused_parameters, said};
-use crate::request::Response;
 use crate::vectorizer::Profile;
 
 /// What one account's model does not take.
@@ -32,8 +32,12 @@ impl Worker {
         &mut self,
         profile: &Arc<Profile>,
         without: &[&'static str],
-        response: &Response,
+        reply: &Reply,
     ) -> bool {
+        let Reply::Http(Ok(answer)) = reply else {
+            return false;
+        };
+        let response = &answer.response;
         let mut refused = refused_parameters(response, without);
         refused.retain(|name| profile.provider.sends(name));
         let known = self.parameters.entry(place(profile)).or_default();

@@ -1,6 +1,7 @@
 //! Resync: requests to compare a source with what is stored for it. A worker carries out one at a time,
 //! under a lease; what is different goes to the queue, and from there the usual way.
 
+mod compare;
 mod pass;
 mod piece;
 
@@ -9,13 +10,16 @@ use std::sync::Arc;
 use super::Worker;
 use super::statements::{Asked, HOUSEKEEPING};
 use super::trouble::{Trouble, remedy};
+use crate::compute::{Done, Made, Work};
 use crate::event::Event;
-use crate::query::{ClaimId, DbError, Key, Query, Rows};
-use crate::resync::{ResyncCounts, ResyncQuery, ResyncStanding, ResyncState};
+use crate::query::{ClaimId, DbError, Query, Rows};
+use crate::resync::{ResyncQuery, ResyncStanding, ResyncState, TakenRequest};
 use crate::time::Time;
+use crate::vectorizer::Profile;
 
+pub(crate) use compare::{CompareRows, ComparedRows, is_current};
 pub(super) use pass::Step;
-use pass::{Pass, Progress, Taken};
+use pass::{Pass, Progress};
 
 /// What a worker has to do with resyncs.
 #[derive(Debug, Default)]
@@ -65,6 +69,15 @@ impl Resync {
             Held::Broken { vectorizer, .. } => Some(*vectorizer),
             Held::Pass(pass) => Some(pass.profile.id),
         }
+    }
+
+    /// Rows that wait to be compared, of which resync.
+    pub(super) fn take_work(&mut self) -> Option<(Arc<Profile>, ClaimId, Box<Work>)> {
+        let Some(Held::Pass(pass)) = &mut self.held else {
+            return None;
+        };
+        let work = pass.work.take()?;
+        Some((Arc::clone(&pass.profile), pass.claim, work))
     }
 
     pub(super) const fn holds_nothing(&self) -> bool {
@@ -175,12 +188,17 @@ impl Worker {
             .chain(look_at.filter(|_| self.life.is_running()))
     }
 
-    pub(super) fn resync_taken(&mut self, claim: ClaimId, asked: Time, rows: &Rows) {
+    pub(super) fn resync_taken(&mut self, claim: ClaimId, asked: Time, rows: Rows) {
+        let taken = match TakenRequest::new(rows) {
+            Ok(taken) => taken,
+            Err(error) => return self.take_refused(claim, Trouble::Schema, &error.into()),
+        };
         self.resync.take_out = false;
         self.resync.is_told = false;
-        let Some((vectorizer, taken)) = rows.first().and_then(|row| read_taken(row)) else {
+        let Some(taken) = taken else {
             return;
         };
+        let vectorizer = taken.vectorizer;
         let known = self.vectorizers.get(&vectorizer);
         let broken = known.and_then(|known| known.broken.clone());
         let profile = known.and_then(|known| known.profile.clone());
@@ -229,13 +247,17 @@ impl Worker {
         }
     }
 
-    pub(super) fn resync_answered(&mut self, step: Step, rows: &Rows) {
+    pub(super) fn resync_answered(&mut self, step: Step, rows: Rows) {
         let Some(Held::Pass(pass)) = &mut self.resync.held else {
             return;
         };
-        match pass.answered(step, rows, self.now, &mut self.random) {
-            Progress::Over => self.resync_over(!rows.is_empty()),
-            Progress::Queued => {
+        let is_mine = !rows.is_empty();
+        let progress = pass.answered(step, rows, self.now, &mut self.random);
+        let claim = pass.claim;
+        match progress {
+            Err(error) => pass.fail(remedy(&error.into())),
+            Ok(Progress::Over) => self.resync_over(is_mine),
+            Ok(Progress::Queued) => {
                 let id = pass.profile.id;
                 if let Some(vectorizer) = self.vectorizers.get_mut(&id) {
                     vectorizer.pace.found(self.now);
@@ -243,7 +265,38 @@ impl Worker {
                     vectorizer.claim_overtaken = true;
                 }
             }
-            Progress::Same => {}
+            Ok(Progress::Same) => {
+                if let Some(work) = pass.work.take() {
+                    match self.done_at_once(*work) {
+                        Ok(done) => self.rows_compared(claim, done),
+                        Err(work) => self.compare_later(claim, work),
+                    }
+                }
+            }
+        }
+    }
+
+    fn held_pass(&mut self, claim: ClaimId) -> Option<&mut Pass> {
+        match &mut self.resync.held {
+            Some(Held::Pass(pass)) if pass.claim == claim => Some(pass),
+            Some(Held::Broken { .. } | Held::Pass(_)) | None => None,
+        }
+    }
+
+    fn compare_later(&mut self, claim: ClaimId, work: Box<Work>) {
+        if let Some(pass) = self.held_pass(claim) {
+            pass.work = Some(work);
+        }
+    }
+
+    /// Rows were compared for the resync of this claim, if that goes on.
+    pub(super) fn rows_compared(&mut self, claim: ClaimId, done: Done) {
+        if let Some(pass) = self.held_pass(claim) {
+            pass.rows_compared(&match done.0 {
+                Made::Compared(compared) => compared,
+                // Nobody did it: the first row is queued, and the others are read again.
+                Made::Planned(_) => ComparedRows::default(),
+            });
         }
     }
 
@@ -322,31 +375,4 @@ impl Worker {
         }
         self.resync.look(self.now);
     }
-}
-
-/// A request as it comes when it is taken.
-fn read_taken(row: &[Option<String>]) -> Option<(i64, Taken)> {
-    let field = |at: usize| row.get(at).and_then(Option::as_deref);
-    let number = |at: usize| {
-        field(at)
-            .and_then(|number| number.parse().ok())
-            .unwrap_or(0)
-    };
-    let after = field(2).and_then(|text| serde_json::from_str(text).ok());
-    let taken = Taken {
-        verifies_text: field(1) == Some("true"),
-        standing: ResyncStanding {
-            after: after.map(Key),
-            counts: ResyncCounts {
-                rows: number(3),
-                missing: number(4),
-                orphans: number(5),
-                stale: number(6),
-            },
-            state: ResyncState::Running,
-            reason: field(7).map(str::to_owned),
-        },
-        transaction: field(8)?.to_owned(),
-    };
-    Some((field(0)?.parse().ok()?, taken))
 }

@@ -7,7 +7,7 @@ use super::Worker;
 use super::statements::{Asked, HOUSEKEEPING};
 use super::trouble::{Trouble, remedy};
 use crate::event::Event;
-use crate::query::{DbError, ErrorRecord, Heartbeat, Progress, Query, Rows};
+use crate::query::{DbError, ErrorRecord, Heartbeat, Progress, Query, SchemaVersions};
 use crate::time::Time;
 
 /// The versions of our schema that this worker works with.
@@ -229,15 +229,13 @@ impl Worker {
             .flatten()
     }
 
-    pub(super) fn schema_checked(&mut self, rows: &Rows) {
-        let versions = rows.first();
-        let version = |at: usize| versions.and_then(|row| row.get(at)?.as_deref());
-        let found = version(1);
-        if found.is_some_and(|found| SCHEMAS.contains(&found)) {
+    pub(super) fn schema_checked(&mut self, found: SchemaVersions) {
+        let SchemaVersions { pgai, ours } = found;
+        if ours.as_deref().is_some_and(|ours| SCHEMAS.contains(&ours)) {
             self.session.schema = Schema::Known;
             return;
         }
-        self.not_installed(match (found, version(0)) {
+        self.not_installed(match (ours, pgai) {
             (Some(found), _) => format!(
                 "this worker does not know version {found} of the schema ai: it knows {}; \
                  run `worker install` of the newer of the two",
@@ -276,8 +274,8 @@ impl Worker {
         self.events.push_back(Event::NotInstalled { reason });
     }
 
-    pub(super) fn worker_started(&mut self, rows: Rows) {
-        self.session.worker = rows.into_iter().flatten().flatten().next();
+    pub(super) fn worker_started(&mut self, worker: String) {
+        self.session.worker = Some(worker);
         self.session.heartbeat_at = self.now;
     }
 
@@ -361,11 +359,8 @@ impl Worker {
         }
     }
 
-    pub(super) fn waiting_counted(&mut self, vectorizer: i64, rows: &Rows) {
-        let count = rows
-            .first()
-            .and_then(|row| row.first()?.as_deref()?.parse().ok());
-        self.counted(vectorizer, count.unwrap_or(0));
+    pub(super) fn waiting_counted(&mut self, vectorizer: i64, rows: u64) {
+        self.counted(vectorizer, rows);
         self.progressed(vectorizer, 0, 0);
     }
 

@@ -4,14 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Worker;
-use super::batch::{Batch, Step};
+use super::batch::{PlannedRows, Step, StepAnswer};
 use super::connections;
 use super::failure;
 use super::resync;
 use super::trouble::{Trouble, remedy};
+use crate::compute::{Done, Made, Work};
 use crate::cut::cut;
 use crate::event::Event;
-use crate::query::{ClaimId, DbError, ErrorRecord, Heartbeat, Query, Rows};
+use crate::query::{
+    ClaimId, ClaimedRows, DbError, ErrorRecord, Heartbeat, LoadedVectorizer, Query, Rows,
+    SchemaVersions, count, is_so, text,
+};
 use crate::retry;
 use crate::time::Time;
 use crate::vectorizer::{MakerDigests, Profile};
@@ -87,31 +91,48 @@ impl Worker {
 
     fn fulfilled(&mut self, asked: Asked, rows: Rows) {
         match asked {
-            Asked::AcceptTexts(vectorizer, digests) => {
-                self.texts_accepted(vectorizer, &digests, &rows);
-            }
+            Asked::AcceptTexts(vectorizer, digests) => match is_so(rows) {
+                Ok(is_recorded) => self.texts_accepted(vectorizer, &digests, is_recorded),
+                Err(error) => {
+                    self.accept_refused(vectorizer, &digests, Trouble::Schema, &error.into());
+                }
+            },
             Asked::Batch {
                 number,
                 step,
                 asked,
             } => self.batch_answered(number, step, asked, rows),
             Asked::Bell(_) => {}
-            Asked::CheckSchema => self.schema_checked(&rows),
+            Asked::CheckSchema => self.schema_checked(SchemaVersions::new(rows)),
             Asked::Claim {
                 profile,
                 claim,
                 asked,
                 from_head,
                 suspects,
-            } => self.claimed(profile, claim, asked, (from_head, suspects), rows),
+            } => match ClaimedRows::new(rows, profile.plan.key_columns) {
+                Ok(rows) => self.claimed(profile, claim, asked, (from_head, suspects), rows),
+                Err(error) => {
+                    self.claim_refused(profile.id, claim, Trouble::Schema, &error.into());
+                }
+            },
             Asked::Heartbeat(_) => self.heartbeat_sent(),
-            Asked::LoadVectorizers => self.vectorizers_loaded(rows),
+            Asked::LoadVectorizers => match LoadedVectorizer::all(rows) {
+                Ok(loaded) => self.vectorizers_loaded(loaded),
+                Err(error) => self.load_refused(Trouble::Schema, &error.into()),
+            },
             Asked::Records(_) => self.session.records_out = false,
             Asked::RefuseResync => self.resync_refusal_saved(!rows.is_empty()),
-            Asked::Resync(step) => self.resync_answered(step, &rows),
-            Asked::StartWorker => self.worker_started(rows),
-            Asked::TakeResync { claim, asked } => self.resync_taken(claim, asked, &rows),
-            Asked::Waiting(vectorizer) => self.waiting_counted(vectorizer, &rows),
+            Asked::Resync(step) => self.resync_answered(step, rows),
+            Asked::StartWorker => match text(rows) {
+                Ok(worker) => self.worker_started(worker),
+                Err(error) => self.start_refused(Trouble::Schema, &error.into()),
+            },
+            Asked::TakeResync { claim, asked } => self.resync_taken(claim, asked, rows),
+            Asked::Waiting(vectorizer) => match count(rows) {
+                Ok(count) => self.waiting_counted(vectorizer, count),
+                Err(_) => self.waiting_refused(vectorizer),
+            },
         }
     }
 
@@ -177,14 +198,9 @@ impl Worker {
                 continue;
             }
             let commit_max = known.map_or(limits.chunks, |known| known.commit_size.chunks());
-            if let Some((step, query)) = batch.next_query(
-                self.now,
-                lease,
-                timeout,
-                limits,
-                commit_max,
-                &mut self.random,
-            ) {
+            if let Some((step, query)) =
+                batch.next_query(self.now, lease, timeout, commit_max, &mut self.random)
+            {
                 return Some((
                     Asked::Batch {
                         number: *number,
@@ -209,6 +225,12 @@ impl Worker {
         let Some(batch) = self.batches.get_mut(&number) else {
             return;
         };
+        let answer = match StepAnswer::new(&step, rows, batch.profile.format.columns().len()) {
+            Ok(answer) => answer,
+            Err(error) => {
+                return self.batch_refused(number, step, asked, Trouble::Schema, &error.into());
+            }
+        };
         if let Some(known) = self.vectorizers.get_mut(&batch.profile.id) {
             let took = self.now.since(asked);
             known.is_slow = connections::is_slow(took);
@@ -220,7 +242,7 @@ impl Worker {
         batch.is_refused = false;
         batch.not_before = Time::ZERO;
         let mut is_stuck = false;
-        if Batch::met_a_lock(&rows) {
+        if answer.met_a_lock() {
             batch.troubles += 1;
             batch.not_before = self.now + retry::LOCKED.wait(batch.troubles, &mut self.random);
             let since = *batch.stuck_since.get_or_insert(self.now);
@@ -231,32 +253,53 @@ impl Worker {
                 batch.stuck_since = None;
             }
         }
-        match step {
-            Step::Read(asked) => {
-                let vectorizer = batch.profile.id;
-                let known = self.vectorizers.get(&vectorizer);
-                let inputs_max = known.map_or(1, |known| known.inputs_max);
-                let limits = self.settings.limits;
-                let taken = batch.handle_read(&asked, rows, inputs_max, limits);
-                let truncated = taken.truncated;
-                self.tell_truncated(vectorizer, truncated.inputs, Some(truncated.bytes));
-                if let Some(reason) = taken.out_of_steps {
-                    self.ran_out_of_steps(vectorizer, &reason);
-                }
+        let answer = match (&step, answer) {
+            (Step::Read(asked), StepAnswer::Rows(rows)) => {
+                let work = Work::from(batch.read_rows(asked, rows));
+                return match self.done_at_once(work) {
+                    Ok(done) => self.rows_planned(number, done),
+                    Err(work) => self.plan_later(number, work),
+                };
             }
-            Step::Commit(_) | Step::Extend { .. } | Step::Fail(_) | Step::Release => {
-                if let Step::Extend { asked, .. } = step {
-                    batch.held_until = asked + self.settings.lease;
-                }
-                let vectorizer = batch.profile.id;
-                let report = batch.handle_step(step, &rows);
-                if is_stuck {
-                    // The rows are embedded again when they can be written.
-                    batch.give_back();
-                }
-                self.bound_waiting(vectorizer);
-                self.tell(vectorizer, report);
-            }
+            (_, answer) => answer,
+        };
+        if let Step::Extend { asked, .. } = step {
+            batch.held_until = asked + self.settings.lease;
+        }
+        let vectorizer = batch.profile.id;
+        let report = batch.handle_step(step, &answer);
+        if is_stuck {
+            // The rows are embedded again when they can be written.
+            batch.give_back();
+        }
+        self.bound_waiting(vectorizer);
+        self.tell(vectorizer, report);
+    }
+
+    fn plan_later(&mut self, number: u64, work: Box<Work>) {
+        if let Some(batch) = self.batches.get_mut(&number) {
+            batch.work = Some(work);
+        }
+    }
+
+    /// Rows of a batch were planned, if that goes on.
+    pub(super) fn rows_planned(&mut self, number: u64, done: Done) {
+        let Some(batch) = self.batches.get_mut(&number) else {
+            return;
+        };
+        let planned = match done.0 {
+            Made::Planned(planned) => planned,
+            // Nobody did it: the rows are read again.
+            Made::Compared(_) => PlannedRows::default(),
+        };
+        let vectorizer = batch.profile.id;
+        let known = self.vectorizers.get(&vectorizer);
+        let inputs_max = known.map_or(1, |known| known.inputs_max);
+        let taken = batch.plan_rows(planned, inputs_max);
+        let truncated = taken.truncated;
+        self.tell_truncated(vectorizer, truncated.inputs, Some(truncated.bytes));
+        if let Some(reason) = taken.out_of_steps {
+            self.ran_out_of_steps(vectorizer, &reason);
         }
     }
 

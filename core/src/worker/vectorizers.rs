@@ -9,7 +9,7 @@ use super::pace::Pace;
 use super::{Worker, failure};
 use crate::cut::cut;
 use crate::event::Event;
-use crate::query::{ClaimId, Rows};
+use crate::query::{ClaimId, LoadedVectorizer};
 use crate::retry;
 use crate::settings::Settings;
 use crate::standing;
@@ -182,18 +182,12 @@ impl Vectorizer {
 }
 
 impl Worker {
-    pub(super) fn vectorizers_loaded(&mut self, rows: Rows) {
+    pub(super) fn vectorizers_loaded(&mut self, loaded: Vec<LoadedVectorizer>) {
         let first = !self.session.listed;
         self.list_came();
         let mut seen = vec![];
-        for row in rows {
-            let mut fields = row.into_iter().flatten();
-            let id = fields.next().and_then(|id| id.parse::<i64>().ok());
-            let Some(id) = id else {
-                continue;
-            };
-            // Too large to be sent: it is reported as one that cannot be read.
-            let definition = fields.next().unwrap_or_default();
+        // One whose definition is empty, because it is too large, is reported as unreadable.
+        for LoadedVectorizer { id, definition } in loaded {
             seen.push(id);
             if self
                 .vectorizers

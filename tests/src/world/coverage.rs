@@ -86,6 +86,8 @@ counts! {
     undefined_tables,
     /// Notifications that never arrived.
     unheard,
+    /// Rows that were planned or compared apart from the worker's other doings.
+    works,
 }
 
 impl Coverage {

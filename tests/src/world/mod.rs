@@ -196,6 +196,9 @@ impl World {
         if self.swarm.single {
             settings.limits.batches = 1;
         }
+        if self.swarm.slow_work {
+            settings.limits.inline_bytes = 0;
+        }
         settings.limits.rows = 3;
         settings.limits.inputs = if self.mutant == Some(Mutant::RequestsIgnoreTheirCap) {
             64

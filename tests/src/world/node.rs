@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pgai_core::{
-    DbError, Event, Output, Query, QueryTicket, Response, Rows, Settings, Summary, Time, Worker,
+    Call, CallTicket, DbError, Event, Output, Query, QueryTicket, Received, Reply, Response, Rows,
+    Settings, Summary, Time, Work, Worker,
 };
 
 use super::database::{Database, Tables, Vectorizer, plan};
@@ -24,6 +25,7 @@ pub(super) struct Node {
     wait_until: Option<Time>,
     queries: Vec<(QueryTicket, Delivery)>,
     pub(super) requests: Vec<Asked>,
+    works: Vec<(CallTicket, Box<Work>)>,
     /// The enabled vectorizer, as the list that came last has it in truth.
     enabled: Option<Vectorizer>,
     /// Requests that may come back as halves.
@@ -143,6 +145,7 @@ impl Node {
             wait_until: None,
             queries: vec![],
             requests: vec![],
+            works: vec![],
             enabled: None,
             splittable: vec![],
             summary: None,
@@ -221,15 +224,18 @@ impl Node {
                     };
                     self.queries.push((ticket, delivery));
                 }
-                Output::Request(ticket, request) => {
-                    let asked = Asked::new(ticket, request, now);
+                Output::Call(ticket, Call::Compute(work)) => self.works.push((ticket, work)),
+                Output::Call(ticket, Call::Http(request)) => {
+                    let asked = Asked::new(ticket, *request, now);
                     polled.inputs_max = polled.inputs_max.max(asked.texts.len());
                     let served = self.enabled.map(Vectorizer::model);
                     polled.is_stray |= served.as_ref() != Some(&asked.model);
                     polled.splits += u64::from(self.is_last_half(&asked.texts));
                     self.requests.push(asked);
                 }
-                Output::Local(..) => unreachable!("no vectorizer here has a local model"),
+                Output::Call(_, Call::Model(_)) => {
+                    unreachable!("no vectorizer here has a local model")
+                }
                 Output::Stopped(summary) => {
                     self.summary = Some(summary);
                     return Ok(polled);
@@ -265,7 +271,7 @@ impl Node {
 
     /// Brings one message a stage further; `pick` says which. Says whether it moved.
     pub(super) fn deliver(&mut self, pick: u64, faults: Faults, around: &mut Around<'_>) -> bool {
-        let count = (self.queries.len() + self.requests.len()) as u64;
+        let count = (self.queries.len() + self.requests.len() + self.works.len()) as u64;
         let Some(at) = pick
             .checked_rem(count)
             .and_then(|at| usize::try_from(at).ok())
@@ -273,7 +279,10 @@ impl Node {
             return false;
         };
         match at.checked_sub(self.queries.len()) {
-            Some(at) => self.deliver_request(at, faults, around),
+            Some(at) => match at.checked_sub(self.requests.len()) {
+                Some(at) => self.do_work(at, around),
+                None => self.deliver_request(at, faults, around),
+            },
             None if self.waits(at, around) => return false,
             None => self.deliver_query(at, faults, around),
         }
@@ -314,7 +323,19 @@ impl Node {
             )
         });
         let time = self.time(around.now);
-        self.worker.handle_response(time, asked.ticket, answer);
+        let reply = Reply::Http(answer.map(Received::from));
+        self.worker.handle_call(time, asked.ticket, reply);
+    }
+
+    /// Work is never lost but with its worker, and it may be done late.
+    fn do_work(&mut self, at: usize, around: &mut Around<'_>) {
+        let (ticket, work) = self.works.swap_remove(at);
+        let serial = self.serial;
+        around.note(|| format!("worker {serial}: work is done"));
+        around.coverage.works += 1;
+        let reply = Reply::Compute(Box::new(work.run()));
+        self.worker
+            .handle_call(self.time(around.now), ticket, reply);
     }
 
     fn deliver_query(&mut self, at: usize, faults: Faults, around: &mut Around<'_>) {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderValue, StatusCode, header::RETRY_AFTER};
-use pgai_core::{Request, RequestError, RequestTicket, Response};
+use pgai_core::{CallTicket, Request, RequestError, Response};
 use serde_json::{Value, json};
 
 use super::Coverage;
@@ -183,7 +183,7 @@ pub(super) struct Mood {
 
 /// A request on its way.
 pub(super) struct Asked {
-    pub(super) ticket: RequestTicket,
+    pub(super) ticket: CallTicket,
     pub(super) model: String,
     pub(super) texts: Vec<String>,
     pub(super) request: Request,
@@ -191,7 +191,7 @@ pub(super) struct Asked {
 }
 
 impl Asked {
-    pub(super) fn new(ticket: RequestTicket, request: Request, at: Duration) -> Self {
+    pub(super) fn new(ticket: CallTicket, request: Request, at: Duration) -> Self {
         let (model, texts) = question(&request);
         Self {
             ticket,

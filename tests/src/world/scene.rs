@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pgai_core::{Event, Request, RequestError, Response, Settings, Summary};
+use pgai_core::{Event, Received, Reply, Request, RequestError, Response, Settings, Summary};
 
 use super::database::{Database, Destination, Edit, Isolation};
 use super::node::Node;
@@ -133,9 +133,10 @@ impl Scene {
                 self.due.remove(at);
                 let asked = self.node.requests.remove(at);
                 let answer = provider(self.now, &asked.request);
+                let reply = Reply::Http(answer.map(Received::from));
                 self.node
                     .worker
-                    .handle_response(self.node.time(self.now), asked.ticket, answer);
+                    .handle_call(self.node.time(self.now), asked.ticket, reply);
                 continue;
             }
             let next = self

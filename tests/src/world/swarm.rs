@@ -46,6 +46,8 @@ pub(super) struct Swarm {
     pub(super) single: bool,
     /// Notifications do not arrive: whoever rang the bell has rolled back, and others rely on it.
     pub(super) unheard: bool,
+    /// Planning rows takes its time, however short they are.
+    pub(super) slow_work: bool,
 }
 
 impl Swarm {
@@ -93,6 +95,7 @@ impl Swarm {
             stumble: None,
             outages: entropy.chance(4),
             unheard: entropy.chance(3),
+            slow_work: entropy.chance(3),
         }
         .with_stumble(entropy)
     }

@@ -40,6 +40,11 @@ impl CharacterSplitter {
         })
     }
 
+    /// Whether its separator is a regex.
+    pub(super) const fn has_regex(&self) -> bool {
+        matches!(self.separator, Separator::Pattern(_))
+    }
+
     pub(super) fn chunk(
         &self,
         text: &str,

@@ -50,6 +50,12 @@ impl RecursiveSplitter {
         Ok(Self { sizes, separators })
     }
 
+    /// Whether one of its separators is a regex.
+    pub(super) fn has_regex(&self) -> bool {
+        let mut separators = self.separators.iter();
+        separators.any(|separator| matches!(separator, Separator::Pattern(_)))
+    }
+
     pub(super) fn chunk(
         &self,
         text: &str,

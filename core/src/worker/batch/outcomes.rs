@@ -3,64 +3,94 @@
 use std::time::Duration;
 
 use super::{Batch, Planned, Report, RowState, RowWork, Step};
-use crate::query::{DbError, Rows};
+use crate::query::{DbError, Fate, Outcome, ReadRow, Rows, Unreadable, numbers};
 use crate::worker::failure::Failure;
 use crate::worker::trouble::is_about_characters;
 
+/// What the answer to a [`Step`] says.
+#[derive(Debug)]
+pub(in crate::worker) enum StepAnswer {
+    /// The keys that are still held, by their numbers.
+    Held(Vec<usize>),
+    Outcomes(Vec<Outcome>),
+    Released,
+    Rows(Vec<ReadRow>),
+}
+
+impl StepAnswer {
+    /// `columns` are those of the template.
+    pub(in crate::worker) fn new(
+        step: &Step,
+        rows: Rows,
+        columns: usize,
+    ) -> Result<Self, Unreadable> {
+        match step {
+            Step::Commit(_) | Step::Fail(_) => Outcome::all(rows).map(Self::Outcomes),
+            Step::Extend { .. } => numbers(rows).map(Self::Held),
+            Step::Read(_) => ReadRow::all(rows, columns).map(Self::Rows),
+            Step::Release => Ok(Self::Released),
+        }
+    }
+
+    /// Whether a row is unanswered because a transaction holds its item.
+    pub(in crate::worker) fn met_a_lock(&self) -> bool {
+        match self {
+            Self::Outcomes(outcomes) => outcomes.iter().any(|it| it.fate == Fate::Busy),
+            Self::Held(_) | Self::Released | Self::Rows(_) => false,
+        }
+    }
+}
+
 impl Batch {
     /// Takes the answer to any statement but a read.
-    pub(in crate::worker) fn handle_step(&mut self, step: Step, answer: &Rows) -> Report {
+    pub(in crate::worker) fn handle_step(&mut self, step: Step, answer: &StepAnswer) -> Report {
         let mut report = Report::default();
-        let held: Vec<usize> = answer
-            .iter()
-            .filter_map(|line| field(line, 0)?.parse().ok())
-            .collect();
-        match step {
-            Step::Commit(rows) => {
+        match (step, answer) {
+            (Step::Commit(rows), StepAnswer::Outcomes(outcomes)) => {
                 let rows = rows.into_iter().map(|at| (at, None)).collect::<Vec<_>>();
-                self.conclude(&rows, answer, &mut report);
+                self.conclude(&rows, outcomes, &mut report);
             }
-            Step::Fail(rows) => self.conclude(&rows, answer, &mut report),
-            Step::Extend { rows, .. } => {
-                for (number, at) in rows.into_iter().enumerate() {
-                    if !held.contains(&(number + 1)) {
+            (Step::Fail(rows), StepAnswer::Outcomes(outcomes)) => {
+                self.conclude(&rows, outcomes, &mut report);
+            }
+            (Step::Extend { rows, .. }, StepAnswer::Held(held)) => {
+                for (at, number) in rows.into_iter().zip(1..) {
+                    if !held.contains(&number) {
                         self.rows[at].state = RowState::Over;
                     }
                 }
             }
-            Step::Release => self.abandon(),
-            Step::Read(_) => {}
+            (Step::Release, _) => self.abandon(),
+            // No answer of another statement is read for these.
+            (Step::Commit(_) | Step::Extend { .. } | Step::Fail(_) | Step::Read(_), _) => {}
         }
         report
     }
 
-    fn conclude(&mut self, rows: &[(usize, Option<Duration>)], answer: &Rows, report: &mut Report) {
-        for line in answer {
-            let number: Option<usize> = field(line, 0).and_then(|number| number.parse().ok());
-            let Some((at, wait)) = number.and_then(|number| rows.get(number - 1)) else {
+    fn conclude(
+        &mut self,
+        rows: &[(usize, Option<Duration>)],
+        outcomes: &[Outcome],
+        report: &mut Report,
+    ) {
+        for outcome in outcomes {
+            let asked = outcome.number.checked_sub(1).and_then(|at| rows.get(at));
+            let Some((at, wait)) = asked else {
                 continue;
             };
             let row = &mut self.rows[*at];
-            match field(line, 1) {
-                // A transaction holds the item: the row stays as it is, and is asked for again.
-                Some("busy") => continue,
-                Some("done") => report.add(row, *wait),
+            match outcome.fate {
+                Fate::Busy => continue,
+                Fate::Done => report.add(row, *wait),
                 // The item and its lease are there still.
-                Some("unwritten") => {
+                Fate::Unwritten => {
                     row.state = RowState::Failed(Failure::unwritten());
                     continue;
                 }
-                // The row changed, somebody wrote to the store, or the lease is another's: either
-                // the item is still there for a new claim, or it is somebody else's by now.
-                _ => {}
+                Fate::Overtaken => {}
             }
             row.state = RowState::Over;
         }
-    }
-
-    /// Whether the answer left a row unanswered because a transaction holds its item.
-    pub(in crate::worker) fn met_a_lock(answer: &Rows) -> bool {
-        answer.iter().any(|line| field(line, 1) == Some("busy"))
     }
 
     /// A statement was refused for its data: look for the row, and fail it when it stands alone.
@@ -90,7 +120,7 @@ impl Batch {
             && given_up.clone().count() > 0
             && !rows.iter().any(|(at, _)| match &self.rows[*at].state {
                 RowState::Failed(failure) => failure.keeps_vector,
-                RowState::Over | RowState::Planned(_) | RowState::Unread => false,
+                RowState::Over | RowState::Planned(_) | RowState::Read | RowState::Unread => false,
             });
         if !clears || is_about_characters(error) {
             return self.write_plainly(rows);
@@ -124,7 +154,7 @@ impl Report {
     fn add(&mut self, row: &RowWork, wait: Option<Duration>) {
         match &row.state {
             RowState::Failed(failure) => self.failed.push((row.key.clone(), failure.clone(), wait)),
-            RowState::Over | RowState::Unread => {}
+            RowState::Over | RowState::Read | RowState::Unread => {}
             RowState::Planned(pieces) => {
                 let new = pieces
                     .iter()
@@ -136,8 +166,4 @@ impl Report {
             }
         }
     }
-}
-
-fn field(line: &[Option<String>], at: usize) -> Option<&str> {
-    line.get(at)?.as_deref()
 }

@@ -8,7 +8,6 @@ use crate::query::{CommitChunk, CommitRow, FailedRow, Key, Query};
 use crate::random::Random;
 use crate::retry;
 use crate::reuse::Piece;
-use crate::settings::Limits;
 use crate::time::Time;
 
 impl Batch {
@@ -18,7 +17,6 @@ impl Batch {
         now: Time,
         lease: Duration,
         timeout: Duration,
-        limits: Limits,
         commit_max: usize,
         random: &mut Random,
     ) -> Option<(Step, Query)> {
@@ -30,11 +28,11 @@ impl Batch {
         let extend = (!self.leaving).then(|| self.extend(now, lease, timeout));
         let next = extend
             .flatten()
-            .or_else(|| is_stuck.then(|| self.release().or_else(|| self.read(limits)))?)
-            .or_else(|| self.commit(limits, commit_max))
+            .or_else(|| is_stuck.then(|| self.release().or_else(|| self.read()))?)
+            .or_else(|| self.commit(commit_max))
             .or_else(|| self.fail(random))
             .or_else(|| self.release())
-            .or_else(|| self.read(limits));
+            .or_else(|| self.read());
         self.query_out = next.is_some();
         next
     }
@@ -79,16 +77,16 @@ impl Batch {
     pub(in crate::worker) fn chunks(&self, rows: &[usize]) -> usize {
         let size = |at: &usize| match &self.rows[*at].state {
             RowState::Planned(pieces) => pieces.len().max(1),
-            RowState::Failed(_) | RowState::Over | RowState::Unread => 0,
+            RowState::Failed(_) | RowState::Over | RowState::Read | RowState::Unread => 0,
         };
         rows.iter().map(size).sum()
     }
 
     /// Finished rows, at most `chunks_max` chunks unless one row alone has more. Few are worth a
     /// commit only when nothing more is on its way.
-    fn commit(&self, limits: Limits, chunks_max: usize) -> Option<(Step, Query)> {
+    fn commit(&self, chunks_max: usize) -> Option<(Step, Query)> {
         let ready = self.some_of(self.numbers(|state| self.is_ready(state)));
-        let are_few = self.chunks(&ready) < limits.chunks.min(chunks_max);
+        let are_few = self.chunks(&ready) < self.limits.chunks.min(chunks_max);
         if ready.is_empty() || (are_few && self.expects_vectors() && !self.leaving) {
             return None;
         }
@@ -116,7 +114,7 @@ impl Batch {
     fn commit_row(&self, row: &RowWork) -> CommitRow {
         let pieces = match &row.state {
             RowState::Planned(pieces) => pieces.as_slice(),
-            RowState::Failed(_) | RowState::Over | RowState::Unread => &[],
+            RowState::Failed(_) | RowState::Over | RowState::Read | RowState::Unread => &[],
         };
         let chunks = pieces.iter().filter_map(|piece| match piece {
             Planned::Input(at) => {
@@ -193,7 +191,7 @@ impl Batch {
             // These are still being written, unless there is no time for that.
             RowState::Failed(_) => self.leaving,
             RowState::Planned(_) => self.leaving || !self.is_ready(state),
-            RowState::Unread => true,
+            RowState::Read | RowState::Unread => true,
             RowState::Over => false,
         });
         if !done_waiting || rows.is_empty() {
@@ -223,18 +221,23 @@ impl Batch {
 
     /// Unread rows, once the rows of the last read are out of the way, or wait for a lock only: that
     /// bounds the memory.
-    fn read(&self, limits: Limits) -> Option<(Step, Query)> {
+    fn read(&self) -> Option<(Step, Query)> {
         let rows = self.some_of(self.numbers(|state| matches!(state, RowState::Unread)));
         let is_waiting =
             |row: &RowWork| matches!(row.state, RowState::Planned(_)) && !self.is_ready(&row.state);
         let is_asking = self.requests_out > 0 || !self.spans.is_empty();
-        if rows.is_empty() || is_asking || self.draining || self.rows.iter().any(is_waiting) {
+        if rows.is_empty()
+            || is_asking
+            || self.is_planning()
+            || self.draining
+            || self.rows.iter().any(is_waiting)
+        {
             return None;
         }
         let query = Query::Read {
             plan: Arc::clone(&self.profile.plan),
             keys: self.keys(&rows),
-            bytes_max: limits.bytes,
+            bytes_max: self.limits.bytes,
         };
         Some((Step::Read(rows), query))
     }

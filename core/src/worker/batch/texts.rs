@@ -1,29 +1,38 @@
-//! From source rows to requests: what a read brought is chunked, formatted, compared with what is
-//! stored, and packed.
+//! From rows that were read to requests.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::{Batch, Input, Planned, RowState, Span, Taken};
-use crate::query::Rows;
-use crate::reuse::{self, Piece};
-use crate::rows::{Bounds, STEPS_AT_A_TIME, TextError};
-use crate::settings::Limits;
-use crate::text::CHUNK_BYTES;
-use crate::vectorizer::Profile;
+use super::plan::{NewPiece, PlanRows, PlannedRows};
+use super::{Batch, Input, Planned, RowState, Span, Taken, Truncated};
+use crate::query::ReadRow;
+use crate::reuse::Piece;
 use crate::worker::failure::Failure;
 use crate::worker::throttle::tokens_of;
 
 impl Batch {
-    /// Takes the answer to a read: chunks, formats and compares each row that came. Once these rows
-    /// have made as many bytes of text as one row may make, or have taken their time, or one has run
-    /// out of steps, the others are left for another read: meanwhile leases can be extended.
-    pub(in crate::worker) fn handle_read(
+    /// Takes rows that were read, which are to be planned now.
+    pub(in crate::worker) fn read_rows(&mut self, asked: &[usize], rows: Vec<ReadRow>) -> PlanRows {
+        let places = rows.into_iter().filter_map(|row| {
+            let at = *asked.get(row.number.checked_sub(1)?)?;
+            Some((at, row))
+        });
+        let rows: Vec<_> = places.collect();
+        for (at, _) in &rows {
+            self.rows[*at].state = RowState::Read;
+        }
+        PlanRows {
+            profile: Arc::clone(&self.profile),
+            rows,
+            limits: self.limits,
+        }
+    }
+
+    /// Takes what the rows of a read became, and packs their new texts into requests.
+    pub(in crate::worker) fn plan_rows(
         &mut self,
-        asked: &[usize],
-        answer: Rows,
+        planned: PlannedRows,
         inputs_max: usize,
-        limits: Limits,
     ) -> Taken {
         if !self
             .rows
@@ -35,54 +44,42 @@ impl Batch {
             self.by_text.clear();
         }
         let first = self.inputs.len();
-        let mut taken = Taken::default();
-        let (mut bytes, mut steps) = (0_usize, 0_u64);
-        for line in answer {
-            if bytes >= limits.row_bytes || steps >= STEPS_AT_A_TIME || taken.out_of_steps.is_some()
-            {
-                break;
-            }
-            let mut fields = line.into_iter();
-            let number = fields
-                .next()
-                .flatten()
-                .and_then(|number| number.parse::<usize>().ok());
-            let Some(at) = number.and_then(|number| asked.get(number - 1)).copied() else {
+        for (at, pieces) in planned.rows {
+            // It may have been given back, or be lost, since it was read.
+            if !matches!(self.rows[at].state, RowState::Read) {
                 continue;
-            };
-            let found = fields.next().flatten().unwrap_or_default();
-            let fields: Vec<_> = fields.collect();
-            let text = fields.first().and_then(Option::as_deref);
-            let mut bounds = Bounds::new(text.unwrap_or_default(), limits);
-            let planned = plan_row(&self.profile, &found, &fields, &mut bounds);
-            steps = steps.saturating_add(bounds.steps.spent());
-            self.rows[at].state = match planned {
+            }
+            self.rows[at].state = match pieces {
                 Ok(pieces) => {
-                    let made: usize = pieces.iter().map(bytes_of).sum();
-                    bytes = bytes.saturating_add(made);
                     let pieces = pieces.into_iter().map(|piece| self.planned(piece, first));
                     RowState::Planned(pieces.collect())
                 }
-                Err(Unplanned::OutOfSteps(reason)) => {
-                    taken.out_of_steps = Some(reason.clone());
-                    RowState::Failed(Failure::out_of_steps(&reason))
-                }
-                Err(Unplanned::Failed(failure)) => RowState::Failed(failure),
+                Err(failure) => RowState::Failed(failure),
             };
         }
-        self.pack_all(first, inputs_max);
-        for input in &self.inputs[first..] {
-            if let Some(cut) = &input.cut {
-                taken.truncated.inputs += 1;
-                taken.truncated.bytes += input.text.len().saturating_sub(cut.len());
+        for row in &mut self.rows {
+            if matches!(row.state, RowState::Read) {
+                row.state = RowState::Unread;
             }
         }
-        taken
+        self.pack_all(first, inputs_max);
+        let mut truncated = Truncated::default();
+        for input in &self.inputs[first..] {
+            if let Some(cut) = &input.cut {
+                truncated.inputs += 1;
+                truncated.bytes += input.text.len().saturating_sub(cut.len());
+            }
+        }
+        Taken {
+            truncated,
+            out_of_steps: planned.out_of_steps,
+        }
     }
 
     /// The input of an equal text is taken if it has its vector, or is of this read (`first` and on):
     /// one of a read before without a vector was refused or given up, and nobody asks for it.
-    fn planned(&mut self, piece: Piece, first: usize) -> Planned {
+    fn planned(&mut self, piece: NewPiece, first: usize) -> Planned {
+        let NewPiece { piece, cut } = piece;
         let Piece::New(text) = piece else {
             return Planned::Stored(piece);
         };
@@ -94,7 +91,7 @@ impl Batch {
         let at = self.inputs.len();
         self.by_text.insert(Arc::clone(&text), at);
         self.inputs.push(Input {
-            cut: self.profile.provider.cut(&text).map(Arc::from),
+            cut,
             text,
             vector: None,
             failure: None,
@@ -213,54 +210,4 @@ impl Input {
     fn sent(&self) -> &Arc<str> {
         self.cut.as_ref().unwrap_or(&self.text)
     }
-}
-
-/// Why a row has no chunks.
-enum Unplanned {
-    Failed(Failure),
-    OutOfSteps(String),
-}
-
-/// What a piece takes while its row is in work.
-fn bytes_of(piece: &Piece) -> usize {
-    CHUNK_BYTES
-        + match piece {
-            Piece::Keep(_) => 0,
-            Piece::Move { text, .. } | Piece::New(text) => text.len(),
-        }
-}
-
-/// One row from its source columns to the chunks that it shall have.
-fn plan_row(
-    profile: &Profile,
-    found: &str,
-    fields: &[Option<String>],
-    bounds: &mut Bounds,
-) -> Result<Vec<Piece>, Unplanned> {
-    if found == "long" {
-        let reason = format!(
-            "the texts of the row's columns have more than {} bytes: shorten them, or let the \
-             worker's operator raise --max-row-bytes",
-            bounds.bytes
-        );
-        return Err(Unplanned::Failed(Failure::too_long(&reason)));
-    }
-    let value = |at: usize| fields.get(at).and_then(Option::as_deref);
-    let columns = profile.format.columns();
-    let stored = reuse::parse_stored(value(columns.len() + 1));
-    // A row that is gone, or whose text is NULL or empty, has no chunks.
-    let payload = if found == "true" {
-        value(0).unwrap_or_default()
-    } else {
-        ""
-    };
-    let columns = fields.get(1..).unwrap_or_default();
-    let texts = profile
-        .texts(payload, columns, bounds)
-        .map_err(|error| match error {
-            TextError::Chunking(reason) => Unplanned::Failed(Failure::chunking(&reason)),
-            TextError::Formatting(reason) => Unplanned::Failed(Failure::formatting(&reason)),
-            TextError::Steps(reason) => Unplanned::OutOfSteps(reason),
-        })?;
-    Ok(reuse::compare(texts, &stored))
 }

@@ -10,12 +10,15 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::compare::{CompareRows, ComparedRows};
 use super::piece::PieceSize;
-use crate::query::{ClaimId, Key, Query, Rows};
+use crate::compute::Work;
+use crate::query::{ClaimId, Key, Query, ReadRow, Rows, Unreadable, first_key, is_so, numbers};
 use crate::random::Random;
-use crate::resync::{ResyncCounts, ResyncQuery, ResyncStanding, ResyncState};
+use crate::resync::{
+    ComparedPiece, Different, ResyncCounts, ResyncQuery, ResyncStanding, ResyncState, TakenRequest,
+};
 use crate::retry;
-use crate::rows::STEPS_AT_A_TIME;
 use crate::settings::Limits;
 use crate::sql::Depth;
 use crate::time::Time;
@@ -56,6 +59,10 @@ pub(in crate::worker) struct Pass {
     found: VecDeque<Key>,
     /// Keys whose texts are to be compared.
     unread: VecDeque<Key>,
+    /// Of these, the keys whose rows were read and are being compared.
+    comparing: Vec<Key>,
+    /// Comparing them, while nobody does it.
+    pub(in crate::worker) work: Option<Box<Work>>,
     read_at_once: usize,
     /// Keys that were queued, and were still waiting when last looked at.
     waiting: Vec<Key>,
@@ -104,14 +111,6 @@ pub(in crate::worker) enum Progress {
     Same,
 }
 
-/// What a request says when it is taken.
-#[derive(Debug, Default)]
-pub(in crate::worker) struct Taken {
-    pub(in crate::worker) verifies_text: bool,
-    pub(in crate::worker) standing: ResyncStanding,
-    pub(in crate::worker) transaction: String,
-}
-
 impl Pass {
     pub(in crate::worker) fn new(
         profile: Arc<Profile>,
@@ -119,12 +118,13 @@ impl Pass {
         asked: Time,
         lease: Duration,
         limits: Limits,
-        taken: Taken,
+        taken: TakenRequest,
     ) -> Self {
-        let Taken {
+        let TakenRequest {
             verifies_text,
             mut standing,
             transaction,
+            ..
         } = taken;
         let plan = &profile.plan;
         let depth = match verifies_text && plan.resync.stores_texts() {
@@ -162,6 +162,8 @@ impl Pass {
             counts: ResyncCounts::default(),
             found: VecDeque::new(),
             unread: VecDeque::new(),
+            comparing: vec![],
+            work: None,
             read_at_once: READ_AT_ONCE,
             waiting: vec![],
             full: 0,
@@ -256,6 +258,7 @@ impl Pass {
                 };
                 (Step::Compare { asked: now }, query)
             }
+            Stage::Settle if !self.comparing.is_empty() => return None,
             Stage::Settle => return Some(self.settle(now)),
             Stage::Save => return Some(self.save(now, self.lease, true)),
             Stage::Over => return None,
@@ -327,41 +330,45 @@ impl Pass {
         (step, Query::Resync(query))
     }
 
-    /// Takes the answer to a statement.
+    /// Takes the answer to a statement. A save is not mine any more if the answer is empty.
     pub(in crate::worker) fn answered(
         &mut self,
         step: Step,
-        rows: &Rows,
+        rows: Rows,
         now: Time,
         random: &mut Random,
-    ) -> Progress {
+    ) -> Result<Progress, Unreadable> {
         self.query_out = false;
         self.not_before = Time::ZERO;
         self.troubles = 0;
         match step {
-            Step::Barrier => self.passed(rows, now, random),
+            Step::Barrier => self.passed(is_so(rows)?, now, random),
             Step::Bound => {
-                self.bound = rows.first().and_then(|row| key(row));
+                self.bound = first_key(rows, self.profile.plan.key_columns);
                 self.stage = Stage::Compare;
             }
             Step::Compare { asked } => {
                 self.size.took(now.since(asked));
-                self.compared(rows);
+                let columns = self.profile.plan.key_columns;
+                self.compared(ComparedPiece::new(rows, columns)?);
             }
             Step::Queue(keys) => {
                 self.found.drain(..keys.len());
                 self.waiting.extend(keys);
-                return Progress::Queued;
+                return Ok(Progress::Queued);
             }
-            Step::Queued => self.looked_at(rows, now, random),
-            Step::Read(keys) => self.read(&keys, rows),
+            Step::Queued => self.looked_at(numbers(rows)?, now, random),
+            Step::Read(keys) => {
+                let columns = self.profile.format.columns().len();
+                self.read(keys, ReadRow::all(rows, columns)?);
+            }
             Step::Renew => self.stage = Stage::Bound,
             Step::Save { asked, is_step } => {
                 let is_mine = !rows.is_empty();
                 let is_over = is_step && self.standing.state != ResyncState::Running;
                 if !is_mine || self.leaving || is_over {
                     self.stage = Stage::Over;
-                    return Progress::Over;
+                    return Ok(Progress::Over);
                 }
                 self.held_until = asked + self.lease;
                 if is_step {
@@ -369,16 +376,13 @@ impl Pass {
                 }
             }
         }
-        Progress::Same
+        Ok(Progress::Same)
     }
 
-    fn passed(&mut self, rows: &Rows, now: Time, random: &mut Random) {
+    fn passed(&mut self, is_over: bool, now: Time, random: &mut Random) {
         let Stage::Barrier { since, asked, .. } = &mut self.stage else {
             return;
         };
-        let is_over = rows
-            .first()
-            .is_some_and(|row| field(row, 0) == Some("true"));
         if is_over {
             self.stage = Stage::Renew;
         } else if now.since(*since) >= BARRIER {
@@ -390,68 +394,62 @@ impl Pass {
         }
     }
 
-    fn compared(&mut self, rows: &Rows) {
-        let columns = self.profile.plan.key_columns;
-        self.counts = ResyncCounts::default();
+    fn compared(&mut self, piece: ComparedPiece) {
+        self.counts = ResyncCounts {
+            rows: piece.rows,
+            ..ResyncCounts::default()
+        };
         self.found.clear();
         self.unread.clear();
-        for row in rows {
-            let count = field(row, columns + 1).and_then(|count| count.parse().ok());
-            self.counts.rows = count.unwrap_or(self.counts.rows);
-            let (Some(why), Some(key)) = (field(row, 0), row.get(1..=columns).and_then(key)) else {
-                continue;
-            };
-            match why {
-                "missing" => self.counts.missing += 1,
-                "orphan" => self.counts.orphans += 1,
-                "stale" => self.counts.stale += 1,
-                _ => {
+        for (why, key) in piece.different {
+            let count = match why {
+                Different::Missing => &mut self.counts.missing,
+                Different::Orphan => &mut self.counts.orphans,
+                Different::Stale => &mut self.counts.stale,
+                Different::Unread => {
                     self.unread.push_back(key);
                     continue;
                 }
-            }
+            };
+            *count += 1;
             self.found.push_back(key);
         }
         self.stage = Stage::Settle;
     }
 
+    fn read(&mut self, keys: Vec<Key>, rows: Vec<ReadRow>) {
+        let rows = CompareRows {
+            profile: Arc::clone(&self.profile),
+            rows,
+            limits: self.limits,
+        };
+        self.comparing = keys;
+        self.work = Some(Box::new(rows.into()));
+    }
+
     /// Rows whose chunks are not those of their texts are queued. So is one that cannot be compared: the
-    /// worker that claims it will say why. Once they have taken their time, the others are left for
-    /// another read.
-    fn read(&mut self, keys: &[Key], rows: &Rows) {
-        let (mut taken, mut steps) = (0, 0);
-        for row in rows {
-            if steps >= STEPS_AT_A_TIME {
-                break;
-            }
-            let number = field(row, 0).and_then(|number| number.parse::<usize>().ok());
-            let Some(key) = number.and_then(|number| keys.get(number - 1)) else {
+    /// worker that claims it will say why.
+    pub(in crate::worker) fn rows_compared(&mut self, compared: &ComparedRows) {
+        let keys = std::mem::take(&mut self.comparing);
+        for (number, is_stored) in &compared.different {
+            let Some(key) = number.checked_sub(1).and_then(|at| keys.get(at)) else {
                 continue;
             };
-            taken += 1;
-            let found = field(row, 1).unwrap_or_default();
-            let fields = row.get(2..).unwrap_or_default();
-            let (profile, limits) = (&self.profile, self.limits);
-            if !profile.is_current(found, fields, limits, &mut steps) {
-                match fields.last() {
-                    Some(Some(_)) => self.counts.stale += 1,
-                    Some(None) | None => self.counts.missing += 1,
-                }
-                self.found.push_back(key.clone());
+            if *is_stored {
+                self.counts.stale += 1;
+            } else {
+                self.counts.missing += 1;
             }
+            self.found.push_back(key.clone());
         }
-        self.unread.drain(..taken.min(self.unread.len()));
-        if taken == 0 {
+        self.unread.drain(..compared.count.min(self.unread.len()));
+        if compared.count == 0 {
             self.found.extend(self.unread.pop_front());
         }
     }
 
-    fn looked_at(&mut self, rows: &Rows, now: Time, random: &mut Random) {
+    fn looked_at(&mut self, mut numbers: Vec<usize>, now: Time, random: &mut Random) {
         let before = self.waiting.len();
-        let mut numbers: Vec<usize> = rows
-            .iter()
-            .filter_map(|row| field(row, 0)?.parse().ok())
-            .collect();
         numbers.sort_unstable();
         let keys = std::mem::take(&mut self.waiting);
         let still = |number: &usize| numbers.binary_search(number).is_ok();
@@ -524,15 +522,6 @@ fn add_note(standing: &mut ResyncStanding, note: &str) {
         Some(reason) => format!("{reason}; {note}"),
         None => note.to_owned(),
     });
-}
-
-fn key(row: &[Option<String>]) -> Option<Key> {
-    let parts: Option<Vec<_>> = row.iter().cloned().collect();
-    parts.map(Key)
-}
-
-fn field(row: &[Option<String>], at: usize) -> Option<&str> {
-    row.get(at)?.as_deref()
 }
 
 const NO_TEXTS: &str = "the vectors are in a column of the source, which stores no text: only whether \

@@ -3,14 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-/// The handle that the answer to a [`LocalRequest`] must carry back. It cannot be copied, so a
-/// request is answered at most once.
-#[derive(Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub struct LocalTicket(pub(crate) u64);
-
 /// Work for a model in this process.
 #[derive(Clone)]
-pub struct LocalRequest {
+pub struct ModelRequest {
     /// The model's directory, or its name below [`models_dir`](Self::models_dir).
     pub model: String,
     /// Where models that are named stand: the operator's `--models-dir`.
@@ -34,7 +29,7 @@ pub enum Wanted {
 
 /// What a model made of its texts, in their order.
 #[derive(Clone, Debug, PartialEq)]
-pub enum LocalAnswer {
+pub enum ModelAnswer {
     /// For [`Wanted::TokenCounts`].
     TokenCounts(Vec<usize>),
     /// For the others.
@@ -48,7 +43,7 @@ pub enum LocalAnswer {
 
 /// Why a model made nothing of its texts.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum LocalError {
+pub enum ModelError {
     /// The computation failed, for a reason that may pass.
     Broken(String),
     /// One of the texts is at fault.
@@ -57,9 +52,9 @@ pub enum LocalError {
     Model(String),
 }
 
-impl fmt::Debug for LocalRequest {
+impl fmt::Debug for ModelRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LocalRequest")
+        f.debug_struct("ModelRequest")
             .field("model", &self.model)
             .field("wanted", &self.wanted)
             .field("texts", &self.texts.len())
@@ -67,7 +62,7 @@ impl fmt::Debug for LocalRequest {
     }
 }
 
-impl fmt::Display for LocalError {
+impl fmt::Display for ModelError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Broken(reason) | Self::Input(reason) | Self::Model(reason) => f.write_str(reason),
@@ -75,4 +70,4 @@ impl fmt::Display for LocalError {
     }
 }
 
-impl std::error::Error for LocalError {}
+impl std::error::Error for ModelError {}

@@ -1,0 +1,46 @@
+//! Calls: what the core wants done beside statements, and what comes back.
+
+use crate::compute::{Done, Work};
+use crate::model::{ModelAnswer, ModelError, ModelRequest};
+use crate::request::{Received, Request, RequestError, Response};
+
+/// The handle that the reply to a [`Call`] must carry back. It cannot be copied, so a call is
+/// answered at most once.
+#[derive(Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct CallTicket(pub(crate) u64);
+
+/// Something to be done off the thread that polls. [`Reply`] has a variant for each.
+#[derive(Debug)]
+#[must_use = "a dropped call is never answered, and the worker waits for it for ever"]
+pub enum Call {
+    /// Pure work of the core's own: run it with [`Work::run`], on any thread.
+    Compute(Box<Work>),
+    /// Send this request.
+    Http(Box<Request>),
+    /// Let a model in this process work on these texts.
+    Model(ModelRequest),
+}
+
+/// What came of a [`Call`].
+#[derive(Debug)]
+pub enum Reply {
+    /// Of [`Call::Compute`].
+    Compute(Box<Done>),
+    /// Of [`Call::Http`].
+    Http(Result<Received, RequestError>),
+    /// Of [`Call::Model`].
+    Model(Result<ModelAnswer, ModelError>),
+}
+
+/// An answer that is still to be read.
+impl From<Response> for Reply {
+    fn from(answer: Response) -> Self {
+        Self::Http(Ok(answer.into()))
+    }
+}
+
+impl From<Request> for Call {
+    fn from(request: Request) -> Self {
+        Self::Http(Box::new(request))
+    }
+}

@@ -1,0 +1,224 @@
+//! What the answers of the statements say: the one place that knows their columns.
+
+use super::fields::{Fields, Unreadable, fields};
+use super::{Key, Rows};
+
+/// The numbers, counted from 1, of the keys that an answer names.
+pub(crate) fn numbers(rows: Rows) -> Result<Vec<usize>, Unreadable> {
+    fields(rows).map(|mut row| row.parsed("number")).collect()
+}
+
+/// The one number of an answer.
+pub(crate) fn count(rows: Rows) -> Result<u64, Unreadable> {
+    first(rows, "count")?.parsed("count")
+}
+
+/// The one field of an answer that says yes or no.
+pub(crate) fn is_so(rows: Rows) -> Result<bool, Unreadable> {
+    first(rows, "is_so")?.parsed("is_so")
+}
+
+/// The one field of an answer.
+pub(crate) fn text(rows: Rows) -> Result<String, Unreadable> {
+    first(rows, "text")?.text("text")
+}
+
+/// The key of the first row, if there is one.
+pub(crate) fn first_key(rows: Rows, columns: usize) -> Option<Key> {
+    fields(rows).next()?.key(columns)
+}
+
+fn first(rows: Rows, column: &'static str) -> Result<Fields, Unreadable> {
+    fields(rows).next().ok_or(Unreadable {
+        column,
+        value: None,
+    })
+}
+
+/// The versions of what is installed in the schema `ai`, as `Query::CheckSchema` brings them.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(crate) struct SchemaVersions {
+    /// Of Python pgai.
+    pub(crate) pgai: Option<String>,
+    pub(crate) ours: Option<String>,
+}
+
+impl SchemaVersions {
+    pub(crate) fn new(rows: Rows) -> Self {
+        fields(rows)
+            .next()
+            .map_or_else(Self::default, |mut row| Self {
+                pgai: row.optional(),
+                ours: row.optional(),
+            })
+    }
+}
+
+/// A vectorizer, as `Query::LoadVectorizers` brings it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct LoadedVectorizer {
+    pub(crate) id: i64,
+    /// A JSON object; empty if it is too large to be sent.
+    pub(crate) definition: String,
+}
+
+impl LoadedVectorizer {
+    pub(crate) fn all(rows: Rows) -> Result<Vec<Self>, Unreadable> {
+        let one = |mut row: Fields| {
+            Ok(Self {
+                id: row.parsed("id")?,
+                definition: row.optional().unwrap_or_default(),
+            })
+        };
+        fields(rows).map(one).collect()
+    }
+}
+
+/// What `Query::Claim` got.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(crate) struct ClaimedRows {
+    pub(crate) rows: Vec<ClaimedRow>,
+    /// When the last of them was queued: the next claim may go on from there.
+    pub(crate) queued_at: Option<String>,
+    /// So many rows were given up, because their keys cannot be read.
+    pub(crate) unreadable: u64,
+}
+
+/// One claimed item.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct ClaimedRow {
+    pub(crate) key: Key,
+    pub(crate) generation: i64,
+    /// Attempts so far, this one included.
+    pub(crate) attempts: u32,
+    /// Of these, how many claims ended without a word: their workers died or were cut off.
+    pub(crate) silent: u32,
+}
+
+impl ClaimedRows {
+    pub(crate) fn new(rows: Rows, key_columns: usize) -> Result<Self, Unreadable> {
+        let mut claimed = Self::default();
+        for mut row in fields(rows) {
+            let key = row.key(key_columns);
+            // The one row of a claim that got nothing has no key.
+            if let Some(key) = key {
+                claimed.rows.push(ClaimedRow {
+                    key,
+                    generation: row.parsed("generation")?,
+                    attempts: row.parsed("attempts")?,
+                    silent: row.parsed("silent")?,
+                });
+            } else {
+                let _nothing = (row.optional(), row.optional(), row.optional());
+            }
+            claimed.queued_at = row.optional();
+            let _bell = row.optional();
+            claimed.unreadable = row.number_or_zero("unreadable")?;
+        }
+        Ok(claimed)
+    }
+}
+
+/// What became of one row, as `Query::Commit` and `Query::Fail` say it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Outcome {
+    /// The place of its key among those that were asked for, from 1.
+    pub(crate) number: usize,
+    pub(crate) fate: Fate,
+}
+
+/// See [`Outcome`].
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Fate {
+    /// A transaction holds the item: the row stays as it is, and is asked for again.
+    Busy,
+    Done,
+    /// The row changed, somebody wrote to the store, or the lease is another's: either the item is
+    /// still there for a new claim, or it is somebody else's by now.
+    Overtaken,
+    /// Nothing of it is in the store, though nobody refused it.
+    Unwritten,
+}
+
+impl Outcome {
+    pub(crate) fn all(rows: Rows) -> Result<Vec<Self>, Unreadable> {
+        let one = |mut row: Fields| {
+            let number = row.parsed("number")?;
+            let fate = row.text("fate")?;
+            let fate = match fate.as_str() {
+                "busy" => Fate::Busy,
+                "done" => Fate::Done,
+                "unwritten" => Fate::Unwritten,
+                "changed" | "edited" | "lost" => Fate::Overtaken,
+                _ => {
+                    return Err(Unreadable {
+                        column: "fate",
+                        value: Some(fate),
+                    });
+                }
+            };
+            Ok(Self { number, fate })
+        };
+        fields(rows).map(one).collect()
+    }
+}
+
+/// A row of the source, as `Query::Read` brings it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct ReadRow {
+    /// The place of its key among those that were asked for, from 1.
+    pub(crate) number: usize,
+    pub(crate) found: Found,
+    /// The text that is chunked.
+    pub(crate) text: Option<String>,
+    /// The values of the template's columns.
+    pub(crate) columns: Vec<Option<String>>,
+    /// The places and hashes of the chunks that are stored: see [`crate::reuse::parse_stored`].
+    pub(crate) stored: Option<String>,
+}
+
+/// What a read found at a key.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Found {
+    Gone,
+    Row,
+    /// A row whose texts are longer than one may be: they are not brought.
+    TooLong,
+}
+
+impl ReadRow {
+    /// Reads the answer to a read of a template with so many columns.
+    pub(crate) fn all(rows: Rows, columns: usize) -> Result<Vec<Self>, Unreadable> {
+        fields(rows).map(|row| Self::new(row, columns)).collect()
+    }
+
+    fn new(mut fields: Fields, columns: usize) -> Result<Self, Unreadable> {
+        let number = fields.parsed("number")?;
+        let found = fields.text("found")?;
+        let found = match found.as_str() {
+            "true" => Found::Row,
+            "false" => Found::Gone,
+            "long" => Found::TooLong,
+            _ => {
+                return Err(Unreadable {
+                    column: "found",
+                    value: Some(found),
+                });
+            }
+        };
+        Ok(Self {
+            number,
+            found,
+            text: fields.optional(),
+            columns: (0..columns).map(|_| fields.optional()).collect(),
+            stored: fields.optional(),
+        })
+    }
+
+    /// The bytes of what it brought.
+    pub(crate) fn bytes(&self) -> usize {
+        let fields = [&self.text, &self.stored];
+        let fields = fields.into_iter().chain(&self.columns);
+        fields.flatten().map(String::len).sum()
+    }
+}

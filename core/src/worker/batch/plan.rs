@@ -1,0 +1,142 @@
+//! What rows that were read become: their texts are chunked and formatted, and compared with what is
+//! stored. Pure work, which may be run away from the thread that polls.
+
+use std::sync::Arc;
+
+use crate::query::{Found, ReadRow};
+use crate::reuse::{self, Piece};
+use crate::rows::{Bounds, STEPS_AT_A_TIME, TextError};
+use crate::settings::Limits;
+use crate::text::CHUNK_BYTES;
+use crate::vectorizer::Profile;
+use crate::worker::failure::Failure;
+
+/// Rows to be planned.
+#[derive(Debug)]
+pub(crate) struct PlanRows {
+    pub(super) profile: Arc<Profile>,
+    /// With their places in the batch.
+    pub(super) rows: Vec<(usize, ReadRow)>,
+    pub(super) limits: Limits,
+}
+
+/// Rows with their chunks, or why they have none. Rows that were to be planned and are not here are
+/// left for another read.
+#[derive(Debug, Default)]
+pub(crate) struct PlannedRows {
+    pub(super) rows: Vec<(usize, Result<Vec<NewPiece>, Failure>)>,
+    /// A row ran out of steps: why.
+    pub(super) out_of_steps: Option<String>,
+}
+
+/// A piece, and what is sent in place of its text because that is longer than the model takes.
+#[derive(Debug)]
+pub(super) struct NewPiece {
+    pub(super) piece: Piece,
+    pub(super) cut: Option<Arc<str>>,
+}
+
+impl PlanRows {
+    /// What the work is about, in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.rows.iter().map(|(_, row)| row.bytes()).sum()
+    }
+
+    /// Whether its time does not depend on the bytes alone.
+    pub(crate) fn is_unpredictable(&self) -> bool {
+        self.profile.chunker.has_regex()
+    }
+
+    /// Plans each row. Once these rows have made as many bytes of text as one row may make, or have
+    /// taken their time, or one has run out of steps, the others are left out: so the work stays
+    /// short, and what it makes small.
+    pub(crate) fn run(self) -> PlannedRows {
+        let (profile, limits) = (&self.profile, self.limits);
+        let mut planned = PlannedRows::default();
+        let (mut bytes, mut steps) = (0_usize, 0_u64);
+        for (at, row) in self.rows {
+            if bytes >= limits.row_bytes
+                || steps >= STEPS_AT_A_TIME
+                || planned.out_of_steps.is_some()
+            {
+                break;
+            }
+            let mut bounds = Bounds::new(row.text.as_deref().unwrap_or_default(), limits);
+            let pieces = plan_row(profile, &row, &mut bounds);
+            steps = steps.saturating_add(bounds.steps.spent());
+            let row = match pieces {
+                Ok(pieces) => {
+                    let made: usize = pieces.iter().map(bytes_of).sum();
+                    bytes = bytes.saturating_add(made);
+                    Ok(pieces
+                        .into_iter()
+                        .map(|piece| shortened(profile, piece))
+                        .collect())
+                }
+                Err(Unplanned::OutOfSteps(reason)) => {
+                    let failure = Failure::out_of_steps(&reason);
+                    planned.out_of_steps = Some(reason);
+                    Err(failure)
+                }
+                Err(Unplanned::Failed(failure)) => Err(failure),
+            };
+            planned.rows.push((at, row));
+        }
+        planned
+    }
+}
+
+/// Why a row has no chunks.
+enum Unplanned {
+    Failed(Failure),
+    OutOfSteps(String),
+}
+
+/// One row from its source columns to the chunks that it shall have.
+fn plan_row(
+    profile: &Profile,
+    row: &ReadRow,
+    bounds: &mut Bounds,
+) -> Result<Vec<Piece>, Unplanned> {
+    // A row that is gone, or whose text is NULL or empty, has no chunks.
+    let payload = match row.found {
+        Found::Gone => "",
+        Found::Row => row.text.as_deref().unwrap_or_default(),
+        Found::TooLong => {
+            let reason = format!(
+                "the texts of the row's columns have more than {} bytes: shorten them, or let the \
+                 worker's operator raise --max-row-bytes",
+                bounds.bytes
+            );
+            return Err(Unplanned::Failed(Failure::too_long(&reason)));
+        }
+    };
+    let texts = profile
+        .texts(payload, &row.columns, bounds)
+        .map_err(|error| match error {
+            TextError::Chunking(reason) => Unplanned::Failed(Failure::chunking(&reason)),
+            TextError::Formatting(reason) => Unplanned::Failed(Failure::formatting(&reason)),
+            TextError::Steps(reason) => Unplanned::OutOfSteps(reason),
+        })?;
+    Ok(reuse::compare(
+        texts,
+        &reuse::parse_stored(row.stored.as_deref()),
+    ))
+}
+
+fn shortened(profile: &Profile, piece: Piece) -> NewPiece {
+    let cut = match &piece {
+        Piece::New(text) => profile.provider.cut(text).map(Arc::from),
+        Piece::Keep(_) | Piece::Move { .. } => None,
+    };
+    NewPiece { piece, cut }
+}
+
+/// What a piece takes while its row is in work.
+fn bytes_of(piece: &Piece) -> usize {
+    CHUNK_BYTES
+        + match piece {
+            Piece::Keep(_) => 0,
+            Piece::Move { text, .. } | Piece::New(text) => text.len(),
+        }
+}

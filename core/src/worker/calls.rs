@@ -1,0 +1,207 @@
+//! Calls that are in flight, and where their replies go.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Worker;
+use super::batch::{PlannedRows, Span};
+use crate::call::{Call, Reply};
+use crate::compute::{Done, Made, Work};
+use crate::model::ModelAnswer;
+use crate::provider::{Remaining, Verdict};
+use crate::query::ClaimId;
+use crate::request::{Received, RequestError};
+use crate::time::Time;
+use crate::vectorizer::Profile;
+
+/// A call in flight: what it is for, and for which vectorizer, and so towards which account.
+#[derive(Debug)]
+pub(super) struct Called {
+    pub(super) profile: Arc<Profile>,
+    pub(super) at: Time,
+    pub(super) purpose: Purpose,
+}
+
+/// What a call is for.
+#[derive(Debug)]
+pub(super) enum Purpose {
+    /// Rows of a resync are compared.
+    Compare(ClaimId),
+    /// Texts of a batch are embedded.
+    Embed {
+        batch: u64,
+        span: Span,
+        /// Estimated.
+        tokens: u64,
+        /// The optional parameters that the request has not.
+        without: Vec<&'static str>,
+    },
+    /// Rows of a batch are planned.
+    Plan { batch: u64 },
+    /// Does the provider take anything at all of this vectorizer?
+    Probe { without: Vec<&'static str> },
+    /// The provider fetches its model.
+    Pull,
+}
+
+impl Worker {
+    /// What to do next that is no statement.
+    pub(super) fn next_call(&mut self) -> Option<(Called, Call)> {
+        self.work_call()
+            .or_else(|| self.embed_call())
+            .or_else(|| self.probe_call())
+            .or_else(|| self.pull_call())
+    }
+
+    /// Work, of the vectorizer that has the least in flight. A resync can wait for everybody's rows.
+    fn work_call(&mut self) -> Option<(Called, Call)> {
+        let at_work = |id: Option<i64>| -> usize {
+            let works = self.called.values().filter(|called| {
+                let is_work = matches!(called.purpose, Purpose::Compare(_) | Purpose::Plan { .. });
+                is_work && id.is_none_or(|id| called.profile.id == id)
+            });
+            works.count()
+        };
+        if at_work(None) >= self.settings.limits.works {
+            return None;
+        }
+        let batches = self.batches.iter();
+        let batch = batches
+            .filter(|(_, batch)| batch.work.is_some())
+            .min_by_key(|(number, batch)| (at_work(Some(batch.profile.id)), **number))
+            .map(|(number, _)| *number);
+        let (profile, purpose, work) = match batch {
+            Some(number) => {
+                let batch = self.batches.get_mut(&number)?;
+                let purpose = Purpose::Plan { batch: number };
+                (Arc::clone(&batch.profile), purpose, batch.work.take()?)
+            }
+            None => {
+                let (profile, claim, work) = self.resync.take_work()?;
+                (profile, Purpose::Compare(claim), work)
+            }
+        };
+        Some((self.calling(profile, purpose), Call::Compute(work)))
+    }
+
+    /// A call that is on its way from now on.
+    pub(super) const fn calling(&self, profile: Arc<Profile>, purpose: Purpose) -> Called {
+        Called {
+            profile,
+            at: self.now,
+            purpose,
+        }
+    }
+
+    /// Does work that takes a moment only; the rest is for [`work_call`](Self::work_call).
+    pub(super) fn done_at_once(&self, work: Work) -> Result<Done, Box<Work>> {
+        if work.is_long(self.settings.limits.inline_bytes) {
+            Err(Box::new(work))
+        } else {
+            Ok(work.run())
+        }
+    }
+
+    pub(super) fn replied(&mut self, called: Called, reply: Reply) {
+        self.no_longer_in_flight(&called);
+        if let Reply::Http(Ok(answer)) = &reply {
+            let account = called.profile.provider.account();
+            let now = self.now;
+            let said = Remaining::of(&answer.response, self.wall());
+            self.throttle(account).heard(now, &said);
+        }
+        let Called {
+            profile,
+            at,
+            purpose,
+        } = called;
+        match purpose {
+            Purpose::Compare(claim) => return self.rows_compared(claim, done(reply)),
+            Purpose::Plan { batch } => return self.rows_planned(batch, done(reply)),
+            // A definition that was fixed meanwhile is not paused for what the old one met.
+            _ if !self.is_current(&profile) => return,
+            Purpose::Embed { .. } | Purpose::Probe { .. } | Purpose::Pull => {}
+        }
+        let took = self.now.since(at);
+        match purpose {
+            Purpose::Pull => self.pulled(&profile, http(reply)),
+            Purpose::Probe { without } => {
+                if self.parameters_refused(&profile, &without, &reply) {
+                    return self.probe_wanted(profile.id);
+                }
+                let verdict = self.judged(&profile, reply, 1);
+                self.probed(&profile, at, verdict);
+            }
+            Purpose::Embed {
+                batch,
+                span,
+                without,
+                ..
+            } => {
+                if self.parameters_refused(&profile, &without, &reply) {
+                    return self.put_back(batch, span);
+                }
+                let count = span.inputs.len();
+                let verdict = self.judged(&profile, reply, count);
+                self.size_requests(profile.id, count, took, &verdict);
+                self.embedded(batch, span, &profile, took, verdict);
+            }
+            Purpose::Compare(_) | Purpose::Plan { .. } => {}
+        }
+    }
+
+    fn no_longer_in_flight(&mut self, called: &Called) {
+        let tokens = match &called.purpose {
+            Purpose::Compare(_) | Purpose::Plan { .. } => return,
+            Purpose::Embed { tokens, .. } => *tokens,
+            Purpose::Probe { .. } | Purpose::Pull => 1,
+        };
+        let account = called.profile.provider.account();
+        self.throttle(account).back(tokens);
+        if let Purpose::Embed { batch, span, .. } = &called.purpose
+            && let Some(batch) = self.batches.get_mut(batch)
+        {
+            batch.back(span);
+        }
+    }
+
+    /// What a reply to a request for so many vectors means.
+    fn judged(
+        &mut self,
+        profile: &Profile,
+        reply: Reply,
+        count: usize,
+    ) -> Result<Verdict, RequestError> {
+        if let Reply::Model(answer) = reply {
+            if let Ok(ModelAnswer::Vectors { truncated, .. }) = answer {
+                self.tell_truncated(profile.id, truncated, None);
+            }
+            return Ok(profile.provider.judge_model(answer, count));
+        }
+        let wall = self.wall();
+        http(reply).map(|answer| profile.provider.judge(answer, count, wall))
+    }
+
+    /// The time since 1970.
+    fn wall(&self) -> Duration {
+        self.settings.wall_start + self.now.since_start()
+    }
+}
+
+/// What came of work. A shell that did something else has done nothing of it.
+fn done(reply: Reply) -> Done {
+    match reply {
+        Reply::Compute(done) => *done,
+        Reply::Http(_) | Reply::Model(_) => Done(Made::Planned(PlannedRows::default())),
+    }
+}
+
+/// The answer to a request. A shell that did something else has not brought one.
+fn http(reply: Reply) -> Result<Received, RequestError> {
+    match reply {
+        Reply::Http(answer) => answer,
+        Reply::Compute(_) | Reply::Model(_) => {
+            Err(RequestError::Broken("the request was not sent".to_owned()))
+        }
+    }
+}
