@@ -338,6 +338,38 @@ impl fmt::Display for DbError {
 impl std::error::Error for DbError {}
 
 impl DbError {
+    /// There was no answer, and this is why.
+    #[must_use]
+    pub fn unanswered(message: impl Into<String>) -> Self {
+        Self {
+            sqlstate: None,
+            message: message.into(),
+        }
+    }
+
+    /// What PostgreSQL says of a statement, or of a connection, that it refuses.
+    #[must_use]
+    pub fn refused(
+        sqlstate: &str,
+        message: &str,
+        detail: Option<&str>,
+        hint: Option<&str>,
+    ) -> Self {
+        let mut message = message.to_owned();
+        for (name, text) in [("detail", detail), ("hint", hint)] {
+            if let Some(text) = text {
+                message.push_str("; ");
+                message.push_str(name);
+                message.push_str(": ");
+                message.push_str(text);
+            }
+        }
+        Self {
+            sqlstate: Some(sqlstate.to_owned()),
+            message,
+        }
+    }
+
     /// The error in words for whoever gave the database's URL. Right after the start a missing
     /// answer is a wrong URL more often than anything else.
     #[must_use]

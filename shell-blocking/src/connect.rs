@@ -7,104 +7,104 @@ use std::time::Duration;
 use pgai_core::{ChannelBinding, Host};
 use postgres::config::{self, SslMode, SslNegotiation};
 use postgres::{Client, Config, NoTls};
+use shell_common::target::{Target, is_about_the_host, is_about_the_way};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use crate::target::{Target, is_about_the_host, is_about_the_way};
+use crate::database::db_error;
 
 /// After this long without a sign of life from the server's machine the connection is dead: the
 /// crate has no timeouts for statements, but a network that is gone must not hold the worker.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
 
-impl Target {
-    /// Connects to the first host that will do, in the first way that will; what the server warns of
-    /// goes to `warn`.
-    ///
-    /// # Errors
-    /// What went wrong with each host.
-    pub(crate) fn connect(&self, warn: Option<fn(message: &str)>) -> Result<Client, String> {
-        let mut failures = vec![];
-        for host in &self.url.hosts {
-            for with_tls in self.attempts(host) {
-                let config = self.config(host, *with_tls, warn)?;
-                let connected = match self.tls.as_ref().filter(|_| *with_tls) {
-                    Some(tls) => config.connect(MakeRustlsConnect::new((**tls).clone())),
-                    None => config.connect(NoTls),
-                };
-                let error = match connected {
-                    Ok(client) => return Ok(client),
-                    Err(error) => error,
-                };
-                failures.push(format!("{host}: {}", crate::database::message(&error)));
-                let code = error.code().map(|code| code.code());
-                let is_about_the_way =
-                    is_about_the_way(code) && (code.is_some() || is_of_tls(&error));
-                if !is_about_the_way {
-                    if !is_about_the_host(code) {
-                        return Err(failures.join("; "));
-                    }
-                    break;
+/// Connects to the first host that will do, in the first way that will; what the server warns of
+/// goes to `warn`.
+///
+/// # Errors
+/// What went wrong with each host.
+pub(crate) fn connect(target: &Target, warn: Option<fn(message: &str)>) -> Result<Client, String> {
+    let mut failures = vec![];
+    for host in &target.url.hosts {
+        for with_tls in target.attempts(host) {
+            let config = config(target, host, *with_tls, warn)?;
+            let connected = match target.tls.as_ref().filter(|_| *with_tls) {
+                Some(tls) => config.connect(MakeRustlsConnect::new((**tls).clone())),
+                None => config.connect(NoTls),
+            };
+            let error = match connected {
+                Ok(client) => return Ok(client),
+                Err(error) => error,
+            };
+            let is_of_tls = is_of_tls(&error);
+            let refusal = db_error(&error);
+            failures.push(format!("{host}: {}", refusal.message));
+            let code = refusal.sqlstate.as_deref();
+            let is_about_the_way = is_about_the_way(code) && (code.is_some() || is_of_tls);
+            if !is_about_the_way {
+                if !is_about_the_host(code) {
+                    return Err(failures.join("; "));
                 }
+                break;
             }
         }
-        Err(failures.join("; "))
     }
+    Err(failures.join("; "))
+}
 
-    fn config(
-        &self,
-        host: &Host,
-        with_tls: bool,
-        warn: Option<fn(message: &str)>,
-    ) -> Result<Config, String> {
-        let url = &self.url;
-        let mut config = Config::new();
-        config.host(&host.name).port(host.port);
-        if let Some(address) = &host.address {
-            let address = address.parse();
-            config.hostaddr(address.map_err(|_| "hostaddr is no address".to_owned())?);
-        }
-        if let Some(user) = &url.user {
-            config.user(user);
-        }
-        if let Some(password) = &url.password {
-            config.password(password);
-        }
-        if let Some(database) = &url.database {
-            config.dbname(database);
-        }
-        if let Some(options) = &url.options {
-            config.options(options);
-        }
-        config.application_name(&url.application_name);
-        config.connect_timeout(self.connect_timeout());
-        if url.read_write {
-            config.target_session_attrs(config::TargetSessionAttrs::ReadWrite);
-        }
-        let idle = url.keepalives.idle.unwrap_or(SILENCE_MAX / 2);
-        config
-            .keepalives(url.keepalives.are_on)
-            .keepalives_idle(idle)
-            .keepalives_interval(url.keepalives.interval.unwrap_or(SILENCE_MAX / 6))
-            .keepalives_retries(url.keepalives.count.unwrap_or(3))
-            .tcp_user_timeout(url.tcp_user_timeout.unwrap_or(SILENCE_MAX));
-        config.channel_binding(match url.channel_binding {
-            ChannelBinding::Disable => config::ChannelBinding::Disable,
-            ChannelBinding::Prefer => config::ChannelBinding::Prefer,
-            ChannelBinding::Require => config::ChannelBinding::Require,
-        });
-        config.ssl_mode(match with_tls {
-            true if self.is_tls_optional() => SslMode::Prefer,
-            true => SslMode::Require,
-            false => SslMode::Disable,
-        });
-        if url.tls.direct {
-            config.ssl_negotiation(SslNegotiation::Direct);
-        }
-        config.notice_callback(move |notice| match warn {
-            Some(warn) if notice.severity() == "WARNING" => warn(notice.message()),
-            _ => {}
-        });
-        Ok(config)
+fn config(
+    target: &Target,
+    host: &Host,
+    with_tls: bool,
+    warn: Option<fn(message: &str)>,
+) -> Result<Config, String> {
+    let url = &target.url;
+    let mut config = Config::new();
+    config.host(&host.name).port(host.port);
+    if let Some(address) = &host.address {
+        let address = address.parse();
+        config.hostaddr(address.map_err(|_| "hostaddr is no address".to_owned())?);
     }
+    if let Some(user) = &url.user {
+        config.user(user);
+    }
+    if let Some(password) = &url.password {
+        config.password(password);
+    }
+    if let Some(database) = &url.database {
+        config.dbname(database);
+    }
+    if let Some(options) = &url.options {
+        config.options(options);
+    }
+    config.application_name(&url.application_name);
+    config.connect_timeout(target.connect_timeout());
+    if url.read_write {
+        config.target_session_attrs(config::TargetSessionAttrs::ReadWrite);
+    }
+    let idle = url.keepalives.idle.unwrap_or(SILENCE_MAX / 2);
+    config
+        .keepalives(url.keepalives.are_on)
+        .keepalives_idle(idle)
+        .keepalives_interval(url.keepalives.interval.unwrap_or(SILENCE_MAX / 6))
+        .keepalives_retries(url.keepalives.count.unwrap_or(3))
+        .tcp_user_timeout(url.tcp_user_timeout.unwrap_or(SILENCE_MAX));
+    config.channel_binding(match url.channel_binding {
+        ChannelBinding::Disable => config::ChannelBinding::Disable,
+        ChannelBinding::Prefer => config::ChannelBinding::Prefer,
+        ChannelBinding::Require => config::ChannelBinding::Require,
+    });
+    config.ssl_mode(match with_tls {
+        true if target.is_tls_optional() => SslMode::Prefer,
+        true => SslMode::Require,
+        false => SslMode::Disable,
+    });
+    if url.tls.direct {
+        config.ssl_negotiation(SslNegotiation::Direct);
+    }
+    config.notice_callback(move |notice| match warn {
+        Some(warn) if notice.severity() == "WARNING" => warn(notice.message()),
+        _ => {}
+    });
+    Ok(config)
 }
 
 /// Whether TLS could not be agreed upon, or the server is not a trusted one.

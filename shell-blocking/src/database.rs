@@ -9,8 +9,9 @@ use pgai_core::{CHANNEL, DbError, Param, Query, Rows, session_settings};
 use postgres::fallible_iterator::FallibleIterator as _;
 use postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 use postgres::{Client, Row, SimpleQueryMessage, Statement};
+use shell_common::target::Target;
 
-use crate::target::Target;
+use crate::connect::connect;
 
 /// Between two attempts to connect while nothing is asked.
 const CONNECT_PAUSE: Duration = Duration::from_secs(1);
@@ -56,7 +57,7 @@ impl Database {
             self.session = None;
         }
         self.drop_if_closed();
-        answer.map_err(db_error)
+        answer.map_err(|error| db_error(&error))
     }
 
     /// Waits for notifications, at most this long.
@@ -100,10 +101,8 @@ impl Database {
             self.session = Some(session);
             self.wakes.push_back(None);
         }
-        self.session.as_mut().ok_or_else(|| DbError {
-            sqlstate: None,
-            message: "no connection".to_owned(),
-        })
+        let session = self.session.as_mut();
+        session.ok_or_else(|| DbError::unanswered("no connection"))
     }
 
     fn drop_if_closed(&mut self) {
@@ -113,11 +112,12 @@ impl Database {
 
 impl Session {
     fn begin(target: &Target) -> Result<Self, DbError> {
-        let mut client = target.connect(None).map_err(no_answer)?;
+        let mut client = connect(target, None).map_err(DbError::unanswered)?;
         let listen = format!("listen {CHANNEL}");
         for statement in [session_settings(), &listen] {
             let begun = client.batch_execute(statement);
-            begun.map_err(|error| no_answer(message(&error)))?;
+            // What the server says here says nothing of the statement.
+            begun.map_err(|error| DbError::unanswered(db_error(&error).message))?;
         }
         Ok(Self {
             client,
@@ -169,13 +169,15 @@ impl Session {
 /// # Errors
 /// PostgreSQL's message.
 pub fn install(target: &Target, script: &str, warn: fn(message: &str)) -> Result<String, DbError> {
-    let mut client = target.connect(Some(warn)).map_err(no_answer)?;
+    let mut client = connect(target, Some(warn)).map_err(DbError::unanswered)?;
     // Several statements in one message are one transaction.
-    client.batch_execute(script).map_err(db_error)?;
+    client
+        .batch_execute(script)
+        .map_err(|error| db_error(&error))?;
     let row = client
         .query_one("select current_database()::text", &[])
-        .map_err(db_error)?;
-    row.try_get(0).map_err(db_error)
+        .map_err(|error| db_error(&error))?;
+    row.try_get(0).map_err(|error| db_error(&error))
 }
 
 /// A parameter as the crate `postgres` takes it.
@@ -212,33 +214,16 @@ fn texts(row: &Row) -> Result<Vec<Option<String>>, postgres::Error> {
     (0..row.len()).map(|column| row.try_get(column)).collect()
 }
 
-fn db_error(error: postgres::Error) -> DbError {
-    DbError {
-        sqlstate: error.code().map(|code| code.code().to_owned()),
-        message: message(&error),
+pub(crate) fn db_error(error: &postgres::Error) -> DbError {
+    match error.as_db_error() {
+        Some(refusal) => DbError::refused(
+            refusal.code().code(),
+            refusal.message(),
+            refusal.detail(),
+            refusal.hint(),
+        ),
+        None => DbError::unanswered(chain(error)),
     }
-}
-
-/// Without an SQLSTATE, although the server may have said one: what it refuses while a connection
-/// is made says nothing of the statement.
-fn no_answer(message: String) -> DbError {
-    DbError {
-        sqlstate: None,
-        message,
-    }
-}
-
-pub(crate) fn message(error: &postgres::Error) -> String {
-    let Some(refusal) = error.as_db_error() else {
-        return chain(error);
-    };
-    let mut message = refusal.message().to_owned();
-    for (name, text) in [("detail", refusal.detail()), ("hint", refusal.hint())] {
-        if let Some(text) = text {
-            message.push_str(&format!("; {name}: {text}"));
-        }
-    }
-    message
 }
 
 /// An error and its causes: the crate says what it did, and the cause says why that failed.

@@ -7,10 +7,10 @@ use std::thread;
 use std::time::Duration;
 
 use pgai_core::{Call, CallTicket, Reply};
+use shell_common::models::Models;
+use shell_common::program::Failure;
 
 use crate::http::Http;
-use crate::local::Models;
-use crate::program::Failure;
 
 type Errand = (CallTicket, Call);
 type Answer = (CallTicket, Reply);

@@ -7,34 +7,21 @@
 //! ([`errands`]): they may take minutes, and meanwhile the worker must be able to hear that it shall
 //! stop, to say that it lives, and to hold its claims.
 
-#[path = "../../shell-tokio/src/certificate_names.rs"]
-mod certificate_names;
 mod connect;
-#[path = "../../shell-tokio/src/console.rs"]
-pub mod console;
 pub mod database;
 pub mod errands;
 pub mod http;
-#[path = "../../shell-tokio/src/local.rs"]
-pub mod local;
-#[path = "../../shell-tokio/src/program.rs"]
-pub mod program;
 mod signals;
-#[path = "../../shell-tokio/src/target.rs"]
-mod target;
-#[path = "../../shell-tokio/src/tls.rs"]
-mod tls;
 
 use std::time::{Duration, Instant};
 
 use pgai_core::{Ask, Output, Report, Settings, Summary, Task, Time, Worker};
+use shell_common::console::{self, Console};
+use shell_common::program::{Failure, seed};
+use shell_common::target::Target;
 
-pub use target::Target;
-
-use crate::console::Console;
 use crate::database::Database;
 use crate::errands::{Errands, Others};
-use crate::program::{Failure, seed};
 use crate::signals::Signals;
 
 /// A signal is noticed at most this late while the worker waits: neither a read from PostgreSQL nor

@@ -3,10 +3,10 @@
 use std::process::ExitCode;
 
 use pgai_core::{Limits, Report, Settings, Summary, Task};
-use shell_blocking::Target;
-use shell_blocking::console::{self, Console};
 use shell_blocking::database;
-use shell_blocking::program::{Failure, Program};
+use shell_common::console::{self, Console};
+use shell_common::program::{Failure, Program};
+use shell_common::target::Target;
 
 const SETUP: &str = include_str!("../../sql/setup.sql");
 

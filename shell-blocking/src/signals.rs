@@ -3,10 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use shell_common::program::{Failure, exit_code};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
-
-use crate::program::{Failure, exit_code};
 
 /// Whether a signal has come.
 pub(crate) struct Signals {

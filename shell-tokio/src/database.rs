@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pgai_core::{Binary, CHANNEL, DbError, Param, Query, Rows, session_settings};
+use shell_common::target::Target;
 use sqlx::encode::{Encode, IsNull};
 use sqlx::error::BoxDynError;
 use sqlx::postgres::types::Oid;
@@ -18,7 +19,6 @@ use tokio::sync::{Mutex, Semaphore, mpsc};
 use tokio::time::{sleep, timeout};
 
 use crate::line;
-use crate::target::Target;
 
 /// Statements run side by side; further ones wait for their turn.
 const CONNECTIONS_MAX: usize = 4;
@@ -88,7 +88,7 @@ impl Database {
                         Ok(rows) => Ok(rows),
                         Err(error) => {
                             self.drop_idle().await;
-                            return Err(db_error(error));
+                            return Err(db_error(&error));
                         }
                     },
                     Err(error) => Err(error),
@@ -102,7 +102,7 @@ impl Database {
         }
         answer
             .and_then(|rows| rows.iter().map(texts).collect())
-            .map_err(db_error)
+            .map_err(|error| db_error(&error))
     }
 
     /// What ended one session has most likely ended the others, too.
@@ -146,8 +146,8 @@ async fn listen_once(
     };
     let mut listener = line::reach(target, listening, message)
         .await
-        .map_err(no_answer)?;
-    let gone = |_| no_answer("the worker has ended");
+        .map_err(DbError::unanswered)?;
+    let gone = |_| DbError::unanswered("the worker has ended");
     wakes.send(None).await.map_err(gone)?;
     loop {
         match timeout(LISTEN_CHECK_INTERVAL, listener.try_recv()).await {
@@ -155,11 +155,16 @@ async fn listen_once(
                 let payload = notification.payload().to_owned();
                 wakes.send(Some(payload)).await.map_err(gone)?;
             }
-            Ok(Ok(None)) => return Err(no_answer("the connection was lost")),
-            Ok(Err(error)) => return Err(connect_error(error)),
+            Ok(Ok(None)) => return Err(DbError::unanswered("the connection was lost")),
+            Ok(Err(error)) => return Err(connect_error(&error)),
             // A network that died without a word is noticed only by sending something.
             Err(_silence) => {
-                let check = async { listener.execute("").await.map_err(connect_error) };
+                let check = async {
+                    listener
+                        .execute("")
+                        .await
+                        .map_err(|error| connect_error(&error))
+                };
                 within(CHECK_TIMEOUT, "the check", check).await?;
             }
         }
@@ -174,11 +179,16 @@ pub async fn install(target: &Target, script: &'static str) -> Result<String, Db
     let connecting = |options| async move { PgConnection::connect_with(&options).await };
     let mut connection = line::reach(target, connecting, message)
         .await
-        .map_err(no_answer)?;
+        .map_err(DbError::unanswered)?;
     // Several statements in one message are one transaction.
-    connection.execute(script).await.map_err(db_error)?;
+    connection
+        .execute(script)
+        .await
+        .map_err(|error| db_error(&error))?;
     let name = sqlx::query_scalar("select current_database()::text");
-    name.fetch_one(&mut connection).await.map_err(db_error)
+    name.fetch_one(&mut connection)
+        .await
+        .map_err(|error| db_error(&error))
 }
 
 async fn connect(target: &Target) -> Result<PgConnection, DbError> {
@@ -194,7 +204,7 @@ async fn connect(target: &Target) -> Result<PgConnection, DbError> {
     };
     line::reach(target, connecting, message)
         .await
-        .map_err(no_answer)
+        .map_err(DbError::unanswered)
 }
 
 async fn is_read_only(connection: &mut PgConnection) -> sqlx::Result<bool> {
@@ -253,7 +263,7 @@ async fn within<T>(
     work: impl Future<Output = Result<T, DbError>>,
 ) -> Result<T, DbError> {
     timeout(time, work).await.unwrap_or_else(|_| {
-        Err(no_answer(format!(
+        Err(DbError::unanswered(format!(
             "{what} took longer than {} s",
             time.as_secs()
         )))
@@ -271,35 +281,24 @@ fn postgres_error(error: &sqlx::Error) -> Option<&PgDatabaseError> {
         .and_then(|error| error.try_downcast_ref())
 }
 
-fn db_error(error: sqlx::Error) -> DbError {
-    DbError {
-        sqlstate: postgres_error(&error).map(|refusal| refusal.code().to_owned()),
-        message: message(&error),
+fn db_error(error: &sqlx::Error) -> DbError {
+    match postgres_error(error) {
+        Some(refusal) => DbError::refused(
+            refusal.code(),
+            refusal.message(),
+            refusal.detail(),
+            refusal.hint(),
+        ),
+        None => DbError::unanswered(error.to_string()),
     }
 }
 
 /// Without an SQLSTATE, although the server may have said one: what it refuses while a connection
 /// is made says nothing of the statement.
-fn connect_error(error: sqlx::Error) -> DbError {
-    no_answer(message(&error))
-}
-
-fn no_answer(message: impl Into<String>) -> DbError {
-    DbError {
-        sqlstate: None,
-        message: message.into(),
-    }
+fn connect_error(error: &sqlx::Error) -> DbError {
+    DbError::unanswered(message(error))
 }
 
 fn message(error: &sqlx::Error) -> String {
-    let Some(refusal) = postgres_error(error) else {
-        return error.to_string();
-    };
-    let mut message = refusal.message().to_owned();
-    for (name, text) in [("detail", refusal.detail()), ("hint", refusal.hint())] {
-        if let Some(text) = text {
-            message.push_str(&format!("; {name}: {text}"));
-        }
-    }
-    message
+    db_error(error).message
 }

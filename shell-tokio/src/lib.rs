@@ -4,15 +4,9 @@
 //! One loop ([`run`]) and two adapters ([`database`], [`http`]). What is asked, when, and what the
 //! answers mean is the core's business: see the contract in [`pgai_core`].
 
-mod certificate_names;
-pub mod console;
 pub mod database;
 pub mod http;
 mod line;
-pub mod local;
-pub mod program;
-mod target;
-mod tls;
 
 use std::future::pending;
 use std::panic::resume_unwind;
@@ -22,17 +16,16 @@ use pgai_core::{
     Ask, Call, CallTicket, DbError, Output, QueryTicket, Reply, Report, Rows, Settings, Summary,
     Task, Time, Worker,
 };
+use shell_common::console::{self, Console};
+use shell_common::models::Models;
+use shell_common::program::{Failure, exit_code, seed};
+use shell_common::target::Target;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::{JoinError, JoinSet, spawn_blocking};
 use tokio::time::{Instant, sleep_until};
 
-pub use target::Target;
-
-use crate::console::Console;
 use crate::database::Database;
 use crate::http::{Http, Turn};
-use crate::local::Models;
-use crate::program::{Failure, exit_code, seed};
 
 /// What a task brings back.
 enum Answer {

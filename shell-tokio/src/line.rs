@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use pgai_core::Host;
 use rustls::pki_types::ServerName;
+use shell_common::program::seed;
+use shell_common::target::{Target, is_about_the_host, is_about_the_way};
 use socket2::{SockRef, TcpKeepalive};
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use sqlx::{ConnectOptions as _, Error};
@@ -15,9 +17,6 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, sp
 use tokio::net::{TcpStream, UnixListener, UnixStream, lookup_host};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
-
-use crate::program::seed;
-use crate::target::{Target, is_about_the_host, is_about_the_way};
 
 /// sqlx comes at once, or not at all.
 const ACCEPT_TIMEOUT: Duration = Duration::from_secs(10);

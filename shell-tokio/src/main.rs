@@ -6,10 +6,10 @@ use std::thread::available_parallelism;
 
 use log::{LevelFilter, Log, Metadata, Record};
 use pgai_core::{Limits, Report, Settings, Summary, Task};
-use shell_tokio::Target;
-use shell_tokio::console::{self, Console};
+use shell_common::console::{self, Console};
+use shell_common::program::{Failure, Program};
+use shell_common::target::Target;
 use shell_tokio::database;
-use shell_tokio::program::{Failure, Program};
 use tokio::runtime::Builder;
 
 const SETUP: &str = include_str!("../../sql/setup.sql");

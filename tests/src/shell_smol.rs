@@ -208,9 +208,14 @@ fn db_error(error: &sqlx::Error) -> DbError {
     let refusal = error
         .as_database_error()
         .and_then(|error| error.try_downcast_ref::<PgDatabaseError>());
-    DbError {
-        sqlstate: refusal.map(|refusal| refusal.code().to_owned()),
-        message: refusal.map_or_else(|| error.to_string(), |refusal| refusal.message().to_owned()),
+    match refusal {
+        Some(refusal) => DbError::refused(
+            refusal.code(),
+            refusal.message(),
+            refusal.detail(),
+            refusal.hint(),
+        ),
+        None => DbError::unanswered(error.to_string()),
     }
 }
 

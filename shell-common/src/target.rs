@@ -1,7 +1,4 @@
 //! A database, and how to connect to it: the URL, and the files that belong to it.
-//!
-//! Both workers are made with this file (`shell-blocking` includes it by its path), so that they
-//! judge a server alike.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -21,9 +18,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Clone)]
 pub struct Target {
     /// What the URL and the environment say.
-    pub(crate) url: DatabaseUrl,
+    pub url: DatabaseUrl,
     /// What TLS is spoken with; `None` where it never is.
-    pub(crate) tls: Option<Arc<ClientConfig>>,
+    pub tls: Option<Arc<ClientConfig>>,
 }
 
 impl Target {
@@ -53,7 +50,7 @@ impl Target {
     }
 
     /// The attempts to connect to a host, one after the other: whether with TLS.
-    pub(crate) fn attempts(&self, host: &Host) -> &'static [bool] {
+    pub fn attempts(&self, host: &Host) -> &'static [bool] {
         if host.is_socket() {
             // libpq does not speak TLS through a Unix socket.
             return &[false];
@@ -62,7 +59,7 @@ impl Target {
     }
 
     /// Whether a server that does not speak TLS will do, too.
-    pub(crate) fn is_tls_optional(&self) -> bool {
+    pub fn is_tls_optional(&self) -> bool {
         self.url.tls.mode.unwrap_or(SslMode::Prefer) <= SslMode::Prefer
     }
 
@@ -73,7 +70,7 @@ impl Target {
     }
 
     /// How long to wait for one host.
-    pub(crate) fn connect_timeout(&self) -> Duration {
+    pub fn connect_timeout(&self) -> Duration {
         self.url.connect_timeout.unwrap_or(CONNECT_TIMEOUT)
     }
 }
@@ -86,13 +83,13 @@ impl fmt::Debug for Target {
 
 /// Whether a server's refusal, by its SQLSTATE, may be one of the way in which it was reached (with
 /// or without TLS): then libpq tries the other one.
-pub(crate) fn is_about_the_way(sqlstate: Option<&str>) -> bool {
+pub fn is_about_the_way(sqlstate: Option<&str>) -> bool {
     // invalid_authorization_specification: no entry of pg_hba.conf fits
     matches!(sqlstate, None | Some("28000"))
 }
 
 /// Whether another host may do where this one has refused.
-pub(crate) fn is_about_the_host(sqlstate: Option<&str>) -> bool {
+pub fn is_about_the_host(sqlstate: Option<&str>) -> bool {
     // cannot_connect_now, admin_shutdown and their like; too_many_connections
     sqlstate.is_none_or(|code| code.starts_with("57P") || code == "53300")
 }

@@ -1,6 +1,4 @@
 //! TLS towards PostgreSQL: which servers are trusted, judged as libpq judges them.
-//!
-//! Both workers are made with this file (`shell-blocking` includes it by its path).
 
 use std::path::Path;
 use std::sync::Arc;

@@ -1,7 +1,4 @@
 //! What the operator sees: log lines on stdout and, with `--once` on a terminal, a progress bar.
-//!
-//! Both workers are made with this file (`shell-blocking` includes it by its path), so that they
-//! look the same.
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};

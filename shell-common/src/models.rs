@@ -1,7 +1,5 @@
-//! Models in the worker's own process.
-//!
-//! Both workers are made with this file (`shell-blocking` includes it by its path). Without the
-//! feature `local` it knows no model, and says so.
+//! Models in the worker's own process. Without the feature `local` none is known, and each request is
+//! answered with that.
 
 use pgai_core::{ModelAnswer, ModelError, ModelRequest};
 

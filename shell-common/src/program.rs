@@ -1,7 +1,4 @@
 //! What a worker's process does before and after it runs: command line, environment, exit code.
-//!
-//! Both workers are made with this file (`shell-blocking` includes it by its path), so that they
-//! behave the same.
 
 use std::collections::BTreeMap;
 use std::collections::hash_map::RandomState;
