@@ -6,7 +6,7 @@ mod unpack;
 
 use std::fmt;
 
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderValue, StatusCode};
 
 use crate::provider::Reader;
 use crate::request::{Received, Request, RequestError, Response};
@@ -19,44 +19,48 @@ const REFUSAL_BYTES_MAX: usize = 64 * 1024;
 /// How the answer to one request is to be taken in.
 #[must_use = "an answer goes through `take` before anybody else sees it"]
 pub struct Intake {
-    secret: Option<String>,
+    secrets: Vec<String>,
     bytes_max: usize,
     reader: Option<Reader>,
 }
 
-/// Completes a request with its secret: the one place where a secret's value is added.
+/// Completes a request with its secrets: the one place where a secret's value is added. `value` looks
+/// an environment variable up.
 ///
 /// # Errors
-/// If the request names a secret and `secret` is `None`, empty, or no legal header value.
+/// If a secret is not set, empty, or no legal header value.
 pub fn authorize(
     request: Request,
-    secret: Option<&str>,
+    value: impl Fn(&str) -> Option<String>,
 ) -> Result<(http::Request<Vec<u8>>, Intake), RequestError> {
     let mut http = request.http;
     let mut intake = Intake {
-        secret: None,
+        secrets: vec![],
         bytes_max: request.answer_bytes_max,
         reader: request.reader,
     };
-    let Some(name) = request.secret else {
-        return Ok((http, intake));
-    };
-    let secret = secret
-        .map(str::trim)
-        .filter(|secret| !secret.is_empty())
-        .ok_or_else(|| {
-            RequestError::Secret(format!(
-                "ApiKeyNotFoundError: the environment variable {name} is not set"
-            ))
-        })?;
-    let mut value = HeaderValue::try_from(format!("Bearer {secret}")).map_err(|_| {
-        RequestError::Secret(format!(
-            "the value of {name} holds characters that no header may carry"
-        ))
-    })?;
-    value.set_sensitive(true);
-    http.headers_mut().insert(header::AUTHORIZATION, value);
-    intake.secret = Some(secret.to_owned());
+    for secret in request.secrets {
+        let name = secret.variable;
+        let value = value(&name);
+        let value = value
+            .as_deref()
+            .map(str::trim)
+            .filter(|value| !value.is_empty())
+            .ok_or_else(|| {
+                RequestError::Secret(format!(
+                    "ApiKeyNotFoundError: the environment variable {name} is not set"
+                ))
+            })?;
+        let mut carried =
+            HeaderValue::try_from(format!("{}{value}", secret.scheme)).map_err(|_| {
+                RequestError::Secret(format!(
+                    "the value of {name} holds characters that no header may carry"
+                ))
+            })?;
+        carried.set_sensitive(true);
+        http.headers_mut().insert(secret.header, carried);
+        intake.secrets.push(value.to_owned());
+    }
     Ok((http, intake))
 }
 
@@ -84,10 +88,10 @@ impl Intake {
             let bytes_max = self.bytes_max(response.status());
             unpack::unpacked(response, bytes_max)
         });
-        let answer = match &self.secret {
-            Some(secret) => mask::masked(answer, secret),
-            None => answer,
-        };
+        let answer = self
+            .secrets
+            .iter()
+            .fold(answer, |answer, secret| mask::masked(answer, secret));
         let mut response = answer?;
         let reader = self.reader.filter(|_| response.status().is_success());
         let vectors = reader.map(|reader| reader.read(&std::mem::take(response.body_mut())));
@@ -116,21 +120,20 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::request::Secret;
 
-    fn intake(secret: Option<&str>) -> Intake {
-        let request = Request {
-            http: http::Request::default(),
-            secret: secret.map(|_| "X_API_KEY".to_owned()),
-            timeout: Duration::from_secs(1),
-            answer_bytes_max: 1_000_000,
-            reader: None,
-        };
-        authorize(request, secret).unwrap().1
+    fn request(secret: Option<&str>) -> Result<Intake, RequestError> {
+        let timeout = Duration::from_secs(1);
+        let mut request = Request::new(http::Request::default(), timeout, 1_000_000);
+        let variable = secret.map(|_| "X_API_KEY".to_owned());
+        request.secrets.extend(variable.map(Secret::bearer));
+        let value = |_: &str| secret.map(str::to_owned);
+        authorize(request, value).map(|(_, intake)| intake)
     }
 
     #[test]
     fn refusals_are_read_to_64_kilobytes_and_answers_to_their_bound() {
-        let intake = intake(None);
+        let intake = request(None).unwrap();
         for (status, bytes) in [
             (200, 1_000_000),
             (299, 1_000_000),
@@ -144,24 +147,14 @@ mod tests {
 
     #[test]
     fn no_debug_output_shows_a_secret() {
-        let intake = intake(Some("key-of-somebody"));
+        let intake = request(Some("key-of-somebody")).unwrap();
         assert!(!format!("{intake:?}").contains("somebody"));
     }
 
     #[test]
     fn a_missing_secret_is_named_and_a_broken_one_is_not_repeated() {
-        let request = |secret| {
-            let request = Request {
-                http: http::Request::default(),
-                secret: Some("X_API_KEY".to_owned()),
-                timeout: Duration::from_secs(1),
-                answer_bytes_max: 1,
-                reader: None,
-            };
-            authorize(request, secret).unwrap_err().to_string()
-        };
-        assert!(request(None).contains("X_API_KEY"));
-        assert!(request(Some(" ")).contains("X_API_KEY"));
-        assert!(!request(Some("broken\nkey")).contains("broken"));
+        let refusal = |secret| request(Some(secret)).unwrap_err().to_string();
+        assert!(refusal(" ").contains("X_API_KEY"));
+        assert!(!refusal("broken\nkey").contains("broken"));
     }
 }

@@ -168,7 +168,7 @@ pub use query::{
     Binary, ChunkHash, ClaimId, CommitChunk, CommitRow, DbError, ErrorRecord, FailedRow, Heartbeat,
     Key, Param, Progress, Query, QueryTicket, Rows, session_settings,
 };
-pub use request::{Received, Request, RequestError, Response};
+pub use request::{Received, Request, RequestError, Response, Secret};
 pub use resync::{ResyncCounts, ResyncQuery, ResyncStanding, ResyncState};
 pub use settings::{Limits, Secrets, Settings, SettingsError};
 pub use sql::{Depth, Plan};

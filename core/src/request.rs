@@ -4,6 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderName;
+use http::header::AUTHORIZATION;
+
 use crate::provider::{BadAnswer, Reader};
 
 /// One call of a provider.
@@ -11,14 +14,37 @@ use crate::provider::{BadAnswer, Reader};
 pub struct Request {
     /// The call, without any secret in it.
     pub http: http::Request<Vec<u8>>,
-    /// The name of the environment variable whose value [`authorize`](crate::authorize) adds.
-    pub secret: Option<String>,
+    /// What [`authorize`](crate::authorize) adds.
+    pub secrets: Vec<Secret>,
     /// How long the call may take in all, from the connection to the last byte of the answer.
     pub timeout: Duration,
     /// No answer of use is longer than this many bytes, neither packed nor unpacked.
     pub answer_bytes_max: usize,
     /// Reads the vectors of an answer; `None` where none are asked for.
     pub(crate) reader: Option<Reader>,
+}
+
+/// A secret that a request must carry: where it comes from, and where it goes.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Secret {
+    /// The name of the environment variable that holds it.
+    pub variable: String,
+    /// The header that carries it.
+    pub(crate) header: HeaderName,
+    /// What stands before it there.
+    pub(crate) scheme: &'static str,
+}
+
+impl Secret {
+    /// A bearer token (RFC 6750).
+    #[must_use]
+    pub const fn bearer(variable: String) -> Self {
+        Self {
+            variable,
+            header: AUTHORIZATION,
+            scheme: "Bearer ",
+        }
+    }
 }
 
 impl Request {
@@ -31,7 +57,7 @@ impl Request {
     ) -> Self {
         Self {
             http,
-            secret: None,
+            secrets: vec![],
             timeout,
             answer_bytes_max,
             reader: None,
@@ -45,7 +71,7 @@ impl fmt::Debug for Request {
             .field("method", self.http.method())
             .field("uri", self.http.uri())
             .field("bytes", &self.http.body().len())
-            .field("secret", &self.secret)
+            .field("secrets", &self.secrets)
             .field("timeout", &self.timeout)
             .finish()
     }

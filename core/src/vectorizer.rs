@@ -246,7 +246,7 @@ impl Profile {
             key: &key,
             loading: &loading,
             columns: format.columns(),
-            dimensions: provider.dimensions(),
+            dimensions: provider.dimensions,
             has_plain_texts: matches!(chunker, Chunker::None) && format.is_plain(),
             rows,
             backoff_max: retry::ITEM.longest.as_secs(),

@@ -33,11 +33,7 @@ impl Http {
     /// If there is no whole answer within the request's time, or if its secret is not there.
     pub fn answer(&self, request: Request) -> Result<Received, RequestError> {
         let timeout = request.timeout;
-        let secret = request
-            .secret
-            .as_ref()
-            .and_then(|name| std::env::var(name).ok());
-        let (request, intake) = authorize(request, secret.as_deref())?;
+        let (request, intake) = authorize(request, |name| std::env::var(name).ok())?;
         let answer = self.read(request, timeout, &intake);
         intake.take(answer)
     }

@@ -63,11 +63,7 @@ impl Http {
         request: Request,
     ) -> Result<(Result<Received, RequestError>, Turn), RequestError> {
         let patience = request.timeout;
-        let secret = request
-            .secret
-            .as_ref()
-            .and_then(|name| std::env::var(name).ok());
-        let (request, intake) = authorize(request, secret.as_deref())?;
+        let (request, intake) = authorize(request, |name| std::env::var(name).ok())?;
         let mut request = reqwest::Request::try_from(request).map_err(request_error)?;
         *request.timeout_mut() = Some(patience);
         let answer = self.read(request, &intake).await;

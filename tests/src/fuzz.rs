@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use pgai_core::text::{Chunker, Template};
 use pgai_core::{
-    Call, Limits, ModelError, Output, Query, Reply, Request, Response, Settings, Time, Worker,
-    authorize,
+    Call, Limits, ModelError, Output, Query, Reply, Request, Response, Secret, Settings, Time,
+    Worker, authorize,
 };
 use serde_json::{Value, json};
 
@@ -140,8 +140,8 @@ pub fn answers(bytes: &[u8]) {
         response.headers_mut().insert("content-encoding", value);
     }
     let mut request = Request::new(http::Request::default(), Duration::from_secs(1), BYTES_MAX);
-    request.secret = Some("X_API_KEY".to_owned());
-    let (_, intake) = authorize(request, Some(SECRET)).expect("a good secret");
+    request.secrets.push(Secret::bearer("X_API_KEY".to_owned()));
+    let (_, intake) = authorize(request, |_| Some(SECRET.to_owned())).expect("a good secret");
     if let Ok(received) = intake.take(Ok(response)) {
         let response = received.response();
         let body = response.body();

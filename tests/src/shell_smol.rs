@@ -267,11 +267,7 @@ fn reply(agent: &ureq::Agent, call: Call) -> Reply {
 /// The secret's value goes out through `authorize`; `Intake` sees to it that it does not come back.
 fn answer_request(agent: &ureq::Agent, request: Request) -> Result<Received, RequestError> {
     let timeout = request.timeout;
-    let secret = request
-        .secret
-        .as_ref()
-        .and_then(|name| std::env::var(name).ok());
-    let (request, intake) = authorize(request, secret.as_deref())?;
+    let (request, intake) = authorize(request, |name| std::env::var(name).ok())?;
     let request = agent
         .configure_request(request)
         .timeout_global(Some(timeout))

@@ -296,7 +296,7 @@ impl Doctor {
             Ok(_) => Finding::good(format!(
                 "the vectorizer {name}: {} embeds with {:?}",
                 provider.account(),
-                provider.model()
+                provider.model
             )),
             Err(reason) => Finding::wrong(
                 format!("the vectorizer {name} cannot embed: {reason}"),

@@ -164,7 +164,7 @@ impl Estimate {
     fn requests(&self, profile: &Profile) -> f64 {
         let inputs = profile
             .provider
-            .limits()
+            .limits
             .inputs
             .min(self.settings.limits.inputs);
         let batches = self.rows.chunks(profile.rows);

@@ -88,7 +88,7 @@ pub(super) fn vector(
         Verdict::Bad(bad) => Err(format!("{account}: {bad}")),
         Verdict::Refused(refusal) => Err(format!(
             "{account}, model {:?}: {refusal}",
-            profile.provider.model()
+            profile.provider.model
         )),
     }
 }

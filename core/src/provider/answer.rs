@@ -1,11 +1,13 @@
 //! An answer is read no further than what was asked for, and checked before it counts.
 
+mod ollama;
+mod openai;
 mod read;
 
 use std::fmt;
 use std::sync::Arc;
 
-pub(super) use read::{Numbers, Reading, read};
+use read::{Numbers, Reading, read};
 
 /// What a request asked for.
 #[derive(Clone, Copy, Debug)]
@@ -14,6 +16,36 @@ pub(super) struct Wanted {
     pub(super) count: usize,
     /// Components of each.
     pub(super) dimensions: usize,
+}
+
+/// What an answer looks like.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum AnswerFormat {
+    Ollama,
+    OpenAi,
+}
+
+/// Reads the vectors of an answer that is no refusal.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reader {
+    pub(super) format: AnswerFormat,
+    pub(super) wanted: Wanted,
+}
+
+impl Reader {
+    /// The vectors, one for each text, in order.
+    pub(crate) fn read(self, body: &[u8]) -> Result<Vec<Arc<[f32]>>, BadAnswer> {
+        let vectors = match self.format {
+            AnswerFormat::Ollama => ollama::vectors(body, self.wanted),
+            AnswerFormat::OpenAi => openai::vectors(body, self.wanted),
+        };
+        check(vectors?, self.wanted.count, self.wanted.dimensions)
+    }
+
+    /// No answer of use is longer.
+    pub(super) const fn bytes_max(self) -> usize {
+        self.wanted.bytes_max()
+    }
 }
 
 /// A component as text, with what separates it from the next: 24 bytes are the longest number, and
@@ -25,8 +57,7 @@ const VECTOR_BYTES: usize = 1024;
 const AROUND_BYTES: usize = 512 * 1024;
 
 impl Wanted {
-    /// No answer of use is longer.
-    pub(super) const fn bytes_max(self) -> usize {
+    const fn bytes_max(self) -> usize {
         let vector = self
             .dimensions
             .saturating_mul(NUMBER_BYTES)

@@ -1,4 +1,7 @@
 //! Embedding providers: how each is asked, what it may be asked at once, and what its answers mean.
+//!
+//! A [`Provider`] is data: its file reads the configuration and fills in the fields, and everything
+//! below works on these.
 
 mod answer;
 mod local;
@@ -16,17 +19,18 @@ use std::time::Duration;
 
 use http::{HeaderValue, header};
 use serde::Deserialize;
-use serde_json::Value;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value, json};
 
 use crate::call::Call;
 use crate::cut::cut;
-use crate::model::{ModelAnswer, ModelError, ModelRequest};
-use crate::request::{Received, Request};
+use crate::model::{self, ModelAnswer, ModelError, ModelRequest};
+use crate::request::{Received, Request, Secret};
 use crate::settings::Settings;
 use crate::tokens;
 
-pub(crate) use answer::BadAnswer;
-use answer::Wanted;
+use answer::{AnswerFormat, Wanted};
+pub(crate) use answer::{BadAnswer, Reader};
 pub(crate) use optional::refused as refused_parameters;
 pub(crate) use refusal::{Refusal, brief, said};
 pub(crate) use remaining::Remaining;
@@ -34,11 +38,49 @@ pub(crate) use wait::WAIT_MAX;
 
 /// The provider of a vectorizer, from the `embedding` part of its config.
 #[derive(Clone, Debug)]
-pub(crate) enum Provider {
-    Local(local::Local),
-    Ollama(ollama::Ollama),
-    OpenAi(openai::OpenAi),
-    Voyage(voyage::Voyage),
+pub(crate) struct Provider {
+    pub(crate) model: String,
+    pub(crate) dimensions: usize,
+    account: Account,
+    pub(crate) limits: RequestLimits,
+    tokenizer: Tokenizer,
+    /// Texts with more tokens are cut off here, because neither the provider nor the model does.
+    tokens_max: Option<usize>,
+    /// What to do where no connection can be made.
+    pub(crate) if_unreachable: &'static str,
+    wire: Wire,
+}
+
+/// How a provider is asked.
+#[derive(Clone, Debug)]
+enum Wire {
+    Http(Box<HttpWire>),
+    /// In the worker's own process.
+    Model {
+        models_dir: Option<String>,
+    },
+}
+
+/// A provider that takes a JSON object whose `input` are the texts.
+#[derive(Clone, Debug)]
+struct HttpWire {
+    url: http::Uri,
+    /// The object, without the texts.
+    body: Map<String, Value>,
+    /// A member that is another one where a question is embedded, not a document.
+    question: Option<(&'static str, &'static str)>,
+    answer: AnswerFormat,
+    secret: Option<Secret>,
+    /// Where it is told to fetch its model.
+    pull: Option<http::Uri>,
+}
+
+/// What counts the tokens of a model.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Tokenizer {
+    Cl100k,
+    Model,
+    Unknown,
 }
 
 /// The numbers of tokens of some texts.
@@ -100,38 +142,40 @@ pub(crate) enum Verdict {
     Refused(Refusal),
 }
 
-#[derive(Deserialize)]
+/// What every `embedding` object has.
 struct Common {
-    implementation: String,
-    model: Option<String>,
-    dimensions: Option<usize>,
+    model: String,
+    dimensions: usize,
+}
+
+/// Reads the `embedding` object of a config, as far as a provider wants it.
+fn read_config<T: DeserializeOwned>(config: &Value) -> Result<T, String> {
+    serde_json::from_value(config.clone())
+        .map_err(|error| format!("embedding config: {}", cut(&error.to_string())))
 }
 
 impl Provider {
     /// Reads the `embedding` object of a config, and checks that its secret may be used.
     pub(crate) fn from_config(config: &Value, settings: &Settings) -> Result<Self, String> {
-        let common: Common = serde_json::from_value(config.clone())
-            .map_err(|error| format!("embedding config: {}", cut(&error.to_string())))?;
-        let model = common
-            .model
-            .ok_or("embedding config: the model is missing")?;
-        let dimensions = common
-            .dimensions
-            .filter(|dimensions| (1..=16_000).contains(dimensions))
-            .ok_or("embedding config: dimensions must be between 1 and 16000")?;
-        match common.implementation.as_str() {
-            "ollama" => {
-                ollama::Ollama::from_config(config, model, dimensions, settings).map(Self::Ollama)
-            }
-            "openai" => {
-                openai::OpenAi::from_config(config, model, dimensions, settings).map(Self::OpenAi)
-            }
-            "sentence_transformers" => {
-                Ok(Self::Local(local::Local::new(model, dimensions, settings)))
-            }
-            "voyageai" => {
-                voyage::Voyage::from_config(config, model, dimensions, settings).map(Self::Voyage)
-            }
+        #[derive(Deserialize)]
+        struct Any {
+            implementation: String,
+            model: Option<String>,
+            dimensions: Option<usize>,
+        }
+        let any: Any = read_config(config)?;
+        let common = Common {
+            model: any.model.ok_or("embedding config: the model is missing")?,
+            dimensions: any
+                .dimensions
+                .filter(|dimensions| (1..=16_000).contains(dimensions))
+                .ok_or("embedding config: dimensions must be between 1 and 16000")?,
+        };
+        match any.implementation.as_str() {
+            "ollama" => ollama::provider(config, common, settings),
+            "openai" => openai::provider(config, common, settings),
+            "sentence_transformers" => Ok(local::provider(common, settings)),
+            "voyageai" => voyage::provider(config, common, settings),
             other => Err(format!(
                 "this worker does not know the embedding implementation {:?}: \
                  it knows ollama, openai, sentence_transformers and voyageai",
@@ -140,40 +184,8 @@ impl Provider {
         }
     }
 
-    pub(crate) const fn dimensions(&self) -> usize {
-        match self {
-            Self::Local(local) => local.dimensions,
-            Self::Ollama(ollama) => ollama.dimensions,
-            Self::OpenAi(openai) => openai.dimensions,
-            Self::Voyage(voyage) => voyage.dimensions,
-        }
-    }
-
-    pub(crate) fn model(&self) -> &str {
-        match self {
-            Self::Local(local) => &local.model,
-            Self::Ollama(ollama) => &ollama.model,
-            Self::OpenAi(openai) => &openai.model,
-            Self::Voyage(voyage) => &voyage.model,
-        }
-    }
-
     pub(crate) fn account(&self) -> Account {
-        match self {
-            Self::Local(local) => local.account(),
-            Self::Ollama(ollama) => ollama.account(),
-            Self::OpenAi(openai) => openai.account(),
-            Self::Voyage(voyage) => voyage.account(),
-        }
-    }
-
-    pub(crate) const fn limits(&self) -> RequestLimits {
-        match self {
-            Self::Local(_) => local::LIMITS,
-            Self::Ollama(_) => ollama::LIMITS,
-            Self::OpenAi(_) => openai::LIMITS,
-            Self::Voyage(_) => voyage::LIMITS,
-        }
+        self.account.clone()
     }
 
     /// The call that embeds these texts, without the optional parameters of these names.
@@ -184,88 +196,98 @@ impl Provider {
         timeout: Duration,
         without: &[&'static str],
     ) -> Call {
-        match self {
-            Self::Local(local) => Call::Model(local.request(texts, purpose)),
-            Self::Ollama(ollama) => ollama.request(texts, timeout, without).into(),
-            Self::OpenAi(openai) => openai.request(texts, timeout, without).into(),
-            Self::Voyage(voyage) => voyage.request(texts, purpose, timeout, without).into(),
+        let wire = match &self.wire {
+            Wire::Http(wire) => wire,
+            Wire::Model { .. } => {
+                let wanted = match purpose {
+                    Purpose::Document => model::Wanted::Documents,
+                    Purpose::Query => model::Wanted::Queries,
+                };
+                return Call::Model(self.model_request(texts, wanted));
+            }
+        };
+        let mut body = wire.body.clone();
+        if let (Purpose::Query, Some((name, value))) = (purpose, wire.question) {
+            body.insert(name.to_owned(), value.into());
+        }
+        for name in without {
+            body.remove(*name);
+        }
+        let texts: Vec<&str> = texts.iter().map(|text| &**text).collect();
+        let reader = self.reader(wire.answer, texts.len());
+        body.insert("input".to_owned(), texts.into());
+        let mut request = post(&wire.url, body, timeout, reader.bytes_max());
+        request.reader = Some(reader);
+        request.secrets.extend(wire.secret.clone());
+        request.into()
+    }
+
+    fn model_request(&self, texts: &[Arc<str>], wanted: model::Wanted) -> ModelRequest {
+        let models_dir = match &self.wire {
+            Wire::Http(_) => None,
+            Wire::Model { models_dir } => models_dir.clone(),
+        };
+        ModelRequest {
+            model: self.model.clone(),
+            models_dir,
+            wanted,
+            texts: texts.to_vec(),
         }
     }
 
     /// Whether requests have this optional parameter.
     pub(crate) fn sends(&self, parameter: &str) -> bool {
-        match self {
-            Self::Local(_) => false,
-            Self::Ollama(ollama) => ollama.sends(parameter),
-            Self::OpenAi(openai) => openai.sends(parameter),
-            Self::Voyage(voyage) => voyage.sends(parameter),
+        match &self.wire {
+            Wire::Http(wire) => wire.body.contains_key(parameter),
+            Wire::Model { .. } => false,
         }
     }
 
     /// What is sent in place of a text that is longer than the model takes, where neither the
     /// provider nor the model cuts it off.
     pub(crate) fn cut(&self, text: &str) -> Option<String> {
-        match self {
-            Self::OpenAi(openai) => openai.cut(text),
-            Self::Local(_) | Self::Ollama(_) | Self::Voyage(_) => None,
-        }
+        tokens::cut(text, self.tokens_max?)
     }
 
     /// How many tokens each text has: counted here, or to be asked of the model.
     pub(crate) fn tokens(&self, texts: &[Arc<str>]) -> Tokens {
-        match self {
-            Self::Local(local) => Tokens::Asked(local.count_tokens(texts)),
-            Self::Ollama(_) | Self::OpenAi(_) | Self::Voyage(_) => {
-                let counts = texts.iter().map(|text| {
-                    // A quarter of the bytes is what OpenAI's own estimate is (pgai#730).
-                    tokens::count(text).unwrap_or_else(|| text.len().div_ceil(4))
-                });
-                Tokens::Counted(counts.collect())
-            }
+        if self.tokenizer == Tokenizer::Model {
+            return Tokens::Asked(self.model_request(texts, model::Wanted::TokenCounts));
         }
+        let counts = texts.iter().map(|text| {
+            // A quarter of the bytes is what OpenAI's own estimate is (pgai#730).
+            tokens::count(text).unwrap_or_else(|| text.len().div_ceil(4))
+        });
+        Tokens::Counted(counts.collect())
     }
 
     /// What the numbers of [`tokens`](Self::tokens) are.
     pub(crate) fn token_measure(&self) -> &'static str {
-        match self {
-            Self::Local(_) => "counted by the model itself",
-            Self::OpenAi(_) if tokens::count("").is_some() => "counted with cl100k_base",
-            Self::Ollama(_) | Self::Voyage(_) if tokens::count("").is_some() => {
+        match (self.tokenizer, tokens::count("")) {
+            (Tokenizer::Model, _) => "counted by the model itself",
+            (Tokenizer::Cl100k, Some(_)) => "counted with cl100k_base",
+            (Tokenizer::Unknown, Some(_)) => {
                 "counted with OpenAI's cl100k_base, not with the model's own tokenizer"
             }
-            Self::Ollama(_) | Self::OpenAi(_) | Self::Voyage(_) => {
-                "estimated as a quarter of the bytes"
-            }
+            (Tokenizer::Cl100k | Tokenizer::Unknown, None) => "estimated as a quarter of the bytes",
         }
     }
 
     /// The request that makes the provider fetch its model, where it can.
     pub(crate) fn pull(&self, timeout: Duration) -> Option<Request> {
-        match self {
-            Self::Ollama(ollama) => Some(ollama.pull(timeout)),
-            Self::Local(_) | Self::OpenAi(_) | Self::Voyage(_) => None,
-        }
-    }
-
-    /// What to do where no connection can be made.
-    pub(crate) const fn if_unreachable(&self) -> &'static str {
-        match self {
-            Self::Ollama(_) => "start Ollama (`ollama serve`), or say with OLLAMA_HOST where it is",
-            Self::OpenAi(_) => {
-                "check the base_url of the vectorizer's embedding or OPENAI_BASE_URL, and the network"
-            }
-            // Which cannot be out of reach.
-            Self::Local(_) => "",
-            Self::Voyage(_) => "check the network, and VOYAGE_BASE_URL if it is set",
-        }
+        let Wire::Http(wire) = &self.wire else {
+            return None;
+        };
+        let body = json!({"model": self.model, "stream": false});
+        Some(post(wire.pull.as_ref()?, body, timeout, OTHER_BYTES_MAX))
     }
 
     /// What to do where the provider does not have the model.
     pub(crate) fn if_model_is_missing(&self) -> String {
         let check = "check the model's name in the vectorizer's embedding";
-        match self {
-            Self::Ollama(ollama) => format!("{check}, or run `ollama pull {}`", ollama.model),
-            Self::Local(_) | Self::OpenAi(_) | Self::Voyage(_) => check.to_owned(),
+        match self.account.provider {
+            "ollama" => format!("{check}, or run `ollama pull {}`", self.model),
+            _ => check.to_owned(),
         }
     }
 
@@ -275,19 +297,20 @@ impl Provider {
         if !response.status().is_success() {
             return Verdict::Refused(Refusal::from_response(&response, wall));
         }
-        Verdict::from(vectors.unwrap_or_else(|| self.reader(count).read(response.body())))
+        let read = || match &self.wire {
+            Wire::Http(wire) => self.reader(wire.answer, count).read(response.body()),
+            Wire::Model { .. } => Err(BadAnswer::Unreadable("nobody was asked".to_owned())),
+        };
+        Verdict::from(vectors.unwrap_or_else(read))
     }
 
     /// What reads the answer to a request for `count` texts.
-    fn reader(&self, count: usize) -> Reader {
+    const fn reader(&self, format: AnswerFormat, count: usize) -> Reader {
         Reader {
-            wire: match self {
-                Self::Ollama(_) => Wire::Ollama,
-                Self::Local(_) | Self::OpenAi(_) | Self::Voyage(_) => Wire::OpenAi,
-            },
+            format,
             wanted: Wanted {
                 count,
-                dimensions: self.dimensions(),
+                dimensions: self.dimensions,
             },
         }
     }
@@ -301,7 +324,7 @@ impl Provider {
         match answer {
             Ok(answer) => Verdict::from(
                 local::vectors(answer)
-                    .and_then(|vectors| answer::check(vectors, count, self.dimensions())),
+                    .and_then(|vectors| answer::check(vectors, count, self.dimensions)),
             ),
             Err(ModelError::Broken(reason)) => Verdict::Refused(Refusal::Failed {
                 reason,
@@ -323,78 +346,26 @@ impl From<Result<Vec<Arc<[f32]>>, BadAnswer>> for Verdict {
     }
 }
 
-/// Reads the vectors of an answer that is no refusal.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Reader {
-    wire: Wire,
-    wanted: Wanted,
-}
-
-/// What an answer looks like.
-#[derive(Clone, Copy, Debug)]
-enum Wire {
-    Ollama,
-    OpenAi,
-}
-
-impl Reader {
-    /// The vectors, one for each text, in order.
-    pub(crate) fn read(self, body: &[u8]) -> Result<Vec<Arc<[f32]>>, BadAnswer> {
-        let vectors = match self.wire {
-            Wire::Ollama => ollama::vectors(body, self.wanted),
-            Wire::OpenAi => openai::vectors(body, self.wanted),
-        };
-        answer::check(vectors?, self.wanted.count, self.wanted.dimensions)
-    }
-}
-
-/// Leaves these parameters out of a body.
-fn leave_out(body: &mut serde_json::Map<String, Value>, without: &[&'static str]) {
-    for name in without {
-        body.remove(*name);
-    }
-}
-
-/// A POST with a JSON body. The URL was checked when the provider was made.
-struct Post<'a> {
-    url: &'a http::Uri,
-    body: Value,
-    secret: Option<String>,
-    timeout: Duration,
-}
-
 /// No answer that has no vectors in it is longer.
 const OTHER_BYTES_MAX: usize = 64 * 1024;
 
-impl Post<'_> {
-    /// It asks for vectors.
-    fn embedding(self, wire: Wire, count: usize, dimensions: usize) -> Request {
-        let wanted = Wanted { count, dimensions };
-        self.request(wanted.bytes_max(), Some(Reader { wire, wanted }))
-    }
-
-    /// It asks for something else.
-    fn other(self) -> Request {
-        self.request(OTHER_BYTES_MAX, None)
-    }
-
-    fn request(self, answer_bytes_max: usize, reader: Option<Reader>) -> Request {
-        let mut http = http::Request::new(self.body.to_string().into_bytes());
-        *http.method_mut() = http::Method::POST;
-        *http.uri_mut() = self.url.clone();
-        let headers = http.headers_mut();
-        let json = HeaderValue::from_static("application/json");
-        headers.insert(header::CONTENT_TYPE, json);
-        let packed = HeaderValue::from_static("gzip, deflate");
-        headers.insert(header::ACCEPT_ENCODING, packed);
-        Request {
-            http,
-            secret: self.secret,
-            timeout: self.timeout,
-            answer_bytes_max,
-            reader,
-        }
-    }
+/// A POST with a JSON body. The URL was checked when the provider was made.
+fn post(
+    url: &http::Uri,
+    body: impl Into<Value>,
+    timeout: Duration,
+    answer_bytes_max: usize,
+) -> Request {
+    let body: Value = body.into();
+    let mut http = http::Request::new(body.to_string().into_bytes());
+    *http.method_mut() = http::Method::POST;
+    *http.uri_mut() = url.clone();
+    let headers = http.headers_mut();
+    let json = HeaderValue::from_static("application/json");
+    headers.insert(header::CONTENT_TYPE, json);
+    let packed = HeaderValue::from_static("gzip, deflate");
+    headers.insert(header::ACCEPT_ENCODING, packed);
+    Request::new(http, timeout, answer_bytes_max)
 }
 
 #[cfg(test)]
@@ -460,7 +431,10 @@ mod tests {
         let provider = Provider::from_config(&config, &settings()).unwrap();
         let request = request(&provider, &["a"], Purpose::Document);
         assert_eq!(request.http.uri(), "https://api.openai.com/v1/embeddings");
-        assert_eq!(request.secret.as_deref(), Some("OPENAI_API_KEY"));
+        assert_eq!(
+            request.secrets,
+            [Secret::bearer("OPENAI_API_KEY".to_owned())]
+        );
         let body: Value = serde_json::from_slice(request.http.body()).unwrap();
         assert_eq!(
             body,

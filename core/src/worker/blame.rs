@@ -154,7 +154,7 @@ impl Worker {
             Pull::None | Pull::Tried => {
                 let reason = format!(
                     "{reason}: the model {:?} is missing; {}",
-                    profile.provider.model(),
+                    profile.provider.model,
                     profile.provider.if_model_is_missing()
                 );
                 self.pause_vectorizer(profile.id, failure::EMBEDDING, &reason);

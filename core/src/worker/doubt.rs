@@ -193,7 +193,7 @@ impl Worker {
             let reason = format!(
                 "{reason}: whatever is sent for the model {:?} fails, while other requests to the \
                  same server are answered",
-                profile.provider.model()
+                profile.provider.model
             );
             self.pause_vectorizer(profile.id, failure::EMBEDDING, &reason);
         } else if !is_alone {

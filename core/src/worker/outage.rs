@@ -164,7 +164,7 @@ impl Worker {
 pub(super) fn silence(profile: &Profile, error: &RequestError) -> String {
     let reason = brief(&error.to_string());
     match error {
-        RequestError::Connect(_) => format!("{reason}; {}", profile.provider.if_unreachable()),
+        RequestError::Connect(_) => format!("{reason}; {}", profile.provider.if_unreachable),
         RequestError::Broken(_) | RequestError::Secret(_) | RequestError::Timeout => reason,
     }
 }

@@ -78,6 +78,6 @@ impl Worker {
 fn place(profile: &Profile) -> (Account, String) {
     (
         profile.provider.account(),
-        profile.provider.model().to_owned(),
+        profile.provider.model.to_owned(),
     )
 }

@@ -124,7 +124,7 @@ impl Batch {
 
     /// Packs inputs into requests of about the same size, within the provider's limits.
     fn pack(&mut self, of: &[usize], inputs_max: usize) {
-        let provider = self.profile.provider.limits();
+        let provider = self.profile.provider.limits;
         let inputs_max = provider.inputs.min(inputs_max);
         let count = of.len();
         let requests = count.div_ceil(inputs_max).max(1);
