@@ -18,6 +18,7 @@ use thiserror::Error;
 use super::regex::{MatchError, Pattern, PatternError, Steps};
 use crate::cut::cut;
 pub use character::CharacterSplitter;
+use piece::Separator;
 pub use recursive::RecursiveSplitter;
 
 /// How a vectorizer cuts a text: the `chunking` part of its config.
@@ -269,20 +270,28 @@ fn texts<'a>(
     })
 }
 
-/// Compiles a separator that is a regex. `kept` puts it into a group, as LangChain does to keep
-/// what it matched.
-fn pattern(source: &str, kept: bool) -> Result<Pattern, ChunkingError> {
-    if source.len() > REGEX_BYTES_MAX {
+/// What a regex must hold one of, or else it matches just itself.
+const METACHARACTERS: [char; 12] = ['\\', '.', '^', '$', '*', '+', '?', '{', '[', '(', ')', '|'];
+
+/// Reads a separator, and compiles it if it is a regex. `kept` puts that into a group, as LangChain
+/// does to keep what it matched.
+fn separator(source: &str, is_regex: bool, kept: bool) -> Result<Separator, ChunkingError> {
+    if is_regex && source.len() > REGEX_BYTES_MAX {
         return Err(ChunkingError::RegexTooLong(source.len()));
+    }
+    // A plain search is faster, most of all where nothing is found.
+    if !is_regex || !source.contains(METACHARACTERS) {
+        return Ok(Separator::literal(source));
     }
     let compile = |kept| Pattern::parse(source, kept);
     // Kept or not, LangChain also searches with the bare regex, so that one must be right, too.
     let compiled = compile(false).and_then(|bare| if kept { compile(true) } else { Ok(bare) });
-    compiled.map_err(|PatternError { reason, position }| ChunkingError::Regex {
+    let pattern = compiled.map_err(|PatternError { reason, position }| ChunkingError::Regex {
         pattern: cut(source),
         reason,
         position,
-    })
+    })?;
+    Ok(Separator::Pattern(pattern))
 }
 
 impl From<MatchError> for ChunkError {

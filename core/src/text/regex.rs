@@ -2,8 +2,10 @@
 //!
 //! Rust's regex crates differ from `re` in many small things (what `\w`, `\s` and `\b` are, `$`
 //! before a last newline, `\Z`, `{,n}`, which letters are equal where case is ignored, where an
-//! empty match may follow another), and stored chunks depend on each of them. So this is a
-//! backtracking matcher of its own, with bounds that Python's does not have.
+//! empty match may follow another), and stored chunks depend on each of them. Most could be
+//! translated; but none of the crates bounds what all searches of a text take together, so that one
+//! row could keep a worker for weeks. So this is a backtracking matcher of its own, with a bound on
+//! its steps. `docs/text.md` has the numbers.
 //!
 //! What differs from Python 3.11:
 //! * `\N{…}` and nesting deeper than [`DEPTH_MAX`](parse::DEPTH_MAX) are refused.

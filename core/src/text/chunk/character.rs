@@ -3,7 +3,7 @@
 use super::super::regex::Steps;
 use super::merge::Merger;
 use super::piece::Separator;
-use super::{ChunkError, ChunkingError, Chunks, Sizes, pattern};
+use super::{ChunkError, ChunkingError, Chunks, Sizes, separator};
 
 /// Cuts at one separator, which is lost, and merges the pieces with the separator's source text
 /// between them.
@@ -17,11 +17,7 @@ pub struct CharacterSplitter {
 
 impl CharacterSplitter {
     pub(super) fn new(sizes: Sizes, source: &str, is_regex: bool) -> Result<Self, ChunkingError> {
-        let separator = if is_regex && !source.is_empty() {
-            Separator::Pattern(pattern(source, false)?)
-        } else {
-            Separator::literal(source)
-        };
+        let separator = separator(source, is_regex, false)?;
         // LangChain puts a regex between the pieces, too, as it is written. Stored chunks depend
         // on that, so it stays; only what begins as a lookaround does is left out.
         let is_lookaround = is_regex

@@ -6,7 +6,7 @@ use super::super::regex::Steps;
 use super::super::strip::strip;
 use super::merge::Merger;
 use super::piece::Separator;
-use super::{ChunkError, ChunkingError, Chunks, REGEX_BYTES_MAX, SEPARATORS_MAX, Sizes, pattern};
+use super::{ChunkError, ChunkingError, Chunks, REGEX_BYTES_MAX, SEPARATORS_MAX, Sizes, separator};
 
 /// Cuts at the first of several separators that occurs, and pieces that are too long at those
 /// after it. A separator stays at the beginning of the piece that it precedes.
@@ -38,15 +38,10 @@ impl RecursiveSplitter {
         if is_regex && bytes > REGEX_BYTES_MAX {
             return Err(ChunkingError::RegexTooLong(bytes));
         }
-        let mut separators = Vec::with_capacity(sources.len());
-        for source in sources {
-            let separator = if is_regex && !source.is_empty() {
-                Separator::Pattern(pattern(source, true)?)
-            } else {
-                Separator::literal(source)
-            };
-            separators.push(separator);
-        }
+        let separators = sources
+            .iter()
+            .map(|source| separator(source, is_regex, true));
+        let separators = separators.collect::<Result<_, _>>()?;
         Ok(Self { sizes, separators })
     }
 

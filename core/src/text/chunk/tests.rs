@@ -116,6 +116,22 @@ fn a_regex_that_backtracks_without_end_fails_that_text_only() {
     assert_eq!(chunker.chunk("xxxxxaab").unwrap(), ["xxxxx", "aab"]);
 }
 
+/// Each search is quick, and none goes back far: what counts is what they read together.
+#[test]
+fn a_regex_that_reads_the_rest_of_the_text_for_every_match_fails_that_text_only() {
+    let chunker = Chunker::parse(&recursive(5, 0, &["[^b]*b|a"], true)).unwrap();
+    let text = "a".repeat(100_000);
+    let mut steps = Steps::for_text(&text);
+    // Less than these is left, so that the test is quick, too.
+    assert!(steps.spend(50_000_000));
+    let error = chunker.chunk_within(&text, usize::MAX, &mut steps);
+    assert_eq!(
+        error.unwrap_err(),
+        ChunkError::TooManySteps("[^b]*b|a".to_owned())
+    );
+    assert_eq!(chunker.chunk("xxxab").unwrap(), ["xxxab"]);
+}
+
 #[test]
 fn as_many_separators_as_there_may_be_do_not_overflow_the_stack() {
     let separators: Vec<String> = (0..1000).map(|n| format!("{n:04}")).collect();

@@ -33,7 +33,6 @@ pub(super) enum Instruction {
         group: usize,
         fold: Fold,
     },
-    Character(char),
     Done,
     /// Goes to the address if the group has not matched.
     IfNot {
@@ -108,7 +107,6 @@ impl Compiler {
                     fold: *fold,
                 });
             }
-            Node::Character(character) => self.code.push(Instruction::Character(*character)),
             Node::Conditional { group, yes, no } => {
                 let test = self.placeholder();
                 self.node(yes);
@@ -217,15 +215,6 @@ impl Compiler {
 /// Returns the set that a node matches one character of, if it is that plain.
 fn single(node: &Node) -> Option<Box<Set>> {
     match node {
-        Node::Character(character) => {
-            let code = u32::from(*character);
-            Some(Box::new(Set::new(
-                vec![(code, code)],
-                Vec::new(),
-                false,
-                Fold::Exact,
-            )))
-        }
         Node::Set(set) => Some(set.clone()),
         Node::Sequence(nodes) => match nodes.as_slice() {
             [node] => single(node),
@@ -263,13 +252,6 @@ impl First {
                 };
                 true
             }
-            Node::Character(character) => {
-                match u8::try_from(*character) {
-                    Ok(code) if code < 128 => self.ascii |= 1 << code,
-                    Ok(_) | Err(_) => self.others = true,
-                }
-                false
-            }
             Node::Conditional { yes, no, .. } => {
                 let (yes, no) = (self.add(yes), self.add(no));
                 yes || no
@@ -278,7 +260,7 @@ impl First {
             Node::Sequence(nodes) => nodes.iter().all(|node| self.add(node)),
             Node::Set(set) => {
                 self.ascii |= set.ascii();
-                self.others = true;
+                self.others |= set.may_hold_others();
                 false
             }
         }

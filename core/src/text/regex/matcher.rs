@@ -177,12 +177,6 @@ impl Matcher<'_> {
                 }
                 None => None,
             },
-            Instruction::Character(character) => {
-                let end = at + character.len_utf8();
-                self.text[at..]
-                    .starts_with(*character)
-                    .then_some((address + 1, end))
-            }
             // The end of a match where it must not end.
             Instruction::Done => None,
             Instruction::IfNot { group, otherwise } => {

@@ -207,18 +207,14 @@ impl Parser {
     }
 
     pub(super) fn literal(&self, character: char) -> Node {
-        match self.flags.fold() {
-            Fold::Exact => Node::Character(character),
-            fold @ (Fold::Ascii | Fold::Unicode) => {
-                let code = u32::from(character);
-                Node::Set(Box::new(Set::new(
-                    vec![(code, code)],
-                    Vec::new(),
-                    false,
-                    fold,
-                )))
-            }
-        }
+        let code = u32::from(character);
+        let fold = self.flags.fold();
+        Node::Set(Box::new(Set::new(
+            vec![(code, code)],
+            Vec::new(),
+            false,
+            fold,
+        )))
     }
 
     /// Reads `*`, `+`, `?` or `{m,n}`; a brace that does not read so is an ordinary character.

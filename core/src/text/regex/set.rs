@@ -108,6 +108,14 @@ impl Set {
         self.ascii
     }
 
+    /// Tells whether a character beyond ASCII may be in the set; `false` is certain.
+    pub(super) fn may_hold_others(&self) -> bool {
+        self.negative
+            || self.fold == Fold::Unicode
+            || !self.classes.is_empty()
+            || self.ranges.last().is_some_and(|&(_, high)| high >= 128)
+    }
+
     fn contains_slowly(&self, character: char) -> bool {
         // Python lowers the character in the text, and the members of the set beforehand.
         let character = self.fold.lower(character);

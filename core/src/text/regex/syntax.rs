@@ -13,7 +13,6 @@ pub(super) enum Node {
         group: usize,
         fold: Fold,
     },
-    Character(char),
     Conditional {
         group: usize,
         yes: Box<Self>,

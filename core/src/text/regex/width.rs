@@ -65,7 +65,7 @@ pub(super) fn width(node: &Node, groups: &[Option<Width>]) -> Width {
             .copied()
             .flatten()
             .unwrap_or(Width { min: 0, max: None }),
-        Node::Character(_) | Node::Set(_) => Width::of(1),
+        Node::Set(_) => Width::of(1),
         Node::Conditional { yes, no, .. } => width(yes, groups).or(width(no, groups)),
         Node::Repeat { node, min, max, .. } => width(node, groups).times(*min, *max),
         Node::Sequence(nodes) => nodes
