@@ -58,6 +58,10 @@ enum Action {
 /// The options of a worker.
 #[derive(Args, Clone)]
 pub struct Options {
+    /// The name that the program was started with.
+    #[arg(skip = "worker")]
+    program: String,
+
     // The default is not shown: it may come from the environment and hold a password.
     /// The database, as a URL: postgres://user:password@host:port/name
     #[arg(
@@ -189,7 +193,7 @@ impl Command {
         let mut arguments = arguments.into_iter().peekable();
         let program = arguments.peek().map(String::as_str).unwrap_or_default();
         let name = program.rsplit('/').next().unwrap_or_default().to_owned();
-        let mut command = CommandLine::command().name(name).version(version);
+        let mut command = CommandLine::command().name(name.clone()).version(version);
         for (option, value) in from_environment(environment) {
             command = command.mut_arg(option, |argument| argument.default_value(value));
         }
@@ -197,7 +201,10 @@ impl Command {
             .try_get_matches_from(arguments)
             .map_err(Usage::from)?;
         let line = CommandLine::from_arg_matches(&matches).map_err(Usage::from)?;
-        let options = Box::new(line.options);
+        let mut options = Box::new(line.options);
+        if !name.is_empty() {
+            options.program = name;
+        }
         Ok(match line.action {
             Some(Action::Inquire(inquiry)) => Self::Inquire(Box::new(Inquiry(inquiry)), options),
             Some(Action::Install) => Self::Install(options),
@@ -325,6 +332,7 @@ impl Options {
             (_, given) => given.to_vec(),
         };
         Settings {
+            program: self.program.clone(),
             vectorizer_ids: ids,
             poll_interval: self.poll_interval,
             once: self.once,

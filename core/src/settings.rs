@@ -13,6 +13,8 @@ use crate::address::BaseUrl;
 pub struct Settings {
     /// The worker's name and version, for the tracking tables, such as `worker 0.1.0`.
     pub version: String,
+    /// The name that the program was started with, for messages.
+    pub program: String,
     /// The vectorizers to run; empty means all.
     pub vectorizer_ids: Vec<i64>,
     /// The longest gap between two looks at an idle queue.
@@ -133,6 +135,7 @@ impl Settings {
     pub fn new(version: impl Into<String>) -> Self {
         Self {
             version: version.into(),
+            program: "worker".to_owned(),
             vectorizer_ids: vec![],
             poll_interval: Duration::from_secs(60),
             once: false,

@@ -206,7 +206,7 @@ impl Profile {
                 "the source table {source} is gone: drop the vectorizer with ai.drop_vectorizer"
             )
         })?;
-        let (queue_schema, queue_table, failed_table) = queue(definition)?;
+        let (queue_schema, queue_table, failed_table) = queue(definition, &settings.program)?;
         let standing = definition.standing.as_ref();
         if let Some(problem) = standing.and_then(|known| known.problem(&definition.name, settings))
         {
@@ -502,7 +502,10 @@ fn destination<'a>(
     }
 }
 
-fn queue(definition: &Definition) -> Result<(&str, &str, &str), String> {
+fn queue<'a>(
+    definition: &'a Definition,
+    program: &str,
+) -> Result<(&'a str, &'a str, &'a str), String> {
     match (
         &definition.queue_schema,
         &definition.queue_table,
@@ -513,10 +516,9 @@ fn queue(definition: &Definition) -> Result<(&str, &str, &str), String> {
         {
             Ok((schema, queue, failed))
         }
-        _ => Err(
+        _ => Err(format!(
             "its queue or lease table is gone: drop the vectorizer and create it anew, \
-                  or run `worker install` if an older version made it"
-                .to_owned(),
-        ),
+             or run `{program} install` if an older version made it"
+        )),
     }
 }

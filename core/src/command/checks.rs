@@ -112,7 +112,7 @@ pub(super) fn is_installed(rows: &Rows) -> bool {
     })
 }
 
-pub(super) fn server(rows: &Rows) -> Vec<Finding> {
+pub(super) fn server(rows: &Rows, program: &str) -> Vec<Finding> {
     let row = rows.first().map_or(&[][..], Vec::as_slice);
     let (user, database) = (field(row, 2), field(row, 3));
     let mut findings = vec![Finding::good(format!(
@@ -138,7 +138,7 @@ pub(super) fn server(rows: &Rows) -> Vec<Finding> {
     findings.push(if field(row, 7) != "true" {
         Finding::wrong(
             "pgai is not installed in the database",
-            "run `worker install`, or execute sql/setup.sql",
+            format!("run `{program} install`, or execute sql/setup.sql"),
         )
     } else if field(row, 11) != "true" {
         Finding::wrong(

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::drift::{self, Sample};
 use super::{Answer, Ask, Report, Steps, checks, explained, named};
 use crate::provider::Purpose;
-use crate::query::{DbError, Rows};
+use crate::query::{DbError, Param, Rows};
 use crate::settings::Settings;
 use crate::standing;
 use crate::vectorizer::{Definition, Profile};
@@ -137,7 +137,8 @@ impl Doctor {
     fn server(&mut self, rows: Result<Rows, DbError>) -> Ask {
         match rows {
             Ok(rows) => {
-                self.findings.extend(checks::server(&rows));
+                self.findings
+                    .extend(checks::server(&rows, &self.settings.program));
                 if checks::is_installed(&rows) {
                     self.step = Step::Vectorizers;
                     return named::ask();
@@ -219,11 +220,12 @@ impl Doctor {
             self.findings.push(Finding::note(what, remedy));
         }
         self.left.reverse();
+        let program = &self.settings.program;
         let limits = self.settings.limits;
         let samples = self
             .left
             .iter()
-            .map(|profile| Sample::new(Arc::clone(profile), limits));
+            .map(|profile| Sample::new(Arc::clone(profile), limits, program.clone()));
         self.samples = samples.collect();
         self.step = Step::Objects;
         Ok(Ask::query(checks::OBJECTS, vec![]))
@@ -346,7 +348,10 @@ impl Steps for Doctor {
                     }
                 }
                 self.step = Step::Triggers;
-                Ok(Ask::query(drift::TRIGGERS, vec![]))
+                Ok(Ask::query(
+                    drift::TRIGGERS,
+                    vec![Param::Text(Some(self.settings.program.clone()))],
+                ))
             }
             (Step::Triggers, Answer::Rows(rows)) => {
                 match rows {

@@ -14,7 +14,7 @@ use crate::sql::Depth;
 use crate::vectorizer::Profile;
 use crate::worker::is_current;
 
-/// One row for each table of a vectorizer's source whose changes are not noticed: the vectorizer's name,
+/// Parameter: the name that the program was started with. One row for each table of a vectorizer's source whose changes are not noticed: the vectorizer's name,
 /// what is wrong, the remedy, and how bad it is. The source itself, its partitions, and the tables that inherit from it
 /// are looked at; where rows come without a statement on the table itself (partitions, heirs, what a
 /// subscription applies), the triggers must see each row.
@@ -79,13 +79,13 @@ select j.name,
   case j.fault
     when 'disabled' then j.off
     else format('select ai.refresh_vectorizer(%L)', j.name)
-  end || format('; then: worker resync %s', j.name),
+  end || format('; then: %s resync %s', $1::text, j.name),
   'wrong'
 from judged j
 where j.fault is not null
 union all
 select v.name, format('%s is unlogged: a crash of the server empties it, and its chunks stay', v.source::regclass),
-  format('after a crash: worker resync %s', v.name), 'note'
+  format('after a crash: %s resync %s', $1::text, v.name), 'note'
 from v
 where v.relpersistence = 'u' and v.has_store and exists (
   select from pg_class c join pg_namespace n on n.oid = c.relnamespace
@@ -122,6 +122,8 @@ const READ_BYTES: usize = 4 * 1024 * 1024;
 pub(super) struct Sample {
     profile: Arc<Profile>,
     limits: Limits,
+    /// The name that the program was started with.
+    program: String,
     stage: Stage,
     starts: Vec<Option<Key>>,
     after: Option<Key>,
@@ -141,10 +143,11 @@ enum Stage {
 }
 
 impl Sample {
-    pub(super) const fn new(profile: Arc<Profile>, limits: Limits) -> Self {
+    pub(super) const fn new(profile: Arc<Profile>, limits: Limits, program: String) -> Self {
         Self {
             profile,
             limits,
+            program,
             stage: Stage::Starts,
             starts: vec![],
             after: None,
@@ -294,6 +297,9 @@ impl Sample {
             count(&[Different::Orphan, Different::Stale]),
             key::text(&first.0)
         );
-        Some(Finding::wrong(what, format!("worker resync {name}")))
+        Some(Finding::wrong(
+            what,
+            format!("{} resync {name}", self.program),
+        ))
     }
 }

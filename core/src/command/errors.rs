@@ -40,6 +40,8 @@ limit $2::bigint";
 #[derive(Debug)]
 pub(super) struct Errors {
     args: ErrorsArgs,
+    /// The name that the program was started with.
+    program: String,
     step: Step,
 }
 
@@ -51,9 +53,10 @@ enum Step {
 }
 
 impl Errors {
-    pub(super) const fn new(args: ErrorsArgs) -> Self {
+    pub(super) const fn new(args: ErrorsArgs, program: String) -> Self {
         Self {
             args,
+            program,
             step: Step::Vectorizers,
         }
     }
@@ -108,7 +111,10 @@ impl Errors {
                 .collect();
             let head = ["failed at", "vectorizer", "key", "step", "reason"];
             parts.push(table(&head, &rows));
-            parts.push("put them back to the queue: worker retry NAME [--key KEY]".to_owned());
+            parts.push(format!(
+                "put them back to the queue: {} retry NAME [--key KEY]",
+                self.program
+            ));
         }
         if errors.is_empty() {
             parts.push("no errors recorded".to_owned());

@@ -60,6 +60,8 @@ pub(crate) enum Subcommand {
 /// A command in progress.
 pub struct Task {
     steps: Box<dyn Steps + Send>,
+    /// The name that the program was started with.
+    program: String,
     /// Nothing has been asked of PostgreSQL yet but what is being answered: every command begins with
     /// something of the schema `ai`.
     is_first: bool,
@@ -136,10 +138,11 @@ impl Task {
     /// Makes a command that has asked nothing yet. `file` is the text of [`Inquiry::file`].
     #[must_use]
     pub fn new(inquiry: Inquiry, settings: Settings, file: Option<String>) -> Self {
+        let program = settings.program.clone();
         let steps: Box<dyn Steps + Send> = match inquiry.0 {
             Subcommand::Chunk(args) => Box::new(chunk::Chunk::new(args, settings, file)),
             Subcommand::Doctor(args) => Box::new(doctor::Doctor::new(args, settings)),
-            Subcommand::Errors(args) => Box::new(errors::Errors::new(args)),
+            Subcommand::Errors(args) => Box::new(errors::Errors::new(args, settings.program)),
             Subcommand::Estimate(args) => Box::new(estimate::Estimate::new(args, settings)),
             Subcommand::Resync(args) => Box::new(resync::Resync::new(args)),
             Subcommand::Retry(args) => Box::new(retry::Retry::new(args)),
@@ -148,6 +151,7 @@ impl Task {
         };
         Self {
             steps,
+            program,
             is_first: true,
         }
     }
@@ -157,7 +161,7 @@ impl Task {
     pub fn next(&mut self, answer: Answer) -> Ask {
         let answer = match answer {
             Answer::Rows(rows) if std::mem::take(&mut self.is_first) => {
-                Answer::Rows(rows.map_err(not_installed))
+                Answer::Rows(rows.map_err(|error| not_installed(error, &self.program)))
             }
             answer => answer,
         };
@@ -212,13 +216,13 @@ impl Answer {
 }
 
 /// What a missing schema, or one that lacks what this version has added, means.
-fn not_installed(mut error: DbError) -> DbError {
+fn not_installed(mut error: DbError, program: &str) -> DbError {
     let what = match error.sqlstate.as_deref() {
         Some("3F000" | "42P01") => "pgai is not installed in the database",
         Some("42883" | "42703") => "the schema ai is older than this worker",
         Some(_) | None => return error,
     };
-    error.message = format!("{what}: run `worker install` ({})", error.message);
+    error.message = format!("{what}: run `{program} install` ({})", error.message);
     error
 }
 

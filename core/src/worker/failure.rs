@@ -85,7 +85,7 @@ impl Failure {
     pub(super) fn unwritten() -> Self {
         Self::writing(
             "a trigger on the table that holds the vectors returned NULL, so not everything was written; \
-             change the trigger, then run `worker retry`",
+             change the trigger, then put the row back with the command retry",
         )
     }
 

@@ -235,9 +235,10 @@ impl Worker {
             Trouble::Data | Trouble::Schema => {
                 if !std::mem::replace(&mut self.resync.is_told, true) {
                     let reason = format!(
-                        "requests for a resync cannot be read: {}; run `worker install` if an older \
+                        "requests for a resync cannot be read: {}; run `{} install` if an older \
                          version made the schema ai",
-                        remedy(error)
+                        remedy(error),
+                        self.settings.program
                     );
                     let retry_in = self.settings.poll_interval;
                     self.events

@@ -231,6 +231,7 @@ impl Worker {
 
     pub(super) fn schema_checked(&mut self, found: SchemaVersions) {
         let SchemaVersions { pgai, ours } = found;
+        let program = &self.settings.program;
         if ours.as_deref().is_some_and(|ours| SCHEMAS.contains(&ours)) {
             self.session.schema = Schema::Known;
             return;
@@ -238,14 +239,14 @@ impl Worker {
         self.not_installed(match (ours, pgai) {
             (Some(found), _) => format!(
                 "this worker does not know version {found} of the schema ai: it knows {}; \
-                 run `worker install` of the newer of the two",
+                 run `{program} install` of the newer of the two",
                 SCHEMAS.join(", ")
             ),
             (None, Some(pgai)) => format!(
-                "the schema ai is that of Python pgai {pgai}: run `worker install`, \
+                "the schema ai is that of Python pgai {pgai}: run `{program} install`, \
                  or execute sql/setup.sql, to bring it up to date"
             ),
-            (None, None) => NOT_INSTALLED.to_owned(),
+            (None, None) => self.missing(NOT_INSTALLED),
         });
     }
 
@@ -253,14 +254,20 @@ impl Worker {
         match trouble {
             Trouble::Outage | Trouble::Again => self.session.schema = Schema::Unknown,
             Trouble::Data | Trouble::Schema => match error.sqlstate.as_deref() {
-                Some("3F000" | "42P01") => self.not_installed(NOT_INSTALLED.to_owned()),
-                Some("42883") => self.not_installed(OLDER.to_owned()),
+                Some("3F000" | "42P01") => self.not_installed(self.missing(NOT_INSTALLED)),
+                Some("42883") => self.not_installed(self.missing(OLDER)),
                 _ => {
                     let reason = remedy(error);
                     self.not_installed(format!("the schema ai cannot be read: {reason}"));
                 }
             },
         }
+    }
+
+    /// What is missing, and what to do.
+    fn missing(&self, what: &str) -> String {
+        let program = &self.settings.program;
+        format!("{what}: run `{program} install`, or execute sql/setup.sql")
     }
 
     fn not_installed(&mut self, reason: String) {
@@ -354,7 +361,7 @@ impl Worker {
         }
         match error.sqlstate.as_deref() {
             // The check has found the schema, so what is missing is what this version has added.
-            Some("42P01" | "42883" | "42703") => self.not_installed(OLDER.to_owned()),
+            Some("42P01" | "42883" | "42703") => self.not_installed(self.missing(OLDER)),
             _ => self.schema_missing(trouble, error),
         }
     }
@@ -395,7 +402,5 @@ impl Worker {
     }
 }
 
-const OLDER: &str = "the schema ai is older than this worker: run `worker install`, \
-    or execute sql/setup.sql";
-const NOT_INSTALLED: &str = "pgai is not installed in the database: run `worker install`, \
-    or execute sql/setup.sql";
+const OLDER: &str = "the schema ai is older than this worker";
+const NOT_INSTALLED: &str = "pgai is not installed in the database";
