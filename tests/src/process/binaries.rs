@@ -1,9 +1,10 @@
 //! The workers' binaries: found where cargo puts them, or built.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
+use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
 /// The workers that the workspace builds: two for its users, and the example of how to write one.
@@ -11,32 +12,32 @@ pub const BINARIES: [&str; 3] = ["worker", "worker-blocking", "worker-smol"];
 
 /// Returns the path of one of [`BINARIES`], as the profile of this test builds it.
 ///
-/// `cargo test` does not always build the binaries of other packages. Where one is missing or
-/// older than its sources, cargo is called once: a test of yesterday's worker would say nothing.
+/// It is built by itself, as it is shipped: where cargo builds the whole workspace, each has the
+/// features that any of the others wants. Where it is missing or older than its sources, cargo is
+/// called once: a test of yesterday's worker would say nothing.
 ///
 /// # Panics
 ///
 /// If the binary is stale and cargo does not build it.
 #[track_caller]
 pub fn worker_path(binary: &str) -> PathBuf {
-    static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    static BUILT: Mutex<BTreeMap<String, Result<PathBuf, String>>> = Mutex::new(BTreeMap::new());
     assert!(
         BINARIES.contains(&binary),
         "{binary} is none of {BINARIES:?}"
     );
-    let built = BUILT.get_or_init(|| {
+    let mut all = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+    let built = all.entry(binary.to_owned()).or_insert_with(|| {
         let directory = profile_directory()?;
-        if !BINARIES
-            .iter()
-            .all(|binary| is_fresh(&directory.join(binary)))
-        {
-            build(&directory)?;
+        let path = directory.join("shipped").join(binary);
+        if !is_fresh(&path) {
+            build(&directory, binary)?;
         }
-        Ok(directory)
+        Ok(path)
     });
     match built {
-        Ok(directory) => directory.join(binary),
-        Err(why) => panic!("no workers to test: {why}"),
+        Ok(path) => path.clone(),
+        Err(why) => panic!("no {binary} to test: {why}"),
     }
 }
 
@@ -98,7 +99,8 @@ fn prerequisites(rule: &str) -> Vec<PathBuf> {
         .collect()
 }
 
-fn build(directory: &Path) -> Result<(), String> {
+/// Builds a binary by itself, and puts it aside: the next build of the workspace writes over it.
+fn build(directory: &Path, binary: &str) -> Result<(), String> {
     let name = |path: Option<&Path>| {
         path.and_then(Path::file_name)
             .and_then(OsStr::to_str)
@@ -112,9 +114,11 @@ fn build(directory: &Path) -> Result<(), String> {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
     command.args(["build", "--quiet", "--locked", "--profile", &profile]);
-    // The same selection of packages as `cargo test --workspace`: another one has other features
-    // of the dependencies, and would compile them a second time.
-    command.args(["--workspace", "--bins"]);
+    let package = match binary {
+        "worker-smol" => "tests",
+        other => other,
+    };
+    command.args(["--package", package, "--bin", binary]);
     let parent = directory
         .parent()
         .ok_or("a profile without a target directory")?;
@@ -149,12 +153,19 @@ fn build(directory: &Path) -> Result<(), String> {
             String::from_utf8_lossy(&output.stderr)
         ));
     }
-    let missing = BINARIES
-        .iter()
-        .find(|binary| !directory.join(binary).exists());
-    missing.map_or(Ok(()), |binary| {
-        Err(format!("cargo build made no {binary}"))
-    })
+    let shipped = directory.join("shipped");
+    std::fs::create_dir_all(&shipped).map_err(|error| error.to_string())?;
+    for file in [
+        Path::new(binary).to_owned(),
+        Path::new(binary).with_extension("d"),
+    ] {
+        // Under another name first: a worker of another test may be running.
+        let aside = shipped.join(&file).with_extension("new");
+        std::fs::copy(directory.join(&file), &aside)
+            .and_then(|_| std::fs::rename(&aside, shipped.join(&file)))
+            .map_err(|error| format!("{}: {error}", file.display()))?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
