@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Worker;
+use super::accounts::RefusedParameter;
 use super::batch::{PlannedRows, Span};
 use crate::call::{Call, Reply};
 use crate::compute::{Done, Made, Work};
+use crate::event::Event;
 use crate::model::ModelAnswer;
 use crate::provider::{Remaining, Verdict};
 use crate::query::ClaimId;
@@ -108,7 +110,7 @@ impl Worker {
             let account = called.profile.provider.account();
             let now = self.now;
             let said = Remaining::of(&answer.response, self.wall());
-            self.throttle(account).heard(now, &said);
+            self.accounts.heard(now, &account, &said);
         }
         let Called {
             profile,
@@ -157,12 +159,33 @@ impl Worker {
             Purpose::Probe { .. } | Purpose::Pull => 1,
         };
         let account = called.profile.provider.account();
-        self.throttle(account).back(tokens);
+        self.accounts.throttle(self.now, &account).back(tokens);
         if let Purpose::Embed { batch, span, .. } = &called.purpose
             && let Some(batch) = self.batches.get_mut(batch)
         {
             batch.back(span);
         }
+    }
+
+    /// Whether a reply refuses optional parameters, so that the request is to be sent again.
+    fn parameters_refused(
+        &mut self,
+        profile: &Profile,
+        without: &[&'static str],
+        reply: &Reply,
+    ) -> bool {
+        let provider = &profile.provider;
+        let Some(refused) = self.accounts.parameters_refused(provider, without, reply) else {
+            return false;
+        };
+        for RefusedParameter { name, reason } in refused {
+            self.events.push_back(Event::ParameterRefused {
+                vectorizer: profile.id,
+                parameter: name,
+                reason,
+            });
+        }
+        true
     }
 
     /// What a reply to a request for so many vectors means.

@@ -100,8 +100,7 @@ impl Worker {
             None if self.is_hungry(&account) => BATCHES_MAX,
             None => limits.batches,
         };
-        let throttle = self.throttles.get(&account);
-        let open = throttle.is_none_or(|throttle| throttle.opens(self.now) <= self.now);
+        let open = self.accounts.is_asked(self.now, &account);
         !vectorizer.claim_out
             && !vectorizer.is_paused()
             && vectorizer.record.wanted.is_none()
@@ -126,7 +125,7 @@ impl Worker {
         let planning = batches.clone().filter(|batch| batch.is_planning()).count();
         !batches.any(Batch::is_unread)
             && planning < self.settings.limits.works
-            && requests < self.width(account)
+            && requests < self.accounts.width(account)
             && numbers < NUMBERS_AHEAD_MAX
     }
 

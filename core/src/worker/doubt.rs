@@ -13,8 +13,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::accounts::Throttle;
 use super::batch::{Batch, Span};
-use super::throttle::Throttle;
 use super::vectorizers::Probe;
 use super::{Worker, failure};
 use crate::random::Random;
@@ -122,7 +122,7 @@ impl Worker {
         failed: &Failed,
     ) {
         let account = profile.provider.account();
-        let answers = self.throttles.get(&account).map_or(0, Throttle::answers);
+        let answers = self.accounts.known(&account).map_or(0, Throttle::answers);
         let now = self.now;
         if let Some(vectorizer) = self.vectorizers.get_mut(&profile.id) {
             vectorizer.doubt.failed(now, answers);
@@ -135,7 +135,7 @@ impl Worker {
         } else {
             self.put_aside(number, span);
         }
-        let throttle = self.throttle(account);
+        let throttle = self.accounts.throttle(now, &account);
         if failed.is_timeout {
             throttle.narrow();
         }
@@ -161,7 +161,7 @@ impl Worker {
         reason: &str,
     ) {
         let account = profile.provider.account();
-        let answers = self.throttles.get(&account).map_or(0, Throttle::answers);
+        let answers = self.accounts.known(&account).map_or(0, Throttle::answers);
         let now = self.now;
         let is_refused = self.batches.values().any(|batch| {
             batch.profile.id == profile.id && batch.spans.iter().any(|span| span.refused.is_some())
@@ -261,7 +261,7 @@ impl Worker {
             return true;
         }
         let account = batch.profile.provider.account();
-        let is_well = self.throttles.get(&account).is_none_or(Throttle::is_well);
+        let is_well = self.accounts.known(&account).is_none_or(Throttle::is_well);
         let is_tried =
             |other: &Batch| other.is_trying() && other.profile.provider.account() == account;
         vectorizer.doubt.is_resolved() && is_well && !self.batches.values().any(is_tried)

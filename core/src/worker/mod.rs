@@ -1,7 +1,8 @@
-//! The worker: all vectorizers, all batches, all throttles; the one mutable state.
+//! The worker: all vectorizers, batches and accounts; the one mutable state.
 //!
 //! Inputs are recorded by the `handle_…` functions; [`Worker::poll`] decides what to do next.
 
+mod accounts;
 mod batch;
 mod blame;
 mod calls;
@@ -14,12 +15,10 @@ mod life;
 mod made_by;
 mod outage;
 mod pace;
-mod parameters;
 mod requests;
 mod resync;
 mod session;
 mod statements;
-mod throttle;
 mod trouble;
 mod vectorizers;
 mod verdicts;
@@ -30,22 +29,20 @@ use std::fmt;
 use crate::call::{CallTicket, Reply};
 use crate::event::Event;
 use crate::output::{Output, Summary};
-use crate::provider::Account;
 use crate::query::{DbError, ErrorRecord, Query, QueryTicket, Rows};
 use crate::random::Random;
 use crate::settings::{Settings, SettingsError};
 use crate::time::Time;
 
+use accounts::Accounts;
 use batch::Batch;
 pub(crate) use batch::{PlanRows, PlannedRows};
 use calls::Called;
 use life::Life;
-use parameters::Parameters;
 use resync::Resync;
 pub(crate) use resync::{CompareRows, ComparedRows, is_current};
 use session::Session;
 use statements::{Asked, Database};
-use throttle::Throttle;
 use vectorizers::Vectorizer;
 
 /// Keeps the vectorizers of one database true, if a shell does what it says. See the crate's
@@ -62,9 +59,7 @@ pub struct Worker {
     /// The vectorizer that claimed last: the next one has its turn.
     last_claimed: i64,
     batches: BTreeMap<u64, Batch>,
-    throttles: BTreeMap<Account, Throttle>,
-    /// What servers do not take, for each account and model.
-    parameters: BTreeMap<(Account, String), Parameters>,
+    accounts: Accounts,
     resync: Resync,
     asked: BTreeMap<u64, Asked>,
     called: BTreeMap<u64, Called>,
@@ -95,6 +90,7 @@ impl Worker {
             version: settings.version.clone(),
         };
         Ok(Self {
+            accounts: Accounts::new(&settings),
             settings,
             random: Random::new(seed),
             now: Time::ZERO,
@@ -104,8 +100,6 @@ impl Worker {
             vectorizers: BTreeMap::new(),
             last_claimed: i64::MIN,
             batches: BTreeMap::new(),
-            throttles: BTreeMap::new(),
-            parameters: BTreeMap::new(),
             resync: Resync::default(),
             asked: BTreeMap::new(),
             called: BTreeMap::new(),
@@ -214,13 +208,11 @@ impl Worker {
             .into_iter()
             .flatten()
             .chain(self.accept_wakes());
-        let throttles = self.throttles.values();
-        let throttles = throttles.flat_map(|throttle| throttle.wakes(self.now));
         session
             .chain(batches)
             .chain(claims)
             .chain(self.resync_wakes())
-            .chain(throttles)
+            .chain(self.accounts.wakes(self.now))
             .chain(others)
             .filter(|at| *at > self.now)
             .min()

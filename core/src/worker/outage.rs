@@ -24,13 +24,10 @@ impl Worker {
         vectors: usize,
     ) {
         let account = profile.provider.account();
-        let max = self.requests_max(&account);
+        let max = self.accounts.requests_max(&account);
         let now = self.now;
-        if self
-            .throttles
-            .get_mut(&account)
-            .is_some_and(|throttle| throttle.succeeded(now, took, vectors, max))
-        {
+        let throttle = self.accounts.throttle(now, &account);
+        if throttle.succeeded(now, took, vectors, max) {
             self.events.push_back(Event::Resumed {
                 provider: account.to_string(),
             });
@@ -46,10 +43,7 @@ impl Worker {
     ) {
         let account = profile.provider.account();
         let now = self.now;
-        self.throttle(account.clone());
-        let Some(throttle) = self.throttles.get_mut(&account) else {
-            return;
-        };
+        let throttle = self.accounts.throttle(now, &account);
         let tell = throttle.failed(now, after, reason, &mut self.random);
         let failures = throttle.failures;
         let is_closed = throttle.is_closed_for_long(now);
@@ -79,10 +73,8 @@ impl Worker {
     /// go back to the queue as they were.
     pub(super) fn account_refused(&mut self, profile: &Arc<Profile>, reason: &str) {
         let account = profile.provider.account();
-        self.throttle(account.clone());
-        let throttle = self.throttles.get_mut(&account);
-        let tell =
-            throttle.and_then(|throttle| throttle.paused(self.now, reason, &mut self.random));
+        let throttle = self.accounts.throttle(self.now, &account);
+        let tell = throttle.paused(self.now, reason, &mut self.random);
         if let Some(retry_in) = tell {
             self.record(profile.id, failure::EMBEDDING, reason);
             let provider = account.to_string();
@@ -109,9 +101,7 @@ impl Worker {
                 continue;
             }
             let (account, tokens) = (batch.profile.provider.account(), batch.tokens(0));
-            let Some(throttle) = self.throttles.get_mut(&account) else {
-                continue;
-            };
+            let throttle = self.accounts.throttle(now, &account);
             let (until, why) = throttle.kept_back(now, tokens);
             if self.settings.once && until.since(now) >= ONCE_WAIT_MAX {
                 given_up.push((account.clone(), why.to_owned()));

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Worker;
+use super::accounts::tokens_of;
 use super::calls::{Called, Purpose};
-use super::throttle::{Allowance, Throttle, tokens_of};
 use super::vectorizers::{Probe, Pull};
 use crate::call::Call;
 use crate::provider::{Account, Purpose as TextsAre};
@@ -13,51 +13,18 @@ use crate::vectorizer::Profile;
 
 /// A text that every model takes.
 const PROBE: &str = "probe";
-/// Requests of a model in this process: one at work, and the next ones at hand.
-const REQUESTS_HERE_MAX: usize = 4;
 /// Fetching a model may take long.
 pub(super) const PULL_TIMEOUT: Duration = Duration::from_secs(3600);
 
 impl Worker {
     fn is_open(&self, account: &Account, tokens: u64) -> bool {
-        let max = self.requests_max(account);
-        self.throttles
-            .get(account)
-            .is_none_or(|throttle| throttle.is_open(self.now, max, tokens))
+        self.accounts.is_open(self.now, account, tokens)
     }
 
-    /// A model in this process has all processors at work with one request.
-    pub(super) fn requests_max(&self, account: &Account) -> usize {
-        let max = self.settings.limits.requests;
-        if account.is_here() {
-            max.min(REQUESTS_HERE_MAX)
-        } else {
-            max
-        }
-    }
-
-    /// How many requests may be in flight towards this account.
-    pub(super) fn width(&self, account: &Account) -> usize {
-        let max = self.requests_max(account);
-        self.throttles
-            .get(account)
-            .map_or(1, |throttle| throttle.width(max))
-    }
-
-    pub(super) fn throttle(&mut self, account: Account) -> &mut Throttle {
-        // What runs in this process costs nobody anything.
-        let allowance = if account.is_here() {
-            Allowance::default()
-        } else {
-            Allowance {
-                requests_per_minute: self.settings.requests_per_minute,
-                tokens_per_minute: self.settings.tokens_per_minute,
-            }
-        };
-        let now = self.now;
-        self.throttles
-            .entry(account)
-            .or_insert_with(|| Throttle::new(allowance, now))
+    /// A request of so many tokens is on its way.
+    fn sent(&mut self, profile: &Profile, tokens: u64) {
+        let (now, account) = (self.now, profile.provider.account());
+        self.accounts.throttle(now, &account).sent(now, tokens);
     }
 
     /// Whether requests with rows of this vectorizer may be sent.
@@ -98,7 +65,7 @@ impl Worker {
                 let span = &batch.spans[*at];
                 let is_last = span.is_doubtful()
                     && span.inputs.len() == 1
-                    && self.width(&batch.profile.provider.account()) == 1;
+                    && self.accounts.width(&batch.profile.provider.account()) == 1;
                 (is_last, out(batch.profile.id), **number)
             })
             .map(|(number, _, at)| (*number, at))?;
@@ -111,12 +78,11 @@ impl Worker {
         let profile = Arc::clone(&batch.profile);
         let texts = batch.texts(&span);
         let tokens = tokens_of(texts.iter().map(|text| text.len()).sum());
-        let without = self.left_out(&profile);
+        let without = self.accounts.left_out(&profile.provider);
         let call = profile
             .provider
             .call(&texts, TextsAre::Document, timeout, &without);
-        let now = self.now;
-        self.throttle(profile.provider.account()).sent(now, tokens);
+        self.sent(&profile, tokens);
         let purpose = Purpose::Embed {
             batch: number,
             span,
@@ -133,10 +99,9 @@ impl Worker {
             Probe::None => self.wants_evidence(id),
         })?;
         self.vectorizers.get_mut(&profile.id)?.proof.probe = Probe::Out;
-        let now = self.now;
-        self.throttle(profile.provider.account()).sent(now, 1);
+        self.sent(&profile, 1);
         let timeout = self.settings.request_timeout();
-        let without = self.left_out(&profile);
+        let without = self.accounts.left_out(&profile.provider);
         let call = profile
             .provider
             .call(&[PROBE.into()], TextsAre::Document, timeout, &without);
@@ -151,8 +116,7 @@ impl Worker {
         if let Pull::Wanted(reason) = std::mem::take(pull) {
             *pull = Pull::Out(reason);
         }
-        let now = self.now;
-        self.throttle(profile.provider.account()).sent(now, 1);
+        self.sent(&profile, 1);
         Some((self.calling(profile, Purpose::Pull), request.into()))
     }
 

@@ -45,6 +45,28 @@ pub(super) struct Session {
     pub(super) goodbye_said: bool,
 }
 
+/// What the worker asks of the database for itself.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Chore {
+    CheckSchema,
+    Heartbeat,
+    LoadVectorizers,
+    RecordErrors,
+    /// Counts all queues anew.
+    Recount,
+    StartWorker,
+}
+
+impl Chore {
+    /// Without it there is nothing else to do.
+    const fn is_first(self) -> bool {
+        matches!(
+            self,
+            Self::CheckSchema | Self::LoadVectorizers | Self::StartWorker
+        )
+    }
+}
+
 /// How many items wait for a vectorizer: as last counted, less what was done since.
 #[derive(Debug)]
 struct Waiting {
@@ -132,74 +154,91 @@ impl Session {
 }
 
 impl Worker {
+    /// Each chore that is to be done, and when: the one place that says so. Those of the first kind come
+    /// before everything else, the others after it.
+    fn chores(&self) -> impl Iterator<Item = (Chore, Time)> {
+        let session = &self.session;
+        let is_running = self.life.is_running();
+        let is_known = session.is_checked();
+        let at = |is_wanted: bool, chore, at| is_wanted.then_some((chore, at));
+        let check = session.schema == Schema::Unknown;
+        let start = is_known && !session.start_asked;
+        let load = is_known && session.start_asked && !session.list_out;
+        let record = is_known && !self.records.is_empty() && !session.records_out;
+        let beat = is_known && session.worker.is_some() && !session.heartbeat_out;
+        let recount = is_known && self.settings.progress;
+        [
+            at(is_running && check, Chore::CheckSchema, session.check_at),
+            at(is_running && start, Chore::StartWorker, self.now),
+            at(is_running && load, Chore::LoadVectorizers, session.list_at),
+            at(record, Chore::RecordErrors, session.records_at),
+            at(is_running && beat, Chore::Heartbeat, session.heartbeat_at),
+            at(is_running && recount, Chore::Recount, session.waiting_at),
+        ]
+        .into_iter()
+        .flatten()
+    }
+
+    fn due_chore(&self, which: impl Fn(Chore) -> bool) -> Option<Chore> {
+        let mut chores = self.chores();
+        let due = chores.find(|(chore, at)| which(*chore) && *at <= self.now);
+        due.map(|(chore, _)| chore)
+    }
+
+    pub(super) fn session_wakes(&self) -> impl Iterator<Item = Time> {
+        self.chores().map(|(_, at)| at)
+    }
+
     /// The schema first, then registration and the list of vectorizers.
     pub(super) fn session_query(&mut self) -> Option<(Asked, Query)> {
-        if !self.life.is_running() {
-            return None;
-        }
-        let session = &mut self.session;
-        match session.schema {
-            Schema::Asked => return None,
-            Schema::Unknown => {
-                if self.now < session.check_at {
-                    return None;
-                }
-                session.schema = Schema::Asked;
-                return Some((Asked::CheckSchema, Query::CheckSchema));
-            }
-            Schema::Known => {}
-        }
-        if !session.start_asked {
-            session.start_asked = true;
-            let version = self.settings.version.clone();
-            let interval = self.settings.poll_interval.min(HEARTBEAT_MAX);
-            return Some((Asked::StartWorker, Query::StartWorker { version, interval }));
-        }
-        if !session.list_out && self.now >= session.list_at {
-            session.list_out = true;
-            let ids = self.settings.vectorizer_ids.clone();
-            return Some((Asked::LoadVectorizers, Query::LoadVectorizers { ids }));
-        }
-        None
+        let chore = self.due_chore(Chore::is_first)?;
+        self.chore_query(chore)
     }
 
     /// What can wait: error records, heartbeats, counts.
     pub(super) fn housekeeping_query(&mut self) -> Option<(Asked, Query)> {
-        if !self.session.is_checked() {
-            return None;
-        }
-        if !self.records.is_empty()
-            && !self.session.records_out
-            && self.now >= self.session.records_at
-        {
-            self.session.records_out = true;
-            let records = std::mem::take(&mut self.records);
-            return Some((
-                Asked::Records(records.clone()),
-                Query::RecordErrors(records),
-            ));
-        }
-        if !self.life.is_running() {
-            return None;
-        }
-        if self.now >= self.session.heartbeat_at
-            && !self.session.heartbeat_out
-            && let Some(heartbeat) = self.session.take_heartbeat()
-        {
-            self.session.heartbeat_out = true;
-            return Some((
-                Asked::Heartbeat(heartbeat.clone()),
-                Query::Heartbeat(heartbeat),
-            ));
-        }
-        if self.settings.progress {
-            if self.now >= self.session.waiting_at {
-                self.session.waiting_at = self.now + HOUSEKEEPING * 10;
-                self.session.recount();
+        let chore = self.due_chore(|chore| !chore.is_first());
+        let query = chore.and_then(|chore| self.chore_query(chore));
+        let counts = self.settings.progress && self.session.is_checked() && self.life.is_running();
+        query.or_else(|| counts.then(|| self.count_waiting_query())?)
+    }
+
+    fn chore_query(&mut self, chore: Chore) -> Option<(Asked, Query)> {
+        let session = &mut self.session;
+        match chore {
+            Chore::CheckSchema => {
+                session.schema = Schema::Asked;
+                Some((Asked::CheckSchema, Query::CheckSchema))
             }
-            return self.count_waiting_query();
+            Chore::StartWorker => {
+                session.start_asked = true;
+                let version = self.settings.version.clone();
+                let interval = self.settings.poll_interval.min(HEARTBEAT_MAX);
+                Some((Asked::StartWorker, Query::StartWorker { version, interval }))
+            }
+            Chore::LoadVectorizers => {
+                session.list_out = true;
+                let ids = self.settings.vectorizer_ids.clone();
+                Some((Asked::LoadVectorizers, Query::LoadVectorizers { ids }))
+            }
+            Chore::RecordErrors => {
+                session.records_out = true;
+                let records = std::mem::take(&mut self.records);
+                let query = Query::RecordErrors(records.clone());
+                Some((Asked::Records(records), query))
+            }
+            Chore::Heartbeat => {
+                let heartbeat = session.take_heartbeat()?;
+                session.heartbeat_out = true;
+                let query = Query::Heartbeat(heartbeat.clone());
+                Some((Asked::Heartbeat(heartbeat), query))
+            }
+            Chore::Recount => {
+                session.waiting_at = self.now + HOUSEKEEPING * 10;
+                session.recount();
+                self.count_waiting_query()
+            }
         }
-        None
     }
 
     /// Counts the next queue whose count is not fresh.
@@ -214,19 +253,6 @@ impl Worker {
         let plan = std::sync::Arc::clone(&state.profile.as_ref()?.plan);
         self.session.waiting_out = true;
         Some((Asked::Waiting(*id), Query::Waiting { plan }))
-    }
-
-    pub(super) fn session_wakes(&self) -> impl Iterator<Item = Time> {
-        let session = &self.session;
-        let running = self.life.is_running();
-        let heartbeat = (session.worker.is_some() && running).then_some(session.heartbeat_at);
-        let list = (session.is_checked() && running).then_some(session.list_at);
-        let check = (session.schema == Schema::Unknown && running).then_some(session.check_at);
-        let records = (!self.records.is_empty()).then_some(session.records_at);
-        let waiting = (self.settings.progress && running).then_some(session.waiting_at);
-        [heartbeat, list, check, records, waiting]
-            .into_iter()
-            .flatten()
     }
 
     pub(super) fn schema_checked(&mut self, found: SchemaVersions) {

@@ -98,7 +98,7 @@ impl Worker {
     }
 
     pub(super) fn wrong_dimensions(&mut self, profile: &Profile, bad: &BadAnswer) -> String {
-        match self.dimensions_are_needed(profile) {
+        match self.accounts.dimensions_are_needed(&profile.provider) {
             Some(refused) => format!("{bad} ({refused})"),
             None => bad.to_string(),
         }

@@ -7,8 +7,8 @@ use super::plan::{NewPiece, PlanRows, PlannedRows};
 use super::{Batch, Input, Planned, RowState, Span, Taken, Truncated};
 use crate::query::ReadRow;
 use crate::reuse::Piece;
+use crate::worker::accounts::tokens_of;
 use crate::worker::failure::Failure;
-use crate::worker::throttle::tokens_of;
 
 impl Batch {
     /// Takes rows that were read, which are to be planned now.

@@ -5,7 +5,7 @@ mod width;
 
 use std::time::Duration;
 
-pub(crate) use budget::tokens_of;
+pub(in crate::worker) use budget::tokens_of;
 use budget::{Bucket, Remote};
 use width::Width;
 
@@ -15,7 +15,7 @@ use crate::retry::{self, Backoff};
 use crate::time::Time;
 
 #[derive(Debug)]
-pub(super) struct Throttle {
+pub(in crate::worker) struct Throttle {
     in_flight: usize,
     /// The tokens of what is in flight.
     tokens_out: u64,
@@ -29,7 +29,7 @@ pub(super) struct Throttle {
     /// A request failed since, and it is not clear whose fault that was.
     stumbled: bool,
     /// Failures since the last answer that was of use.
-    pub(super) failures: u32,
+    pub(in crate::worker) failures: u32,
     blocked_until: Time,
     /// What the provider said when it failed last.
     reason: String,
@@ -52,13 +52,13 @@ const OWN_LIMIT: &str =
 
 /// The operator's limits for each account.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Allowance {
-    pub(super) requests_per_minute: Option<u64>,
-    pub(super) tokens_per_minute: Option<u64>,
+pub(in crate::worker) struct Allowance {
+    pub(in crate::worker) requests_per_minute: Option<u64>,
+    pub(in crate::worker) tokens_per_minute: Option<u64>,
 }
 
 impl Throttle {
-    pub(super) fn new(allowance: Allowance, now: Time) -> Self {
+    pub(in crate::worker) fn new(allowance: Allowance, now: Time) -> Self {
         let bucket = |per_minute: u64| Bucket::new(per_minute, now);
         Self {
             in_flight: 0,
@@ -78,7 +78,7 @@ impl Throttle {
     }
 
     /// Whether a request of so many tokens may be sent now.
-    pub(super) fn is_open(&self, now: Time, requests_max: usize, tokens: u64) -> bool {
+    pub(in crate::worker) fn is_open(&self, now: Time, requests_max: usize, tokens: u64) -> bool {
         self.in_flight < self.width(requests_max)
             && self.opens(now) <= now
             && self.remote.opens(now, tokens) <= now
@@ -86,7 +86,7 @@ impl Throttle {
 
     /// How many requests may be in flight. While a provider fails, one at a time finds out whether it
     /// still does.
-    pub(super) fn width(&self, requests_max: usize) -> usize {
+    pub(in crate::worker) fn width(&self, requests_max: usize) -> usize {
         if self.failures == 0 {
             self.width.requests().min(requests_max)
         } else {
@@ -95,14 +95,14 @@ impl Throttle {
     }
 
     /// When requests may be sent again, as far as that does not depend on their size.
-    pub(super) fn opens(&self, now: Time) -> Time {
+    pub(in crate::worker) fn opens(&self, now: Time) -> Time {
         let buckets = [&self.requests, &self.tokens].into_iter().flatten();
         let bucket = buckets.map(|bucket| bucket.opens(now)).max();
         self.blocked_until.max(bucket.unwrap_or(Time::ZERO))
     }
 
     /// Until when the provider itself keeps a request of so many tokens back, and why.
-    pub(super) fn kept_back(&self, now: Time, tokens: u64) -> (Time, &str) {
+    pub(in crate::worker) fn kept_back(&self, now: Time, tokens: u64) -> (Time, &str) {
         let used_up = self.remote.opens(now, tokens);
         if used_up > self.blocked_until {
             (used_up, USED_UP)
@@ -112,7 +112,11 @@ impl Throttle {
     }
 
     /// The wait of a request of so many tokens and its reason, if it is long and not yet told.
-    pub(super) fn untold_wait(&mut self, now: Time, tokens: u64) -> Option<(Duration, String)> {
+    pub(in crate::worker) fn untold_wait(
+        &mut self,
+        now: Time,
+        tokens: u64,
+    ) -> Option<(Duration, String)> {
         let (until, reason) = self.kept_back(now, tokens);
         let own = self.opens(now);
         let (until, reason) = if own > until {
@@ -128,11 +132,11 @@ impl Throttle {
     }
 
     /// When something may have changed.
-    pub(super) fn wakes(&self, now: Time) -> impl Iterator<Item = Time> {
+    pub(in crate::worker) fn wakes(&self, now: Time) -> impl Iterator<Item = Time> {
         std::iter::once(self.opens(now)).chain(self.remote.resets())
     }
 
-    pub(super) fn sent(&mut self, now: Time, tokens: u64) {
+    pub(in crate::worker) fn sent(&mut self, now: Time, tokens: u64) {
         self.in_flight += 1;
         self.wait_told = false;
         self.tokens_out += tokens;
@@ -147,20 +151,20 @@ impl Throttle {
     }
 
     /// A request is no longer in flight.
-    pub(super) const fn back(&mut self, tokens: u64) {
+    pub(in crate::worker) const fn back(&mut self, tokens: u64) {
         self.in_flight = self.in_flight.saturating_sub(1);
         self.tokens_out = self.tokens_out.saturating_sub(tokens);
     }
 
     /// What an answer says of the limits, once it is [`back`](Self::back).
-    pub(super) fn heard(&mut self, now: Time, said: &Remaining) {
+    pub(in crate::worker) fn heard(&mut self, now: Time, said: &Remaining) {
         self.remote
             .heard(now, said, self.in_flight as u64, self.tokens_out);
     }
 
     /// An answer that took so long was of use, with so many vectors. Returns whether the operator was told of a pause
     /// that is over now.
-    pub(super) fn succeeded(
+    pub(in crate::worker) fn succeeded(
         &mut self,
         now: Time,
         took: Duration,
@@ -177,27 +181,27 @@ impl Throttle {
 
     /// A request failed, perhaps for its own inputs. Says whether it is not the first since the last
     /// answer that was of use: then the provider fails.
-    pub(super) const fn stumbled(&mut self) -> bool {
+    pub(in crate::worker) const fn stumbled(&mut self) -> bool {
         std::mem::replace(&mut self.stumbled, true) || self.failures > 0
     }
 
     /// Fewer requests at a time: one was not answered in time.
-    pub(super) fn narrow(&mut self) {
+    pub(in crate::worker) fn narrow(&mut self) {
         self.width.refused();
     }
 
     /// Answers that were of use, so far.
-    pub(super) const fn answers(&self) -> u64 {
+    pub(in crate::worker) const fn answers(&self) -> u64 {
         self.answers
     }
 
     /// Whether nothing has failed since the last answer.
-    pub(super) const fn is_well(&self) -> bool {
+    pub(in crate::worker) const fn is_well(&self) -> bool {
         self.failures == 0 && !self.stumbled
     }
 
     /// The provider is busy or down. Returns the wait if the operator should be told of it now.
-    pub(super) fn failed(
+    pub(in crate::worker) fn failed(
         &mut self,
         now: Time,
         after: Option<Duration>,
@@ -209,7 +213,7 @@ impl Throttle {
     }
 
     /// Somebody has to do something about the account. Returns the wait, as above.
-    pub(super) fn paused(
+    pub(in crate::worker) fn paused(
         &mut self,
         now: Time,
         reason: &str,
@@ -220,7 +224,7 @@ impl Throttle {
     }
 
     /// Whether requests will be held back for so long that others should have the rows.
-    pub(super) fn is_closed_for_long(&self, now: Time) -> bool {
+    pub(in crate::worker) fn is_closed_for_long(&self, now: Time) -> bool {
         self.failures >= FAILURES_SILENT || self.blocked_until.since(now) >= WAIT_SILENT
     }
 
