@@ -28,6 +28,8 @@ struct Case {
     dimensions: usize,
     latency: Duration,
     destination: Destination,
+    /// Whether the separators are regexes, which take their time.
+    has_regex: bool,
 }
 
 #[derive(Clone, Copy, Eq, PartialEq)]
@@ -51,9 +53,10 @@ const USUAL: Case = Case {
     dimensions: 768,
     latency: Duration::ZERO,
     destination: Destination::Table,
+    has_regex: false,
 };
 
-const CASES: [Case; 10] = [
+const CASES: [Case; 11] = [
     USUAL,
     Case {
         name: "latency: usual, 20 ms a request",
@@ -97,6 +100,14 @@ const CASES: [Case; 10] = [
         name: "long: 20 documents of 250,000 characters",
         documents: 20,
         characters: 250_000,
+        ..USUAL
+    },
+    Case {
+        name: "regex: 200 documents of 250,000 characters, 4 dimensions, separators that are regexes",
+        documents: 200,
+        characters: 250_000,
+        dimensions: 4,
+        has_regex: true,
         ..USUAL
     },
     Case {
@@ -276,6 +287,10 @@ fn backlog(case: &Case, drainer: Drainer) -> Database {
     rows.finish().unwrap();
     let (chunking, destination) = match case.destination {
         Destination::Column => ("none()", "column('embedding')"),
+        Destination::Table if case.has_regex => (
+            r"recursive_character_text_splitter(20000, 0, array['\n\n+', '(?<=[.!?])\s+', '\s+', ''], true)",
+            "table(target_table => 't_store')",
+        ),
         Destination::Table => (
             "recursive_character_text_splitter(800, 400)",
             "table(target_table => 't_store')",
