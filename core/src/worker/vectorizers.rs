@@ -1,4 +1,6 @@
-//! The vectorizers that the worker knows: loading them, pausing them, telling of them.
+//! The vectorizers that the worker knows: loading them, and telling of them.
+
+mod pauses;
 
 use std::sync::Arc;
 
@@ -10,7 +12,6 @@ use super::{Worker, failure};
 use crate::cut::cut;
 use crate::event::Event;
 use crate::query::{ClaimId, LoadedVectorizer};
-use crate::retry;
 use crate::settings::Settings;
 use crate::standing;
 use crate::time::Time;
@@ -59,10 +60,6 @@ pub(super) struct Vectorizer {
     /// Rows that ran out of steps since the last pause.
     out_of_steps: u32,
 }
-
-/// After so many rows that ran out of steps a vectorizer is left alone for a while: each of them keeps
-/// the whole worker from doing anything else.
-const OUT_OF_STEPS_MAX: u32 = 3;
 
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 enum Announced {
@@ -313,78 +310,6 @@ impl Worker {
             self.events.push_back(event);
         } else if got.is_empty() {
             self.events.push_back(Event::NoVectorizers);
-        }
-    }
-
-    /// Leaves a vectorizer alone for a while: it is its config or its tables that must be fixed,
-    /// not its rows. They go back to the queue as they were.
-    pub(super) fn pause_vectorizer(&mut self, id: i64, message: &'static str, reason: &str) {
-        if self.rest_vectorizer(id) {
-            self.record(id, message, reason);
-            self.events.push_back(Event::VectorizerBroken {
-                vectorizer: id,
-                reason: reason.to_owned(),
-            });
-            self.failed_as_a_whole(reason);
-        }
-    }
-
-    /// Leaves a vectorizer alone without a word, and says whether it was not already.
-    pub(super) fn rest_vectorizer(&mut self, id: i64) -> bool {
-        for batch in self
-            .batches
-            .values_mut()
-            .filter(|batch| batch.profile.id == id)
-        {
-            batch.drain();
-        }
-        let Some(vectorizer) = self.vectorizers.get_mut(&id) else {
-            return false;
-        };
-        // Late answers to what was sent before the pause prove nothing of what comes after it.
-        vectorizer.proof = Proof::default();
-        vectorizer.doubt = Doubt::default();
-        if vectorizer.is_paused() {
-            return false;
-        }
-        vectorizer.pause.times += 1;
-        let wait = retry::PAUSE.wait(vectorizer.pause.times, &mut self.random);
-        vectorizer.pause.until = Some(self.now + wait);
-        true
-    }
-
-    /// A row ran out of steps.
-    pub(super) fn ran_out_of_steps(&mut self, id: i64, reason: &str) {
-        let Some(vectorizer) = self.vectorizers.get_mut(&id) else {
-            return;
-        };
-        vectorizer.out_of_steps += 1;
-        if vectorizer.out_of_steps >= OUT_OF_STEPS_MAX {
-            vectorizer.out_of_steps = 0;
-            let reason = format!("{reason}, and on others: give the vectorizer another separator");
-            self.pause_vectorizer(id, failure::UNEXPECTED, &reason);
-        }
-    }
-
-    /// A statement of a vectorizer met a missing table, column or right.
-    pub(super) fn vectorizer_broke(&mut self, id: i64, reason: &str) {
-        self.pause_vectorizer(id, failure::UNEXPECTED, reason);
-        self.session.reload_at(self.now);
-    }
-
-    pub(super) fn end_pauses(&mut self) {
-        if self.settings.once {
-            return;
-        }
-        for vectorizer in self.vectorizers.values_mut() {
-            if vectorizer
-                .pause
-                .until
-                .is_some_and(|until| until <= self.now)
-            {
-                vectorizer.pause.until = None;
-                vectorizer.pace.again(self.now);
-            }
         }
     }
 

@@ -45,6 +45,29 @@ pub enum Rule {
     WorkersGoOn,
 }
 
+impl Rule {
+    /// All of them.
+    pub const ALL: [Self; 17] = [
+        Self::AHeldRowHoldsNobodyElse,
+        Self::ADisabledVectorizerIsLeftAlone,
+        Self::AFailedRowWaits,
+        Self::AFailureCountsAgainstItsText,
+        Self::AnOutageCostsNoAttempt,
+        Self::AttemptsAreThoseOfDeadWorkers,
+        Self::ClaimsHaveNamesOfTheirOwn,
+        Self::ComesToRest,
+        Self::EveryRowStandsTrue,
+        Self::NoOldVectorStandsForEver,
+        Self::NoStoreMixesModels,
+        Self::OneWorkerAtATime,
+        Self::AResyncFindsEverything,
+        Self::RequestsKeepTheirCap,
+        Self::RowsAreGivenUpForAReasonOnly,
+        Self::VectorsBelongToTheirTexts,
+        Self::WorkersGoOn,
+    ];
+}
+
 /// A broken rule.
 #[derive(Debug)]
 pub struct Violation {
