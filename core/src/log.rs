@@ -77,7 +77,7 @@ fn write(
     printable(&line)
 }
 
-/// Escapes everything that could move a terminal's cursor, change its color or its writing
+/// Escapes everything that could move a terminal's cursor, change its colour or its writing
 /// direction, except line ends and tabs. The result of a JSON text is the same JSON value.
 #[must_use]
 pub fn printable(text: &str) -> String {
