@@ -67,7 +67,7 @@
 //!                 Query::StartWorker { .. } => vec![vec![text("d9a6")]],
 //!                 Query::LoadVectorizers { .. } => vec![vec![text("1"), text(DEFINITION)]],
 //!                 Query::Claim { .. } if std::mem::take(&mut is_queued) => {
-//!                     // key, generation, attempts, claims without a word, queued at
+//!                     // key, generation, attempts, expired claims, queued at
 //!                     vec![vec![text("7"), text("100"), text("1"), text("1"), text("now")]]
 //!                 }
 //!                 Query::Claim { .. } => vec![],
