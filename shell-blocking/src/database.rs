@@ -85,7 +85,8 @@ impl Database {
     pub fn wakes(&mut self) -> impl Iterator<Item = Option<String>> {
         if let Some(session) = &mut self.session {
             let mut notifications = session.client.notifications();
-            // Those that came along with answers: this neither waits nor fails for want of any.
+            // Notifications that arrived with answers: this does not wait, and does not fail if
+            // there are none.
             while let Ok(Some(notification)) = notifications.iter().next() {
                 self.wakes
                     .push_back(Some(notification.payload().to_owned()));

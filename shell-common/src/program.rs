@@ -153,6 +153,6 @@ fn environment() -> BTreeMap<String, String> {
 }
 
 fn complain(text: &str) {
-    // Where nobody reads stderr any more, the exit code has to do.
+    // If stderr is closed, only the exit code reports the error.
     let _ = writeln!(io::stderr().lock(), "{}", log::printable(text));
 }

@@ -208,7 +208,7 @@ impl ServerCertVerifier for Verifier {
                 ocsp_response,
                 now,
             );
-            // There the name is looked at last: whoever gets so far has passed everything else.
+            // The name is checked last: if this error occurs, all other checks have passed.
             match verdict {
                 Ok(_)
                 | Err(Error::InvalidCertificate(

@@ -160,7 +160,7 @@ async fn listen_once(
             }
             Ok(Ok(None)) => return Err(DbError::unanswered("the connection was lost")),
             Ok(Err(error)) => return Err(connect_error(&error)),
-            // A network that died without a word is noticed only by sending something.
+            // A broken network is noticed only by sending something.
             Err(_silence) => {
                 let check = async {
                     listener

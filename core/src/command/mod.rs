@@ -63,7 +63,7 @@ pub struct Task {
     steps: Box<dyn Steps + Send>,
     /// The name that the program was started with.
     program: String,
-    /// Whether PostgreSQL has answered at most one statement so far. The first statement of every
+    /// Whether the first statement has not been answered yet. The first statement of every
     /// command uses the schema `ai`.
     is_first: bool,
 }
