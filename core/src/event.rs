@@ -251,7 +251,7 @@ impl Event {
             Self::NoVectorizers => "no vectorizers found".to_owned(),
             Self::NotInstalled { reason } => reason.clone(),
             Self::ParameterRefused { .. } => {
-                "embedding provider refuses a parameter: it is left out".to_owned()
+                "embedding provider rejects a parameter: the worker omits it".to_owned()
             }
             Self::Paused { .. } => "embedding provider paused".to_owned(),
             Self::Progress { .. } => "progress".to_owned(),
@@ -268,7 +268,7 @@ impl Event {
             Self::Stopped { .. } => "worker stopped".to_owned(),
             Self::Stopping { .. } => "stopping".to_owned(),
             Self::TextsChanged { .. } => {
-                "texts are made differently: all rows are compared anew".to_owned()
+                "the configuration of the texts has changed: all rows are compared".to_owned()
             }
             Self::Truncated { .. } => {
                 "chunks truncated: they are longer than the model takes".to_owned()

@@ -171,7 +171,7 @@ impl Doctor {
         }
         for (definition, standing) in known {
             if let Some(distrust) = standing.distrust(&self.settings) {
-                let what = format!("the vectorizer {} is left alone", definition.name);
+                let what = format!("the vectorizer {} is not served", definition.name);
                 self.findings.push(Finding::note(what, distrust));
             }
             if let Some(hidden) = standing.hidden() {
@@ -180,7 +180,7 @@ impl Doctor {
             }
             if standing.is_open {
                 let what = format!(
-                    "everybody who reads the chunks of {} reads all of them",
+                    "every role that can read the chunks of {} sees all of them",
                     definition.name
                 );
                 let remedy = standing::open_advice(definition.id);

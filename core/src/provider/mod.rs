@@ -301,7 +301,7 @@ impl Provider {
         }
         let read = || match &self.wire {
             Wire::Http(wire) => self.reader(wire.answer, count).read(response.body()),
-            Wire::Model { .. } => Err(BadAnswer::Unreadable("nobody was asked".to_owned())),
+            Wire::Model { .. } => Err(BadAnswer::Unreadable("no provider was called".to_owned())),
         };
         Verdict::from(vectors.unwrap_or_else(read))
     }
