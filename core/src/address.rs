@@ -1,4 +1,4 @@
-//! Where a provider is: base URLs, and the network addresses behind their names.
+//! The addresses of providers: base URLs, and the network addresses of their host names.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -9,13 +9,13 @@ use crate::cut::cut;
 /// The base URL of a provider, read and checked once.
 #[derive(Clone, Debug)]
 pub(crate) struct BaseUrl {
-    /// Without slashes at the end and without a query: fit to be shown.
+    /// Without slashes at the end and without a query, so it can be shown.
     text: String,
-    /// `api-version=…`, as Azure wants it behind every path.
+    /// `api-version=…`, which Azure needs after every path.
     query: Option<String>,
     host: String,
     is_https: bool,
-    /// Whether it is the operator's word, not that of whoever made the vectorizer.
+    /// Whether the operator chose it, not the creator of the vectorizer.
     is_operators: bool,
 }
 
@@ -29,8 +29,8 @@ impl BaseUrl {
         })
     }
 
-    /// A base URL from the config of a vectorizer. What may hold a secret is not repeated in the
-    /// error, which goes to logs and tables.
+    /// A base URL from the config of a vectorizer. The error is logged and stored in tables, so
+    /// it does not repeat parts that may contain a secret.
     pub(crate) fn from_config(text: &str) -> Result<Self, String> {
         if text.contains('@') {
             return Err(refused("it must not hold a user or a password"));
@@ -112,7 +112,7 @@ fn refused(reason: &str) -> String {
     format!("embedding config: base_url: {reason}")
 }
 
-/// A query with a version in it, and with nothing else.
+/// Whether the query contains a version and nothing else.
 fn is_api_version(query: &str) -> bool {
     let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-');
     let version = query.strip_prefix("api-version=");
@@ -126,8 +126,8 @@ fn bare(host: &str) -> String {
     inner.unwrap_or(host).to_ascii_lowercase()
 }
 
-/// Refuses hosts that are written so that programs read them in different ways: `0x7f.1` and
-/// `134744072` are addresses to some and names to others.
+/// Rejects hosts that programs parse differently: `0x7f.1` and `134744072` are addresses to
+/// some and names to others.
 fn check_host(host: &str) -> Result<(), String> {
     if let Ok(address) = host.parse::<IpAddr>() {
         return match metadata(address) {
@@ -148,12 +148,12 @@ fn check_host(host: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Of the addresses that a name resolved to, those that may be connected to. A shell asks before it
-/// connects, also where no secret is sent: the answers of a cloud's metadata service are no
-/// vectors, but its credentials must not be asked for.
+/// Returns the resolved addresses to which a connection is allowed. A shell calls this before it
+/// connects, also if it sends no secret: a cloud's metadata service returns credentials to any
+/// client.
 ///
 /// # Errors
-/// If none is left; the text says why.
+/// If no address is allowed; the text says why.
 pub fn allowed_addresses(
     addresses: impl IntoIterator<Item = SocketAddr>,
 ) -> Result<Vec<SocketAddr>, String> {
@@ -189,7 +189,7 @@ fn metadata(address: IpAddr) -> bool {
     }
 }
 
-/// The IPv4 address that an IPv6 address stands for, if it does: mapped, compatible, NAT64, 6to4.
+/// The IPv4 address that an IPv6 address embeds, if any: mapped, compatible, NAT64, 6to4.
 fn plain(address: IpAddr) -> IpAddr {
     let IpAddr::V6(v6) = address else {
         return address;

@@ -1,9 +1,9 @@
-//! Texts of users in messages: logs and tables take what somebody wrote, but not all of it.
+//! Shortens user texts for messages, which go to logs and tables.
 
-/// Of a pattern, a key or a text that a message repeats, so many characters are shown.
+/// The number of characters of a pattern, a key or a text that a message shows.
 pub(crate) const SHOWN: usize = 200;
 
-/// The beginning of a text, with three dots where something is left out.
+/// The beginning of a text, with an ellipsis if something is left out.
 pub(crate) fn cut(text: &str) -> String {
     cut_to(text, SHOWN)
 }

@@ -1,8 +1,8 @@
-//! Where the database is and how to connect to it: a URL as libpq reads it, and libpq's environment
-//! variables where the URL does not say.
+//! How to connect to the database: a URL as in libpq, and libpq's environment variables for values
+//! that the URL does not contain.
 //!
-//! Nothing of a URL is ever repeated in a message but the names of its parameters: a password with
-//! an unescaped `@` or `/` may end up anywhere in it.
+//! Messages repeat only the names of a URL's parameters: a password with an unescaped `@` or `/`
+//! may end up anywhere in the URL.
 
 mod parameters;
 mod password_file;
@@ -15,10 +15,11 @@ use parameters::Use;
 
 pub use password_file::password_for;
 
-/// What a URL and the environment say, with libpq's defaults. It is safe to print: without a password.
+/// The values of a URL and the environment, with libpq's defaults. Debug output does not contain the
+/// password.
 #[derive(Clone)]
 pub struct DatabaseUrl {
-    /// Where the server may be, in the order in which it is looked for; never empty.
+    /// The possible hosts of the server, in the order in which they are tried; never empty.
     pub hosts: Vec<Host>,
     /// The role, if one is named.
     pub user: Option<String>,
@@ -26,27 +27,28 @@ pub struct DatabaseUrl {
     pub password: Option<String>,
     /// The database, if one is named.
     pub database: Option<String>,
-    /// How the session calls itself.
+    /// The session's `application_name`.
     pub application_name: String,
     /// Command-line options for the server, such as `-c timezone=CET`.
     pub options: Option<String>,
-    /// A file of passwords, if another than libpq's own.
+    /// A password file, if it is not libpq's default.
     pub password_file: Option<String>,
     /// How TLS is used.
     pub tls: Tls,
     /// Whether the authentication must be bound to the TLS channel.
     pub channel_binding: ChannelBinding,
-    /// After this a server is not there.
+    /// The timeout for connecting to one host; at least 2 seconds, as in libpq. `None` if
+    /// neither URL nor environment sets it.
     pub connect_timeout: Option<Duration>,
-    /// Only a server that takes writes will do.
+    /// Whether the server must accept writes.
     pub read_write: bool,
-    /// Whether TCP keepalives are sent, after how long a silence, how often, and how many.
+    /// The settings of TCP keepalives.
     pub keepalives: Keepalives,
     /// How long sent data may stay unacknowledged.
     pub tcp_user_timeout: Option<Duration>,
 }
 
-/// One place where a server may be.
+/// One possible host of the server.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Host {
     /// A name, an address, or the directory of a Unix socket (it begins with `/`). The certificate is
@@ -58,23 +60,23 @@ pub struct Host {
     pub port: u16,
 }
 
-/// Of the URL's `keepalives…`.
+/// The URL's `keepalives…` parameters.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Keepalives {
-    /// Whether they are sent at all.
+    /// Whether keepalives are sent.
     pub are_on: bool,
-    /// After so long a silence.
+    /// The idle time before the first keepalive.
     pub idle: Option<Duration>,
-    /// One after the other, so far apart.
+    /// The time between two keepalives.
     pub interval: Option<Duration>,
-    /// So many without an answer end the connection.
+    /// The number of unanswered keepalives that end the connection.
     pub count: Option<u32>,
 }
 
-/// Of the URL's `ssl…`.
+/// The URL's `ssl…` parameters.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Tls {
-    /// `sslmode`; `None` where neither URL nor environment says.
+    /// `sslmode`; `None` if neither URL nor environment sets it.
     pub mode: Option<SslMode>,
     /// `sslrootcert`: a file of certificates, or `system`.
     pub root_cert: Option<String>,
@@ -82,7 +84,7 @@ pub struct Tls {
     pub cert: Option<String>,
     /// `sslkey`: a file with the client's key.
     pub key: Option<String>,
-    /// `sslnegotiation=direct`: TLS begins at once, without asking.
+    /// `sslnegotiation=direct`: TLS starts at once, without a request in PostgreSQL's protocol.
     pub direct: bool,
     /// `ssl_min_protocol_version` is TLSv1.3.
     pub only_1_3: bool,
@@ -90,42 +92,42 @@ pub struct Tls {
     pub only_1_2: bool,
 }
 
-/// Of the URL's `sslmode`.
+/// The URL's `sslmode`.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum SslMode {
     /// Never TLS.
     Disable,
-    /// TLS only if the server wants it.
+    /// TLS only if the server rejects the connection without it.
     Allow,
-    /// TLS if the server has it.
+    /// TLS if the server supports it.
     Prefer,
-    /// TLS, with any server, unless a file of root certificates is there.
+    /// TLS; the certificate is checked only if a root certificate file exists.
     Require,
-    /// TLS, with a server whose certificate comes from an authority.
+    /// TLS; the certificate must be signed by a trusted authority.
     VerifyCa,
-    /// TLS, with a server whose certificate also has the host's name.
+    /// TLS; the certificate must also match the host's name.
     VerifyFull,
 }
 
-/// Of the URL's `channel_binding`.
+/// The URL's `channel_binding`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum ChannelBinding {
     /// Never.
     Disable,
-    /// If both sides can.
+    /// If both sides support it.
     Prefer,
-    /// Always; nothing else will do.
+    /// Required.
     Require,
 }
 
-/// How the sessions call themselves, unless something else is said.
+/// The default `application_name` of sessions.
 const APPLICATION_NAME: &str = "pgai-worker-rs";
 
 impl DatabaseUrl {
     /// Reads a URL; `environment` looks a variable up.
     ///
     /// # Errors
-    /// What is wrong with it, without repeating anything of it but names of parameters.
+    /// A message that says what is wrong with the URL. It repeats only names of parameters.
     pub fn parse(url: &str, environment: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
         let mut values = parameters::of_url(url)?;
         for parameter in parameters::ALL {
@@ -254,7 +256,7 @@ impl Host {
 }
 
 impl SslMode {
-    /// The attempts to connect, one after the other: whether with TLS.
+    /// The attempts to connect, in order: whether each uses TLS.
     #[must_use]
     pub const fn attempts(self) -> &'static [bool] {
         match self {

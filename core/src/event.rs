@@ -1,18 +1,18 @@
-//! What the worker tells its operator.
+//! Events that the worker reports to its operator.
 
 use std::time::Duration;
 
 use crate::resync::ResyncCounts;
 
-/// Something worth telling. [`crate::log::line`] makes a line of it.
+/// An event. [`crate::log::line`] formats it as a log line.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
-    /// Something that works, and that the operator should know of.
+    /// A setting that works but that the operator should know about.
     Advice {
-        /// What, and what to do.
+        /// The situation, and what to do.
         message: String,
     },
-    /// Rows of a vectorizer stand true now.
+    /// Rows of a vectorizer are in sync now.
     Committed {
         /// The vectorizer's id.
         vectorizer: i64,
@@ -20,17 +20,17 @@ pub enum Event {
         rows: u64,
         /// Chunks whose vectors came from the provider.
         embedded: u64,
-        /// Chunks that were left alone or moved.
+        /// Chunks that kept their vectors, at the same place or moved.
         reused: u64,
     },
-    /// A statement failed and will be asked again.
+    /// A statement failed and will be retried.
     DatabaseTrouble {
         /// PostgreSQL's message.
         reason: String,
         /// When it is asked again.
         retry_in: Duration,
     },
-    /// A vectorizer's queue has nothing due any more.
+    /// No item of a vectorizer's queue is due any more.
     Finished {
         /// The vectorizer's id.
         vectorizer: i64,
@@ -39,7 +39,7 @@ pub enum Event {
         /// Rows that failed since then.
         failed: u64,
     },
-    /// `--vectorizer-id` names what is not there.
+    /// `--vectorizer-id` names vectorizers that do not exist.
     InvalidVectorizers {
         /// The ids asked for.
         wanted: Vec<i64>,
@@ -48,12 +48,12 @@ pub enum Event {
     },
     /// The database has no vectorizers.
     NoVectorizers,
-    /// The database lacks our schema, or has one that this worker does not know.
+    /// The schema is missing from the database, or its version is unknown to this worker.
     NotInstalled {
-        /// What is there, and the command that fixes it.
+        /// The problem, and the command that fixes it.
         reason: String,
     },
-    /// A server refuses an optional parameter: it is asked without from now on.
+    /// A server rejects an optional parameter; from now on the worker omits it.
     ParameterRefused {
         /// The vectorizer's id.
         vectorizer: i64,
@@ -62,7 +62,7 @@ pub enum Event {
         /// What the server said.
         reason: String,
     },
-    /// A provider is not asked for a while, for a reason that is not one row's own.
+    /// A provider is paused for a reason that concerns more than one row.
     Paused {
         /// The provider and where it is.
         provider: String,
@@ -71,27 +71,27 @@ pub enum Event {
         /// When it is asked again.
         retry_in: Duration,
     },
-    /// How far the worker is; only where [`Settings::progress`](crate::Settings::progress) is set.
+    /// The worker's progress; only if [`Settings::progress`](crate::Settings::progress) is set.
     Progress {
         /// Rows finished since the start.
         done: u64,
-        /// Rows that wait or are in work.
+        /// Rows that are queued or in progress.
         waiting: u64,
         /// Chunks written since the start.
         chunks: u64,
     },
-    /// A source has been compared with what is stored for it, or cannot be.
+    /// A resync has ended, successfully or not.
     ResyncEnded {
         /// The vectorizer's id.
         vectorizer: i64,
-        /// Whether it could not be done to the end.
+        /// Whether it failed.
         failed: bool,
-        /// What was found, and queued.
+        /// The differences that were found and queued.
         counts: ResyncCounts,
-        /// Why it failed, or what it could not compare.
+        /// Why it failed, or what was not compared.
         reason: Option<String>,
     },
-    /// A source is compared with what is stored for it.
+    /// A resync has started.
     ResyncStarted {
         /// The vectorizer's id.
         vectorizer: i64,
@@ -109,14 +109,14 @@ pub enum Event {
         vectorizer: i64,
         /// The row's key.
         key: String,
-        /// What was done with it.
+        /// The step that failed.
         step: &'static str,
         /// What went wrong.
         reason: String,
         /// When it is tried again; `None` if it went to the failed table.
         retry_in: Option<Duration>,
     },
-    /// A vectorizer's queue has something to do.
+    /// Items of a vectorizer's queue are due.
     Running {
         /// The vectorizer's id.
         vectorizer: i64,
@@ -134,9 +134,9 @@ pub enum Event {
         rows: u64,
         /// Rows that failed.
         failed: u64,
-        /// Rows that wait for a later attempt, if `--once` counted them.
+        /// Rows that wait for a later attempt, if they were counted (with `--once`).
         waiting: Option<u64>,
-        /// What failed as a whole, if something did.
+        /// The failure that was not one row's own, if any.
         failure: Option<String>,
     },
     /// The worker was asked to stop.
@@ -144,25 +144,25 @@ pub enum Event {
         /// Batches in flight, which get the grace period.
         batches: usize,
     },
-    /// A vectorizer makes its texts differently from now on: all rows are compared with theirs.
+    /// The configuration of a vectorizer's texts has changed; all rows are compared.
     TextsChanged {
         /// The vectorizer's id.
         vectorizer: i64,
     },
-    /// Chunks are longer than the model takes: their ends are stored and not embedded.
+    /// Chunks are longer than the model's limit: their ends are stored but not embedded.
     Truncated {
         /// The vectorizer's id.
         vectorizer: i64,
         /// How many chunks.
         chunks: u64,
-        /// How much of them is not embedded, where that is known.
+        /// The number of bytes that are not embedded, if known.
         bytes: Option<u64>,
     },
-    /// Rows are held back for a while because a provider's limits are used up, or it is busy.
+    /// Rows are delayed because a provider's limits are used up, or it is busy.
     Waiting {
         /// The provider and where it is.
         provider: String,
-        /// Why it is not asked now.
+        /// Why it is not called now.
         reason: String,
         /// When it is asked again.
         retry_in: Duration,
@@ -176,21 +176,21 @@ pub enum Event {
     },
 }
 
-/// How much an event matters.
+/// The severity of an event.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Level {
-    /// For those who look for a fault.
+    /// For debugging.
     Debug,
-    /// The normal course of things.
+    /// Normal operation.
     Info,
-    /// The worker goes on by itself, but somebody may want to know.
+    /// The worker continues, but the operator may want to know.
     Warning,
-    /// Somebody has to do something.
+    /// The operator has to act.
     Error,
 }
 
 impl Event {
-    /// How much it matters.
+    /// The severity.
     #[must_use]
     pub const fn level(&self) -> Level {
         match self {
@@ -237,7 +237,7 @@ impl Event {
         }
     }
 
-    /// What happened, in the words that scripts of pgai's users look for.
+    /// The message, in the words that scripts of pgai's users search for.
     #[must_use]
     pub fn message(&self) -> String {
         match self {
@@ -251,7 +251,7 @@ impl Event {
             Self::NoVectorizers => "no vectorizers found".to_owned(),
             Self::NotInstalled { reason } => reason.clone(),
             Self::ParameterRefused { .. } => {
-                "embedding provider refuses a parameter: it is left out".to_owned()
+                "embedding provider rejects a parameter: the worker omits it".to_owned()
             }
             Self::Paused { .. } => "embedding provider paused".to_owned(),
             Self::Progress { .. } => "progress".to_owned(),
@@ -268,7 +268,7 @@ impl Event {
             Self::Stopped { .. } => "worker stopped".to_owned(),
             Self::Stopping { .. } => "stopping".to_owned(),
             Self::TextsChanged { .. } => {
-                "texts are made differently: all rows are compared anew".to_owned()
+                "the configuration of the texts has changed: all rows are compared".to_owned()
             }
             Self::Truncated { .. } => {
                 "chunks truncated: they are longer than the model takes".to_owned()
@@ -278,7 +278,7 @@ impl Event {
         }
     }
 
-    /// The particulars, as names and values.
+    /// The details, as names and values.
     #[must_use]
     pub fn fields(&self) -> Vec<(&'static str, String)> {
         match self {

@@ -1,5 +1,5 @@
-//! The way of a request's secret out, and of the answer in: read within bounds, unpacked within the
-//! same bounds, and rid of the secret before anybody sees it.
+//! Adds the secret to a request, and processes the answer: it is read and unpacked within limits,
+//! and the secret is masked in it.
 
 mod mask;
 mod unpack;
@@ -11,12 +11,12 @@ use http::{HeaderValue, StatusCode};
 use crate::provider::Reader;
 use crate::request::{Received, Request, RequestError, Response};
 
-/// An answer with no more bytes than these is read within a millisecond or two.
+/// An answer of at most this many bytes is processed within a millisecond or two.
 const INLINE_BYTES_MAX: usize = 64 * 1024;
-/// Of an answer that is a refusal, so many bytes are read: they say why.
+/// The number of bytes that are read of an error answer: they say why.
 const REFUSAL_BYTES_MAX: usize = 64 * 1024;
 
-/// How the answer to one request is to be taken in.
+/// How to process the answer to one request.
 #[must_use = "an answer goes through `take` before anybody else sees it"]
 pub struct Intake {
     secrets: Vec<String>,
@@ -24,11 +24,11 @@ pub struct Intake {
     reader: Option<Reader>,
 }
 
-/// Completes a request with its secrets: the one place where a secret's value is added. `value` looks
-/// an environment variable up.
+/// Adds the secrets to a request. Secrets are added only here. `value` returns the value of an
+/// environment variable.
 ///
 /// # Errors
-/// If a secret is not set, empty, or no legal header value.
+/// If a secret is not set, is empty, or is not a legal header value.
 pub fn authorize(
     request: Request,
     value: impl Fn(&str) -> Option<String>,
@@ -65,8 +65,8 @@ pub fn authorize(
 }
 
 impl Intake {
-    /// How many bytes of the body of an answer with this status are to be read; what is longer is
-    /// cut there.
+    /// The maximum number of bytes to read of the body of an answer with this status; a longer
+    /// body is truncated.
     #[must_use]
     pub fn bytes_max(&self, status: StatusCode) -> usize {
         if status.is_success() {
@@ -76,13 +76,13 @@ impl Intake {
         }
     }
 
-    /// Takes in what came, a body cut at [`bytes_max`](Self::bytes_max) or none: unpacks gzip and
-    /// deflate, masks the secret wherever it is repeated, and reads the vectors. A megabyte takes
-    /// some ten milliseconds, so a shell does this for a long answer (see [`is_long`](Self::is_long))
-    /// off the thread that polls.
+    /// Processes an answer, whose body may be truncated at [`bytes_max`](Self::bytes_max). Unpacks
+    /// gzip and deflate, masks the secret wherever it is repeated, and reads the vectors. A megabyte
+    /// takes some ten milliseconds. So for a long answer (see [`is_long`](Self::is_long)) a shell
+    /// calls this outside of the polling thread.
     ///
     /// # Errors
-    /// What the shell met, or a body that cannot be unpacked.
+    /// The error from the shell, or a body that cannot be unpacked.
     pub fn take(self, answer: Result<Response, RequestError>) -> Result<Received, RequestError> {
         let answer = answer.and_then(|response| {
             let bytes_max = self.bytes_max(response.status());
@@ -98,15 +98,15 @@ impl Intake {
         Ok(Received { response, vectors })
     }
 
-    /// Whether taking in an answer with a body of so many bytes, as it came, keeps a thread busy for
-    /// more than a moment.
+    /// Whether processing an answer takes long enough to use another thread. `bytes` is the length
+    /// of the body as it was received.
     #[must_use]
     pub const fn is_long(bytes: usize) -> bool {
         bytes > INLINE_BYTES_MAX
     }
 }
 
-/// Without the secret.
+/// Does not print the secret.
 impl fmt::Debug for Intake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Intake")

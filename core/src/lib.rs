@@ -1,14 +1,15 @@
 //! The sans-IO core of the worker that keeps vector embeddings in PostgreSQL in sync with their rows.
 //!
-//! A *vectorizer* says which column of which source table is cut into chunks, how they are formatted,
-//! which provider embeds them and where the vectors go. Triggers queue the keys of changed rows; a
-//! [`Worker`] claims them, reads the rows, asks the provider for what is new, and commits.
+//! A *vectorizer* says which column of which source table is split into chunks, how they are
+//! formatted, which provider embeds them and where the vectors are stored. Triggers queue the keys of
+//! changed rows. A [`Worker`] claims them, reads the rows, calls the provider for new chunks, and
+//! commits.
 //!
-//! **In scope**: what to ask of the database and of the providers, and when; what every answer
-//! means; retries, pauses, leases, fairness; the command line; log lines. **Out of scope**: doing
-//! it. There is no IO here, no clock, no randomness, no thread and no async: a *shell* does what
-//! [`Worker::poll`] says and hands the answers back. No shell knows what a status code or an
-//! SQLSTATE means, when to try again, or how a table is named.
+//! **In scope**: what to request from the database and the providers, and when; what every answer
+//! means; retries, pauses, leases, fairness; the command line; log lines. **Out of scope**:
+//! performing these actions. The core has no IO, clock, randomness, threads or async. A *shell*
+//! does what [`Worker::poll`] returns and hands the answers back. No shell knows what a status
+//! code or an SQLSTATE means, when to retry, or how a table is named.
 //!
 //! # Between core and shell
 //!
@@ -26,21 +27,24 @@
 //! ```
 //!
 //! The contract of a shell:
-//! * It calls `poll` until that returns `Wait` or `Stopped`, and again after every input and when
-//!   the time of `Wait` has come. Extra calls do no harm; there is no other rule of order.
-//! * Every ticket comes back exactly once, with an answer or an error, unless the worker has said
-//!   `Stopped`.
-//! * A statement is one transaction, on a connection where [`session_settings`] ran first. A
-//!   statement whose outcome is not known (the connection broke) is a [`DbError`] without SQLSTATE.
-//! * It honours a request's timeout, follows no redirects, and adds secrets with [`authorize`] only.
-//!   It connects to [`allowed_addresses`] only, reads no more of an answer than the request's
-//!   [`Intake`] says, and hands the answer back through it.
-//!   A shell without local models answers [`ModelError::Model`] with a word on how to get them.
-//! * It runs [`Work`] with [`Work::run`] off the thread that polls: that takes up to a second or two.
-//! * It rounds wake-ups up, never down; it never tries again by itself; it never interprets.
-//! * It listens on [`CHANNEL`], and says `wake(None)` when notifications may have been missed.
+//! * It calls `poll` until that returns `Wait` or `Stopped`. It calls `poll` again after every
+//!   input and when the time of `Wait` has come. Extra calls do no harm; there is no other rule
+//!   of order.
+//! * It returns every ticket exactly once, with an answer or an error, unless the worker has
+//!   returned `Stopped`.
+//! * It runs each statement in one transaction, on a connection where [`session_settings`] ran
+//!   first. If the outcome of a statement is unknown (the connection broke), it returns a
+//!   [`DbError`] without SQLSTATE.
+//! * It enforces a request's timeout, follows no redirects, and adds secrets with [`authorize`]
+//!   only. It connects to [`allowed_addresses`] only, reads no more of an answer than the request's
+//!   [`Intake`] says, and passes the answer through it. A shell without local models answers
+//!   [`ModelError::Model`] with a text that says how to get them.
+//! * It runs [`Work`] with [`Work::run`] outside of the polling thread, because this takes up to a
+//!   second or two.
+//! * It rounds wake-up times up, never down. It never retries or interprets anything itself.
+//! * It listens on [`CHANNEL`], and calls `wake(None)` when it may have missed notifications.
 //!
-//! `tests/src/shell_smol.rs` is such a shell, written to be read.
+//! `tests/src/shell_smol.rs` is a short example of a shell.
 //!
 //! # One row, from the queue to the store
 //!
@@ -63,7 +67,7 @@
 //!                 Query::StartWorker { .. } => vec![vec![text("d9a6")]],
 //!                 Query::LoadVectorizers { .. } => vec![vec![text("1"), text(DEFINITION)]],
 //!                 Query::Claim { .. } if std::mem::take(&mut is_queued) => {
-//!                     // key, generation, attempts, claims without a word, queued at
+//!                     // key, generation, attempts, expired claims, queued at
 //!                     vec![vec![text("7"), text("100"), text("1"), text("1"), text("now")]]
 //!                 }
 //!                 Query::Claim { .. } => vec![],
@@ -116,14 +120,14 @@
 //!
 //! # Where things are
 //!
-//! [`options`](Command) and [`Settings`] say what is wanted. `command` holds what an operator asks,
-//! such as `status` and `search` ([`Task`]). `worker` holds the state machine:
-//! `claims` decides what to take, `batch` is what one claim goes through, `commit_size` bounds what it
-//! writes at a time, `requests` talks to providers, `throttle` holds them back, `blame` finds out whose
-//! fault a refusal is, `resync` compares a source with what is stored for it, `outage` waits for providers that are down, `session` is the worker's standing
-//! with the database, `statements` takes answers in, `life` brings it to an end. Leaves are pure:
-//! [`text`] chunks and formats, `reuse` compares with what is stored, `provider` writes requests and
-//! judges answers, `sql` plans statements, `retry` computes waits.
+//! [`options`](Command) and [`Settings`] hold the configuration. `command` contains the operator's commands, such as
+//! `status` and `search` ([`Task`]). `worker` contains the state machine: `claims` decides what to claim, `batch` is
+//! the work for one claim, `commit_size` limits the size of a commit, `requests` calls providers, `throttle` limits
+//! the requests, `blame` finds the cause of a rejection, `resync` compares a source with what is stored for it,
+//! `outage` handles providers that are down, `session` is the worker's registration in the database, `statements`
+//! handles answers, `life` stops the worker. The other modules are pure: [`text`] chunks and formats, `reuse`
+//! compares with what is stored, `provider` writes requests and interprets answers, `sql` plans statements, `retry`
+//! computes backoff.
 
 mod address;
 mod call;

@@ -1,21 +1,21 @@
-//! Log lines: for people, or as JSON.
+//! Log lines, as text or as JSON.
 
 use std::fmt::Write as _;
 use std::time::Duration;
 
 use crate::event::{Event, Level};
 
-/// How log lines look.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Format {
-    /// One JSON object a line.
+    /// One JSON object for each line.
     Json,
-    /// For people.
+    /// Text.
     #[default]
     Text,
 }
 
-/// One line for an event, without the line's end. `wall` is the time since 1970.
+/// One line for an event, without its line end. `wall` is the time since 1970.
 #[must_use]
 pub fn line(event: &Event, wall: Duration, format: Format) -> String {
     write(
@@ -27,7 +27,7 @@ pub fn line(event: &Event, wall: Duration, format: Format) -> String {
     )
 }
 
-/// One line for what a shell itself has to tell.
+/// One line for a message of the shell itself.
 #[must_use]
 pub fn note(level: Level, message: &str, wall: Duration, format: Format) -> String {
     write(level, message, &[], wall, format)
@@ -77,8 +77,8 @@ fn write(
     printable(&line)
 }
 
-/// A text with everything escaped that could move a terminal's cursor, colour it or turn its writing
-/// direction, but for ends of lines and tabs. JSON stays the JSON that it was.
+/// Escapes everything that could move a terminal's cursor, change its colour or its writing
+/// direction, except line ends and tabs. The result of a JSON text is the same JSON value.
 #[must_use]
 pub fn printable(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -97,7 +97,8 @@ pub(crate) fn on_one_line(text: &str) -> String {
     printable(text).replace('\n', "\\n").replace('\t', "\\t")
 }
 
-/// Control characters, ends of lines and paragraphs, and what turns the direction of writing.
+/// Control characters, line and paragraph separators, and characters that change the writing
+/// direction.
 fn is_unprintable(character: char) -> bool {
     let turns = matches!(character,
         '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');

@@ -1,54 +1,54 @@
-//! What the core asks of a model in the worker's own process, and what it gets back.
+//! Requests to a model in the worker process, and its answers.
 
 use std::fmt;
 use std::sync::Arc;
 
-/// Work for a model in this process.
+/// A request to a model in this process.
 #[derive(Clone)]
 pub struct ModelRequest {
     /// The model's directory, or its name below [`models_dir`](Self::models_dir).
     pub model: String,
-    /// Where models that are named stand: the operator's `--models-dir`.
+    /// The directory of named models: the operator's `--models-dir`.
     pub models_dir: Option<String>,
-    /// What the model shall do with the texts.
+    /// What the model computes from the texts.
     pub wanted: Wanted,
     /// The texts.
     pub texts: Vec<Arc<str>>,
 }
 
-/// What is wanted of a model.
+/// What a model computes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Wanted {
-    /// Vectors of texts that others are compared with.
+    /// Vectors of stored texts.
     Documents,
-    /// Vectors of texts to find others by: the model's prompt for queries comes before them.
+    /// Vectors of search texts: the model's query prompt is added in front.
     Queries,
-    /// How many tokens each text has, whether the model reads them all or not.
+    /// The number of tokens of each text, including those beyond the model's limit.
     TokenCounts,
 }
 
-/// What a model made of its texts, in their order.
+/// The results of a model, in the order of the texts.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ModelAnswer {
     /// For [`Wanted::TokenCounts`].
     TokenCounts(Vec<usize>),
-    /// For the others.
+    /// For [`Wanted::Documents`] and [`Wanted::Queries`].
     Vectors {
         /// One vector for each text.
         vectors: Vec<Vec<f32>>,
-        /// How many of the texts were longer than the model reads.
+        /// The number of texts that were longer than the model's limit.
         truncated: usize,
     },
 }
 
-/// Why a model made nothing of its texts.
+/// Why a model returned no result.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum ModelError {
-    /// The computation failed, for a reason that may pass.
+    /// The computation failed, for a reason that may be temporary.
     Broken(String),
-    /// One of the texts is at fault.
+    /// One of the texts caused it.
     Input(String),
-    /// The model is not there, or cannot be used: somebody has to do something.
+    /// The model does not exist or cannot be used: the operator has to act.
     Model(String),
 }
 

@@ -1,5 +1,5 @@
-//! The command line and the environment, the same for every worker. Nothing is read here: the
-//! shell hands in its arguments and its environment.
+//! The command line and the environment, the same for every worker. This module reads neither:
+//! the shell passes in its arguments and its environment.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,18 +12,18 @@ use crate::event::Level;
 use crate::log::Format;
 use crate::settings::{Limits, Secrets, Settings};
 
-/// What a worker was asked to do.
+/// What the command line requests.
 #[derive(Clone, Debug)]
 pub enum Command {
-    /// Find something out, or put something right, and end.
+    /// Run one of the operator's commands, and end.
     Inquire(Box<Inquiry>, Box<Options>),
-    /// Put the schema `ai` into the database, or bring it up to date.
+    /// Create the schema `ai` in the database, or update it.
     Install(Box<Options>),
-    /// Keep the vectorizers' embeddings true.
+    /// Keep the vectorizers' embeddings in sync with their rows.
     Run(Box<Options>),
 }
 
-/// A command line that asks for help, for the version, or for what there is not.
+/// A command line that requests help or the version, or that is wrong.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Usage {
     /// What to print.
@@ -87,7 +87,7 @@ pub struct Options {
     #[arg(long, value_name = "IDS", value_parser = ids)]
     vectorizer_ids: Option<Ids>,
 
-    /// The longest gap between two looks at the queue: seconds, or 500ms, 5m, 1h30m
+    /// The longest gap between two polls of the queue: seconds, or 500ms, 5m, 1h30m
     #[arg(long, default_value = "60", value_name = "DURATION", value_parser = duration)]
     poll_interval: Duration,
 
@@ -99,27 +99,29 @@ pub struct Options {
     #[arg(short, long, value_name = "N", value_parser = at_least_one)]
     concurrency: Option<usize>,
 
-    /// Requests that each provider gets in a minute, at most
+    /// The maximum number of requests per minute to each provider
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     max_requests_per_minute: Option<u64>,
 
-    /// Tokens that each provider gets in a minute, at most, estimated as a quarter of the bytes
+    /// The maximum number of tokens per minute to each provider, estimated as a quarter of the
+    /// bytes
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     max_tokens_per_minute: Option<u64>,
 
-    /// Stop at the first failure that is not one row's own [default: true with --once]
+    /// Stop at the first failure that does not concern one row only [default: true with --once]
     #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL")]
     exit_on_error: Option<bool>,
 
-    /// Bytes of one row's text, of its chunks and of its formatted texts, at most: 64MB, 1GB
+    /// The maximum size of one row's text, of its chunks and of its formatted texts: 64MB, 1GB
     #[arg(long, global = true, default_value = "64MB", value_name = "BYTES", value_parser = bytes)]
     max_row_bytes: usize,
 
-    /// How long work outlives a worker that was killed, before another takes it over
+    /// How long a worker holds its work if it is killed, before another worker takes over
     #[arg(long, default_value = "180", value_name = "DURATION", value_parser = duration)]
     lease: Duration,
 
-    /// Environment variables that vectorizers may use as secrets; a leading * stands for anything
+    /// Environment variables that vectorizers may use as secrets; a leading * matches any
+    /// beginning
     #[arg(
         long,
         global = true,
@@ -129,23 +131,25 @@ pub struct Options {
     )]
     secret_names: Vec<String>,
 
-    /// A host that may get such a secret, also without TLS, besides the provider's own and this machine
+    /// A host to which secrets may be sent, also without TLS, in addition to the provider's own and
+    /// this machine
     #[arg(long, global = true, value_delimiter = ',', value_name = "HOST")]
     allow_host: Vec<String>,
 
-    /// A role whose vectorizers the worker may serve, besides those whose rights it has (may be given again)
+    /// A role whose vectorizers the worker may serve, in addition to those whose privileges it has (may be
+    /// given again)
     #[arg(long, global = true, value_delimiter = ',', value_name = "NAME")]
     owner: Vec<String>,
 
-    /// Leave vectorizers of other owners alone, instead of a warning
+    /// Do not serve vectorizers of other owners, instead of a warning
     #[arg(long, global = true, num_args = 0..=1, default_missing_value = "true", require_equals = true, default_value = "false", value_name = "BOOL", action = clap::ArgAction::Set)]
     require_trust: bool,
 
-    /// Where models that run in the worker's own process stand, each in a directory of its name
+    /// The directory of models that run in the worker process, each in a directory of its name
     #[arg(long, global = true, value_name = "PATH")]
     models_dir: Option<String>,
 
-    /// The least level of the lines that are printed
+    /// The lowest level of printed log lines
     #[arg(
         long,
         global = true,
@@ -155,7 +159,7 @@ pub struct Options {
     )]
     log_level: LogLevel,
 
-    /// How lines are printed
+    /// The format of log lines
     #[arg(long, global = true, default_value = "text", value_name = "FORMAT")]
     log_format: LogFormat,
 }
@@ -180,11 +184,11 @@ enum LogFormat {
 struct Ids(Vec<i64>);
 
 impl Command {
-    /// Reads a command line, the program's name first. An option that is not on it is looked for
-    /// in `environment`; one that is wins.
+    /// Parses a command line, with the program's name first. An option that is not on the
+    /// command line is read from `environment`.
     ///
     /// # Errors
-    /// What to print, and with which exit code, if there is nothing to do.
+    /// The text to print and the exit code, if there is nothing to do.
     pub fn parse(
         arguments: impl IntoIterator<Item = String>,
         environment: &BTreeMap<String, String>,
@@ -258,8 +262,8 @@ fn from_environment(environment: &BTreeMap<String, String>) -> Vec<(&'static str
         .collect()
 }
 
-/// What Python's click takes for yes and no, as clap takes them; anything else is left for clap to
-/// refuse.
+/// Converts the values that Python's click accepts as booleans to clap's. clap rejects other
+/// values.
 fn truth(value: &str) -> String {
     match value.trim().to_ascii_lowercase().as_str() {
         "1" | "on" | "t" | "true" | "y" | "yes" => "true".to_owned(),
@@ -269,7 +273,7 @@ fn truth(value: &str) -> String {
 }
 
 impl Options {
-    /// The least level of the lines to print.
+    /// The lowest level of printed log lines.
     #[must_use]
     pub const fn log_level(&self) -> Level {
         match self.log_level {
@@ -280,7 +284,7 @@ impl Options {
         }
     }
 
-    /// How to print lines.
+    /// The format of log lines.
     #[must_use]
     pub const fn log_format(&self) -> Format {
         match self.log_format {
@@ -289,7 +293,7 @@ impl Options {
         }
     }
 
-    /// The number of batches asked for, if any.
+    /// The requested number of batches, if any.
     #[must_use]
     pub const fn concurrency(&self) -> Option<usize> {
         self.concurrency
@@ -301,7 +305,7 @@ impl Options {
         self.once
     }
 
-    /// Whether a failure as a whole ends the process with 1.
+    /// Whether a failure that does not concern one row only ends the process with exit code 1.
     #[must_use]
     pub fn exit_on_error(&self) -> bool {
         self.exit_on_error.unwrap_or(self.once)
@@ -363,7 +367,7 @@ impl Options {
     }
 }
 
-/// Without the database's URL, which may hold a password.
+/// Does not print the database's URL, which may contain a password.
 impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Options")

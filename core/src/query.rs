@@ -1,4 +1,4 @@
-//! What the core asks of PostgreSQL, and what it gets back.
+//! The core's statements for PostgreSQL, and their answers.
 
 mod answers;
 mod fields;
@@ -17,13 +17,14 @@ pub(crate) use answers::{
 };
 pub(crate) use fields::{Unreadable, fields};
 
-/// The handle that the answer to a [`Query`] must carry back. It cannot be copied, so a query is
+/// The handle that the answer to a [`Query`] must return. It cannot be copied, so a query is
 /// answered at most once.
 #[derive(Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct QueryTicket(pub(crate) u64);
 
-/// The name of one claim: random, chosen by the worker, so that a claim whose answer was lost can
-/// be asked again and so that no two claims ever share a name, even after a crash of PostgreSQL.
+/// The identifier of one claim: a random number that the worker chooses. So a claim whose answer
+/// was lost can be sent again, and no two claims have the same id, even after a crash of
+/// PostgreSQL.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct ClaimId(pub i64);
 
@@ -37,41 +38,41 @@ impl fmt::Display for Key {
     }
 }
 
-/// One statement, to be run in a transaction of its own. [`Query::sql`] and [`Query::params`] are
-/// all that a shell needs; the variants are for a simulated database.
+/// One statement, to be run in a transaction of its own. A shell needs only [`Query::sql`] and
+/// [`Query::params`]; the variants are for a simulated database.
 #[derive(Clone, Debug)]
 pub enum Query {
-    /// Records that a vectorizer's texts are made differently from now on, and has all rows compared;
-    /// one row, which says whether that is so now.
+    /// Records that the configuration of a vectorizer's texts has changed, and requests that all rows
+    /// are compared. Returns one row, which says whether this is recorded now.
     AcceptTexts {
         /// The vectorizer's id.
         vectorizer: i64,
-        /// What makes its vectors, which must be recorded already, if anything is, and its texts.
+        /// Digests of the configuration of its vectors, which must match the recorded one, if
+        /// any, and of its texts.
         digests: MakerDigests,
     },
-    /// Tells writers until when the worker will look at the queue by itself.
+    /// Tells writers until when the worker will poll the queue without a notification.
     Bell {
         /// The vectorizer.
         plan: Arc<Plan>,
-        /// For how long, from the database's now.
+        /// The duration, from the database's current time.
         promise: Duration,
     },
-    /// Which schema is installed: one row with pgai's version and ours.
+    /// Returns the installed schema: one row with pgai's version and ours.
     CheckSchema,
-    /// Leases waiting items to this worker.
+    /// Leases due items to this worker.
     Claim {
         /// The vectorizer.
         plan: Arc<Plan>,
-        /// The claim's name.
+        /// The claim's id.
         claim: ClaimId,
-        /// For how long the items are leased, from the database's now.
+        /// The duration of the leases, from the database's current time.
         lease: Duration,
-        /// Items queued before this moment are passed over: the low-water mark.
+        /// Items queued before this time are skipped: the low-water mark.
         since: Option<String>,
-        /// As in `Bell`, if the claim gets nothing; `None` leaves the bell alone.
+        /// As in `Bell`, if the claim gets nothing; `None` does not set the bell.
         promise: Option<Duration>,
-        /// Whether, if nothing else is due, one item may be claimed whose claims ended twice without
-        /// a word.
+        /// Whether one item may be claimed whose lease has expired twice, if no other item is due.
         suspects: bool,
     },
     /// A statement of one of the operator's commands.
@@ -81,27 +82,28 @@ pub enum Query {
         /// Its parameters.
         params: Vec<Param>,
     },
-    /// Writes finished rows and takes their items off the queue.
+    /// Writes finished rows and deletes their queue items.
     Commit {
         /// The vectorizer.
         plan: Arc<Plan>,
         /// The claim that holds the rows.
         claim: ClaimId,
-        /// What becomes of each row.
+        /// The new chunks of each row.
         rows: Vec<CommitRow>,
     },
-    /// Holds the leases of a claim for longer.
+    /// Extends the leases of a claim.
     Extend {
         /// The vectorizer.
         plan: Arc<Plan>,
         /// The claim.
         claim: ClaimId,
-        /// The keys that are still in work.
+        /// The keys that are still in progress.
         keys: Vec<Key>,
-        /// For how long, from the database's now.
+        /// The duration, from the database's current time.
         lease: Duration,
     },
-    /// Counts a failure against each row, and puts it off or gives it up.
+    /// Counts a failed attempt for each row, and delays the row or moves it to the failed
+    /// table.
     Fail {
         /// The vectorizer.
         plan: Arc<Plan>,
@@ -109,34 +111,36 @@ pub enum Query {
         claim: ClaimId,
         /// The rows and their failures.
         rows: Vec<FailedRow>,
-        /// Whether rows that are given up lose their vectors, where these stand in a column.
+        /// Whether the vectors of rows that move to the failed table are cleared, if they are
+        /// in a column of the source.
         clears: bool,
     },
-    /// Says that the worker lives, and what it has done since it last said so.
+    /// Records a heartbeat, and what the worker has done since the last one.
     Heartbeat(Heartbeat),
-    /// The vectorizers of the database: all, or those with the given ids.
+    /// Loads the vectorizers of the database: all, or those with the given ids.
     LoadVectorizers {
-        /// The wanted ids; empty means all.
+        /// The ids; empty means all.
         ids: Vec<i64>,
     },
-    /// The source rows of claimed keys and the hashes of what is stored for them.
+    /// Reads the source rows of claimed keys, and the hashes of their stored chunks.
     Read {
         /// The vectorizer.
         plan: Arc<Plan>,
         /// The keys.
         keys: Vec<Key>,
-        /// Rows beyond this many bytes of text are left for another read; the first always comes.
+        /// Rows beyond this many bytes of text are left for another read; the first row is always
+        /// returned.
         bytes_max: usize,
     },
-    /// Writes rows of the errors table.
+    /// Inserts rows into the errors table.
     RecordErrors(Vec<ErrorRecord>),
-    /// Gives leases back without counting an attempt.
+    /// Releases leases without counting an attempt.
     Release {
         /// The vectorizer.
         plan: Arc<Plan>,
         /// The claim.
         claim: ClaimId,
-        /// The keys to give back.
+        /// The keys to release.
         keys: Vec<Key>,
     },
     /// Compares a source with what is stored for it.
@@ -145,37 +149,37 @@ pub enum Query {
     StartWorker {
         /// The worker's version.
         version: String,
-        /// How often it promises a heartbeat.
+        /// The interval of its heartbeats.
         interval: Duration,
     },
-    /// Counts what waits in the queue of a vectorizer.
+    /// Counts the items in the queue of a vectorizer.
     Waiting {
         /// The vectorizer.
         plan: Arc<Plan>,
     },
 }
 
-/// A finished row: what its chunks shall be.
+/// A finished row with its new chunks.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CommitRow {
     /// The row's key.
     pub key: Key,
-    /// The generation that was claimed: a newer one means that the row has changed since.
+    /// The claimed generation: if the item has a newer one, the row has changed since.
     pub generation: i64,
-    /// Its chunks, in order; none at all clears the row's chunks.
+    /// Its chunks, in order; an empty list deletes the row's chunks.
     pub chunks: Vec<CommitChunk>,
 }
 
-/// What becomes of one chunk of a row.
+/// How one chunk of a row is written.
 #[derive(Clone, Debug, PartialEq)]
 pub enum CommitChunk {
-    /// The stored chunk at this place stays. Its hash is checked.
+    /// The stored chunk at this position stays. Its hash is verified.
     Keep(ChunkHash),
-    /// The text stood elsewhere in the row: its vector is taken over.
+    /// The text was at another position in the row: its vector is reused.
     Move {
         /// The chunk's text.
         text: Arc<str>,
-        /// The `chunk_seq` where it stood.
+        /// The `chunk_seq` of its old position.
         from: i32,
         /// The hash of the text.
         hash: ChunkHash,
@@ -193,29 +197,29 @@ pub enum CommitChunk {
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct ChunkHash(pub String);
 
-/// A row that failed, and what shall become of it.
+/// A row that failed, and when it is retried.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FailedRow {
     /// The row's key.
     pub key: Key,
-    /// The generation that was claimed; if the row has changed since, it is given back instead.
+    /// The claimed generation; if the row has changed since, its lease is released instead.
     pub generation: i64,
-    /// When to try again; `None` moves the row to the failed table.
+    /// The delay until the next attempt; `None` moves the row to the failed table.
     pub retry_after: Option<Duration>,
     /// The step that failed: `loading`, `chunking`, `formatting`, `embedding` or `worker`.
     pub step: &'static str,
-    /// Why, for the failed table.
+    /// The reason, for the failed table.
     pub reason: String,
-    /// The row of the errors table: its message.
+    /// The message for the errors table.
     pub message: &'static str,
-    /// The row of the errors table: its details, a JSON object as text.
+    /// The details for the errors table: a JSON object as text.
     pub details: String,
 }
 
-/// What a worker reports of itself.
+/// A worker's report about itself.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Heartbeat {
-    /// The worker's id, as the database gave it.
+    /// The worker's id, assigned by the database.
     pub worker: String,
     /// Rows finished since the last heartbeat.
     pub successes: i64,
@@ -223,7 +227,7 @@ pub struct Heartbeat {
     pub errors: i64,
     /// The last failure since the last heartbeat.
     pub error_message: Option<String>,
-    /// The same for each vectorizer with something to tell.
+    /// The same for each vectorizer with activity.
     pub progress: Vec<Progress>,
 }
 
@@ -264,19 +268,19 @@ pub enum Param {
     Binary(Binary),
 }
 
-/// A value as PostgreSQL itself sends and receives it.
+/// A value in PostgreSQL's binary format.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Binary {
     /// The oid of its type.
     pub type_oid: u32,
-    /// What goes on the wire, without the length before it.
+    /// The bytes on the wire, without the length in front.
     pub bytes: Vec<u8>,
 }
 
 impl Binary {
-    /// An array of the extension's `vector`, some of which may be null. (`array_recv` of PostgreSQL,
-    /// `vector_recv` of pgvector. One `real[]` with all of them takes the server seven times as long to
-    /// read, and fifteen times as long to cut into vectors.)
+    /// An array of the extension's type `vector`, whose elements may be null. (`array_recv` of
+    /// PostgreSQL, `vector_recv` of pgvector. With one `real[]` for all of them the server takes seven
+    /// times as long to read it, and fifteen times as long to split it into vectors.)
     fn vectors(types: VectorTypes, dimensions: usize, vectors: &[Option<&[f32]>]) -> Self {
         let int = |n: usize| i32::try_from(n).unwrap_or(i32::MAX).to_be_bytes();
         let size = 4 + 4 * dimensions;
@@ -316,11 +320,11 @@ impl Binary {
 /// The rows of an answer. Every column of every statement is `text`, so a shell needs no types.
 pub type Rows = Vec<Vec<Option<String>>>;
 
-/// Why a statement has no rows to show.
+/// Why a statement returned no rows.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct DbError {
-    /// PostgreSQL's SQLSTATE. `None` means that there was no answer (the connection could not be
-    /// made, broke, or timed out): the statement may have run or not.
+    /// PostgreSQL's SQLSTATE. `None` means that there was no answer (no connection, a broken
+    /// connection, or a timeout): the statement may have run or not.
     pub sqlstate: Option<String>,
     /// The message, with PostgreSQL's detail and hint if there are any.
     pub message: String,
@@ -338,7 +342,7 @@ impl fmt::Display for DbError {
 impl std::error::Error for DbError {}
 
 impl DbError {
-    /// There was no answer, and this is why.
+    /// An error without an answer, with the reason.
     #[must_use]
     pub fn unanswered(message: impl Into<String>) -> Self {
         Self {
@@ -347,7 +351,7 @@ impl DbError {
         }
     }
 
-    /// What PostgreSQL says of a statement, or of a connection, that it refuses.
+    /// PostgreSQL's error for a statement or a connection.
     #[must_use]
     pub fn refused(
         sqlstate: &str,
@@ -370,8 +374,8 @@ impl DbError {
         }
     }
 
-    /// The error in words for whoever gave the database's URL. Right after the start a missing
-    /// answer is a wrong URL more often than anything else.
+    /// The error message for the operator who gave the database's URL. At startup the most
+    /// likely cause of a missing answer is a wrong URL.
     #[must_use]
     pub fn explain(&self) -> String {
         match self.sqlstate {
@@ -384,15 +388,15 @@ impl DbError {
     }
 }
 
-/// What a shell runs first on every connection it makes, as one simple query.
+/// The SQL that a shell runs first on every new connection, as one simple query.
 #[must_use]
 pub const fn session_settings() -> &'static str {
     sql::SESSION
 }
 
 impl Query {
-    /// The statement. It is the same text for every query of its kind and vectorizer, so a shell
-    /// may keep it prepared.
+    /// The text of the statement. It is the same for every query of its kind and vectorizer, so
+    /// a shell may keep it prepared.
     #[must_use]
     pub fn sql(&self) -> &str {
         match self {
@@ -418,10 +422,10 @@ impl Query {
         }
     }
 
-    /// For a query whose answer may be large: a statement to run in place of [`Query::sql`], with the
-    /// same parameters, and the simple query that then brings the rows, in the same session. So the
-    /// server holds no lock while it waits for a client to read them. After a failure of the second
-    /// the session must not be used again.
+    /// For a query whose answer may be large: a statement to run instead of [`Query::sql`], with the
+    /// same parameters, and then a simple query in the same session that returns the rows. So the
+    /// server holds no lock while it waits for a client to read them. If the second query fails, the
+    /// session must not be used again.
     #[must_use]
     pub fn held(&self) -> Option<(&str, &'static str)> {
         match self {

@@ -1,7 +1,7 @@
-//! The core's only randomness: a sequence that follows from the seed.
+//! The core's only randomness: a sequence that depends only on the seed.
 
 /// `SplitMix64` (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014):
-/// short, and good enough for jitter and for names of claims.
+/// short, and good enough for jitter and for claim ids.
 #[derive(Clone, Debug)]
 pub(crate) struct Random(u64);
 

@@ -1,4 +1,4 @@
-//! What the core asks of embedding providers, and what it gets back.
+//! Requests to embedding providers, and their answers.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,29 +9,29 @@ use http::header::AUTHORIZATION;
 
 use crate::provider::{BadAnswer, Reader};
 
-/// One call of a provider.
+/// One request to a provider.
 #[derive(Clone)]
 pub struct Request {
-    /// The call, without any secret in it.
+    /// The request, without secrets.
     pub http: http::Request<Vec<u8>>,
-    /// What [`authorize`](crate::authorize) adds.
+    /// The secrets that [`authorize`](crate::authorize) adds.
     pub secrets: Vec<Secret>,
-    /// How long the call may take in all, from the connection to the last byte of the answer.
+    /// The timeout of the whole request, from the connection to the last byte of the answer.
     pub timeout: Duration,
-    /// No answer of use is longer than this many bytes, neither packed nor unpacked.
+    /// A valid answer is not longer than this many bytes, neither packed nor unpacked.
     pub answer_bytes_max: usize,
-    /// Reads the vectors of an answer; `None` where none are asked for.
+    /// Reads the vectors of an answer; `None` if the request does not ask for vectors.
     pub(crate) reader: Option<Reader>,
 }
 
-/// A secret that a request must carry: where it comes from, and where it goes.
+/// A secret of a request: its source and its header.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Secret {
-    /// The name of the environment variable that holds it.
+    /// The name of the environment variable that contains it.
     pub variable: String,
     /// The header that carries it.
     pub(crate) header: HeaderName,
-    /// What stands before it there.
+    /// The prefix in the header.
     pub(crate) scheme: &'static str,
 }
 
@@ -48,7 +48,7 @@ impl Secret {
 }
 
 impl Request {
-    /// A request without a secret that asks for no vectors.
+    /// A request without a secret that does not ask for vectors.
     #[must_use]
     pub const fn new(
         http: http::Request<Vec<u8>>,
@@ -77,28 +77,28 @@ impl fmt::Debug for Request {
     }
 }
 
-/// What a provider answered, whatever its status.
+/// A provider's answer, with any status.
 pub type Response = http::Response<Vec<u8>>;
 
-/// An answer that went through [`Intake::take`](crate::Intake::take), so that what is long in it has
-/// been read.
+/// An answer that [`Intake::take`](crate::Intake::take) has processed, so its vectors have been
+/// read.
 #[derive(Debug)]
 pub struct Received {
-    /// Without its body, if that was read.
+    /// The answer; its body is empty if it was read.
     pub(crate) response: Response,
     /// The vectors of the body.
     pub(crate) vectors: Option<Result<Vec<Arc<[f32]>>, BadAnswer>>,
 }
 
 impl Received {
-    /// The answer; its body is empty where vectors were read from it.
+    /// The answer; its body is empty if vectors were read from it.
     #[must_use]
     pub const fn response(&self) -> &Response {
         &self.response
     }
 }
 
-/// An answer that is still to be read.
+/// An answer that has not been read yet.
 impl From<Response> for Received {
     fn from(response: Response) -> Self {
         Self {
@@ -111,13 +111,13 @@ impl From<Response> for Received {
 /// Why there is no answer.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum RequestError {
-    /// The connection or the answer broke off; the provider may have done the work.
+    /// The connection broke; the provider may have done the work.
     Broken(String),
     /// No connection could be made.
     Connect(String),
-    /// The secret is not there, so nothing was sent.
+    /// The secret does not exist, so nothing was sent.
     Secret(String),
-    /// The time given was over.
+    /// The timeout was exceeded.
     Timeout,
 }
 

@@ -1,4 +1,4 @@
-//! What a worker asks of PostgreSQL while it compares a source with what is stored for it.
+//! The statements of a resync, which compares a source with what is stored for it.
 
 mod answers;
 
@@ -10,13 +10,14 @@ use crate::sql::{self, Depth, Plan};
 
 pub(crate) use answers::{ComparedPiece, Different, TakenRequest};
 
-/// One statement of a resync. They come in this order: take a request; wait for those who are writing;
-/// then have read again what workers are on; then for each piece of the keys: find its end, compare, queue what differs, save how far it is.
+/// One statement of a resync. Their order: take a request; wait for open transactions; renew the items that workers
+/// have claimed; then for each piece of the keys: find its end, compare, queue the keys that differ, save the
+/// progress.
 #[derive(Clone, Debug)]
 pub enum ResyncQuery {
-    /// Whether all transactions up to this one have ended.
+    /// Returns whether all transactions up to this one have ended.
     Barrier {
-        /// Its number, as `Take` returned it.
+        /// Its number, from `Take`.
         transaction: String,
     },
     /// Finds the last key of the next piece.
@@ -25,11 +26,11 @@ pub enum ResyncQuery {
         plan: Arc<Plan>,
         /// The statement.
         sql: String,
-        /// The last key of the piece before.
+        /// The last key of the previous piece.
         after: Option<Key>,
-        /// At most so many rows of the source.
+        /// At most this many rows of the source.
         rows: usize,
-        /// At most so many chunks of the store, and all of the last key.
+        /// At most this many chunks of the store, plus the rest of the last key's chunks.
         chunks: usize,
     },
     /// Compares a piece.
@@ -38,88 +39,89 @@ pub enum ResyncQuery {
         plan: Arc<Plan>,
         /// The statement.
         sql: String,
-        /// How closely.
+        /// How to compare.
         depth: Depth,
         /// Keys after this one; `None` is the beginning.
         after: Option<Key>,
         /// Up to this one; `None` is the end.
         to: Option<Key>,
     },
-    /// Queues keys that are not queued already.
+    /// Queues keys that are not in the queue.
     Queue {
         /// The vectorizer.
         plan: Arc<Plan>,
         /// The keys, in their order.
         keys: Vec<Key>,
     },
-    /// Which of these keys are still in the queue.
+    /// Returns which of these keys are still in the queue.
     Queued {
         /// The vectorizer.
         plan: Arc<Plan>,
         /// The keys.
         keys: Vec<Key>,
     },
-    /// Has read again what workers are on: they may have read it before the resync began.
+    /// Gives claimed items a new generation, so that their rows are read again: workers may
+    /// have read them before the resync began.
     Renew {
         /// The vectorizer.
         plan: Arc<Plan>,
     },
-    /// Saves how far a resync is, and holds it for longer.
+    /// Saves the progress of a resync, and extends its lease.
     Save {
         /// The vectorizer's id.
         vectorizer: i64,
-        /// The claim that holds it.
+        /// The claim that holds the resync.
         claim: ClaimId,
-        /// For how long, from the database's now; zero gives it back.
+        /// The new duration of the lease, from the database's current time; zero releases it.
         lease: Duration,
-        /// How far it is.
+        /// The progress.
         standing: ResyncStanding,
     },
-    /// Takes a request that nobody is on.
+    /// Takes a request that no worker holds.
     Take {
-        /// The name that the worker gives to its hold on it.
+        /// The id of the claim.
         claim: ClaimId,
-        /// For how long, from the database's now.
+        /// The duration of the lease, from the database's current time.
         lease: Duration,
-        /// The vectorizers to look for.
+        /// The vectorizers whose requests may be taken.
         ids: Vec<i64>,
     },
 }
 
-/// How far a resync is.
+/// The progress of a resync.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct ResyncStanding {
-    /// The last key of the last piece that was done.
+    /// The last key of the last finished piece.
     pub after: Option<Key>,
-    /// What was found so far.
+    /// The results so far.
     pub counts: ResyncCounts,
-    /// Whether it goes on.
+    /// The state.
     pub state: ResyncState,
-    /// Why it failed, or what it could not compare.
+    /// Why it failed, or what was not compared.
     pub reason: Option<String>,
 }
 
-/// What a resync has found.
+/// The results of a resync.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct ResyncCounts {
     /// Rows of the source that were compared.
     pub rows: i64,
-    /// Rows with a text of which not everything is stored.
+    /// Rows with a text but with missing chunks.
     pub missing: i64,
-    /// Keys with chunks and without a row.
+    /// Keys with chunks but without a row.
     pub orphans: i64,
-    /// Rows whose chunks are those of another text.
+    /// Rows whose chunks were made from another text.
     pub stale: i64,
 }
 
-/// Whether a resync goes on.
+/// The state of a resync.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum ResyncState {
-    /// It has come to its end.
+    /// It has ended.
     Done,
-    /// It cannot go on.
+    /// It cannot continue.
     Failed,
-    /// It is under way.
+    /// It is in progress.
     #[default]
     Running,
 }

@@ -1,45 +1,45 @@
-//! When to try again: exponential backoff with jitter.
+//! Retry times: exponential backoff with jitter.
 
 use std::time::Duration;
 
 use crate::random::Random;
 
-/// A schedule of waits that double up to a longest one.
+/// A backoff: waits that double up to a maximum.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Backoff {
     pub(crate) first: Duration,
     pub(crate) longest: Duration,
 }
 
-/// Between attempts at a row.
+/// For attempts at a row.
 pub(crate) const ITEM: Backoff = Backoff {
     first: Duration::from_secs(5),
     longest: Duration::from_secs(600),
 };
-/// Between attempts to reach the database.
+/// For attempts to connect to the database.
 pub(crate) const DATABASE: Backoff = Backoff {
     first: Duration::from_millis(250),
     longest: Duration::from_secs(30),
 };
-/// Between attempts at a statement that met a lock.
+/// For attempts at a statement that failed because of a lock.
 pub(crate) const LOCKED: Backoff = Backoff {
     first: Duration::from_millis(20),
     longest: Duration::from_secs(1),
 };
-/// Between attempts at a provider that is busy or down.
+/// For attempts at a provider that is busy or down.
 pub(crate) const PROVIDER: Backoff = Backoff {
     first: Duration::from_millis(500),
     longest: Duration::from_secs(60),
 };
-/// Between attempts at what somebody has to fix: a key, a quota, a vectorizer's config.
+/// For attempts at something that the operator must fix: a key, a quota, a vectorizer's config.
 pub(crate) const PAUSE: Backoff = Backoff {
     first: Duration::from_secs(30),
     longest: Duration::from_secs(600),
 };
 
 impl Backoff {
-    /// The wait after this many failures in a row (at least one): doubled each time, and cut by up
-    /// to a quarter at random, so that many workers do not come back together.
+    /// The wait after this many failures in a row (at least one). It doubles each time, and is
+    /// reduced by up to a quarter at random, so that many workers do not retry at the same time.
     pub(crate) fn wait(self, failures: u32, random: &mut Random) -> Duration {
         let doubled = self
             .first

@@ -1,4 +1,5 @@
-//! Unchanged chunks are not embedded again: which of a row's new chunks need a new vector?
+//! Finds the new chunks of a row that need a new vector. Unchanged chunks are not embedded
+//! again.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -7,12 +8,12 @@ use sha2::{Digest, Sha256};
 
 use crate::query::ChunkHash;
 
-/// What becomes of one chunk.
+/// How one chunk is handled.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Piece {
-    /// It stands at its place already.
+    /// It is stored at its position already.
     Keep(ChunkHash),
-    /// It stands elsewhere in the row, at `from`.
+    /// It is stored at another position in the row, `from`.
     Move {
         text: Arc<str>,
         from: i32,
@@ -22,7 +23,7 @@ pub(crate) enum Piece {
     New(Arc<str>),
 }
 
-/// Compares a row's new chunks with the places and hashes of those that are stored.
+/// Compares a row's new chunks with the positions and hashes of its stored chunks.
 pub(crate) fn compare(texts: Vec<String>, stored: &[(i32, ChunkHash)]) -> Vec<Piece> {
     if stored.is_empty() {
         return texts
@@ -62,7 +63,7 @@ pub(crate) fn hash(text: &str) -> ChunkHash {
     ChunkHash(digits)
 }
 
-/// Reads `0:hash,1:hash,…` as the read statement brings it.
+/// Parses `0:hash,1:hash,…` from the read statement.
 pub(crate) fn parse_stored(text: Option<&str>) -> Vec<(i32, ChunkHash)> {
     let entries = text.unwrap_or_default().split(',');
     entries

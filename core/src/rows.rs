@@ -9,26 +9,26 @@ use crate::sql::{RENDERED_FACTOR, TemplateColumn};
 use crate::text::{self, ChunkError, Steps};
 use crate::vectorizer::{Format, Profile};
 
-/// Why a row has no texts.
+/// Why the texts of a row cannot be made.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum TextError {
     Chunking(String),
     Formatting(String),
-    /// A separator that is a regex took too many steps: more rows will meet that.
+    /// A regex separator took too many steps: other rows are likely to fail in the same way.
     Steps(String),
 }
 
-/// What one row may take.
+/// The limits of one row.
 #[derive(Clone, Debug)]
 pub(crate) struct Bounds {
-    /// Of its chunks, and of its formatted texts.
+    /// Bytes of its chunks, and of its formatted texts.
     pub(crate) bytes: usize,
-    /// Steps of searching for separators.
+    /// Steps of the search for separators.
     pub(crate) steps: Steps,
 }
 
-/// After so many steps of searching for separators, about a second, other rows and other vectorizers
-/// have their turn.
+/// After this many steps of the search for separators (about a second), other rows and other
+/// vectorizers continue.
 pub(crate) const STEPS_AT_A_TIME: u64 = 100_000_000;
 
 impl Bounds {
@@ -40,8 +40,8 @@ impl Bounds {
     }
 }
 
-/// The vectors of one row may take so many times the bytes of its texts: with 1,536 dimensions these
-/// are 85,000 chunks where `row_bytes` is 64 MB.
+/// The vectors of one row may have this many times the bytes of its texts: with 1,536 dimensions
+/// these are 85,000 chunks where `row_bytes` is 64 MB.
 const VECTOR_BYTES_FACTOR: usize = 8;
 
 impl fmt::Display for TextError {
@@ -55,8 +55,8 @@ impl fmt::Display for TextError {
 }
 
 impl Profile {
-    /// The formatted chunks of a row: `columns` are the values of the template's columns, in the
-    /// order in which a read brings them. An empty text has none.
+    /// The formatted chunks of a row. `columns` are the values of the template's columns, in the
+    /// order in which a read returns them. An empty text has no chunks.
     pub(crate) fn texts(
         &self,
         text: &str,
@@ -77,7 +77,7 @@ impl Profile {
         })
     }
 
-    /// The formatted chunks of a text that is no row's: the template's columns stay placeholders.
+    /// The formatted chunks of a text without a row: the template's columns stay placeholders.
     pub(crate) fn texts_of_no_row(
         &self,
         text: &str,
@@ -121,7 +121,7 @@ impl Profile {
         Ok(texts)
     }
 
-    /// A row's vectors are written together, so they are held together.
+    /// A row's vectors are written together, so they are all in memory at once.
     fn check_count(&self, chunks: usize, bytes: usize) -> Result<(), TextError> {
         let vector = self.plan.dimensions.saturating_mul(size_of::<f32>());
         let most = bytes.saturating_mul(VECTOR_BYTES_FACTOR) / vector.max(1);

@@ -1,4 +1,4 @@
-//! What an operator may set, and the bounds on everything.
+//! The settings of a worker, and its limits.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -17,71 +17,77 @@ pub struct Settings {
     pub program: String,
     /// The vectorizers to run; empty means all.
     pub vectorizer_ids: Vec<i64>,
-    /// The longest gap between two looks at an idle queue.
+    /// The maximum gap between two polls of an idle queue.
     pub poll_interval: Duration,
-    /// Stop as soon as nothing is due.
+    /// Stop as soon as no item is due.
     pub once: bool,
-    /// Stop at the first failure that is not one row's own.
+    /// Stop at the first failure that does not concern one row only.
     pub exit_on_error: bool,
-    /// Batches in flight for each vectorizer; `None` takes what the vectorizer's config says.
+    /// Batches in flight for each vectorizer; `None` uses the value in the vectorizer's config.
     pub concurrency: Option<usize>,
-    /// How long a claim outlives a worker that died, and the bound on a provider's answer time
-    /// (two thirds of it).
+    /// The duration of a claim's leases. If a worker dies, other workers wait this long. A
+    /// provider's answer may take up to two thirds of it.
     pub lease: Duration,
-    /// How long a stopping worker may finish what is in flight.
+    /// How long a stopping worker may take to finish the work in flight.
     pub grace: Duration,
-    /// How many requests an account (one provider at one place with one key) may get in a minute.
+    /// The maximum number of requests per minute to an account (one provider at one place with
+    /// one key).
     pub requests_per_minute: Option<u64>,
-    /// How many tokens, estimated as a quarter of the bytes.
+    /// The maximum number of tokens per minute to an account, estimated as a quarter of the
+    /// bytes.
     pub tokens_per_minute: Option<u64>,
-    /// The bounds on what is in flight.
+    /// The limits of the work in flight.
     pub limits: Limits,
-    /// Emit [`Event::Progress`](crate::Event::Progress), for which the queues are counted.
+    /// Whether to emit [`Event::Progress`](crate::Event::Progress), for which the queues are
+    /// counted.
     pub progress: bool,
-    /// Where Ollama is; it wins over the `base_url` of a vectorizer's config.
+    /// The address of Ollama; it overrides the `base_url` of a vectorizer's config.
     pub ollama_host: Option<String>,
-    /// Where OpenAI is, if the vectorizer's config does not say.
+    /// The address of OpenAI, if the vectorizer's config does not contain one.
     pub openai_base_url: Option<String>,
-    /// Where Voyage AI is, if not at its own address.
+    /// The address of Voyage AI, if it is not the default.
     pub voyage_base_url: Option<String>,
-    /// Where models that run in the worker's own process are looked up by their names.
+    /// The directory of models that run in the worker process.
     pub models_dir: Option<String>,
-    /// Roles whose vectorizers this worker may serve, besides those whose rights it has.
+    /// Roles whose vectorizers this worker may serve, in addition to those whose privileges it
+    /// has.
     pub owners: Vec<String>,
-    /// Leave the vectorizers of other owners alone.
+    /// Do not serve the vectorizers of other owners.
     pub require_trust: bool,
-    /// Which secrets there are and where they may go.
+    /// The available secrets, and where they may be sent.
     pub secrets: Secrets,
     /// The time since 1970 at [`Time::ZERO`](crate::Time::ZERO): for dates in headers only.
     pub wall_start: Duration,
 }
 
-/// The bounds on what one worker holds at a time. The blocking shell sets `batches` and `requests`
+/// The limits on what one worker holds at a time. The blocking shell sets `batches` and `requests`
 /// to 1; there is no other difference between the shells.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Limits {
-    /// Batches in flight for one vectorizer, where nothing asks for more: two is prefetch. More are
-    /// claimed while their requests do not fill what may be in flight; with one, never.
+    /// The default number of batches in flight for one vectorizer; two means that one is
+    /// prefetched. More are claimed while their requests are fewer than the limit; with one, never.
     pub batches: usize,
-    /// Bytes of text that one read brings, unless one row alone is longer.
+    /// Bytes of text that one read returns, unless one row alone is longer.
     pub bytes: usize,
-    /// Chunks that a vectorizer's first commits write, unless one row alone has more. How many the
-    /// next ones write depends on how long that takes.
+    /// Chunks that a vectorizer's first commits write, unless one row alone has more. The size of
+    /// later commits depends on how long they take.
     pub chunks: usize,
     /// Rows of a source that one statement of a resync compares with what is stored.
     pub compared: usize,
-    /// Work over more bytes than these is a call: see [`Call::Compute`](crate::Call::Compute).
+    /// Work on more bytes than this is a call: see [`Call::Compute`](crate::Call::Compute).
     pub inline_bytes: usize,
     /// Inputs in one request of a provider.
     pub inputs: usize,
-    /// Requests in flight towards one provider, at most: it begins with 4 and adapts.
+    /// The maximum number of requests in flight to one provider. The number starts at 4 and
+    /// adapts.
     pub requests: usize,
-    /// Bytes of a source row's text, of the chunks made of one row, and of its formatted texts; a row
-    /// with more fails.
+    /// Bytes of a source row's text, of the chunks of one row, and of its formatted texts; a row with
+    /// more fails.
     pub row_bytes: usize,
-    /// Rows in one batch, where the vectorizer's config does not say.
+    /// Rows in one batch, if the vectorizer's config does not contain a value.
     pub rows: usize,
-    /// Calls to compute that are in flight at a time: as many as the shell has threads for them.
+    /// The maximum number of compute calls in flight: the number of the shell's threads for
+    /// them.
     pub works: usize,
 }
 
@@ -102,29 +108,31 @@ impl Default for Limits {
     }
 }
 
-/// Which environment variables a vectorizer's config may name, and where their values may go.
+/// The environment variables that a vectorizer's config may name, and where their values may be
+/// sent.
 #[derive(Clone, Debug, Default)]
 pub struct Secrets {
     /// The names of all variables that are set and not empty.
     pub present: BTreeSet<String>,
-    /// The names that may be used; a leading `*` stands for any beginning.
+    /// The allowed names; a leading `*` matches any beginning.
     pub names: Vec<String>,
-    /// Hosts that may get any of them, also without TLS, besides the provider's own and loopback.
+    /// Hosts to which any of them may be sent, also without TLS, in addition to the provider's
+    /// own and loopback.
     pub hosts: Vec<String>,
-    /// No provider is asked, so that no secret is needed.
+    /// No provider is called, so no secret is needed.
     pub(crate) are_unasked: bool,
 }
 
-/// Why a worker cannot be made from its settings.
+/// Why settings are invalid.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 pub enum SettingsError {
-    /// A bound of zero would mean that nothing is ever done.
+    /// With a limit of zero the worker would never do anything.
     #[error("the limit {0} must be at least 1")]
     Limit(&'static str),
     /// The lease must leave time for a request.
     #[error("the lease must be at least 1 second")]
     Lease,
-    /// Sub-millisecond polling would only burn the processor.
+    /// Polling more often would only use CPU time.
     #[error("the poll interval must be at least 1 millisecond")]
     PollInterval,
 }
@@ -197,7 +205,7 @@ impl Settings {
     }
 }
 
-/// Without the providers' addresses, which may hold passwords.
+/// Does not print the providers' addresses, which may contain passwords.
 impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Settings")
@@ -212,10 +220,11 @@ impl fmt::Debug for Settings {
 }
 
 impl Secrets {
-    /// The names that a worker hands out unless its operator says otherwise.
+    /// The default names of secrets.
     pub const NAMES: &'static [&'static str] = &["*_API_KEY"];
 
-    /// For what asks no provider: nothing is refused, because nothing is handed out.
+    /// For commands that do not call a provider: nothing is rejected, because no secret is
+    /// sent.
     pub(crate) fn unasked() -> Self {
         Self {
             are_unasked: true,
@@ -223,8 +232,8 @@ impl Secrets {
         }
     }
 
-    /// Says why the value of the variable `name` may not go to a provider at this place, if so.
-    /// `own_hosts` are the provider's own.
+    /// Returns the reason if the value of the variable `name` must not be sent to a provider at
+    /// this place. `own_hosts` are the provider's own.
     pub(crate) fn refusal(
         &self,
         name: &str,
@@ -263,7 +272,7 @@ impl Secrets {
         None
     }
 
-    /// A key in the place of its name is not repeated.
+    /// The message does not repeat a key in place of its name.
     fn refusal_of_name(&self, name: &str) -> Option<String> {
         let allows = |pattern: &String| match pattern.strip_prefix('*') {
             Some(end) => name.ends_with(end),
@@ -289,8 +298,8 @@ impl Secrets {
     }
 }
 
-/// The hosts of the provider whose key this variable holds by general use: it goes nowhere else
-/// unless the operator says so.
+/// The hosts of the provider whose key this variable usually contains: the key is not sent
+/// elsewhere unless the operator allows it.
 fn well_known(name: &str) -> Option<&'static [&'static str]> {
     Some(match name {
         "ANTHROPIC_API_KEY" => &["api.anthropic.com"],

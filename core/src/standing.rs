@@ -1,8 +1,9 @@
-//! Whose a vectorizer is, and whether this worker may touch what it names.
+//! The owner of a vectorizer, and whether this worker may use the objects that the vectorizer
+//! names.
 //!
 //! Code of an owner (triggers on the store, checks of domains) runs in the worker's session, with the
-//! rights of the worker's role. So a worker serves one trust domain; which owners are in it is the
-//! operator's word.
+//! privileges of the worker's role. So a worker serves one trust domain. The operator decides which
+//! owners belong to it.
 
 use std::collections::BTreeSet;
 
@@ -11,30 +12,30 @@ use serde::Deserialize;
 use crate::settings::Settings;
 use crate::sql::{literal, quoted};
 
-/// What the database says of a vectorizer's owner and objects, to the role that asks.
+/// A vectorizer's owner and objects, as the database reports them to the calling role.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Standing {
-    /// The role that asks.
+    /// The calling role.
     role: String,
-    /// The owner of the source table; `None` where that is gone.
+    /// The owner of the source table; `None` if the table does not exist.
     owner: Option<String>,
-    /// Whether the role is the owner or has its rights anyway.
+    /// Whether the role is the owner or has its privileges anyway.
     is_trusted: bool,
     /// Whether all vectorizers of the database belong to this owner.
     #[serde(default)]
     is_sole: bool,
-    /// Why its objects are not to be used.
+    /// Why its objects must not be used.
     problem: Option<String>,
-    /// Which column of the source's key has another type than the queue's.
+    /// The source's key column that has another type than the queue's.
     #[serde(default)]
     outgrown_key: Option<String>,
     /// Schemas of its objects whose owners could put other tables there.
     schemas: Vec<ForeignSchema>,
-    /// The source has row-level security, and the store does not have it yet.
+    /// Whether the source has row-level security and the store does not have it yet.
     pub(crate) is_open: bool,
-    /// Row-level security hides rows from the role.
+    /// Whether row-level security hides rows from the role.
     hides_rows: bool,
-    /// Row-level security holds for the owner, too.
+    /// Whether row-level security also applies to the owner.
     is_forced: bool,
 }
 
@@ -45,7 +46,7 @@ struct ForeignSchema {
 }
 
 impl Standing {
-    /// Says why nobody should follow what the vectorizer names, and what to do, if so.
+    /// Returns the reason if no worker should use the vectorizer's objects, and what to do.
     pub(crate) fn problem(&self, name: &str, settings: &Settings) -> Option<String> {
         if let Some(problem) = &self.problem {
             return Some(if problem.contains(" belongs to ") {
@@ -79,12 +80,13 @@ impl Standing {
         ))
     }
 
-    /// Says why this worker must not, or cannot, embed the vectorizer's rows, and what to do, if so.
+    /// Returns the reason if this worker must not, or cannot, embed the vectorizer's rows, and what
+    /// to do.
     pub(crate) fn refusal(&self, settings: &Settings) -> Option<String> {
         self.distrust(settings).or_else(|| self.hidden())
     }
 
-    /// Says why the operator wants this vectorizer left alone, if so.
+    /// Returns the reason if the operator has excluded this vectorizer.
     pub(crate) fn distrust(&self, settings: &Settings) -> Option<String> {
         let owner = self.foreign(settings).filter(|_| settings.require_trust)?;
         Some(format!(
@@ -94,7 +96,7 @@ impl Standing {
         ))
     }
 
-    /// Says why this role does not see all rows, and what it lacks, if so.
+    /// Returns the reason if this role does not see all rows, and what it lacks.
     pub(crate) fn hidden(&self) -> Option<String> {
         let owner = self.owner.as_deref().unwrap_or_default();
         let (role, quoted_role) = (&self.role, quoted(&self.role));
@@ -117,7 +119,7 @@ impl Standing {
         })
     }
 
-    /// The owner, if it is beyond the worker's trust domain.
+    /// The owner, if it is outside the worker's trust domain.
     pub(crate) fn foreign(&self, settings: &Settings) -> Option<&str> {
         let owner = self.owner.as_deref()?;
         let trusted = self.is_trusted
@@ -127,8 +129,8 @@ impl Standing {
     }
 }
 
-/// What an operator is told who serves vectorizers of several trust domains: their names and owners,
-/// and the SQL for one worker of each.
+/// The advice if a worker serves vectorizers of several trust domains: their names and owners, and
+/// the SQL for one worker per owner.
 pub(crate) fn advice(foreign: &BTreeSet<(String, String)>) -> String {
     let names: Vec<String> = foreign
         .iter()
@@ -145,7 +147,7 @@ pub(crate) fn advice(foreign: &BTreeSet<(String, String)>) -> String {
     )
 }
 
-/// What an operator is told of chunks that do not have the row-level security of their source.
+/// The advice if chunks do not have the row-level security of their source.
 pub(crate) fn open_advice(id: i64) -> String {
     format!(
         "vectorizer {id}: its source table has row-level security and its store does not: whoever may read \

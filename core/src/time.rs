@@ -1,30 +1,30 @@
-//! Time as the core sees it: given by the shell, never read.
+//! Time in the core: it is an input from the shell, and the core reads no clock.
 
 use std::fmt;
 use std::ops::{Add, Sub};
 use std::time::Duration;
 
-/// Time since the worker began, as the shell measured it on a monotonic clock.
+/// The time since the worker started, from the shell's monotonic clock.
 #[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Time(Duration);
 
 impl Time {
-    /// The moment at which the worker began.
+    /// The start of the worker.
     pub const ZERO: Self = Self(Duration::ZERO);
 
-    /// The moment `since_start` after the worker began.
+    /// The time `since_start` after the start of the worker.
     #[must_use]
     pub const fn new(since_start: Duration) -> Self {
         Self(since_start)
     }
 
-    /// How long the worker has been running at this moment.
+    /// The duration since the start of the worker.
     #[must_use]
     pub const fn since_start(self) -> Duration {
         self.0
     }
 
-    /// How long ago `earlier` was; zero if it lies ahead.
+    /// The duration since `earlier`; zero if it is in the future.
     #[must_use]
     pub const fn since(self, earlier: Self) -> Duration {
         self.0.saturating_sub(earlier.0)

@@ -1,12 +1,12 @@
-//! Tokens of OpenAI's embedding models (the encoding cl100k_base): counted for people, and to cut
-//! off what a model would refuse.
+//! Tokens of OpenAI's embedding models (the encoding cl100k_base). They are counted for messages,
+//! and to truncate texts that a model would reject.
 //!
-//! The encoder takes 25 MB from the first text on that needs it, so it is loaded only when a text
-//! may be too long. Without the feature `tokens` it is not there at all, and nothing is cut.
+//! The encoder takes 25 MB of memory from its first use, so it is loaded only if a text may be
+//! too long. Without the feature `tokens` it is missing, and nothing is truncated.
 
-/// Texts are looked at in pieces of at most this many bytes, because the encoder's regular
-/// expressions give up (and panic) on a million white spaces in a row. So a text longer than this
-/// may be counted one token off for each piece.
+/// Texts are encoded in pieces of at most this many bytes, because the encoder's regular
+/// expressions panic on a million white spaces in a row. So the count for a longer text may be
+/// off by one token for each piece.
 #[cfg(feature = "tokens")]
 const PIECE_BYTES: usize = 256 * 1024;
 
@@ -21,8 +21,8 @@ pub(crate) fn count(text: &str) -> Option<usize> {
     )
 }
 
-/// Returns the beginning of a text that has more than `max` tokens, as pgai cuts it: after `max`
-/// tokens, U+FFFD in place of a character of which only a part is left.
+/// Returns the beginning of a text that has more than `max` tokens, truncated as in pgai: after
+/// `max` tokens, with U+FFFD in place of an incomplete character.
 #[cfg(feature = "tokens")]
 pub(crate) fn cut(text: &str, max: usize) -> Option<String> {
     // Every token has at least one byte.

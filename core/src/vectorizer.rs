@@ -1,4 +1,4 @@
-//! A vectorizer as the worker sees it: its definition from the database, read and checked once.
+//! A vectorizer in the worker: its definition from the database, parsed and checked once.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::sql::{Destination, KeyColumn, Plan, PlanInput, TemplateColumn, Vector
 use crate::standing::Standing;
 use crate::text::{Chunker, Template};
 
-/// Everything that is fixed about a vectorizer while its definition stands.
+/// Everything that is fixed while a vectorizer's definition does not change.
 #[derive(Debug)]
 pub(crate) struct Profile {
     pub(crate) id: i64,
@@ -22,11 +22,11 @@ pub(crate) struct Profile {
     pub(crate) chunker: Chunker,
     pub(crate) format: Format,
     pub(crate) provider: Provider,
-    /// The zone of the worker's sessions, in which values of the template are written.
+    /// The time zone of the worker's sessions, in which values of the template are formatted.
     pub(crate) time_zone: String,
     /// Rows in one claim.
     pub(crate) rows: usize,
-    /// What the vectorizer's own config says about batches in flight.
+    /// The number of batches in flight in the vectorizer's config.
     pub(crate) concurrency: Option<usize>,
     /// After this many failed attempts a row goes to the failed table.
     pub(crate) attempts_max: u32,
@@ -42,7 +42,7 @@ pub(crate) enum Format {
     },
 }
 
-/// A row of `ai.vectorizer` with what the catalog says about its tables.
+/// A row of `ai.vectorizer` with information about its tables from the catalog.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Definition {
     pub(crate) id: i64,
@@ -55,20 +55,20 @@ pub(crate) struct Definition {
     queue_table: Option<String>,
     queue_failed_table: Option<String>,
     config: Config,
-    /// `None` only where there is no database: in tests of the core.
+    /// `None` only without a database: in tests of the core.
     pub(crate) standing: Option<Standing>,
     #[serde(default)]
     made_by: MadeBy,
     stored_dimensions: Option<usize>,
     #[serde(default)]
     time_zone: String,
-    /// The database's, by PostgreSQL's name.
+    /// The database's encoding, by PostgreSQL's name.
     #[serde(default = "utf8")]
     encoding: String,
     vector: Option<VectorType>,
     lease_found: bool,
     queue_found: bool,
-    /// A schema of the vectorizer's that the worker's role may not use.
+    /// A schema of the vectorizer that the worker's role cannot use.
     #[serde(default)]
     closed_schema: Option<String>,
     columns: Option<Vec<Column>>,
@@ -78,7 +78,7 @@ fn utf8() -> String {
     "UTF8".to_owned()
 }
 
-/// Digests of all that decides about the vectors and about the texts of a vectorizer.
+/// Digests of the configuration that determines the vectors and the texts of a vectorizer.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
 pub struct MakerDigests {
     pub(crate) vectors: String,
@@ -96,7 +96,7 @@ impl MakerDigests {
     }
 }
 
-/// What the configuration says now, and what it said when the stored vectors and texts were made.
+/// The current configuration, and the one that made the stored vectors and texts.
 #[derive(Debug, Default, Deserialize)]
 struct MadeBy {
     #[serde(flatten)]
@@ -108,7 +108,7 @@ struct MadeBy {
 struct Recorded {
     #[serde(flatten)]
     digests: MakerDigests,
-    /// The embedding, in words.
+    /// The embedding configuration.
     embedding: Value,
 }
 
@@ -181,7 +181,7 @@ struct DestinationConfig {
     target_table: Option<String>,
 }
 
-/// pgai's bound on `batch_size`.
+/// pgai's limit for `batch_size`.
 const ROWS_MAX: usize = 2048;
 /// pgai's default for `retries` in the loading config.
 const RETRIES: u32 = 6;
@@ -190,7 +190,7 @@ const AFTER: &str = "operator(pg_catalog.>)";
 const AT_MOST: &str = "operator(pg_catalog.<=)";
 
 impl Profile {
-    /// Reads a definition. The error says what is wrong and what to do.
+    /// Parses a definition. The error says what is wrong and what to do.
     pub(crate) fn new(definition: &Definition, settings: &Settings) -> Result<Self, String> {
         let config = &definition.config;
         let source = format!("{}.{}", definition.source_schema, definition.source_table);
@@ -272,8 +272,8 @@ impl Profile {
 }
 
 impl Definition {
-    /// Whether the stored vectors are those that the configuration would make, as far as comparing
-    /// texts cannot tell. The error says what to do.
+    /// Checks that the configuration would make the same vectors as the stored ones, as far as a
+    /// comparison of texts cannot show. The error says what to do.
     pub(crate) fn check_vectors(&self) -> Result<(), String> {
         let (name, embedding) = (&self.name, &self.config.embedding);
         if let MadeBy {
@@ -311,8 +311,8 @@ impl Definition {
         }
     }
 
-    /// What is to be recorded before anything is claimed, because nothing is, or the texts are made
-    /// differently now.
+    /// The digests to record before anything is claimed, because none are recorded, or the texts
+    /// are made differently now.
     pub(crate) fn unrecorded(&self) -> Option<MakerDigests> {
         let MadeBy { now, recorded } = &self.made_by;
         let recorded = recorded.as_ref().map(|recorded| &recorded.digests);
@@ -324,14 +324,14 @@ impl Definition {
         self.source_pk.iter().map(|part| part.attname.as_str())
     }
 
-    /// The embedding's implementation, if it is its parameters that are refused with this reason.
+    /// The embedding's implementation, if this reason is about the embedding's parameters.
     pub(crate) fn provider_at_fault(&self, reason: &str, settings: &Settings) -> Option<String> {
         let embedding = &self.config.embedding;
         let refused = Provider::from_config(embedding, settings).err()?;
         (refused == reason).then(|| embedding["implementation"].as_str().map(str::to_owned))?
     }
 
-    /// The queue and the failed table, if they have names: ready to be used in SQL.
+    /// The queue and the failed table, if they have names, quoted for SQL.
     pub(crate) fn queues(&self) -> Option<(String, String)> {
         let schema = self.queue_schema.as_deref()?;
         let queue = qualified(schema, self.queue_table.as_deref()?);
@@ -341,7 +341,7 @@ impl Definition {
 }
 
 impl Format {
-    /// The source columns that the template names, in the order in which a read brings them.
+    /// The source columns that the template names, in the order in which a read returns them.
     pub(crate) fn columns(&self) -> &[TemplateColumn] {
         match self {
             Self::ChunkValue => &[],
@@ -349,7 +349,7 @@ impl Format {
         }
     }
 
-    /// Whether it leaves a chunk as it is.
+    /// Whether it does not change a chunk.
     fn is_plain(&self) -> bool {
         match self {
             Self::ChunkValue => true,

@@ -1,4 +1,4 @@
-//! What the small files beside the weights say about a model, checked against what works here.
+//! Reads the configuration files of a model, and checks that the model is supported.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,7 +13,7 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum OpenError {
-    /// A file is not what its name says, or two files contradict each other.
+    /// A file has the wrong content, or two files contradict each other.
     #[error("{} cannot be used: {reason}", path.display())]
     Malformed {
         /// The file.
@@ -21,7 +21,7 @@ pub enum OpenError {
         /// What is wrong in it.
         reason: String,
     },
-    /// The directory is there and one of its files is not.
+    /// The directory exists, but one of its files does not.
     #[error(
         "the model in {} has no {file}; its directory needs config.json, modules.json, \
          1_Pooling/config.json, tokenizer.json and model.safetensors",
@@ -33,18 +33,18 @@ pub enum OpenError {
         /// The file, relative to it.
         file: String,
     },
-    /// There is no such directory.
+    /// The directory does not exist.
     #[error("there is no model in {}: no such directory", .0.display())]
     NoDirectory(PathBuf),
-    /// A file is there and cannot be read.
+    /// A file exists but cannot be read.
     #[error("{} cannot be read: {source}", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
-    /// A model that is computed in a way that is not built in here.
+    /// A model of an unsupported kind.
     #[error(
         "the model in {} is not supported: {what}. What works: sentence-transformers models of \
          type bert with mean or cls pooling, such as sentence-transformers/all-MiniLM-L6-v2, \
@@ -54,12 +54,12 @@ pub enum OpenError {
     Unsupported {
         /// The model's directory.
         directory: PathBuf,
-        /// What is in the way.
+        /// The unsupported part.
         what: String,
     },
 }
 
-/// How a text's token vectors become one.
+/// How the token vectors of a text are combined into one.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Pooling {
     /// The vector of the first token.
@@ -68,21 +68,21 @@ pub(crate) enum Pooling {
     Mean,
 }
 
-/// The sizes of a BERT.
+/// The sizes of a BERT model.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Shape {
     pub(crate) heads: usize,
     pub(crate) hidden: usize,
     pub(crate) intermediate: usize,
     pub(crate) layers: usize,
-    /// Added to a variance before its root divides.
+    /// Added to a variance before its square root is taken.
     pub(crate) norm_epsilon: f32,
     pub(crate) positions: usize,
     pub(crate) types: usize,
     pub(crate) vocabulary: usize,
 }
 
-/// All that is known of a model before its weights are read.
+/// The description of a model without its weights.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Description {
     pub(crate) lower_case: bool,
@@ -128,7 +128,7 @@ impl Description {
     }
 }
 
-/// Only what is told apart before anything else is expected of `config.json`.
+/// The fields of `config.json` that are checked before all others.
 #[derive(Deserialize)]
 struct Kind {
     #[serde(default)]
@@ -183,7 +183,7 @@ struct PoolingConfig {
     flags: serde_json::Map<String, serde_json::Value>,
 }
 
-/// What goes before a text, by the purpose of the vector.
+/// The prompts in front of a text, by the purpose of the vector.
 #[derive(Default, Deserialize)]
 struct PromptConfig {
     #[serde(default)]
@@ -350,12 +350,12 @@ fn read_query_prompt(directory: &Path) -> Result<String, OpenError> {
     Ok(prompts.remove("query").flatten().unwrap_or_default())
 }
 
-/// Reads one file of a model, or says which one is not there.
+/// Reads one file of a model; the error says whether it is missing.
 pub(crate) fn read(directory: &Path, file: &str) -> Result<Vec<u8>, OpenError> {
     fs::read(directory.join(file)).map_err(|source| unreadable(directory, file, source))
 }
 
-/// What to call a file that cannot be opened or read.
+/// The error for a file that cannot be opened or read.
 pub(crate) fn unreadable(directory: &Path, file: &str, source: io::Error) -> OpenError {
     if source.kind() == io::ErrorKind::NotFound {
         return OpenError::Missing {

@@ -1,20 +1,20 @@
-//! From what a user calls a model to the directory that holds it.
+//! Finds the directory of a model by its name.
 
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
 use thiserror::Error;
 
-/// Why a name stands for no directory.
+/// A model was not found.
 #[derive(Debug, Error)]
 #[error("there is no model {name:?}{}{}", places(.looked), advice(.models_dir))]
 #[non_exhaustive]
 pub struct FindError {
-    /// The directories that would have been it, in the order in which they were tried.
+    /// The directories that were tried, in order.
     pub looked: Vec<PathBuf>,
-    /// Where named models are kept, as far as that was said.
+    /// The directory of named models, if given.
     pub models_dir: Option<PathBuf>,
-    /// The path or name that was asked for.
+    /// The requested path or name.
     pub name: String,
 }
 

@@ -1,10 +1,10 @@
 //! A sentence-transformers model in this process: texts in, vectors out, no server and no key.
 //!
-//! [`Model::find`] turns a name into a directory, [`Model::open`] reads a directory in the Hugging
-//! Face layout, [`Model::embed`] makes the vectors. Nothing here starts a thread, waits or fetches
-//! anything: a call computes until it is done, on the caller's thread and on rayon's, and a shell
-//! that has other things to do calls it from a thread of its own. A [`Model`] is `Send` and `Sync`;
-//! one that is shared is loaded once.
+//! [`Model::find`] finds the directory of a name, [`Model::open`] reads a directory in Hugging Face
+//! layout, [`Model::embed`] computes the vectors. The crate starts no threads of its own, and
+//! downloads nothing. A call computes on the caller's thread and on rayon's until it is done, so a
+//! shell with other tasks calls it from a separate thread. A [`Model`] is `Send` and `Sync`; a
+//! shared model is loaded once.
 //!
 //! ```text
 //! config.json ───────────────┐
@@ -14,17 +14,17 @@
 //! tokenizer.json ──────────────────> Tokenizer ───┴─> Model
 //! ```
 //!
-//! # What works
+//! # Supported models
 //!
 //! Models of type `bert` with absolute positions and GELU, mean or cls pooling, with or without
-//! normalisation, weights in float32, float16 or bfloat16 (computed in float32). A model of any
-//! other kind is refused by [`Model::open`], because a vector that is nearly right is worse than
+//! normalisation, weights in float32, float16 or bfloat16 (computed in float32). [`Model::open`]
+//! returns an error for other models, because a vector that is only almost correct is worse than
 //! none.
 //!
-//! # What a vector depends on
+//! # Reproducibility
 //!
-//! On its text alone. Texts of one call are computed together, but without padding: the neighbours
-//! of a text in a call change nothing in its vector.
+//! A vector depends on its text only. The texts of one call are computed together, but without
+//! padding, so other texts of the call do not change a vector.
 
 mod bert;
 mod description;

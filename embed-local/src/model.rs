@@ -1,4 +1,4 @@
-//! A model as the shells use it: texts in, vectors out.
+//! The interface of a model for the shells: texts in, vectors out.
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
@@ -13,32 +13,32 @@ use crate::find::{self, FindError};
 use crate::kernel::{normalize, pool_rows};
 use crate::weights::Weights;
 
-/// Tokens that are computed together: enough for wide matrices, few enough for the caches.
+/// Tokens that are computed together: enough for large matrices, few enough for the CPU caches.
 const BATCH_TOKENS: usize = 512;
 
-/// Why texts have no vectors.
+/// Why texts could not be embedded.
 #[derive(Debug, Error)]
 pub enum EmbedError {
     /// The matrices could not be computed.
     #[error("the model could not be computed: {0}")]
     Computation(String),
-    /// The model made something that is not a number out of a text.
+    /// The vector of a text contains a value that is not finite.
     #[error("the model's vector for text {index} has numbers that are not finite")]
     NotFinite {
         /// Which text of the call, from zero.
         index: usize,
     },
-    /// A text cannot be made into tokens.
+    /// A text cannot be tokenized.
     #[error("text {index} cannot be made into tokens: {reason}")]
     Tokens {
         /// Which text of the call, from zero.
         index: usize,
-        /// What the tokenizer said.
+        /// The error of the tokenizer.
         reason: String,
     },
 }
 
-/// A sentence-transformers model that has been loaded.
+/// A loaded sentence-transformers model.
 #[derive(Debug)]
 pub struct Model {
     bert: Bert,
@@ -46,40 +46,40 @@ pub struct Model {
     tokenizer: Tokenizer,
 }
 
-/// What a model made of some texts.
+/// The vectors of some texts.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Embedded {
     /// One vector for each text, in their order.
     pub vectors: Vec<Vec<f32>>,
-    /// How many of the texts were longer than the model reads.
+    /// The number of texts that were longer than the model's limit.
     pub truncated: usize,
 }
 
 /// The tokens of a text.
 struct Tokens {
-    /// Those that the model reads.
+    /// The tokens that the model reads.
     read: Vec<u32>,
-    /// How many it does not.
+    /// The number of tokens beyond the model's limit.
     cut: usize,
 }
 
 impl Model {
     /// Finds the directory of a model: a path, or a name that is looked up in `models_dir`.
     ///
-    /// A name such as `sentence-transformers/all-MiniLM-L6-v2` stands for the first of these that
-    /// is a directory in `models_dir`: the name itself, its last part, and what the Hugging Face
-    /// cache makes of it (`models--sentence-transformers--all-MiniLM-L6-v2/snapshots/…`).
+    /// A name such as `sentence-transformers/all-MiniLM-L6-v2` means the first of these that is a
+    /// directory in `models_dir`: the name itself, its last part, and its directory in the
+    /// Hugging Face cache (`models--sentence-transformers--all-MiniLM-L6-v2/snapshots/…`).
     ///
     /// # Errors
-    /// If there is no such directory; the error names all places that were tried.
+    /// If there is no such directory; the error contains all paths that were tried.
     pub fn find(name_or_path: &str, models_dir: Option<&Path>) -> Result<PathBuf, FindError> {
         find::find(name_or_path, models_dir)
     }
 
-    /// Loads the model of a directory.
+    /// Loads the model in a directory.
     ///
     /// # Errors
-    /// If a file is missing or damaged, or if the model is of a kind that does not work here.
+    /// If a file is missing or damaged, or if the model is not supported.
     pub fn open(directory: &Path) -> Result<Self, OpenError> {
         let description = Description::read(directory)?;
         let tokenizer = open_tokenizer(directory, &description)?;
@@ -91,8 +91,8 @@ impl Model {
         })
     }
 
-    /// Returns how many tokens a text has, the two that frame it among them. Of more than
-    /// [`max_tokens`](Self::max_tokens) the model reads only the first.
+    /// Returns the number of tokens of a text, including the two special tokens around it. The
+    /// model reads at most [`max_tokens`](Self::max_tokens) of them.
     ///
     /// # Errors
     /// If the text cannot be made into tokens.
@@ -101,19 +101,19 @@ impl Model {
         Ok(tokens.read.len() + tokens.cut)
     }
 
-    /// Returns the length of every vector.
+    /// Returns the number of components of every vector.
     pub fn dimensions(&self) -> usize {
         self.description.shape.hidden
     }
 
-    /// Makes one vector of each text, in their order. What is longer than
-    /// [`max_tokens`](Self::max_tokens) is cut off, and counted.
+    /// Computes one vector for each text, in order. A longer text is truncated at
+    /// [`max_tokens`](Self::max_tokens), and counted.
     ///
-    /// Computes on rayon's threads and returns when all is done, which takes some ten milliseconds
-    /// a text.
+    /// Computes on rayon's threads and blocks until all vectors are done, which takes some ten
+    /// milliseconds for each text.
     ///
     /// # Errors
-    /// If a text cannot be made into tokens, or the model makes no numbers of it.
+    /// If a text cannot be tokenized, or a vector is not finite.
     pub fn embed(&self, texts: &[&str]) -> Result<Embedded, EmbedError> {
         let tokens: Vec<Tokens> = texts
             .par_iter()
@@ -139,13 +139,13 @@ impl Model {
         Ok(Embedded { vectors, truncated })
     }
 
-    /// Returns how many tokens of a text count.
+    /// Returns the maximum number of tokens that the model reads of a text.
     pub fn max_tokens(&self) -> usize {
         self.description.tokens_max
     }
 
-    /// Returns what the model's makers put before a question to find texts by, often nothing. It is
-    /// the caller's to put there, and counts as text.
+    /// Returns the model's prompt for search texts, often empty. The caller puts it in front of the
+    /// text; its tokens count.
     pub fn query_prompt(&self) -> &str {
         &self.description.query_prompt
     }
@@ -232,7 +232,7 @@ fn open_tokenizer(directory: &Path, description: &Description) -> Result<Tokeniz
     Ok(tokenizer)
 }
 
-/// Neighbours of at most [`BATCH_TOKENS`], at least one text each.
+/// Groups of adjacent texts with at most [`BATCH_TOKENS`] tokens, at least one text each.
 fn batches<T>(texts: &[(T, Vec<u32>)]) -> Vec<&[(T, Vec<u32>)]> {
     let mut batches = Vec::new();
     let mut rest = texts;

@@ -1,7 +1,7 @@
 //! The tensors of a safetensors file, read one at a time as float32.
 //!
-//! The file is not mapped, which takes unsafe code, and not read as a whole either: while a model
-//! loads, memory holds what has been loaded and one megabyte.
+//! The file is not memory-mapped, which needs unsafe code, and not read as a whole. While a model
+//! loads, memory contains the loaded tensors and one megabyte of the file.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -15,16 +15,16 @@ use crate::description::{OpenError, unreadable};
 const FILE: &str = "model.safetensors";
 /// The format's own limit for its header.
 const HEADER_MAX: u64 = 100_000_000;
-/// In one tensor: eight gigabytes.
+/// The maximum number of values in one tensor: eight gigabytes.
 const NUMBERS_MAX: usize = 1 << 31;
-/// Divisible by the size of every element.
+/// The read size in bytes; divisible by the size of every element.
 const PIECE: usize = 1 << 20;
 
 /// An open file of weights.
 pub(crate) struct Weights {
-    /// Where in the file the offsets of the header count from.
+    /// The position in the file from which the header's offsets count.
     data: u64,
-    /// Of the whole file.
+    /// The size of the whole file.
     size: u64,
     file: File,
     path: PathBuf,

@@ -12,15 +12,15 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::database::db_error;
 
-/// After this long without a sign of life from the server's machine the connection is dead: the
-/// crate has no timeouts for statements, but a network that is gone must not hold the worker.
+/// Without any sign of life from the server's machine for this time, the connection is closed.
+/// The crate has no timeouts for statements, and a broken network must not block the worker.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
 
-/// Connects to the first host that will do, in the first way that will; what the server warns of
-/// goes to `warn`.
+/// Connects to the first host that accepts the connection, in the first way that works. The
+/// server's warnings are passed to `warn`.
 ///
 /// # Errors
-/// What went wrong with each host.
+/// The errors of all hosts.
 pub(crate) fn connect(target: &Target, warn: Option<fn(message: &str)>) -> Result<Client, String> {
     let mut failures = vec![];
     for host in &target.url.hosts {
@@ -107,7 +107,7 @@ fn config(
     Ok(config)
 }
 
-/// Whether TLS could not be agreed upon, or the server is not a trusted one.
+/// Whether the TLS handshake failed, or the server is not trusted.
 fn is_of_tls(error: &postgres::Error) -> bool {
     let mut cause = error.source();
     while let Some(error) = cause {

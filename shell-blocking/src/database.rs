@@ -13,17 +13,18 @@ use shell_common::target::Target;
 
 use crate::connect::connect;
 
-/// Between two attempts to connect while nothing is asked.
+/// The pause between two attempts to connect while no statement is waiting.
 const CONNECT_PAUSE: Duration = Duration::from_secs(1);
 
-/// Statements kept prepared; when there are more, all are prepared anew.
+/// The maximum number of prepared statements; above it, all are prepared again.
 const STATEMENTS_MAX: usize = 100;
 
-/// The connection, made when it is first needed and again after it broke.
+/// The connection, opened at first use and again after it broke.
 pub struct Database {
     target: Target,
     session: Option<Session>,
-    /// When to try to connect again, where only notifications are missed.
+    /// The time of the next attempt to connect, if the connection is needed for notifications
+    /// only.
     connect_after: Instant,
     wakes: VecDeque<Option<String>>,
 }
@@ -34,7 +35,7 @@ struct Session {
 }
 
 impl Database {
-    /// Connects to nothing yet.
+    /// Opens no connection yet.
     #[must_use]
     pub fn new(target: Target) -> Self {
         Self {
@@ -48,7 +49,7 @@ impl Database {
     /// Runs a statement in a transaction of its own.
     ///
     /// # Errors
-    /// If PostgreSQL refuses it, or if it is not known what became of it.
+    /// If PostgreSQL returns an error, or if the outcome is unknown.
     pub fn answer(&mut self, query: &Query) -> Result<Rows, DbError> {
         let session = self.connected()?;
         let answer = session.ask(query);
@@ -60,7 +61,7 @@ impl Database {
         answer.map_err(|error| db_error(&error))
     }
 
-    /// Waits for notifications, at most this long.
+    /// Waits for notifications for at most this time.
     pub fn wait(&mut self, patience: Duration) {
         let began = Instant::now();
         if self.session.is_none() && began >= self.connect_after {
@@ -79,12 +80,13 @@ impl Database {
         self.drop_if_closed();
     }
 
-    /// What has been heard since the last call: the payload of every notification, and `None` for
-    /// every new connection, because something may have been missed before it.
+    /// The notifications since the last call: the payload of each, and `None` for every new
+    /// connection, because notifications may have been missed before it.
     pub fn wakes(&mut self) -> impl Iterator<Item = Option<String>> {
         if let Some(session) = &mut self.session {
             let mut notifications = session.client.notifications();
-            // Those that came along with answers: this neither waits nor fails for want of any.
+            // Notifications that arrived with answers: this does not wait, and does not fail if
+            // there are none.
             while let Ok(Some(notification)) = notifications.iter().next() {
                 self.wakes
                     .push_back(Some(notification.payload().to_owned()));
@@ -163,8 +165,8 @@ impl Session {
     }
 }
 
-/// Runs a script as one transaction and returns the database's name; what the server warns of goes
-/// to `warn`.
+/// Runs a script as one transaction and returns the database's name. The server's warnings are
+/// passed to `warn`.
 ///
 /// # Errors
 /// PostgreSQL's message.
@@ -180,7 +182,7 @@ pub fn install(target: &Target, script: &str, warn: fn(message: &str)) -> Result
     row.try_get(0).map_err(|error| db_error(&error))
 }
 
-/// A parameter as the crate `postgres` takes it.
+/// A parameter in the form that the crate `postgres` accepts.
 #[derive(Debug)]
 struct Value<'a>(&'a Param);
 
@@ -202,7 +204,7 @@ impl ToSql for Value<'_> {
         }
     }
 
-    /// Each of the others checks for itself.
+    /// The other implementations check the type themselves.
     fn accepts(_: &Type) -> bool {
         true
     }
@@ -226,7 +228,8 @@ pub(crate) fn db_error(error: &postgres::Error) -> DbError {
     }
 }
 
-/// An error and its causes: the crate says what it did, and the cause says why that failed.
+/// An error and its causes: the crate's error says what it did, and the cause says why that
+/// failed.
 fn chain(error: &dyn Error) -> String {
     let mut message = error.to_string();
     let mut cause = error.source();

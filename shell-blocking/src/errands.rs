@@ -1,4 +1,4 @@
-//! What takes longer than a statement, on threads of its own.
+//! Calls that take longer than a statement, on threads of their own.
 
 use std::process::abort;
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -15,8 +15,8 @@ use crate::http::Http;
 type Errand = (CallTicket, Call);
 type Answer = (CallTicket, Reply);
 
-/// Does errands while the caller does something else: several requests at a time, and one thing at a
-/// time that keeps the processor busy.
+/// Performs calls while the caller does something else: several requests at a time, and one
+/// CPU-bound call at a time.
 #[derive(Debug)]
 pub struct Errands {
     requests: Sender<Errand>,
@@ -26,10 +26,10 @@ pub struct Errands {
 }
 
 impl Errands {
-    /// Starts the threads: so many for requests, and one for work.
+    /// Starts the threads: `requests_max` for requests, and one for work.
     ///
     /// # Errors
-    /// If the system has none.
+    /// If the system cannot start a thread.
     pub fn start(requests_max: usize) -> Result<Self, Failure> {
         let (answered, answers) = mpsc::channel();
         let others = Others::default();
@@ -43,10 +43,10 @@ impl Errands {
         })
     }
 
-    /// Hands over an errand, to be done when a thread is free.
+    /// Queues a call, which runs when a thread is free.
     ///
     /// # Panics
-    /// If the threads have died.
+    /// If the threads have ended.
     pub fn send(&mut self, ticket: CallTicket, call: Call) {
         self.in_flight += 1;
         let threads = match &call {
@@ -63,7 +63,7 @@ impl Errands {
         self.in_flight > 0
     }
 
-    /// Waits for an answer, at most this long.
+    /// Waits for an answer for at most this time.
     pub fn wait(&mut self, patience: Duration) -> Option<Answer> {
         let answer = self.answers.recv_timeout(patience).ok()?;
         self.in_flight -= 1;
@@ -71,7 +71,7 @@ impl Errands {
     }
 }
 
-/// Starts threads that share one queue of errands.
+/// Starts threads that share one queue of calls.
 fn threads(
     name: &str,
     count: usize,
@@ -97,13 +97,13 @@ fn threads(
     Ok(errands)
 }
 
-/// One of the threads waits for the next errand, and the others for their turn to wait.
+/// Returns the next call. One thread waits for it, and the others wait for the lock.
 fn next(sent: &Mutex<Receiver<Errand>>) -> Option<Errand> {
     let sent = sent.lock().unwrap_or_else(PoisonError::into_inner);
     sent.recv().ok()
 }
 
-/// A thread that panics takes a ticket with it, for which the worker would wait for ever.
+/// Ends the process if a thread panics: its ticket is lost, and the worker would wait forever.
 struct EndOfAll;
 
 impl Drop for EndOfAll {
@@ -114,7 +114,7 @@ impl Drop for EndOfAll {
     }
 }
 
-/// All that a worker asks but PostgreSQL.
+/// The targets of calls: everything that a worker uses except PostgreSQL.
 #[derive(Clone, Debug, Default)]
 pub struct Others {
     http: Http,
@@ -122,7 +122,7 @@ pub struct Others {
 }
 
 impl Others {
-    /// Does what a call says; the caller waits.
+    /// Performs a call, and blocks the caller.
     #[must_use]
     pub fn reply(&self, call: Call) -> Reply {
         match call {

@@ -13,10 +13,10 @@ use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver
 use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 use ureq::{Agent, Error};
 
-/// How the worker calls itself.
+/// The `User-Agent` header.
 const USER_AGENT: &str = concat!("pgai-worker-rs/", env!("CARGO_PKG_VERSION"));
 
-/// Sends requests, and keeps connections open for the next ones. A clone shares them.
+/// Sends requests, and keeps connections open for later requests. Clones share them.
 #[derive(Clone, Debug)]
 pub struct Http(Agent);
 
@@ -27,10 +27,10 @@ impl Default for Http {
 }
 
 impl Http {
-    /// Sends a request and reads the answer, whatever its status.
+    /// Sends a request and reads the answer, with any status.
     ///
     /// # Errors
-    /// If there is no whole answer within the request's time, or if its secret is not there.
+    /// If the answer is not complete within the request's timeout, or if its secret is missing.
     pub fn answer(&self, request: Request) -> Result<Received, RequestError> {
         let timeout = request.timeout;
         let (request, intake) = authorize(request, |name| std::env::var(name).ok())?;
@@ -74,7 +74,7 @@ fn agent() -> Agent {
     Agent::with_parts(config, DefaultConnector::default(), Names::default())
 }
 
-/// The system's resolver, with what the core allows of its answers.
+/// The system's resolver, restricted to the addresses that the core allows.
 #[derive(Debug, Default)]
 struct Names(DefaultResolver);
 

@@ -1,11 +1,11 @@
 //! The worker for small hosts: postgres and ureq, one statement and a few requests at a time.
 //!
-//! One loop ([`run`]) and two adapters ([`database`], [`http`]). What is asked, when, and what the
-//! answers mean is the core's business: see the contract in [`pgai_core`].
+//! One loop ([`run`]) and two adapters ([`database`], [`http`]). The core decides what to request,
+//! when, and what the answers mean: see the contract in [`pgai_core`].
 //!
 //! Statements run in the loop itself. Requests, local models and work run on threads of their own
-//! ([`errands`]): they may take minutes, and meanwhile the worker must be able to hear that it shall
-//! stop, to say that it lives, and to hold its claims.
+//! ([`errands`]), because they may take minutes. Meanwhile the worker must handle signals, send
+//! heartbeats, and extend its leases.
 
 mod connect;
 pub mod database;
@@ -24,15 +24,15 @@ use crate::database::Database;
 use crate::errands::{Errands, Others};
 use crate::signals::Signals;
 
-/// A signal is noticed at most this late while the worker waits: neither a read from PostgreSQL nor
-/// a wait for another thread ends because of one.
+/// The maximum delay before a waiting worker handles a signal: a signal interrupts neither a read
+/// from PostgreSQL nor a wait for another thread.
 const SIGNAL_INTERVAL: Duration = Duration::from_millis(250);
 
-/// Runs a worker to its end: until SIGTERM or SIGINT, or until it has nothing left to do.
+/// Runs a worker until SIGTERM or SIGINT, or until it has nothing left to do.
 ///
 /// # Errors
-/// If a setting is out of its bounds, or the system has no signals or no thread for us. Everything
-/// else is the core's to judge.
+/// If a setting is outside of its limits, or signal handlers or threads cannot be created. The
+/// core handles all other errors.
 pub fn run(target: Target, settings: Settings, console: &Console) -> Result<Summary, Failure> {
     let requests = settings.limits.requests;
     let mut worker = Worker::new(settings, seed())?;
@@ -71,7 +71,7 @@ pub fn run(target: Target, settings: Settings, console: &Console) -> Result<Summ
     }
 }
 
-/// Carries out a command: it asks one thing after the other.
+/// Runs a command, one action after the other.
 #[must_use]
 pub fn inquire(target: Target, mut task: Task) -> Report {
     let mut database = Database::new(target);
@@ -93,8 +93,8 @@ pub fn inquire(target: Target, mut task: Task) -> Report {
     }
 }
 
-/// How long to wait before the core and the signals are asked again. The core does not mind being
-/// asked too early.
+/// The time to wait before the core and the signals are checked again. The core may be polled too
+/// early.
 fn patience(until: Option<Time>, now: Time) -> Duration {
     until.map_or(SIGNAL_INTERVAL, |until| {
         until.since(now).min(SIGNAL_INTERVAL)

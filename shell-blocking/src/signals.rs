@@ -1,4 +1,4 @@
-//! SIGTERM and SIGINT: the first asks for the end, the second is the end.
+//! SIGTERM and SIGINT: the first signal stops the worker, the second ends the process at once.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,7 +7,7 @@ use shell_common::program::{Failure, exit_code};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
-/// Whether a signal has come.
+/// Whether a signal has arrived.
 pub(crate) struct Signals {
     came: Arc<AtomicBool>,
 }

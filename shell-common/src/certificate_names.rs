@@ -1,5 +1,5 @@
-//! Whether a certificate is one for a host, as libpq decides: by its alternative names of the host's
-//! kind, and by its common name only where there are none of these.
+//! Whether a certificate belongs to a host, with libpq's rules: by its alternative names of the
+//! host's kind, and by its common name only if there are none of these.
 
 use std::net::IpAddr;
 
@@ -49,7 +49,7 @@ pub(crate) fn fit(certificate: &Certificate, host: &ServerName<'_>) -> bool {
     !is_decided && common.is_some_and(|name| matches(name, &host))
 }
 
-/// A leading `*.` stands for one label.
+/// A leading `*.` matches one label.
 fn matches(pattern: &str, host: &str) -> bool {
     if pattern.contains('\0') {
         return false;

@@ -1,4 +1,4 @@
-//! What the operator sees: log lines on stdout and, with `--once` on a terminal, a progress bar.
+//! The operator's output: log lines on stdout and, with `--once` on a terminal, a progress bar.
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressStyle};
 use pgai_core::log::{self, Format};
 use pgai_core::{Event, Level, Options};
 
-/// The place where a worker tells what it does.
+/// The output of a worker.
 #[derive(Debug)]
 pub struct Console {
     level: Level,
@@ -16,7 +16,8 @@ pub struct Console {
 }
 
 impl Console {
-    /// Looks as the options say; the bar is drawn on stderr, where that is a terminal.
+    /// Creates a console with the format from the options. The progress bar is drawn on stderr,
+    /// if that is a terminal.
     #[must_use]
     pub fn new(options: &Options) -> Self {
         let bar = options.once() && io::stderr().is_terminal();
@@ -27,13 +28,13 @@ impl Console {
         }
     }
 
-    /// Whether [`Event::Progress`] is wanted.
+    /// Whether [`Event::Progress`] is needed.
     #[must_use]
     pub const fn draws_progress(&self) -> bool {
         self.bar.is_some()
     }
 
-    /// Tells of what happened in the core.
+    /// Prints an event of the core.
     pub fn tell(&self, event: &Event) {
         if let Some(bar) = &self.bar
             && let Event::Progress {
@@ -48,7 +49,7 @@ impl Console {
         }
     }
 
-    /// Tells of what happened in the shell itself.
+    /// Prints a message of the shell itself.
     pub fn note(&self, level: Level, message: &str) {
         if level >= self.level {
             self.print(&log::note(level, message, wall_time(), self.format));
@@ -63,7 +64,8 @@ impl Console {
     }
 }
 
-/// Prints a line, at once. A reader that has gone away is no reason to stop embedding.
+/// Prints a line immediately. Errors are ignored: if the reader has closed its end, the worker
+/// continues.
 pub fn print(line: &str) {
     let mut stdout = io::stdout().lock();
     // One write for the whole line, so that lines of several processes do not mix.
@@ -73,7 +75,7 @@ pub fn print(line: &str) {
         .and_then(|()| stdout.flush());
 }
 
-/// The time since 1970; a clock that stands before that is taken to stand at it.
+/// The time since 1970; zero if the clock is before 1970.
 #[must_use]
 pub fn wall_time() -> Duration {
     SystemTime::now()
@@ -81,7 +83,7 @@ pub fn wall_time() -> Duration {
         .unwrap_or_default()
 }
 
-/// Rows done, rows waiting, chunks a second, time left.
+/// Rows done, rows waiting, chunks per second, time left.
 #[derive(Debug)]
 struct Bar {
     bar: ProgressBar,

@@ -1,5 +1,5 @@
-//! What every shell needs, and what has to do neither with tokio nor with threads: the process around a
-//! worker, its console, where its database is, and models in its own process.
+//! Code that every shell needs and that depends neither on tokio nor on threads: the process of a
+//! worker, its console, the database's address, and local models.
 
 mod certificate_names;
 pub mod console;

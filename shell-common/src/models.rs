@@ -1,5 +1,5 @@
-//! Models in the worker's own process. Without the feature `local` none is known, and each request is
-//! answered with that.
+//! Models in the worker process. Without the feature `local` there are none, and each request gets an
+//! error that says so.
 
 use pgai_core::{ModelAnswer, ModelError, ModelRequest};
 
@@ -26,10 +26,10 @@ mod with_models {
     }
 
     impl Models {
-        /// Computes, on as many threads as the machine has; the caller waits.
+        /// Computes on as many threads as the machine has, and blocks the caller.
         ///
         /// # Errors
-        /// If the model cannot be used, or a text is not to be embedded.
+        /// If the model cannot be used, or a text cannot be embedded.
         pub fn answer(&self, request: &ModelRequest) -> Result<ModelAnswer, ModelError> {
             let model = self.model(request)?;
             let texts: Vec<&str> = request.texts.iter().map(|text| &**text).collect();
@@ -55,7 +55,7 @@ mod with_models {
             })
         }
 
-        /// The model of this name, loaded if it was not yet.
+        /// The model of this name, which is loaded at first use.
         fn model(&self, request: &ModelRequest) -> Result<Arc<Model>, ModelError> {
             // Held while a model is loaded, so that none is loaded twice.
             let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
@@ -86,12 +86,12 @@ mod with_models {
 mod without_models {
     use super::{ModelAnswer, ModelError, ModelRequest};
 
-    /// There are none.
+    /// No models.
     #[derive(Debug, Default)]
     pub struct Models {}
 
     impl Models {
-        /// Says that there are no models.
+        /// Returns an error that says that there are no models.
         ///
         /// # Errors
         /// Always.

@@ -1,4 +1,4 @@
-//! What a worker's process does before and after it runs: command line, environment, exit code.
+//! The start and the end of a worker's process: command line, environment, exit code.
 
 use std::collections::BTreeMap;
 use std::collections::hash_map::RandomState;
@@ -13,16 +13,16 @@ use pgai_core::{
 
 use crate::console::{self, Console};
 
-/// What tells one worker from another.
+/// The differences between the workers.
 #[derive(Clone, Copy, Debug)]
 pub struct Program {
     /// The binary's name.
     pub name: &'static str,
     /// Its version.
     pub version: &'static str,
-    /// The bounds on what it holds at a time.
+    /// The limits on what it holds at a time.
     pub limits: Limits,
-    /// Carries out a command to its end.
+    /// Runs a command to its end.
     pub inquire: fn(url: &str, task: Task) -> Result<Report, Failure>,
     /// Runs `setup.sql` on the database at a URL, in one transaction, and returns the database's
     /// name.
@@ -31,12 +31,12 @@ pub struct Program {
     pub run: fn(url: &str, settings: Settings, console: &Console) -> Result<Summary, Failure>,
 }
 
-/// Why a process ends without having done its work.
+/// Why a process failed.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Failure {
-    /// Something did not work: exit code 1.
+    /// An operation failed: exit code 1.
     Failed(String),
-    /// It was called wrongly: exit code 2.
+    /// The command line was wrong: exit code 2.
     Usage(String),
 }
 
@@ -57,7 +57,7 @@ impl From<SettingsError> for Failure {
 }
 
 impl Program {
-    /// Does what the command line and the environment ask for.
+    /// Runs what the command line and the environment request.
     #[must_use]
     pub fn main(&self) -> ExitCode {
         let environment = environment();
@@ -133,19 +133,19 @@ impl Program {
     }
 }
 
-/// The randomness of a worker: what the standard library got from the system for its hash maps.
+/// The seed of a worker, from the standard library's random keys for hash maps.
 #[must_use]
 pub fn seed() -> u64 {
     RandomState::new().hash_one(std::process::id())
 }
 
-/// The code of a process that a second signal ended, as shells count it.
+/// The exit code of a process that a second signal ended, as shells report it.
 #[must_use]
 pub const fn exit_code(signal: i32) -> i32 {
     128 + signal
 }
 
-/// Variables that are no UTF-8 are left out: no option and no secret can be one of them.
+/// Variables that are not UTF-8 are ignored: no option and no secret can be one of them.
 fn environment() -> BTreeMap<String, String> {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
@@ -153,6 +153,6 @@ fn environment() -> BTreeMap<String, String> {
 }
 
 fn complain(text: &str) {
-    // Where nobody reads stderr any more, the exit code has to do.
+    // If stderr is closed, only the exit code reports the error.
     let _ = writeln!(io::stderr().lock(), "{}", log::printable(text));
 }

@@ -1,4 +1,4 @@
-//! A database, and how to connect to it: the URL, and the files that belong to it.
+//! A database, and how to connect to it: the URL, and the files that it uses.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -11,25 +11,26 @@ use rustls::ClientConfig;
 use crate::program::Failure;
 use crate::tls;
 
-/// After this a server is not there, unless the URL says otherwise.
+/// The timeout for connecting to one host, unless the URL contains one.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A database, and how to connect to it.
 #[derive(Clone)]
 pub struct Target {
-    /// What the URL and the environment say.
+    /// The values of the URL and the environment.
     pub url: DatabaseUrl,
-    /// What TLS is spoken with; `None` where it never is.
+    /// The TLS configuration; `None` if TLS is never used.
     pub tls: Option<Arc<ClientConfig>>,
 }
 
 impl Target {
-    /// Reads a URL; what it does not say comes from libpq's environment variables and files.
+    /// Parses a URL. Values that it does not contain come from libpq's environment variables
+    /// and files.
     ///
     /// # Errors
-    /// If it is no URL of a PostgreSQL database, demands what a worker cannot do, or names
-    /// certificates that cannot be read. The message does not repeat the URL, which may hold a
-    /// password.
+    /// If it is not a URL of a PostgreSQL database, contains a parameter that a worker does not
+    /// support, or names certificates that cannot be read. The message does not repeat the URL,
+    /// which may contain a password.
     pub fn parse(url: &str) -> Result<Self, Failure> {
         let environment = |name: &str| std::env::var(name).ok();
         Self::read(url, environment).map_err(|reason| {
@@ -49,7 +50,7 @@ impl Target {
         Ok(Self { url, tls })
     }
 
-    /// The attempts to connect to a host, one after the other: whether with TLS.
+    /// The attempts to connect to a host, in order: whether each uses TLS.
     pub fn attempts(&self, host: &Host) -> &'static [bool] {
         if host.is_socket() {
             // libpq does not speak TLS through a Unix socket.
@@ -58,18 +59,18 @@ impl Target {
         self.url.tls.mode.unwrap_or(SslMode::Prefer).attempts()
     }
 
-    /// Whether a server that does not speak TLS will do, too.
+    /// Whether a server without TLS is accepted, too.
     pub fn is_tls_optional(&self) -> bool {
         self.url.tls.mode.unwrap_or(SslMode::Prefer) <= SslMode::Prefer
     }
 
-    /// Whether the URL demands that authentication is bound to the TLS channel.
+    /// Whether the URL requires channel binding.
     #[must_use]
     pub fn wants_channel_binding(&self) -> bool {
         self.url.channel_binding == ChannelBinding::Require
     }
 
-    /// How long to wait for one host.
+    /// The connection timeout for one host.
     pub fn connect_timeout(&self) -> Duration {
         self.url.connect_timeout.unwrap_or(CONNECT_TIMEOUT)
     }
@@ -81,20 +82,20 @@ impl fmt::Debug for Target {
     }
 }
 
-/// Whether a server's refusal, by its SQLSTATE, may be one of the way in which it was reached (with
-/// or without TLS): then libpq tries the other one.
+/// Whether a server's error, by its SQLSTATE, may depend on the use of TLS: then libpq tries the
+/// other way.
 pub fn is_about_the_way(sqlstate: Option<&str>) -> bool {
     // invalid_authorization_specification: no entry of pg_hba.conf fits
     matches!(sqlstate, None | Some("28000"))
 }
 
-/// Whether another host may do where this one has refused.
+/// Whether another host may accept the connection after this error.
 pub fn is_about_the_host(sqlstate: Option<&str>) -> bool {
     // cannot_connect_now, admin_shutdown and their like; too_many_connections
     sqlstate.is_none_or(|code| code.starts_with("57P") || code == "53300")
 }
 
-/// The password that libpq's file has for the first host.
+/// The password for the first host in libpq's password file.
 fn password(
     url: &DatabaseUrl,
     home: Option<&str>,
@@ -112,7 +113,7 @@ fn password(
     password_for(&file, &host.name, host.port, database, &user)
 }
 
-/// libpq does not use a file of passwords that others may read.
+/// Whether other users can read a password file; libpq does not use such a file.
 fn is_open_to_others(path: &std::path::Path) -> bool {
     use std::os::unix::fs::MetadataExt as _;
     std::fs::metadata(path).is_ok_and(|file| file.mode() & 0o077 != 0)

@@ -1,4 +1,4 @@
-//! TLS towards PostgreSQL: which servers are trusted, judged as libpq judges them.
+//! TLS to PostgreSQL. The rules for trusting a server are those of libpq.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -19,10 +19,11 @@ use x509_cert::der::Decode as _;
 
 use crate::certificate_names;
 
-/// What TLS is spoken with, as a URL says it; `None` if it never is. `home` has libpq's default files.
+/// The TLS configuration for a URL; `None` if TLS is never used. `home` is the directory of libpq's
+/// default files.
 ///
 /// # Errors
-/// If a file is named that cannot be read, or one is needed and there is none.
+/// If a named file cannot be read, or a required file is missing.
 pub(crate) fn client_config(tls: &Tls, home: Option<&str>) -> Result<Option<ClientConfig>, String> {
     let mode = tls.mode.unwrap_or(SslMode::Prefer);
     if mode == SslMode::Disable {
@@ -63,7 +64,8 @@ fn versions(tls: &Tls) -> &'static [&'static SupportedProtocolVersion] {
     }
 }
 
-/// The files of the client's certificate and key; libpq's own, if they are there and none is named.
+/// The files of the client's certificate and key; libpq's default files, if they exist and none is
+/// named.
 fn client_certificate(tls: &Tls, home: Option<&str>) -> (Option<String>, Option<String>) {
     if tls.cert.is_none()
         && tls.key.is_none()
@@ -82,8 +84,8 @@ fn default_file(home: Option<&str>, name: &str) -> Option<String> {
     Path::new(&path).exists().then_some(path)
 }
 
-/// Who must have signed the server's certificate; `None` if nobody need have. As in libpq, a file of
-/// root certificates is heeded whatever the mode.
+/// The authority that must have signed the server's certificate; `None` if none is required. As in
+/// libpq, an existing file of root certificates is used in every mode.
 fn authority(
     tls: &Tls,
     mode: SslMode,
@@ -138,11 +140,11 @@ fn certificates(path: &str) -> Result<Vec<CertificateDer<'static>>, String> {
 #[derive(Debug)]
 struct Authority {
     chains: Arc<WebPkiServerVerifier>,
-    /// Those of a file that was named.
+    /// The certificates of a named file.
     own: Vec<CertificateDer<'static>>,
 }
 
-/// Judges a server's certificate as libpq does.
+/// Verifies a server's certificate with libpq's rules.
 #[derive(Debug)]
 struct Verifier {
     authority: Option<Authority>,
@@ -151,8 +153,8 @@ struct Verifier {
 }
 
 impl Verifier {
-    /// A certificate that has signed itself is trusted if it is one of the named ones, whatever it
-    /// says of being an authority.
+    /// Whether a self-signed certificate is trusted: if it is one of the named certificates, even
+    /// if it is not marked as an authority.
     fn is_trusted_itself(
         authority: &Authority,
         end_entity: &CertificateDer<'_>,
@@ -206,7 +208,7 @@ impl ServerCertVerifier for Verifier {
                 ocsp_response,
                 now,
             );
-            // There the name is looked at last: whoever gets so far has passed everything else.
+            // The name is checked last: if this error occurs, all other checks have passed.
             match verdict {
                 Ok(_)
                 | Err(Error::InvalidCertificate(

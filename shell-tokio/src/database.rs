@@ -20,22 +20,23 @@ use tokio::time::{sleep, timeout};
 
 use crate::line;
 
-/// Statements run side by side; further ones wait for their turn.
+/// The maximum number of concurrent statements; further ones wait.
 const CONNECTIONS_MAX: usize = 4;
 
-/// After this a listening connection that was asked is not there any more.
+/// The timeout of a check of the listening connection.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The server ends a statement after 60 seconds: if it has not said so by now, there is no server.
+/// The server ends a statement after 60 seconds. If it has not answered after this timeout, it is
+/// gone.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(70);
 
-/// Between two attempts to listen.
+/// The pause between two attempts to listen.
 const LISTEN_PAUSE: Duration = Duration::from_secs(1);
 
-/// A silent listening connection is asked this often whether it is still one.
+/// The interval at which an idle listening connection is checked.
 const LISTEN_CHECK_INTERVAL: Duration = Duration::from_secs(60);
 
-/// A few connections, each made when it is first needed.
+/// A few connections, each opened at first use.
 #[derive(Debug)]
 pub struct Database {
     target: Arc<Target>,
@@ -44,7 +45,7 @@ pub struct Database {
 }
 
 impl Database {
-    /// Connects to nothing yet.
+    /// Opens no connection yet.
     #[must_use]
     pub fn new(target: Arc<Target>) -> Self {
         Self {
@@ -57,7 +58,7 @@ impl Database {
     /// Runs a statement in a transaction of its own.
     ///
     /// # Errors
-    /// If PostgreSQL refuses it, or if it is not known what became of it.
+    /// If PostgreSQL returns an error, or if the outcome is unknown.
     pub async fn answer(&self, query: &Query) -> Result<Rows, DbError> {
         // The semaphore is never closed; without a turn the statement would only be early.
         let _turn = self.turns.acquire().await;
@@ -68,7 +69,7 @@ impl Database {
         answer
     }
 
-    /// A connection that broke, or whose answer is not waited for, is dropped.
+    /// A broken connection is dropped, and so is one whose answer is no longer awaited.
     async fn ask(&self, query: &Query) -> Result<Rows, DbError> {
         let idle = self.idle.lock().await.pop();
         let mut connection = match idle {
@@ -105,14 +106,16 @@ impl Database {
             .map_err(|error| db_error(&error))
     }
 
-    /// What ended one session has most likely ended the others, too.
+    /// Drops idle connections: the cause that ended one session has probably ended the others,
+    /// too.
     async fn drop_idle(&self) {
         self.idle.lock().await.clear();
     }
 }
 
-/// Listens on the core's channel for as long as the receiver lives: a payload for every
-/// notification, and `None` whenever listening begins, because something may have been missed.
+/// Listens on the core's channel while the receiver exists. Sends the payload of every
+/// notification, and `None` whenever listening starts, because notifications may have been
+/// missed.
 #[must_use]
 pub fn listen(target: Arc<Target>) -> mpsc::Receiver<Option<String>> {
     let (wakes, receiver) = mpsc::channel(64);
@@ -157,7 +160,7 @@ async fn listen_once(
             }
             Ok(Ok(None)) => return Err(DbError::unanswered("the connection was lost")),
             Ok(Err(error)) => return Err(connect_error(&error)),
-            // A network that died without a word is noticed only by sending something.
+            // A broken network is noticed only by sending something.
             Err(_silence) => {
                 let check = async {
                     listener
@@ -228,11 +231,11 @@ fn statement<'a>(sql: &str, query: &'a Query) -> sqlx::query::Query<'a, Postgres
         })
 }
 
-/// A value that the core has written as PostgreSQL reads it.
+/// A value in PostgreSQL's binary format, from the core.
 struct Raw(Binary);
 
 impl Type<Postgres> for Raw {
-    /// Unknown: each value tells its own.
+    /// Unknown: each value has its own type.
     fn type_info() -> PgTypeInfo {
         PgTypeInfo::with_oid(Oid(0))
     }
@@ -270,7 +273,7 @@ async fn within<T>(
     })
 }
 
-/// Whether the session goes on after this error.
+/// Whether the session is usable after this error.
 fn leaves_the_session(error: &sqlx::Error) -> bool {
     postgres_error(error).is_some_and(|error| error.severity() == PgSeverity::Error)
 }
@@ -293,8 +296,8 @@ fn db_error(error: &sqlx::Error) -> DbError {
     }
 }
 
-/// Without an SQLSTATE, although the server may have said one: what it refuses while a connection
-/// is made says nothing of the statement.
+/// Without an SQLSTATE, even if the server sent one: an error while a connection is opened says
+/// nothing about the statement.
 fn connect_error(error: &sqlx::Error) -> DbError {
     DbError::unanswered(message(error))
 }

@@ -15,26 +15,26 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-/// How the worker calls itself.
+/// The `User-Agent` header.
 const USER_AGENT: &str = concat!("pgai-worker-rs/", env!("CARGO_PKG_VERSION"));
 
-/// So many answers are read at a time: the others wait in the system's buffers, or on their way, and
-/// cost no memory here.
+/// The number of answers that are read at a time. The others wait in the system's buffers or on the
+/// network, and use no memory here.
 const ANSWERS_MAX: usize = 2;
 
-/// An answer that does not come on keeps the next one waiting no longer than this.
+/// The maximum time that an answer without progress delays the next one.
 const ANSWER_PATIENCE: Duration = Duration::from_millis(250);
 
-/// An answer's turn: when it is dropped, the next one may be read.
+/// Permission to read an answer: when it is dropped, the next answer may be read.
 pub type Turn = Option<OwnedSemaphorePermit>;
 
-/// Sends requests, and keeps connections open for the next ones.
+/// Sends requests, and keeps connections open for later requests.
 #[derive(Debug)]
 pub struct Http {
     turns: Arc<Semaphore>,
     plain: OnceLock<Client>,
-    /// Made apart, because the system's certificates need some memory and may be missing where
-    /// nobody needs them.
+    /// Created at first use, because the system's certificates need some memory, and may be
+    /// missing if they are not needed.
     secure: OnceLock<Client>,
 }
 
@@ -49,8 +49,8 @@ impl Default for Http {
 }
 
 impl Http {
-    /// Sends a request and reads the answer, whatever its status. The turn is to be kept for as long
-    /// as the answer.
+    /// Sends a request and reads the answer, with any status. The caller keeps the turn as long as
+    /// the answer.
     pub async fn answer(&self, request: Request) -> (Result<Received, RequestError>, Turn) {
         match self.received(request).await {
             Ok((answer, turn)) => (answer, turn),
@@ -148,7 +148,7 @@ fn client(is_secure: bool) -> reqwest::Result<Client> {
         .build()
 }
 
-/// The system's resolver, with what the core allows of its answers.
+/// The system's resolver, restricted to the addresses that the core allows.
 struct Names;
 
 impl Resolve for Names {
@@ -161,7 +161,7 @@ impl Resolve for Names {
     }
 }
 
-/// The URL is left out: the core knows it.
+/// Without the URL, which the core knows.
 fn request_error(error: reqwest::Error) -> RequestError {
     let error = error.without_url();
     if error.is_timeout() {

@@ -1,8 +1,8 @@
-//! The worker on tokio: sqlx towards PostgreSQL, reqwest towards the providers, many of both at a
-//! time on one thread.
+//! The worker on tokio: sqlx for PostgreSQL, reqwest for the providers, many concurrent
+//! operations on one thread.
 //!
-//! One loop ([`run`]) and two adapters ([`database`], [`http`]). What is asked, when, and what the
-//! answers mean is the core's business: see the contract in [`pgai_core`].
+//! One loop ([`run`]) and two adapters ([`database`], [`http`]). The core decides what to request,
+//! when, and what the answers mean: see the contract in [`pgai_core`].
 
 pub mod database;
 pub mod http;
@@ -27,18 +27,18 @@ use tokio::time::{Instant, sleep_until};
 use crate::database::Database;
 use crate::http::{Http, Turn};
 
-/// What a task brings back.
+/// The result of a task.
 enum Answer {
-    /// The turn lasts until the reply has been taken in.
+    /// The turn is kept until the reply has been processed.
     Reply(CallTicket, Reply, Turn),
     Rows(QueryTicket, Result<Rows, DbError>),
 }
 
-/// Runs a worker to its end: until SIGTERM or SIGINT, or until it has nothing left to do.
+/// Runs a worker until SIGTERM or SIGINT, or until it has nothing left to do.
 ///
 /// # Errors
-/// If a setting is out of its bounds, or the system has no signals for us. Everything else is the
-/// core's to judge.
+/// If a setting is outside of its limits, or signal handlers cannot be installed. The core
+/// handles all other errors.
 pub async fn run(
     target: Target,
     settings: Settings,
@@ -92,7 +92,7 @@ pub async fn run(
     }
 }
 
-/// Carries out a command: it asks one thing after the other.
+/// Runs a command, one action after the other.
 pub async fn inquire(target: Target, mut task: Task) -> Report {
     let database = Database::new(Arc::new(target));
     let others = Others::default();
@@ -113,7 +113,7 @@ pub async fn inquire(target: Target, mut task: Task) -> Report {
     }
 }
 
-/// All that a worker asks but PostgreSQL.
+/// The targets of calls: everything that a worker uses except PostgreSQL.
 #[derive(Clone, Debug, Default)]
 struct Others {
     http: Arc<Http>,
@@ -121,7 +121,7 @@ struct Others {
 }
 
 impl Others {
-    /// Does what a call says: what keeps a processor busy, on a thread of its own.
+    /// Performs a call. Work that uses the CPU for long runs on a thread of its own.
     async fn reply(&self, call: Call) -> (Reply, Turn) {
         match call {
             Call::Compute(work) => {
@@ -141,8 +141,7 @@ impl Others {
     }
 }
 
-/// A task that panicked takes its ticket with it, and the worker would wait for ever: the panic
-/// goes on here.
+/// Propagates the panic of a task: its ticket is lost, and the worker would wait forever.
 fn unwrap<T>(answer: Result<T, JoinError>) -> T {
     answer.unwrap_or_else(|error| resume_unwind(error.into_panic()))
 }
@@ -155,7 +154,7 @@ async fn sleep(began: Instant, until: Option<Time>) {
     }
 }
 
-/// The two ways to ask a process for its end.
+/// The two signals that stop a process.
 struct Signals {
     interrupt: Signal,
     terminate: Signal,

@@ -1,6 +1,7 @@
-//! The line to the server. sqlx trusts other servers than libpq does, and sets every session's time
-//! zone to UTC; neither can be told otherwise. So it talks to a socket within this process, and what
-//! it says goes on to the server, over a connection that is made and judged here.
+//! The connection between sqlx and the server. sqlx trusts other servers than libpq does, and sets
+//! every session's time zone to UTC; neither is configurable. So sqlx connects to a socket within
+//! this process, and this module forwards its messages to the server, over a connection that it
+//! opens and verifies with libpq's rules.
 
 use std::io;
 use std::sync::Arc;
@@ -18,24 +19,24 @@ use tokio::net::{TcpStream, UnixListener, UnixStream, lookup_host};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-/// sqlx comes at once, or not at all.
+/// The timeout for sqlx to connect to the socket: it connects at once, or not at all.
 const ACCEPT_TIMEOUT: Duration = Duration::from_secs(10);
-/// What is on its way in one direction.
+/// The buffer for one direction.
 const BUFFER: usize = 64 * 1024;
-/// sqlx's first message is short: names and settings.
+/// The maximum size of sqlx's first message, which is short: names and settings.
 const STARTUP_MAX: usize = 1024 * 1024;
-/// What a client says first to speak TLS.
+/// The first message of a client that uses TLS.
 const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
 
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
-/// Why one attempt to connect has failed.
+/// Why an attempt to connect failed.
 struct Refusal {
     error: Error,
-    /// With TLS, or without it, it may work.
+    /// Whether it may succeed the other way: with TLS, or without it.
     is_about_the_way: bool,
-    /// Another host may do.
+    /// Whether another host may succeed.
     is_about_the_host: bool,
 }
 
@@ -59,11 +60,11 @@ impl Refusal {
     }
 }
 
-/// Connects to the first host that will do, in the first way that will: `connect` makes sqlx connect
-/// with the options that it is given.
+/// Connects to the first host that accepts the connection, in the first way that works. `connect`
+/// makes sqlx connect with the given options.
 ///
 /// # Errors
-/// What went wrong with each host.
+/// The errors of all hosts.
 pub(crate) async fn reach<T, F>(
     target: &Target,
     connect: impl Fn(PgConnectOptions) -> F,
@@ -103,8 +104,8 @@ where
     Err(failures.join("; "))
 }
 
-/// Connects to a host, and returns the options with which sqlx talks through that connection. It can
-/// be used once.
+/// Connects to a host, and returns the options with which sqlx uses that connection. They can be
+/// used once.
 async fn open(target: &Target, host: &Host, with_tls: bool) -> Result<PgConnectOptions, Refusal> {
     let server = dial(target, host, with_tls).await?;
     let (listener, directory) = listen().map_err(Refusal::new)?;
@@ -163,7 +164,7 @@ async fn dial(target: &Target, host: &Host, with_tls: bool) -> Result<Box<dyn St
 }
 
 impl Refusal {
-    /// The server is not there, whichever way.
+    /// The server cannot be reached, with or without TLS.
     fn at_host(error: io::Error) -> Self {
         Self {
             error: error.into(),
@@ -214,7 +215,7 @@ fn keep_alive(stream: &TcpStream, target: &Target) -> io::Result<()> {
 /// sqlx adds it to the directory's name.
 const PORT: u16 = 5432;
 
-/// A socket that only this process can know of: without a file, where the system has such sockets.
+/// A socket that only this process knows: without a file, on systems with such sockets.
 #[cfg(target_os = "linux")]
 fn listen() -> io::Result<(UnixListener, String)> {
     let directory = format!("\0pgai-worker-{}-{:016x}", std::process::id(), seed());
@@ -222,7 +223,7 @@ fn listen() -> io::Result<(UnixListener, String)> {
     Ok((listener, directory))
 }
 
-/// A socket in a directory that is closed to others.
+/// A socket in a directory that other users cannot access.
 #[cfg(not(target_os = "linux"))]
 fn listen() -> io::Result<(UnixListener, String)> {
     use std::os::unix::fs::DirBuilderExt as _;
@@ -234,7 +235,7 @@ fn listen() -> io::Result<(UnixListener, String)> {
     Ok((listener, directory))
 }
 
-/// Passes on what sqlx and the server say, until one of them ends.
+/// Forwards the messages of sqlx and the server, until one of them closes the connection.
 async fn forward(
     listener: UnixListener,
     mut server: Box<dyn Stream>,
@@ -273,7 +274,7 @@ async fn pass(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin)
     }
 }
 
-/// The connection of this process: nobody else gets in.
+/// Accepts the connection of this process, and of no other.
 async fn accept(listener: UnixListener) -> io::Result<UnixStream> {
     loop {
         let (client, _) = listener.accept().await?;
@@ -297,8 +298,8 @@ fn remove(listener: &UnixListener) {
     }
 }
 
-/// sqlx's first message (a version, then names and values) without the time zone that it wants, and
-/// with the settings of the URL: zones of databases, roles and connections stay what they are.
+/// sqlx's first message (a version, then names and values) without its time zone, and with the
+/// settings of the URL: so the time zones of databases, roles and connections apply.
 fn startup_message(message: &[u8], settings: Option<&str>) -> Vec<u8> {
     let (version, pairs) = message.split_at(4);
     let mut body = version.to_vec();

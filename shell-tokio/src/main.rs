@@ -35,7 +35,7 @@ fn run(url: &str, settings: Settings, console: &Console) -> Result<Summary, Fail
     block_on(shell_tokio::run(target, settings, console))?
 }
 
-/// Reads a URL.
+/// Parses a URL.
 fn target(url: &str) -> Result<Target, Failure> {
     let target = Target::parse(url)?;
     if target.wants_channel_binding() {
@@ -61,7 +61,7 @@ fn install(url: &str) -> Result<String, Failure> {
     block_on(database::install(&target, SETUP))?.map_err(|error| Failure::Failed(error.explain()))
 }
 
-/// One thread is enough: all that it does is wait.
+/// One thread is enough, because it only waits.
 fn block_on<T>(work: impl Future<Output = T>) -> Result<T, Failure> {
     let runtime = Builder::new_current_thread()
         .enable_all()

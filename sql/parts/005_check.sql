@@ -1,6 +1,7 @@
--- Looks through what is there before anything is built on it. Whoever may create in this database could have put
--- something where this script will use it: then it would run with the rights of the installing role, and of everybody
--- who uses a vectorizer. So the script stops, and names what is not the installing role's or a superuser's.
+-- Checks the existing objects before anything is built on them. A role that can create objects in this database could
+-- have put one where this script uses it. It would then run with the privileges of the installing role, and of every
+-- user of a vectorizer. So the script stops, and names the objects that belong neither to the installing role nor to
+-- a superuser.
 
 do $$
 declare
@@ -19,8 +20,8 @@ begin
                   hint = 'Run setup.sql as that role; or look through the schema, and as a superuser: alter schema ai owner to '
                       || me::regrole;
     end if;
-    -- What belongs to a vectorizer belongs to the owner of its source, and is judged with it. The catalogue is read only
-    -- if it is a table of ours.
+    -- Objects of a vectorizer belong to the owner of its source, and are checked against that role. ai.vectorizer is
+    -- read only if it is a table of ours.
     if exists (
         select from pg_class c
         where c.relnamespace = schema and c.relname = 'vectorizer' and c.relkind = 'r' and c.relowner = any (trusted))
@@ -56,7 +57,7 @@ begin
         and c.relkind in ('r', 'p', 'v', 'm', 'f', 'S')
         and c.relname !~ '^_vectorizer_(q|q_failed|lease|bell)_[0-9]+$'
         and c.relname <> all (coalesce(excepted, '{}'))
-        -- What hangs on the tables of ours.
+        -- Objects attached to the tables of ours.
         union all
         select format('trigger %I on %s', t.tgname, t.tgrelid::regclass)
         from pg_trigger t join pg_class c on c.oid = t.tgrelid join pg_proc p on p.oid = t.tgfoid
@@ -83,7 +84,7 @@ begin
         join pg_class c on c.oid = i.inhparent
         join pg_class h on h.oid = i.inhrelid
         where c.relnamespace = schema and c.relowner = any (trusted) and h.relowner <> all (trusted)
-        -- What this script uses from elsewhere.
+        -- Objects outside of schema ai that this script uses.
         union all
         select format('extension vector of %s', e.extowner::regrole)
         from pg_extension e
@@ -104,10 +105,10 @@ begin
             using errcode = 'insufficient_privilege',
                   hint = 'Drop these things; or look through them, and give them to the role that runs setup.sql.';
     end if;
-    -- For the last part: which relations were there before.
+    -- For the last part: the relations that existed before.
     perform pg_catalog.set_config('ai.setup_tables_before'
         , coalesce((select string_agg(c.relname, ' ') from pg_class c where c.relnamespace = schema
-            -- (A first run that was cut off has made some of them.)
+            -- (A first run that was interrupted has created some of them.)
             and exists (select from pg_class k where k.relnamespace = schema and k.relname = 'vectorizer_status')), '')
         , false);
     perform pg_catalog.set_config('search_path', callers_path, true);

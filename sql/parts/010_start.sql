@@ -1,5 +1,5 @@
 -- Prepares the session: one install at a time, pgvector present, schema ai, a pinned search_path.
--- Promises that 990_finish.sql finds the caller's search_path where it can put it back.
+-- Saves the caller's search_path so that 990_finish.sql can restore it.
 
 do $$
 declare
@@ -10,7 +10,7 @@ begin
             pg_catalog.current_setting('server_version')
             using errcode = 'feature_not_supported';
     end if;
-    -- Each of the names under which it connects: it may be idle, with nothing but its heartbeat.
+    -- All names under which it connects: it may be idle, with only its heartbeat connected.
     select pg_catalog.string_agg(pg_catalog.format('%s (pid %s)', a.application_name, a.pid), ', ' order by a.pid) into workers
     from pg_catalog.pg_stat_activity a
     where a.datname operator(pg_catalog.=) pg_catalog.current_database()
@@ -21,12 +21,13 @@ begin
                   hint = 'Stop it first: it does not know the queues as this version leaves them.';
     end if;
     perform pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('ai.setup.sql', 0));
-    -- Lives until the end of the transaction: the next block sees it only if there is one around both.
+    -- Valid until the end of the transaction: the next block sees it only if one transaction contains
+    -- both blocks.
     perform pg_catalog.set_config('ai.setup_in_transaction', 'yes', true);
 end
 $$;
 
--- Says what to do where the database lacks something that this script cannot give it.
+-- Says what to do if the database lacks something that this script cannot create.
 do $$
 declare
     database name = pg_catalog.current_database();
@@ -56,7 +57,7 @@ begin
         create extension vector;
     end if;
 exception
-    -- Where the server does not trust it, only a superuser may.
+    -- If the server does not trust the extension, only a superuser can create it.
     when insufficient_privilege then
         if pg_catalog.has_database_privilege(database, 'create') then
             raise exception 'permission denied to create extension "vector"'
@@ -69,11 +70,12 @@ $$;
 
 do $$
 declare
-    -- In a transaction everything stays inside it, otherwise the session carries it to the last part.
+    -- In a transaction the settings are local to it; otherwise the session keeps them until the last
+    -- part.
     within boolean = coalesce(pg_catalog.current_setting('ai.setup_in_transaction', true), '')
         operator(pg_catalog.=) 'yes';
 begin
-    -- What this script reads are tables: somebody may have put a view in place of a vectorizer's queue.
+    -- This script reads tables only: another role may have replaced a vectorizer's queue with a view.
     perform pg_catalog.set_config('ai.setup_restrict', s.setting, within)
         , pg_catalog.set_config(s.name, 'view, foreign-table', within)
     from pg_catalog.pg_settings s
@@ -100,13 +102,14 @@ begin
         raise exception 'only the owner of the ai.pgai_lib_migration table can run database migrations'
             using hint = 'Run setup.sql as the role that ran it first.';
     end if;
-    -- The last migration of 0.10; 020_history.sql writes it, too, so that a run that was cut off is not taken for
-    -- an old pgai.
+    -- The last migration of 0.10. 020_history.sql writes it, too, so that an interrupted run is not taken for an
+    -- old pgai.
     if to_regclass('ai.pgai_lib_migration') is not null then
         execute $q$ select exists (select from ai.pgai_lib_migration m
             where m.name = '029-add-vectorizer-name-column.sql') $q$ into knows_names;
     end if;
-    -- (Without that table, and with names: pgai-rs made it, and 015_pgai_rs.sql converts it.)
+    -- (Without that table, and with names, it is a database of pgai-rs, which 015_pgai_rs.sql
+    -- converts.)
     if to_regclass('ai.vectorizer') is not null and not knows_names
         and (to_regclass('ai.pgai_lib_migration') is not null or not exists (
             select from pg_attribute a where a.attrelid = to_regclass('ai.vectorizer') and a.attname = 'name'))

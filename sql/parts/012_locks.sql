@@ -1,11 +1,11 @@
--- Locks on the application's tables, taken so that the application's statements never fail because of them.
+-- Takes locks on the application's tables so that the application's statements never fail because of them.
 --
--- A statement that changes a table locks it more strongly than whoever reads it, and PostgreSQL ends one of two
--- transactions that wait for each other after deadlock_timeout. So each attempt takes its strongest locks at once, waits
--- for less than half of that time, gives back everything if one cannot be had, and is made again.
+-- A statement that changes a table takes a stronger lock than a reader. After deadlock_timeout, PostgreSQL cancels
+-- one of two transactions that wait for each other. So each attempt takes its strongest locks at once, waits for less
+-- than half of that time, and releases all locks if it cannot get one. Then it tries again.
 
--- How long the functions of this schema go on trying to get their locks: ai.lock_timeout, or the session's lock_timeout,
--- or five minutes.
+-- How long the functions of this schema keep trying to get their locks: ai.lock_timeout, or the session's
+-- lock_timeout, or five minutes.
 create or replace function ai._lock_patience() returns interval
 language sql stable
 set search_path = pg_catalog, pg_temp
@@ -15,7 +15,8 @@ begin atomic
         , interval '5 min');
 end;
 
--- A view is locked alone, by a change that changes nothing: `lock table` would lock the tables that it reads, too.
+-- Locks a view only, with a change that has no effect: `lock table` would also lock the tables that the view
+-- reads.
 create or replace function ai._lock_command(relation text, mode text) returns text
 language sql stable
 set search_path = pg_catalog, pg_temp
@@ -27,9 +28,9 @@ begin atomic
         , format('lock table %s in %s mode', relation, mode));
 end;
 
--- Locks tables in one mode, and then tables and views exclusively, for the attempt that runs. Only for the first one it
--- waits while nothing else is held: that is the one that the last attempt did not get. For the others it waits
--- shortly. (Whoever only reads another of these tables waits for no longer than that.)
+-- Locks tables in one mode, and then tables and views exclusively, for the current attempt. Only for the first one it
+-- waits long, while it holds no other lock: that is the one that the last attempt did not get. For the others it
+-- waits shortly, so that readers of a locked table do not wait longer than that.
 create or replace function ai._lock_tables(tables text[], mode text, exclusively text[] default '{}') returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -38,7 +39,8 @@ declare
     attempt int = coalesce(nullif(current_setting('ai.lock_attempt', true), '')::int, 1);
     wanted text = coalesce(current_setting('ai.lock_first', true), '');
     longest int = coalesce(nullif(current_setting('ai.lock_wait', true), '')::int, 500);
-    -- Most attempts are short: whoever waits for what is held while he holds what is waited for does so for good.
+    -- Most attempts are short: a session that waits for one of our locks while it holds a lock that we need
+    -- cannot continue until we give up.
     shortly int = least(longest, 20 * 2 ^ (random() * least(attempt, 4)));
     began timestamptz;
     rest int;
@@ -51,7 +53,7 @@ begin
             from (
                 select x.name, mode as mode, 1 as part, x.place from unnest(tables) with ordinality x(name, place)
                 union all
-                -- Views first, in the order of whoever reads through them.
+                -- Views first, in the lock order of their readers.
                 select x.name, 'access exclusive'
                     , case when exists (select from pg_class c where c.oid = to_regclass(x.name) and c.relkind = 'v') then 0 else 2 end
                     , x.place
@@ -78,7 +80,7 @@ begin
 end
 $$;
 
--- Who keeps others from a table, for a message.
+-- The sessions that hold a table, for a message.
 create or replace function ai._lock_holders(table_name text) returns text
 language sql volatile
 set search_path = pg_catalog, pg_temp
@@ -96,14 +98,14 @@ begin atomic
     ) h;
 end;
 
--- Runs a command, again and again until it gets its locks; each attempt is a subtransaction. Ends with lock_not_available
+-- Runs a command repeatedly until it gets its locks; each attempt is a subtransaction. Fails with lock_not_available
 -- (55P03) when its time is over.
 create or replace function ai._with_locks(command text, purpose text, patience interval default null) returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    -- Whoever waits for this session must not wait for deadlock_timeout.
+    -- A session that waits for this one must not wait for deadlock_timeout.
     longest int = (select greatest(s.setting::int / 2, 1) from pg_settings s where s.name = 'deadlock_timeout');
     own text = current_setting('lock_timeout');
     deadline timestamptz = clock_timestamp() + coalesce(patience, ai._lock_patience());
@@ -131,16 +133,17 @@ begin
                           'set ai.lock_timeout = ''1h''';
         end if;
         attempt = attempt + 1;
-        -- Others wait behind each attempt: where a long transaction holds the table, there are fewer of them.
+        -- Other sessions wait behind each attempt: if a long transaction holds the table, there are fewer
+        -- attempts.
         long_held = case when place = 'other' then 0 else long_held + 1 end;
         perform pg_sleep((0.02 + least(0.2 * long_held, 2)) * (0.5 + random()));
     end loop;
 end
 $$;
 
--- REPEATABLE READ and SERIALIZABLE read rows as they were at the transaction's first statement: what others committed
--- between that and the lock would stay unseen. Accepted are tables that this transaction has made, and those that it locked before
--- its first statement that reads: then no transaction has committed since.
+-- REPEATABLE READ and SERIALIZABLE read rows from the snapshot of the transaction's first statement: commits of
+-- others between that and the lock would be missed. Accepted are tables that this transaction has created, and tables
+-- that it locked before its first statement that reads: then no other transaction has committed a change since.
 create or replace function ai._require_current_snapshot(source regclass) returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -177,7 +180,7 @@ begin
                 exit when is_old;
             end loop;
         exception when invalid_parameter_value then
-            -- That transaction has not begun yet.
+            -- That transaction has not started yet.
             null;
         end;
         if not is_old then

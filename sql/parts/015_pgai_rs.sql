@@ -1,7 +1,8 @@
--- A database of pgai-rs, an earlier successor of pgai in Rust: its catalogue becomes what the next parts expect. Vectorizers,
--- stores, pending work, views, names and configurations stay; 400_upgrade.sql gives the vectorizers their queues.
+-- Converts a database of pgai-rs, an earlier successor of pgai in Rust, to the form that the next parts expect.
+-- Vectorizers, stores, pending work, views, names and configurations stay; 400_upgrade.sql creates the queues of the
+-- vectorizers.
 
--- A catalogue that the next parts change in its tables, which the application may be reading.
+-- A catalog whose tables the next parts change, while the application may be reading them.
 create or replace function ai._is_of_pgai_rs() returns boolean
 language sql stable
 set search_path = pg_catalog, pg_temp
@@ -9,8 +10,8 @@ begin atomic
     select to_regclass('ai.vectorizer') is not null and to_regclass('ai.pgai_lib_migration') is null;
 end;
 
--- In one transaction the locks of all vectorizers are taken first, while nothing else is held: see 420_run.sql. (pgai 0.10 had
--- its errors in a table which 040_errors.sql renames.)
+-- In one transaction the locks of all vectorizers are taken first, while nothing else is locked: see 420_run.sql.
+-- (pgai 0.10 had its errors in a table that 040_errors.sql renames.)
 do $$
 declare
     sources text[];
@@ -33,8 +34,8 @@ begin
 end
 $$;
 
--- What belongs to an extension (pgai-rs could be installed as one) belongs to the schema alone from now on. An extension that has
--- nothing left goes.
+-- Objects of an extension (pgai-rs could be installed as one) are moved to the schema. An extension without objects
+-- is dropped.
 do $$
 declare
     member record;
@@ -55,7 +56,7 @@ begin
         begin
             execute format('alter extension %I drop %s %s', member.extname, member.type, member.identity);
         exception when object_not_in_prerequisite_state then
-            -- The type of a table's rows has gone with its table.
+            -- The row type of a table is dropped with its table.
             null;
         end;
     end loop;
@@ -71,7 +72,8 @@ begin
 end
 $$;
 
--- Its functions would stand beside those of the same names with other parameters. Those that triggers call go with these.
+-- Drops its functions, which would exist beside those of the same names with other parameters, and the triggers that
+-- call them.
 do $$
 declare
     function_name regprocedure;
@@ -95,7 +97,7 @@ begin
                 execute format('drop routine %s', function_name);
                 dropped = dropped + 1;
             exception when dependent_objects_still_exist then
-                -- Another one's default: the next round finds it without.
+                -- Another function uses it in a default: the next round can drop it.
                 null;
             end;
         end loop;
@@ -123,7 +125,7 @@ begin
     end loop;
     alter table ai.vectorizer alter column name set not null, alter column trigger_name set not null
         , alter column disabled set default false;
-    -- Names that are there stay, legal or not.
+    -- Existing names stay, legal or not.
     if not exists (
             select from pg_constraint c where c.conrelid = 'ai.vectorizer'::regclass and c.conname = 'vectorizer_name_check')
         and not exists (select from ai.vectorizer v where v.name !~ '^[a-z][a-z_0-9]*$')

@@ -1,5 +1,6 @@
--- What is installed: the tables by which pgai.install() recognises a finished install and does nothing,
--- and the row 'setup.sql' (written by the last part) by which the worker knows the schema's version.
+-- The installed version: the tables by which pgai.install() detects a finished install and does
+-- nothing, and the row 'setup.sql' (written by the last part), by which the worker knows the schema's
+-- version.
 
 create table if not exists ai.pgai_lib_version
 ( name text not null primary key
@@ -24,7 +25,7 @@ create table if not exists ai.pgai_lib_feature_flag
 );
 comment on table ai.pgai_lib_feature_flag is 'Kept for Python pgai; no feature flag exists.';
 
--- An older version is raised: pgai.install() would take it for a reason to put its own functions back.
+-- An older version is raised: otherwise pgai.install() would restore its own functions.
 insert into ai.pgai_lib_version (name, version)
 values ('ai', '0.12.1')
 on conflict (name) do update set version = excluded.version, installed_at = clock_timestamp()

@@ -1,8 +1,7 @@
--- What went wrong, per vectorizer: the worker writes ai._vectorizer_errors, people read ai.vectorizer_errors (a view,
--- made in 390_views.sql).
--- Rows go with their vectorizer.
+-- The errors of each vectorizer: the worker writes ai._vectorizer_errors, users read ai.vectorizer_errors (a view,
+-- created in 390_views.sql). Rows are deleted with their vectorizer.
 
--- In pgai 0.10 the table had the view's name. Who could read it can read the view.
+-- In pgai 0.10 the table had the view's name. Roles that could read it can read the view.
 do $$
 declare
     reader text;
@@ -36,7 +35,8 @@ create table if not exists ai._vectorizer_errors
 , recorded timestamptz not null default now()
 , entry bigint generated always as identity
 , constraint vectorizer_errors_id_fkey foreign key (id) references ai.vectorizer (id) on delete cascade
--- A publication of all tables lets nothing be deleted from a table without a replica identity.
+-- With a publication of all tables, nothing can be deleted from a table without a replica
+-- identity.
 , constraint _vectorizer_errors_pkey primary key (entry)
 );
 comment on table ai._vectorizer_errors is 'Errors as the worker records them.';
@@ -44,7 +44,8 @@ comment on table ai._vectorizer_errors is 'Errors as the worker records them.';
 -- For: the latest errors of one vectorizer, and the cascade from ai.vectorizer.
 create index if not exists _vectorizer_errors_id_recorded_idx on ai._vectorizer_errors (id, recorded);
 
--- Old errors go: the latest thousand of each vectorizer are kept. (Workers may insert here, and not delete.)
+-- Deletes old errors: the latest thousand of each vectorizer are kept. (Workers can insert here, but not
+-- delete.)
 create or replace function ai._vectorizer_errors_prune() returns trigger
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp

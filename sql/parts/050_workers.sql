@@ -1,5 +1,5 @@
--- Which workers live and what they have done: written by workers through the three functions below,
--- read by people. Timestamps are the database's.
+-- The live workers and what they have done: written by workers through the three functions below,
+-- read by users. Timestamps are from the database.
 
 create table if not exists ai.vectorizer_worker_process
 ( id uuid not null primary key default gen_random_uuid()
@@ -15,11 +15,11 @@ create table if not exists ai.vectorizer_worker_process
 );
 comment on table ai.vectorizer_worker_process is 'One row per worker process of the last thirty days.';
 
--- For: which workers have been silent for longer than they promised, and which are forgotten.
+-- For: workers whose heartbeat is overdue, and workers to delete.
 create index if not exists vectorizer_worker_process_last_heartbeat_idx
     on ai.vectorizer_worker_process (last_heartbeat);
 
--- Those that have been silent for thirty days are forgotten when the next one starts. (Workers may not delete here.)
+-- Deletes workers without a heartbeat for thirty days when the next one starts. (Workers cannot delete here.)
 create or replace function ai._vectorizer_worker_process_prune() returns trigger
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
@@ -39,7 +39,7 @@ create or replace trigger vectorizer_worker_process_prune
     after insert on ai.vectorizer_worker_process
     for each statement execute function ai._vectorizer_worker_process_prune();
 
--- The process ids have no foreign key: processes may be forgotten before progress is.
+-- The process ids have no foreign key: processes may be deleted before progress is.
 create table if not exists ai.vectorizer_worker_progress
 ( vectorizer_id int not null primary key references ai.vectorizer (id) on delete cascade
 , success_count int not null default 0

@@ -1,9 +1,10 @@
--- What made the stored vectors and texts, one row for each vectorizer. Somebody may edit a configuration by hand: then
--- no store may get vectors of two models. A worker compares this record with the configuration: where the texts are
--- made differently, it makes them anew; where the vectors are, it stops and says so.
--- (A table of its own, because workers write to it: they may not write to ai.vectorizer.)
+-- The configuration that made the stored vectors and texts, one row for each vectorizer. If a user edits a
+-- configuration, a store must not get vectors of two models. A worker compares this record with the configuration: if
+-- the texts have changed, it makes them again; if the vectors have, it stops and says so. (This is a separate table
+-- because workers write to it; they cannot write to ai.vectorizer.)
 
--- What decides about the vector of a text. Fields that this version does not know count, too.
+-- The configuration that determines the vector of a text. Fields unknown to this version count,
+-- too.
 create or replace function ai._made_by_embedding(config jsonb) returns jsonb
 language sql immutable
 return case jsonb_typeof(config -> 'embedding')
@@ -11,7 +12,7 @@ return case jsonb_typeof(config -> 'embedding')
         - array['config_type', 'api_key_name', 'base_url', 'keep_alive', 'user', 'query_prompt']
     else config -> 'embedding' end;
 
--- What decides about the texts of a row's chunks.
+-- The configuration that determines the texts of a row's chunks.
 create or replace function ai._made_by_texts(config jsonb) returns jsonb
 language sql immutable
 return jsonb_strip_nulls(jsonb_build_object
@@ -22,7 +23,7 @@ return jsonb_strip_nulls(jsonb_build_object
 , 'formatting', config -> 'formatting'
 ));
 
--- A digest of each. (Of the bytes as they are: a conversion could fail, and one configuration would stop the workers of
+-- A digest of each. (It uses the raw bytes: a conversion could fail, and one configuration would stop the workers of
 -- all vectorizers.)
 create or replace function ai._made_by(config jsonb, out vectors text, out texts text)
 language sql immutable
@@ -31,7 +32,8 @@ begin atomic
          , encode(sha256(convert_to(ai._made_by_texts(config)::text, getdatabaseencoding())), 'hex');
 end;
 
--- How many dimensions the stored vectors have; null if anything goes, or the store is gone.
+-- The dimensions of the stored vectors; null if the column has none, or the store does not
+-- exist.
 create or replace function ai._vectorizer_stored_dimensions(source_schema name, source_table name, destination jsonb)
 returns int
 language sql stable
@@ -62,7 +64,7 @@ comment on table ai.vectorizer_made_by is
     'Which configuration made the stored vectors and texts: digests, and the embedding in words. Assumed: found so when this table was new.';
 grant select on ai.vectorizer_made_by to public;
 
--- A new vectorizer has made nothing yet, so its configuration is the one.
+-- A new vectorizer has no stored vectors, so its configuration is recorded.
 create or replace function ai._vectorizer_record_made_by() returns trigger
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
@@ -81,7 +83,8 @@ create or replace trigger vectorizer_record_made_by
     after insert on ai.vectorizer
     for each row execute function ai._vectorizer_record_made_by();
 
--- A record is changed by those who may write to the leases of its vectorizer: its owner and its workers.
+-- Only roles that can write to the leases of a vectorizer can change its record: its owner and its
+-- workers.
 create or replace function ai._vectorizer_guard_made_by() returns trigger
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -104,19 +107,19 @@ create or replace trigger vectorizer_guard_made_by
     before update on ai.vectorizer_made_by
     for each row execute function ai._vectorizer_guard_made_by();
 
--- Workers learn at once that somebody has changed the record.
+-- Notifies workers that the record has changed.
 create or replace trigger vectorizer_made_by_changed
     after insert or update or delete or truncate on ai.vectorizer_made_by
     for each statement execute function ai._vectorizer_changed();
 
--- Of the vectorizers that were there before this table nobody knows more than their configurations say.
+-- For vectorizers older than this table, only their current configuration is known.
 insert into ai.vectorizer_made_by (vectorizer_id, vectors, texts, embedding, assumed)
 select v.id, m.vectors, m.texts, ai._made_by_embedding(v.config), true
 from ai.vectorizer v
 cross join lateral ai._made_by(v.config) m
 on conflict do nothing;
 
--- Who may write to the catalogue of vectorizers, or as a worker, may write here.
+-- Roles that can write to the catalog of vectorizers, or are workers, can write here.
 do $$
 declare
     writer text;
@@ -134,9 +137,9 @@ begin
 end
 $$;
 
--- For workers: makes the record say what the configuration says, if that is still what the worker read and the vectors
--- are made in the same way. Batches of the old texts lose their leases, so they write nothing more; all rows are
--- compared with their texts anew. False: the worker should look again.
+-- For workers: sets the record to the configuration, if that is still the one that the worker read, and the vectors
+-- are made in the same way. Batches with the old texts lose their leases, so they write nothing more. All rows are
+-- then compared with their texts. Returns false if the worker should load the configuration again.
 create or replace function ai._vectorizer_accept_texts(vectorizer_id int, vectors text, texts text) returns boolean
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -151,7 +154,8 @@ begin
     if lease is null then
         return false;
     end if;
-    -- No claim and no commit goes on beside this. A claim that waits here finds the new record.
+    -- No claim and no commit can run at the same time. A claim that waits here finds the new
+    -- record.
     execute format('lock table %s in exclusive mode', lease);
     select ai._made_by_embedding(v.config) into embedding
     from ai.vectorizer v cross join lateral ai._made_by(v.config) m

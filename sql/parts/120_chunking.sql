@@ -1,5 +1,5 @@
--- Chunking: how a text is cut.
--- The config functions return exactly pgai's JSON; sizes that no chunker could work with are refused here.
+-- Chunking: how a text is split. The config functions return exactly pgai's JSON; impossible sizes are
+-- rejected here.
 
 create or replace function ai.chunking_character_text_splitter
 ( chunk_size int default 800

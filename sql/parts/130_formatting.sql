@@ -16,14 +16,14 @@ language sql immutable
 return jsonb_build_object('implementation', 'chunk_value', 'config_type', 'formatting');
 comment on function ai.formatting_chunk_value is 'The chunk as it is.';
 
--- The names in a template, each once, in their order; a dollar that begins no name raises as Python does. (One pass: a
+-- The names in a template, each once, in order. A dollar without a name raises an error, as in Python. (One pass: a
 -- template may have a million of them.)
 create or replace function ai._template_names(template text) returns setof text
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
 as $fn$
 declare
-    -- The longest of these counts. The last one is a dollar by itself.
+    -- The longest match counts. The last alternative is a dollar by itself.
     placeholder text = '[$](?:([$])|([A-Za-z_][A-Za-z0-9_]*)|[{]([A-Za-z_][A-Za-z0-9_]*)[}]|)';
     names text[];
     invalid bigint;
@@ -55,7 +55,7 @@ begin atomic
     and n.name <> 'chunk';
 end;
 
--- The source columns that decide about a row's texts: the one that is loaded, and those that the template names.
+-- The source columns that determine a row's texts: the loaded one, and those that the template names.
 create or replace function ai._vectorizer_watched(config jsonb) returns name[]
 language sql immutable
 return ai._formatting_columns(config -> 'formatting') || (config #>> '{loading,column_name}')::name;
@@ -72,7 +72,7 @@ declare
     template text = config ->> 'template';
     missing name;
 begin
-    -- Read as Python reads it: a doubled dollar begins no name.
+    -- As in Python: a doubled dollar does not start a name.
     if template is null or not exists (select from ai._template_names(template) n(name) where n.name = 'chunk') then
         raise exception 'template must contain $chunk placeholder';
     end if;

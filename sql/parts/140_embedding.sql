@@ -1,5 +1,5 @@
--- Embedding: which model of which provider turns a text into a vector.
--- The config functions return exactly pgai's JSON; what no provider could serve is refused here.
+-- Embedding: which model of which provider turns a text into a vector. The config functions
+-- return exactly pgai's JSON; configurations that no provider supports are rejected here.
 
 create or replace function ai.embedding_ollama
 ( model text
@@ -53,7 +53,7 @@ return json_strip_nulls(json_build_object
 comment on function ai.embedding_sentence_transformers is
     'A model in the worker''s own process: a directory, or a name that the worker looks up in its --models-dir.';
 
--- pgai's, which has fewer parameters: with both, a call would be ambiguous.
+-- Drops pgai's function, which has fewer parameters: with both, a call would be ambiguous.
 do $$
 begin
     if to_regprocedure('ai.embedding_voyageai(text, int, text, text)') is not null then
@@ -162,7 +162,8 @@ begin
     then
         raise exception 'output_dimension must be the same as dimensions, which is %', config ->> 'dimensions';
     end if;
-    -- What may be a key or hold a password is not repeated: messages go to logs.
+    -- Messages do not repeat values that may be a key or contain a password, because they are
+    -- logged.
     if config ->> 'api_key_name' !~ '^[A-Za-z_][A-Za-z0-9_]{0,99}$'
         or (config ->> 'api_key_name' ~ '^[A-Za-z0-9_]{20,}$' and config ->> 'api_key_name' ~ '[a-z]'
             and config ->> 'api_key_name' ~ '[A-Z]' and config ->> 'api_key_name' ~ '[0-9]')

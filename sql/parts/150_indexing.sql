@@ -1,6 +1,6 @@
--- Indexing and scheduling: when pgai built vector indexes and ran its jobs.
--- Both need pgai's jobs in TimescaleDB, which these workers do without: create_vectorizer refuses them with pgai's
--- messages, and none is the default. An index is made with create index concurrently, when the table is filled.
+-- Indexing and scheduling: when pgai built vector indexes and ran its jobs. Both need pgai's jobs in TimescaleDB,
+-- which these workers do not use. So create_vectorizer rejects them with pgai's messages, and none is the default.
+-- Use create index concurrently when the table is filled.
 
 create or replace function ai.indexing_none() returns jsonb
 language sql immutable
@@ -107,7 +107,7 @@ begin
 end
 $$;
 
--- (vector_l2_ops is one that pgai refused by mistake. Without an opclass the index has the default one.)
+-- (pgai rejected vector_l2_ops by mistake. Without an opclass the index has the default one.)
 create or replace function ai._validate_indexing_hnsw(config jsonb) returns void
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
@@ -163,7 +163,7 @@ begin
 end
 $$;
 
--- What only pgai's jobs could do, with pgai's messages.
+-- Rejects what only pgai's jobs could do, with pgai's messages.
 create or replace function ai._validate_jobs(scheduling jsonb, indexing jsonb) returns void
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp

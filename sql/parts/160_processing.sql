@@ -1,5 +1,5 @@
--- Processing: how much a worker takes at a time.
--- The config function returns exactly pgai's JSON; the validator raises before anything is created.
+-- Processing: how much work a worker takes at a time. The config function returns exactly pgai's
+-- JSON; the validator raises before anything is created.
 
 create or replace function ai.processing_default(batch_size int default null, concurrency int default null)
 returns jsonb

@@ -1,9 +1,8 @@
--- Destination: where the vectors go.
--- The config function returns exactly pgai's JSON (with `view_columns` where they are given, which pgai does not have);
--- the defaults are filled in at creation.
+-- Destination: where the vectors are stored. The config function returns exactly pgai's JSON (plus `view_columns` if
+-- given, which pgai does not have); the defaults are filled in at creation.
 
--- pgai's function with five parameters would make a call with fewer arguments ambiguous. ai.create_vectorizer names it
--- in a default.
+-- pgai's function with five parameters would make a call with fewer arguments ambiguous. A default of
+-- ai.create_vectorizer uses it.
 do $$
 begin
     if to_regprocedure('ai.destination_table(name, name, name, name, name)') is not null then
@@ -120,7 +119,7 @@ begin
 end
 $$;
 
--- The columns that a view has of its source: the key, and the chosen ones or all.
+-- The columns of the source that a view contains: the key, and the chosen ones or all.
 create or replace function ai._destination_view_columns(source regclass, destination jsonb) returns setof name
 language sql stable
 begin atomic

@@ -1,5 +1,5 @@
--- The key of a source table: what queue, leases and store are keyed by.
--- Equality is that of the primary key's index, named with its schema: types of extensions have their own.
+-- The key of a source table, which is also the key of queue, leases and store. Its equality operator is
+-- that of the primary key's index, with its schema: types of extensions have their own.
 
 create or replace function ai._vectorizer_source_pk(source_table regclass) returns jsonb
 language sql stable
@@ -17,8 +17,8 @@ begin atomic
     and c.contype = 'p';
 end;
 
--- One row for each key column, in the order of the primary key: its name, its type with collation as a
--- column definition has it, and the equality operator.
+-- One row for each key column, in the order of the primary key: its name, its type with collation as
+-- in a column definition, and the equality operator.
 create or replace function ai._vectorizer_key(source_table regclass)
 returns table (pknum int, attnum int, name text, definition text, equals text)
 language sql stable
@@ -50,8 +50,8 @@ begin atomic
     order by k.pknum;
 end;
 
--- A value as text if it is the same after a journey through UTF-8, which is what workers speak; else its bytes, which
--- never are a value of their own kind. (Where a database has another encoding.)
+-- A value as text if it survives a conversion to UTF-8 and back, because workers use UTF-8; else its bytes, whose
+-- form differs from every other value. (For databases with another encoding.)
 create or replace function ai._readable(value text) returns text
 language plpgsql immutable strict
 set search_path = pg_catalog, pg_temp
@@ -90,7 +90,7 @@ begin atomic
     from ai._vectorizer_key(source_table) k;
 end;
 
--- A primary key holds for its own table, not for those that inherit from it.
+-- A primary key applies to its own table, not to tables that inherit from it.
 create or replace function ai._validate_heirs(source_table regclass) returns void
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
@@ -111,7 +111,7 @@ begin
 end
 $$;
 
--- Names that the tables or the view of a vectorizer need for themselves.
+-- Names that the tables or the view of a vectorizer use themselves.
 create or replace function ai._validate_source_names(source_table regclass, destination jsonb) returns void
 language plpgsql stable
 set search_path = pg_catalog, pg_temp

@@ -1,9 +1,9 @@
--- Who owns the parts of a vectorizer: the owner of its source table, whoever created them. So an owner's code (triggers,
--- policies, checks of domains) runs with the rights of that owner, and everybody can see whose it is.
+-- The owner of the parts of a vectorizer is the owner of its source table, even if another role created them. So an
+-- owner's code (triggers, policies, checks of domains) runs with the privileges of that owner.
 
--- Refuses with what to do where the current role may not make parts of a vectorizer of `source` in these schemas and
--- hand them over to the owner of `source`. (What a role may do as another one comes in two halves: USAGE is to have its
--- rights, SET is to give things to it. A superuser needs neither, and the owner needs no CREATE then.)
+-- Fails with advice if the current role cannot create parts of a vectorizer of `source` in these schemas and give
+-- them to the owner of `source`. (Membership has two parts: INHERIT gives a role's privileges, SET allows giving
+-- objects to it. A superuser needs neither, and then the owner needs no CREATE.)
 create or replace function ai._vectorizer_check_creator(source regclass, schemas name[] default '{}') returns void
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
@@ -11,7 +11,7 @@ as $$
 declare
     me oid = (select r.oid from pg_roles r where r.rolname = current_user);
     owner oid = (select c.relowner from pg_class c where c.oid = source);
-    -- Before version 16 membership was one thing: whoever is a member can give things to the role.
+    -- Before version 16 every member of a role could give objects to it.
     can_give boolean = pg_has_role(me, owner
         , case when current_setting('server_version_num')::int < 160000 then 'MEMBER' else 'SET' end);
     membership text = format('grant %s to %s%s', owner::regrole, me::regrole
@@ -47,9 +47,9 @@ begin
 end
 $$;
 
--- What would run, when somebody reads or writes one of these relations, and belongs neither to `owner` nor to a
--- superuser nor to the owner of schema ai; null if nothing does. Relations other than these and the source are such a
--- thing, too: a view that belongs to `owner` reads them with the rights of `owner`.
+-- Code that would run when a role reads or writes one of these relations, and that belongs neither to `owner` nor to
+-- a superuser nor to the owner of schema ai; null if there is none. A view that reads other relations than these and
+-- the source counts, too: a view of `owner` reads them with the privileges of `owner`.
 create or replace function ai._vectorizer_foreign_code(source regclass, relations regclass[], owner oid) returns text
 language sql stable
 set search_path = pg_catalog, pg_temp
@@ -86,7 +86,7 @@ begin atomic
         join pg_proc p on p.oid = o.oprcode
         where p.proowner not in (select t.oid from trusted t)
         union all
-        -- The key's types are those of the source, the choice of its owner.
+        -- The key's types are those of the source, which its owner chose.
         select format('%s of %s has the type %s', a.kind, a.relid::regclass, y.oid::regtype)
         from attached a
         join pg_depend d on d.classid = a.classid and d.objid = a.objid and d.refclassid = 'pg_type'::regclass
@@ -112,10 +112,10 @@ begin atomic
     select min(f.what) from found f;
 end;
 
--- Gives relations to the owner of `source`, with `alter ... owner to` as the current role (never as another one: code of
--- the owner could take the old role back). What belongs to that owner already is left alone. It refuses what carries a
--- stranger's code, and, unless somebody asked for it (`adopt`), what belongs to a role that does not have the owner's
--- rights anyway.
+-- Gives relations to the owner of `source`, with `alter ... owner to` as the current role (never as another one: code
+-- of the owner could switch back to the old role). Relations of that owner are not changed. It fails for relations
+-- with code of another role, and, without `adopt`, for relations of a role that does not have the owner's privileges
+-- anyway.
 create or replace function ai._vectorizer_hand_over(source regclass, relations regclass[], adopt boolean default false)
 returns void
 language plpgsql volatile
@@ -161,8 +161,8 @@ begin
 end
 $$;
 
--- Takes back what default privileges of the current role have given away of relations that it has just created for
--- somebody else, but for reading.
+-- Revokes the privileges, except SELECT, that default privileges of the current role granted on relations that it
+-- has just created for another role.
 create or replace function ai._vectorizer_revoke_defaults(source regclass, relations regclass[]) returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -187,7 +187,7 @@ begin
 end
 $$;
 
--- The same for the functions of its triggers: nobody else puts them on another table.
+-- The same for its trigger functions, so that no other role can use them on another table.
 create or replace function ai._vectorizer_revoke_execute(queue_schema name, trigger_name name) returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -211,7 +211,7 @@ begin
 end
 $$;
 
--- The relation of this name: null where there is none, whatever search_path and rights are.
+-- The relation of this name; null if there is none, with any search_path and privileges.
 create or replace function ai._vectorizer_relation(schema name, name name) returns regclass
 language sql stable
 begin atomic
@@ -220,8 +220,8 @@ begin atomic
     where n.nspname = schema and c.relname = name;
 end;
 
--- Where queue, failed table, lease, bell and trigger functions go together, unless the caller says: to schema ai where
--- caller and owner may create there, or the caller is a superuser; else to the schema of the store.
+-- The schema of queue, failed table, lease, bell and trigger functions, unless the caller names one: schema ai if
+-- caller and owner can create there, or if the caller is a superuser; else the schema of the store.
 create or replace function ai._vectorizer_queue_schema(source regclass, store_schema name) returns name
 language sql stable
 set search_path = pg_catalog, pg_temp
@@ -234,7 +234,7 @@ begin atomic
     where c.oid = source and r.rolname = current_user;
 end;
 
--- The relations that a vectorizer is made of, besides its source, with the kinds of relation that each may be.
+-- The relations of a vectorizer, except its source, with the allowed relation kinds of each.
 create or replace function ai._vectorizer_parts
 ( vectorizer_id int
 , queue_schema name
@@ -257,7 +257,7 @@ begin atomic
     where x.is_always or destination ->> 'implementation' is distinct from 'column';
 end;
 
--- The names that the functions of a vectorizer's triggers have, in the schema of its queue.
+-- The names of the functions of a vectorizer's triggers, in the schema of its queue.
 create or replace function ai._vectorizer_trigger_functions(trigger_name name) returns name[]
 language sql immutable
 return array

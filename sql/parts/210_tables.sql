@@ -1,5 +1,6 @@
 -- The tables of one vectorizer: store and view for readers, queue, failed and lease tables for workers.
--- Each function creates its objects or raises; nothing is left behind because all run in one transaction.
+-- Each function creates its objects or raises an error. Nothing is left behind, because all run in one
+-- transaction.
 
 create or replace function ai._vector_type(dimensions int) returns text
 language plpgsql stable
@@ -32,7 +33,7 @@ begin
     execute format
     ( 'create %s table %s (embedding_uuid uuid not null primary key default gen_random_uuid(), %s, '
       'chunk_seq int not null, chunk text not null, embedding %s not null, unique (%s, chunk_seq))'
-    -- After a crash an unlogged source is empty, and what is stored for it must be, too.
+    -- After a crash an unlogged source is empty, so its store must be empty, too.
     , (select case c.relpersistence when 'u' then 'unlogged' else '' end from pg_class c where c.oid = source)
     , store, ai._vectorizer_key_definitions(source), ai._vector_type(dimensions), ai._vectorizer_key_list(source)
     );
@@ -40,7 +41,7 @@ begin
 end
 $$;
 
--- The view that readers use: each chunk with the row that it was made of.
+-- The view for readers: each chunk with its source row.
 create or replace function ai._vectorizer_create_view(source regclass, destination jsonb) returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -63,7 +64,8 @@ begin
 end
 $$;
 
--- Adds the column for the vectors, or takes one that fits. What the vectorizer reads cannot be what it writes.
+-- Adds the column for the vectors, or uses an existing one that fits. A vectorizer cannot read the column that
+-- it writes.
 create or replace function ai._vectorizer_create_column
 ( source regclass
 , destination jsonb

@@ -1,11 +1,11 @@
--- What a statement has changed, as queries over its transition tables, or over OLD and NEW of one row.
+-- The changes of a statement, as queries over its transition tables, or over OLD and NEW of one row.
 --
--- Columns are named, and one of them may have another name by now, or be gone. So each image of a row has a fallback
--- with the same names one level further out: PostgreSQL looks there for a name that the table does not have any more.
--- A key column that is gone reads as null. A watched column that is gone reads as false in the old image and as true
--- in the new one: nobody knows what has changed, so the row counts as changed.
+-- The queries name columns, which may have been renamed or dropped since. So each row image has a fallback with the
+-- same names one query level further out: PostgreSQL uses it for a name that the table no longer has. A missing key
+-- column is null. A missing watched column is false in the old image and true in the new one: it is unknown what has
+-- changed, so the row counts as changed.
 
--- The type of a key column without its length or precision, so that the application may widen the column.
+-- The type of a key column without its length or precision, so that the application can widen the column.
 create or replace function ai._vectorizer_key_type(source regclass, attnum int) returns text
 language sql stable
 begin atomic
@@ -14,8 +14,8 @@ begin atomic
     where a.attrelid = source and a.attnum = _vectorizer_key_type.attnum;
 end;
 
--- The columns of an image: k1, k2, ... the key, w1, w2, ... what is watched (each name once). A virtual generated column is
--- null in a transition table, and what it is made of may be changed later: then the whole row is watched, as w0.
+-- The columns of an image: k1, k2, ... the key, w1, w2, ... the watched columns (each name once). A virtual generated
+-- column is null in a transition table, and its expression may change later: then the whole row is watched, as w0.
 create or replace function ai._vectorizer_image_columns(source regclass, watched name[])
 returns table (alias text, name text, fallback text)
 language sql stable
@@ -34,7 +34,7 @@ begin atomic
         where a.attrelid = source and a.attname = any (watched) and a.attgenerated not in ('', 's'));
 end;
 
--- One image: `image` is o or n, `rows` what it is read from.
+-- One image: `image` is o or n, `rows` is its source.
 create or replace function ai._vectorizer_image_sql(source regclass, watched name[], image text, rows text) returns text
 language sql stable
 begin atomic
@@ -50,9 +50,10 @@ begin atomic
     from ai._vectorizer_image_columns(source, watched) c;
 end;
 
--- The changed rows of a statement: keys as k1, k2, ..., and whether the key is gone. An update counts if the image of a
--- watched column differs: json and xml have no equality, and 1.0 and 1.00 are equal but read differently. (A full join
--- is never made row by row, whatever the planner believes of the number of rows: the plan is kept from the first call.)
+-- The changed rows of a statement: keys as k1, k2, ..., and whether the key is deleted. An update counts if the
+-- record image of a watched column differs: json and xml have no equality, and 1.0 and 1.00 are equal but have
+-- different texts. (A full join is never a nested loop, whatever number of rows the planner estimates: the plan is
+-- kept from the first call.)
 create or replace function ai._vectorizer_changes_sql
 ( source regclass
 , watched name[]
@@ -89,8 +90,8 @@ begin atomic
     select string_agg(format('%s.k%s', alias, k.pknum), ', ' order by k.pknum) from ai._vectorizer_key(source) k;
 end;
 
--- The key in the variables of a trigger function: of a row in this.k1, this.k2, ..., of the first one in this.f1, this.f2,
--- ... PL/pgSQL takes no composite value among several: such a one stands in an array.
+-- The key in the variables of a trigger function: of a row in this.k1, this.k2, ..., of the first one in this.f1,
+-- this.f2, ... PL/pgSQL cannot assign a composite value among several values, so it is put into an array.
 create or replace function ai._vectorizer_variables(source regclass)
 returns table (pknum int, type text, filled text, value text, first text)
 language sql stable
@@ -114,7 +115,7 @@ begin atomic
         where t.typtype <> 'd') b;
 end;
 
--- Whether the keys of a changed row have the types that the queue knows.
+-- Whether the keys of a changed row have the queue's types.
 create or replace function ai._vectorizer_key_fits_sql(source regclass, alias text) returns text
 language sql stable
 begin atomic

@@ -1,6 +1,8 @@
--- The statements with which triggers queue keys and clean the store. `changes` is a query of 220_changes.sql.
+-- The statements with which triggers queue keys and delete stored chunks. `changes` is a query of
+-- 220_changes.sql.
 --
--- The items of one statement have times of their own: workers remember how far they have come.
+-- Each item of one statement has its own time, because workers remember the time up to which
+-- they have claimed.
 
 -- 'a, b': the key columns of queue and store.
 create or replace function ai._vectorizer_conflict_sql(source regclass) returns text
@@ -18,10 +20,11 @@ begin atomic
         , queue, ai._vectorizer_key_list(source), row_values, ai._vectorizer_conflict_sql(source));
 end;
 
--- All keys of a statement, which sets `queued` to their number and, for an update, `gone` to whether one of them is gone.
--- A referential action may change a row twice in one statement, and a deferrable key may have one value twice: every key
--- is queued once. With `is_new` none of them is believed to be queued already, but the first one, which has just been (in
--- this.f1, this.f2, ...). That saves a third of the cost; a key that is queued, or stands twice, is a unique_violation then.
+-- All keys of a statement. It sets `queued` to their number and, for an update, `gone` to whether one of them is
+-- deleted. A referential action may change a row twice in one statement, and a deferrable key may have one value
+-- twice: every key is queued once. With `is_new` it assumes that no key is in the queue, except the first one, which
+-- has just been queued (in this.f1, this.f2, ...). That saves a third of the cost; a key that is queued, or occurs
+-- twice, then causes a unique_violation.
 create or replace function ai._vectorizer_enqueue_all_sql
 ( source regclass
 , queue text
@@ -65,8 +68,8 @@ begin atomic
     join ai._vectorizer_variables(source) v on v.pknum = k.pknum;
 end;
 
--- Whether the current role can use a table, without an error where table or schema are gone or have other names, or
--- other owners, by now.
+-- Whether the current role can use a table, without an error if table or schema do not exist, or have been renamed
+-- or given to another owner.
 create or replace function ai._vectorizer_usable_sql(schema_name text, table_name text, privilege text) returns text
 language sql immutable
 return format

@@ -1,14 +1,14 @@
--- The bodies of the trigger functions: queue, clean the store, wake a worker. They never read the source, whose owner
--- may be another one by now, and they raise nothing that the application would not have met without them.
+-- The bodies of the trigger functions: queue keys, delete stored chunks, wake a worker. They never read the source,
+-- which may have another owner by now. They raise no error that the application would not get without them.
 --
--- * A row that is alone is queued by itself, which is cheapest. Where there are two, one statement queues all.
--- * A key that has another type by now is queued if its text is one of the old type.
--- * In REPEATABLE READ and SERIALIZABLE a worker's commit between the conflict check and the row lock makes the upsert
---   fail although no other writer touched the row: there it is tried again, in a subtransaction. For the same reason
---   the store is cleaned at once only in READ COMMITTED; else the worker does it.
+-- * A single row is queued by itself, which is cheapest. Two or more rows are queued in one statement.
+-- * A key whose type has changed is queued if its text is valid for the old type.
+-- * In REPEATABLE READ and SERIALIZABLE a worker's commit between the conflict check and the row lock makes the
+--   upsert fail, although no other writer touched the row: there it is tried again, in a subtransaction. For the same
+--   reason the trigger deletes stored chunks only in READ COMMITTED; otherwise the worker does it.
 
--- What a body needs to know, as JSON: vectorizer_id, queue_schema, queue_table, bell, store_schema, store_table (null
--- where the source is its own store), lease.
+-- The inputs of a body, as JSON: vectorizer_id, queue_schema, queue_table, bell, store_schema, store_table (null if
+-- the source is its own store), lease.
 create or replace function ai._vectorizer_trigger_body
 ( source regclass
 , names jsonb
@@ -88,8 +88,9 @@ $body$
 end
 $$;
 
--- What follows the loop over the rows: all at once where there are many, or where the isolation level asks for it.
--- (Only many are tried as new ones, in a subtransaction: a transaction of many small statements would have as many.)
+-- The statements after the loop over the rows: queue all at once if there are many, or if the isolation level
+-- requires it. (Only many rows are tried as new ones, in a subtransaction: otherwise a transaction of many small
+-- statements would have as many subtransactions.)
 create or replace function ai._vectorizer_many_sql
 ( source regclass
 , queue text
@@ -134,12 +135,14 @@ begin atomic
     );
 end;
 
--- The frame around the bodies of one function: `body` for each event. The column destination's workers write to the
--- source themselves, which is no change of it, whatever other triggers of the table make of it: their commit names its
--- vectorizer. Only sessions of roles that may write leases are believed, and only about a vectorizer of this table.
+-- The frame around the bodies of one function: `body` for each event. The workers of a column destination write to
+-- the source themselves. That is no change to queue, even if other triggers of the table change the row: their commit
+-- names its vectorizer. This is accepted only from sessions of roles that can write leases, and only for a vectorizer
+-- of this table.
 --
--- A notification is sent where no worker has promised to look soon, and not by everybody: PostgreSQL commits those who
--- notify one after the other. Whoever rings moves the bell by 20 ms, during which others rely on that notification.
+-- A notification is sent only if no worker has promised to poll soon, and not by every writer: PostgreSQL commits
+-- notifying transactions one after the other. The writer that notifies sets the bell 20 ms ahead; during this time
+-- others rely on its notification.
 create or replace function ai._vectorizer_trigger_frame(source regclass, names jsonb, body text) returns text
 language sql stable
 begin atomic
@@ -199,8 +202,8 @@ $body$
     );
 end;
 
--- One function for all events of a row. Where the queue is the target of a subscription itself, what replication applies
--- to the source needs no item: the publisher's comes.
+-- One function for all events of a row. If the queue is itself the target of a subscription, replicated changes of
+-- the source need no item: the publisher's item is replicated.
 create or replace function ai._vectorizer_row_body(source regclass, names jsonb, watched name[]) returns text
 language sql stable
 begin atomic

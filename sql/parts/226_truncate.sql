@@ -1,7 +1,7 @@
--- What happens when a source, or a part of it, is truncated: nothing is left to be embedded, and what is stored goes.
+-- Handles TRUNCATE of a source, or of a part of it: queue items and stored chunks are deleted.
 
--- The body for the source itself: everything goes at once. Where something of the application's refers to the store,
--- TRUNCATE is refused, and DELETE does what the reference allows.
+-- The body for the source itself: everything is deleted at once. If an application's table references the store,
+-- TRUNCATE fails, and DELETE does what the foreign key allows.
 create or replace function ai._vectorizer_truncate_body(names jsonb) returns text
 language sql immutable
 begin atomic
@@ -35,10 +35,10 @@ $body$
     );
 end;
 
--- The body for a partition, or for one table of those that inherit: keys that may have been in it are queued, and
--- workers clear those that have no row any more. A partition's bounds say which keys these are, because a primary key
--- contains what is partitioned by. In REPEATABLE READ and SERIALIZABLE chunks that a worker has just written cannot be
--- seen: there a resync is requested, too.
+-- The body for a partition, or for one table of an inheritance tree. It queues keys that may have been in it, and
+-- workers delete the chunks of those that have no row. A partition's bounds determine these keys, because a primary
+-- key contains the partition key. In REPEATABLE READ and SERIALIZABLE, chunks that a worker has just written are
+-- invisible, so a resync is requested, too.
 create or replace function ai._vectorizer_truncate_part_body(source regclass, names jsonb) returns text
 language sql stable
 begin atomic

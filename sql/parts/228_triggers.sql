@@ -1,13 +1,13 @@
--- The triggers that queue changed rows. A change of a queued row gives its item a new generation; a deleted key is
--- queued, too (a tombstone), so that a worker that is on it cannot leave chunks behind.
+-- The triggers that queue changed rows. A change of a queued row gives its item a new generation. A deleted key is
+-- queued, too (a tombstone), so that a worker that is processing it leaves no chunks behind.
 --
--- Ordinary tables have triggers on statements, with transition tables: many rows cost a fourth of what triggers on rows
--- cost. What replication applies is seen by rows only, and by no trigger of a session: such tables have a trigger on
--- rows besides, for sessions in the role of a replica.
+-- Ordinary tables have statement-level triggers with transition tables: for many rows they cost a fourth of what
+-- row-level triggers cost. Changes that replication applies fire only row-level triggers, and only in replica mode.
+-- So such tables also have a row-level trigger for replica mode.
 
--- Creates one trigger function that nobody may call. (It must be new: over one that somebody else has put there,
--- who may replace it at any time, it would run what they like with the rights of whoever writes to the source.) It
--- belongs to the queue's owner, whoever runs setup.sql.
+-- Creates one trigger function without EXECUTE for any role. It must be new: the owner of an existing function
+-- could replace it at any time, and their code would run with the privileges of every writer to the source. It
+-- belongs to the queue's owner, even if another role runs setup.sql.
 create or replace function ai._vectorizer_create_trigger_function(function_name text, body text, settings text, owner name)
 returns void
 language plpgsql volatile
@@ -41,8 +41,8 @@ begin
 end
 $$;
 
--- The tables that inherit from this one, at any distance: their rows are its rows, too. (Not partitions and chunks
--- of hypertables: those get the triggers of their table by themselves.)
+-- The tables that inherit from this one, at any distance: their rows are part of it. (Not partitions and chunks of
+-- hypertables: those get the triggers of their table automatically.)
 create or replace function ai._vectorizer_heirs(source regclass) returns setof regclass
 language sql stable
 begin atomic
@@ -56,15 +56,16 @@ begin atomic
     select h.inhrelid::regclass from heir h;
 end;
 
--- Whether the triggers must see each row: where rows can be written without a statement on the table itself.
--- That is so for partitioned tables, partitions, whatever inherits or is inherited from, and hypertables.
+-- Whether the table needs row-level triggers: rows can be written without a statement on the table itself.
+-- That is so for partitioned tables, partitions, tables in an inheritance tree, and hypertables.
 create or replace function ai._vectorizer_per_row(source regclass) returns boolean
 language sql stable
 return exists (select from pg_class c where c.oid = source and c.relkind = 'p')
     or exists (select from pg_inherits i where source in (i.inhrelid, i.inhparent))
     or ai._vectorizer_is_hypertable(source);
 
--- What the tables and triggers of this version are made by: setup.sql renews what was made by something else.
+-- A digest of the functions that make tables and triggers in this version: setup.sql recreates those made by
+-- others.
 create or replace function ai._vectorizer_version() returns text
 language sql stable
 set search_path = pg_catalog, pg_temp
@@ -83,7 +84,8 @@ begin atomic
         , '_vectorizer_usable_sql', '_vectorizer_variables');
 end;
 
--- Partitions, and tables of a family, that can be truncated by themselves and do not tell yet.
+-- Partitions, and tables of an inheritance tree, that can be truncated separately and have no
+-- trigger for it yet.
 create or replace function ai._vectorizer_truncate_parts(source regclass, function_name name) returns setof regclass
 language sql stable
 begin atomic
@@ -174,7 +176,7 @@ begin
 end
 $$;
 
--- A family of tables that inherit has no statement that truncates all of them: each one tells of itself.
+-- No statement truncates all tables of an inheritance tree: each table has its own trigger.
 create or replace function ai._vectorizer_create_truncate_triggers
 ( source regclass
 , trigger_name name

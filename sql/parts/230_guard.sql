@@ -1,7 +1,8 @@
--- ai.vectorizer names tables, and whoever follows a row reads and writes them. So a row may name only what belongs to
--- the owner of its source, and only who has that owner's rights may write it. Workers check the same when they load.
+-- ai.vectorizer names tables, and workers read and write them. So a row may name only objects that belong to the
+-- owner of its source, and only a role with that owner's privileges can write the row. Workers check the same when
+-- they load it.
 
--- What is wrong with the relations and functions that a row names; null if nothing is. Names are looked up in the
+-- The problem of the relations and functions that a row names; null if there is none. Names are looked up in the
 -- catalogs, without search_path and pg_temp.
 create or replace function ai._vectorizer_problem(v ai.vectorizer) returns text
 language sql stable
@@ -28,7 +29,7 @@ begin atomic
         and p.pronargs = 0
     )
     select coalesce
-    -- (The view is for readers: without it the vectorizer goes on.)
+    -- (The view is only for readers: without it the vectorizer still works.)
     ( (select case when f.schema is null or f.name is null then format('its configuration names no %s', f.part)
            else format('its %s %I.%I is missing', f.part, f.schema, f.name) end
        from found f
@@ -118,7 +119,8 @@ create or replace trigger vectorizer_guard_truncate
     before truncate on ai.vectorizer
     for each statement execute function ai._vectorizer_guard_truncate();
 
--- What a source does not have any more of what its vectorizer needs: its key, a column that it reads; null if it has all.
+-- The part that a vectorizer needs and its source no longer has: its key, or a column that it reads; null if it has
+-- all.
 create or replace function ai._vectorizer_misfit(v ai.vectorizer, source regclass) returns text
 language sql stable
 begin atomic

@@ -1,8 +1,9 @@
--- Row-level security of a source holds for its chunks, too: a policy on the store shows the chunks of the rows that
--- whoever asks may see, and the view reads both tables with the rights of whoever asks. Where the source has no row-level
--- security, the view reads with its owner's rights, and shows nothing once the source has it: until the policy is there.
+-- Row-level security of a source also applies to its chunks: a policy on the store shows the chunks of the rows that
+-- the current role can see, and the view is a security invoker. Without row-level security on the source, the view
+-- reads with its owner's privileges. If the source gets it later, the view shows nothing until the store has the
+-- policy.
 
--- What the view of a vectorizer reads from, and under which condition.
+-- The tables and the condition of a vectorizer's view.
 create or replace function ai._vectorizer_view_condition(source regclass) returns text
 language sql stable
 set search_path = pg_catalog, pg_temp
@@ -13,8 +14,8 @@ begin atomic
     where c.oid = source;
 end;
 
--- Puts the policy on the store, if the source has row-level security. (offset 0: otherwise the planner hashes the whole
--- source for each search.) Who may read the queue can see keys, so that goes.
+-- Creates the policy on the store, if the source has row-level security. (offset 0: otherwise the planner hashes the
+-- whole source for each search.) Readers of the queue can see keys, so their privilege is revoked.
 create or replace function ai._vectorizer_secure_rows(vectorizer_id int) returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -65,7 +66,7 @@ begin
     if (select c.relforcerowsecurity from pg_class c where c.oid = source) then
         execute format('alter table %s force row level security', store);
     end if;
-    -- The options that a replacement does not repeat are lost.
+    -- A replacement of the view loses options that it does not repeat.
     options = (
         select string_agg(o.option, ', ')
         from (
@@ -78,7 +79,8 @@ begin
 end
 $$;
 
--- The same for one that is named by its id, as doctor says it. True if there was something to do.
+-- The same for one vectorizer, by its id, for users (`worker doctor` names it). True if there was
+-- something to do.
 create or replace function ai.secure_vectorizer(vectorizer_id int) returns boolean
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -97,7 +99,7 @@ $$;
 comment on function ai.secure_vectorizer is
     'Where the source table has got row-level security: puts it on the chunks, too. A worker does this by itself where it may.';
 
--- Whether the source has row-level security and the store has not.
+-- Whether the source has row-level security and the store does not.
 create or replace function ai._vectorizer_is_open(v ai.vectorizer) returns boolean
 language sql stable
 set search_path = pg_catalog, pg_temp

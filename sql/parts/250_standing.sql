@@ -1,7 +1,6 @@
--- What a worker wants to know of a vectorizer before it touches anything that the vectorizer names: whose it is, whether
--- it is in order, and what stands between this role and its rows. It changes two things, where this role may: a store gets
--- the row-level security that its source has got, and what has happened to the source without a statement on its rows is
--- noted (370_follow.sql).
+-- The information that a worker needs before it uses a vectorizer's objects: the owner, problems, and whether this
+-- role can see all rows. The function changes two things if this role can: a store gets the row-level security of its
+-- source, and changes of the source that fire no trigger are recorded (370_follow.sql).
 
 create or replace function ai._vectorizer_standing(v ai.vectorizer) returns jsonb
 language plpgsql volatile
@@ -26,7 +25,7 @@ begin
             perform ai._vectorizer_secure_rows(v.id);
             is_open = false;
         exception when others then
-            -- Somebody uses the store just now: the next time.
+            -- Another session uses the store now: try again next time.
             null;
         end;
     end if;
@@ -34,12 +33,13 @@ begin
         begin
             perform ai._vectorizer_follow_source(v);
         exception when others then
-            -- This role may not, or somebody changes a table just now: the next time.
+            -- This role has no privilege, or another session is changing a table now: try again
+            -- next time.
             null;
         end;
     end if;
-    -- Who owns a schema can put another table there under the same name. (Schema ai has the functions that a worker
-    -- calls anyway.)
+    -- The owner of a schema can put another table there under the same name. (Schema ai contains the functions that
+    -- a worker calls anyway.)
     select jsonb_agg(distinct jsonb_build_object('schema', n.nspname, 'owner', r.rolname)) into strangers
     from (
         select v.source_schema as name
@@ -55,7 +55,8 @@ begin
     return jsonb_build_object
     ( 'role', me.rolname
     , 'owner', owner.rolname
-    -- (A superuser has the rights of all; that does not make it one domain with all.)
+    -- (A superuser has the privileges of all roles; that does not put all of them into one
+    -- trust domain.)
     , 'is_trusted', coalesce(owner.oid = me.oid or owner.rolsuper
         or not me.rolsuper and pg_has_role(me.oid, owner.oid, 'usage'), false)
     , 'problem', problem

@@ -1,7 +1,8 @@
--- How `worker search` looks chunks up: with row-level security, as the role that asks. (Workers' sessions have
--- row_security = off: for them a row that is hidden is an error, not a row that is gone.)
+-- How `worker search` finds chunks with row-level security: as the calling role. (Worker sessions have
+-- row_security = off: there a hidden row is an error, and does not look deleted.)
 
--- Runs a statement with two parameters that returns arrays of text, with the caller's own rights.
+-- Runs a statement with two parameters that returns arrays of text, with the caller's own
+-- privileges.
 create or replace function ai._with_row_security(statement text, question text, k bigint) returns setof text[]
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -13,7 +14,8 @@ begin
     if is_bound then
         -- A policy may read views.
         perform set_config(s.name, '', true) from pg_settings s where s.name = 'restrict_nonsystem_relation_kind';
-        -- An index finds the nearest chunks of everybody: it goes on until enough of them may be seen.
+        -- An index returns the nearest chunks of all roles: this makes it continue until enough of
+        -- them are visible.
         perform set_config('hnsw.iterative_scan', 'strict_order', true)
         from pg_extension e
         where e.extname = 'vector' and string_to_array(e.extversion, '.')::int[] >= array[0, 8];

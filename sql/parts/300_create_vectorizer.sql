@@ -1,6 +1,6 @@
--- ai.create_vectorizer: everything is checked first; then the source is locked, and what may have changed until then
--- is checked again; then everything is created, and the rows that are there are queued.
--- Signature, order of checks, messages and SQLSTATEs are pgai's.
+-- ai.create_vectorizer: everything is checked first. Then the source is locked, and what may have changed until then
+-- is checked again. Then everything is created, and the existing rows are queued. Signature, order of checks,
+-- messages and SQLSTATEs are pgai's.
 
 create or replace function ai.create_vectorizer
 ( source regclass
@@ -22,7 +22,7 @@ create or replace function ai.create_vectorizer
 ) returns int
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
--- A policy that hid rows from the owner would leave them without embeddings: better an error.
+-- If a policy hides rows from the owner, they would have no embeddings, so this is an error.
 set row_security = off
 as $$
 declare
@@ -111,7 +111,8 @@ begin
             using errcode = 'check_violation', constraint = 'vectorizer_name_check',
                   hint = 'A name begins with a lower-case letter and has lower-case letters, digits and underscores.';
     end if;
-    -- Of two sessions that create the same name at the same time one waits here, and then sees the other's.
+    -- If two sessions create the same name at the same time, one waits here, and then sees the other's
+    -- vectorizer.
     perform pg_advisory_xact_lock(hashtextextended('ai.vectorizer ' || name, 0));
     select v.id, ai._vectorizer_relation(v.source_schema, v.source_table) into existing, existing_source
     from ai.vectorizer v where v.name = create_vectorizer.name::name;
@@ -134,13 +135,14 @@ begin
         from unnest(array[queue_schema, destination ->> 'target_schema', destination ->> 'view_schema']) x(name)
         where x.name is not null));
 
-    -- Nobody may change rows between the triggers and the queueing of what is there.
+    -- No session may change rows after the triggers are created and before the existing rows
+    -- are queued.
     perform ai._with_locks(
         format('select ai._lock_tables(array[%L], %L)', source, ai._vectorizer_create_lock(source, destination)),
         format('cannot create a vectorizer on %s', source));
     perform ai._validate_locked_source(source, source_schema, source_name, loading, parsing, formatting, destination);
     source_pk = ai._vectorizer_source_pk(source);
-    -- Its owner, too, is certain only now.
+    -- The owner cannot change any more, either.
     perform ai._vectorizer_check_creator(source);
     perform ai._validate_heirs(source);
     watched = ai._formatting_columns(formatting) || (loading ->> 'column_name')::name;
@@ -156,7 +158,7 @@ begin
         from ai._vectorizer_parts(id, queue_schema, queue_table, failed_table, destination) p);
     perform ai._vectorizer_revoke_defaults(source, parts);
     perform ai._vectorizer_hand_over(source, parts);
-    -- The functions of the triggers go to the queue's owner as they are made.
+    -- The trigger functions are given to the queue's owner when they are created.
     perform ai._vectorizer_create_triggers
     (source, id, trigger_name, queue_schema, queue_table, failed_table, destination, watched);
     perform ai._vectorizer_revoke_execute(queue_schema, trigger_name);
@@ -182,7 +184,8 @@ begin
     perform ai._vectorizer_grant(source, id, roles);
     perform ai._vectorizer_grant_to_worker(id, r.name) from ai._worker_roles() r(name);
     if enqueue_existing then
-        -- Each at its own moment, so that claims can begin behind what they have seen.
+        -- Each item has its own time, so that a claim can start after the last one that it has
+        -- seen.
         execute format('insert into %I.%I (%3$s, queued_at) select %3$s, clock_timestamp() from %4$s'
             , queue_schema, queue_table, ai._vectorizer_key_list(source), source);
     end if;
@@ -191,7 +194,7 @@ end
 $$;
 comment on function ai.create_vectorizer is 'Gives a table embeddings that stay in sync with its rows.';
 
--- Those of the roles that exist; null if there are none.
+-- The existing ones of these roles; null if there are none.
 create or replace function ai._existing_roles(roles name[]) returns name[]
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
@@ -210,8 +213,8 @@ begin
 end
 $$;
 
--- The strongest lock that the creation needs, so that it need not ask for a stronger one later: triggers keep writers
--- away, a new column readers, too.
+-- The strongest lock that the creation needs, so that it need not upgrade it later: triggers lock out writers, a new
+-- column also readers.
 create or replace function ai._vectorizer_create_lock(source regclass, destination jsonb) returns text
 language sql stable
 begin atomic
@@ -223,7 +226,7 @@ begin atomic
         else 'share row exclusive' end;
 end;
 
--- The table may have been changed while its lock was waited for.
+-- The table may have changed while its lock was awaited.
 create or replace function ai._validate_locked_source
 ( source regclass
 , source_schema name
@@ -253,7 +256,7 @@ begin
 end
 $$;
 
--- What pgai's interface allows and these workers cannot do yet.
+-- Rejects what pgai's interface allows and these workers do not support yet.
 create or replace function ai._validate_supported
 ( loading jsonb
 , parsing jsonb
@@ -275,7 +278,7 @@ begin
 end
 $$;
 
--- pgai's default name, made legal where the table's is not.
+-- pgai's default name, changed to a legal one if the table's name is not.
 create or replace function ai._vectorizer_default_name(destination jsonb, source_schema name, source_table name)
 returns text
 language sql immutable
@@ -285,7 +288,8 @@ return regexp_replace
     , source_schema || '_' || source_table || '_' || (destination ->> 'embedding_column'))), '[^a-z0-9_]', '_', 'g')
 , '^(?=[^a-z])', 'v');
 
--- Readers read, and write nothing: not the store, whose texts others take for the source's, and not the queue.
+-- Readers can only read: the store's texts are taken for the source's, so they must not write it, nor the
+-- queue.
 create or replace function ai._vectorizer_grant(source regclass, vectorizer_id int, roles name[]) returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -309,7 +313,7 @@ begin
         execute format('grant select on %I.%I to %s', d ->> 'view_schema', d ->> 'view_name', grantees);
         execute format('grant select on %I.%I to %s', d ->> 'target_schema', d ->> 'target_table', grantees);
     end if;
-    -- (Keys are something to read, too, where not everybody may see every row.)
+    -- (The queue contains keys, so not all readers may see it if rows are hidden from some.)
     if not (select c.relrowsecurity from pg_class c where c.oid = source) then
         execute format('grant select on %1$I.%2$I, %1$I.%3$I to %4$s'
             , v.queue_schema, v.queue_table, v.queue_failed_table, grantees);

@@ -1,8 +1,8 @@
--- Managing vectorizers: dropping them, disabling them, and seeing how they stand.
--- By id an unknown vectorizer is an error, by name it is not, as in pgai.
+-- Managing vectorizers: dropping them, disabling them, and showing their state. An unknown id
+-- is an error, an unknown name is not, as in pgai.
 
--- The source may have been renamed or dropped: triggers are found by their functions. With an owner, only those whose
--- functions belong to it.
+-- The source may have been renamed or dropped: triggers are found by their functions. With an owner, only triggers
+-- whose functions belong to it.
 create or replace function ai._vectorizer_drop_triggers(queue_schema name, trigger_name name, owner oid) returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -39,8 +39,8 @@ begin atomic
     select ai._vectorizer_drop_triggers(queue_schema, trigger_name, null);
 end;
 
--- What pgai scheduled with TimescaleDB goes on as the vectorizer does. (Nothing here makes new jobs.) `change` is a
--- call of a function of TimescaleDB on `job_id`; a job that is not there any more is none.
+-- Jobs that pgai created with TimescaleDB are changed together with the vectorizer. (No new jobs are created.)
+-- `change` is a call of a function of TimescaleDB on `job_id`; a missing job is ignored.
 create or replace function ai._vectorizer_change_job(config jsonb, change text) returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -56,8 +56,8 @@ begin
 end
 $$;
 
--- Drops one relation of a vectorizer, if it is what it should be and belongs to `owner`: a row of older versions may
--- name anything.
+-- Drops one relation of a vectorizer, if it is of the expected kind and belongs to `owner`: a row of older versions
+-- may name anything.
 create or replace function ai._vectorizer_drop_part(part text, kinds text, schema name, name name, owner oid) returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -78,7 +78,8 @@ begin
                 using hint = 'Drop it yourself if nobody needs it.';
             return;
         end if;
-        -- Looked at again when nobody can change it any more. (To lock a view is to lock what it reads.)
+        -- Checked again after the lock, when no session can change it any more. (Locking a view locks
+        -- the tables that it reads.)
         exit when kinds in ('S', 'v');
         execute format('lock table %s in access exclusive mode', relation);
     end loop;
@@ -95,7 +96,7 @@ declare
     v ai.vectorizer;
     owner oid;
 begin
-    -- The row first: its guard knows who may.
+    -- The row first: its guard checks the privileges.
     delete from ai.vectorizer x where x.id = vectorizer_id returning x.* into strict v;
     owner = coalesce
     ( (select c.relowner from pg_class c join pg_namespace n on n.oid = c.relnamespace
@@ -103,7 +104,8 @@ begin
     , (select c.relowner from pg_class c join pg_namespace n on n.oid = c.relnamespace
        where n.nspname = v.source_schema and c.relname = v.source_table)
     , (select r.oid from pg_roles r where r.rolname = current_user));
-    -- All that is dropped or loses its triggers, if it belongs to this vectorizer: the source may have another name by now.
+    -- All relations that are dropped or lose triggers, if they belong to this vectorizer: the source may have been
+    -- renamed.
     perform ai._lock_tables('{}', '', array(
         select c.oid::regclass::text
         from ai._vectorizer_parts(v.id, v.queue_schema, v.queue_table, v.queue_failed_table, v.config -> 'destination') p
@@ -234,7 +236,7 @@ begin atomic
 end;
 comment on function ai.vectorizer_queue_pending(text, boolean) is 'The same, by name.';
 
--- The count for the status view: null where the queue is gone or may not be read.
+-- The count for the status view; null if the queue does not exist or cannot be read.
 create or replace function ai._vectorizer_pending_if_readable(vectorizer_id int, queue_schema name, queue_table name)
 returns bigint
 language plpgsql stable
@@ -253,7 +255,7 @@ begin
     execute format('select count(*) from (select from %s limit 10001) q', queue) into pending;
     return case when pending > 10000 then 9223372036854775807 else pending end;
 exception when undefined_table or object_not_in_prerequisite_state then
-    -- Dropped or replaced between the look and the count.
+    -- Dropped or replaced between the check and the count.
     return null;
 end
 $$;

@@ -1,5 +1,6 @@
--- ai.adopt_vectorizer: after a source table has changed hands, everything of its vectorizer goes to the new owner.
--- Nothing does that by itself: what the old owner made would run with the new owner's rights.
+-- ai.adopt_vectorizer: after a source table has got a new owner, gives all objects of its vectorizers to that
+-- owner. This never happens automatically: objects that the old owner made would run with the new owner's
+-- privileges.
 
 -- One attempt.
 create or replace function ai._vectorizer_adopt(vectorizer_id int, adopt boolean) returns void
@@ -28,7 +29,7 @@ begin
             using errcode = 'undefined_column'
                 , hint = 'Undo that, or drop the vectorizer with ai.drop_vectorizer and create it anew.';
     end if;
-    -- Functions of the old owner are replaced, not handed over: nobody knows what stands in them.
+    -- Functions of the old owner are replaced, not given away: their content is not trusted.
     perform ai._vectorizer_drop_triggers(v.queue_schema, v.trigger_name, holder);
     perform ai._vectorizer_hand_over(source, array(
         select c.oid::regclass

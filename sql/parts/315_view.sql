@@ -1,7 +1,8 @@
--- ai.recreate_view: makes the view of a vectorizer anew, after a migration of its source or because it is gone.
+-- ai.recreate_view: recreates the view of a vectorizer, after a migration of its source or because the view was
+-- dropped.
 
--- One attempt. Owner, options and rights stay; a view that is gone gets the owner of the source, and may be read by
--- whoever may read the store.
+-- One attempt. Owner, options and privileges stay. A missing view gets the owner of the source, and the readers of
+-- the store can read it.
 create or replace function ai._vectorizer_recreate_view(vectorizer_id int) returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -51,7 +52,7 @@ begin
             execute format('alter view %s owner to %s', fresh, (
                 select c.relowner::regrole from pg_class c where c.oid = old));
         end if;
-        -- (With whose rights it reads is what the source asks for now, or stricter.)
+        -- (security_invoker is what the source requires now, or stricter.)
         options = (
             select string_agg(o.option, ', ')
             from pg_class c cross join unnest(c.reloptions) o(option)

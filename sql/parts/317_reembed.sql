@@ -1,11 +1,11 @@
--- After somebody has edited the embedding of a configuration by hand: back to the old one, or all rows anew.
+-- After a user has edited the embedding of a configuration: restores the old one, or embeds all rows again.
 
 create or replace function ai.revert_embedding(name text) returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    -- What does not decide about the vectors (address, name of the key) stays as it is now.
+    -- Settings that do not affect the vectors (address, name of the key) stay as they are now.
     update ai.vectorizer v
     set config = jsonb_set(v.config, '{embedding}'
         , ((v.config -> 'embedding') - array(select jsonb_object_keys(ai._made_by_embedding(v.config)))) || m.embedding)
@@ -19,8 +19,8 @@ end
 $$;
 comment on function ai.revert_embedding is 'Puts the embedding of a configuration back to the one that made the stored vectors.';
 
--- Removes the vectors that are there. Those of a column stay in nobody's way: rows are locked in one statement, so the
--- table is locked first, against a deadlock with somebody who writes several rows.
+-- Deletes the stored vectors. For a column, one statement locks many rows, so the table is locked first, to avoid a
+-- deadlock with a session that writes several rows.
 create or replace function ai._vectorizer_clear(v ai.vectorizer) returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -43,7 +43,7 @@ begin
         begin
             execute format('truncate %s', store);
         exception when feature_not_supported then
-            -- A foreign key points at it.
+            -- A foreign key references it.
             execute format('delete from %s', store);
         end;
         execute format('select exists (select from %s)', store) into is_left;
@@ -70,7 +70,7 @@ begin
         raise exception 'ai.reembed_vectorizer must see what others have just written'
             using errcode = 'active_sql_transaction', hint = 'Call it in a transaction in READ COMMITTED.';
     end if;
-    -- Nobody edits the configuration meanwhile.
+    -- No session edits the configuration meanwhile.
     select x.* into v from ai.vectorizer x where x.name = reembed_vectorizer.name for share;
     if not found then
         raise exception 'there is no vectorizer named "%"', name
@@ -93,7 +93,7 @@ begin
     if v.config #>> '{destination,implementation}' = 'column' then
         execute format('lock table %I.%I in share row exclusive mode', v.source_schema, v.source_table);
     end if;
-    -- What workers hold now they cannot write any more: their claims are gone, and what claims wait for this lock
+    -- Workers can no longer write what they hold: their claims are deleted, and claims that wait for this lock
     -- find another embedding than they were planned for.
     execute format('lock table %s in exclusive mode', lease::regclass);
     execute format('delete from %s', lease::regclass);

@@ -1,6 +1,6 @@
--- Who may do what: roles that create vectorizers, and roles that only run the worker.
--- Names are quoted. What a worker's role needs is granted for the vectorizers that are there, and by
--- ai.create_vectorizer for those to come.
+-- Privileges: roles that create vectorizers, and roles that only run the worker. Names are quoted. A
+-- worker's role gets its privileges on existing vectorizers here, and on future ones from
+-- ai.create_vectorizer.
 
 create or replace function ai.grant_vectorizer_usage(to_user name, admin boolean default false) returns void
 language plpgsql volatile
@@ -8,8 +8,8 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     if admin then
-        -- (Not CREATE on the schema, TRIGGER or REFERENCES: a trigger of an administrator on ai.vectorizer would run with
-        -- the rights of whoever creates a vectorizer.)
+        -- (Not CREATE on the schema, TRIGGER or REFERENCES: an administrator's trigger on ai.vectorizer would run
+        -- with the privileges of every role that creates a vectorizer.)
         execute format('grant usage on schema ai to %I', to_user);
         execute format
         ( 'grant select, insert, update, delete on ai.pgai_lib_migration, ai.pgai_lib_version, ai.pgai_lib_feature_flag, ai.vectorizer, '
@@ -30,8 +30,9 @@ $$;
 comment on function ai.grant_vectorizer_usage is
     'Lets a role create vectorizers on its tables; as admin it also reads and writes the tables of schema ai.';
 
--- What the worker does with one vectorizer. Whoever may not grant something gets a warning. (What is granted
--- already is left alone: a grant waits for whoever truncates or alters the table, and fails behind them.)
+-- The worker's privileges on one vectorizer. If the caller cannot grant one, there is a warning. (Existing
+-- privileges are not granted again: a grant waits for sessions that truncate or alter the table, and fails
+-- after them.)
 create or replace function ai._vectorizer_grant_to_worker(vectorizer_id int, worker name) returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -47,7 +48,7 @@ begin
         select format('grant usage on schema %I to %I', s.name, worker)
         from (
             select unnest(array[v.source_schema::text, v.queue_schema, d ->> 'target_schema'])
-            -- The types of the key are named in what a worker asks, and so are their operators.
+            -- The worker's statements name the types of the key and their operators.
             union
             select unnest(array[tn.nspname, op.nspname])
             from pg_index x
@@ -94,7 +95,7 @@ begin
 end
 $$;
 
--- What every worker needs besides its vectorizers.
+-- The privileges of every worker, except those on its vectorizers.
 create or replace function ai._grant_worker_tables(worker name) returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -125,7 +126,8 @@ declare
     id int;
 begin
     perform ai._grant_worker_tables(worker);
-    -- Everybody may; that it is granted by name marks a worker's role for the vectorizers to come.
+    -- Every role has this privilege; granting it by name marks a worker's role for future
+    -- vectorizers.
     execute format('grant execute on function ai._worker_start(text, interval) to %I', worker);
     for id in select v.id from ai.vectorizer v order by v.id loop
         perform ai._vectorizer_grant_to_worker(id, worker);
@@ -134,8 +136,8 @@ end
 $$;
 comment on function ai.grant_worker_usage(name) is 'Lets a role run the worker for all vectorizers, and do nothing else.';
 
--- For the vectorizers of one owner the worker's role becomes a member of that owner: it has the owner's rights, those on
--- vectorizers to come included, and no others. So code of other owners never runs in its sessions.
+-- For the vectorizers of one owner the worker's role becomes a member of that owner. It has the owner's privileges,
+-- also on future vectorizers, and no others. So code of other owners never runs in its sessions.
 create or replace function ai.grant_worker_usage(worker name, owner name) returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -148,7 +150,7 @@ end
 $$;
 comment on function ai.grant_worker_usage(name, name) is 'Lets a role run the worker for the vectorizers of one owner.';
 
--- The roles that ai.grant_worker_usage has been called for, for all vectorizers.
+-- The roles for which ai.grant_worker_usage was called for all vectorizers.
 create or replace function ai._worker_roles() returns setof name
 language sql stable
 begin atomic

@@ -1,5 +1,5 @@
--- What is left of pgai's scheduling without a scheduler in the database: the settings can be written again,
--- and a run can be asked for.
+-- The parts of pgai's scheduling that need no scheduler in the database: the settings can be changed, and a
+-- run can be requested.
 
 create or replace function ai.set_scheduling
 ( vectorizer_id int

@@ -1,5 +1,6 @@
--- ai.vectorizer_embed: pgai's function that embeds a text inside a query. It asked the provider from within the
--- database, through the extension ai; these workers have no part there. So it exists, and says what to use.
+-- ai.vectorizer_embed: pgai's function that embeds a text inside a query. It called the provider from within
+-- the database, through the extension ai; these workers do not support that. So the function fails, and says
+-- what to use.
 
 do $$
 declare

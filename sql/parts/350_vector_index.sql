@@ -1,5 +1,5 @@
--- Vector indexes, as pgai's job made them: whether a vectorizer has one, whether it should, and making it.
--- They lock the table while they are made; create index concurrently, which no function can run, does not.
+-- Vector indexes, as in pgai's job: whether a vectorizer has one, whether it should have one, and creating
+-- it. Creating it locks the table; create index concurrently, which a function cannot run, does not.
 
 create or replace function ai._vectorizer_vector_index_exists
 ( target_schema name

@@ -1,6 +1,6 @@
--- Resync: comparing a source with what is stored for it, and queueing what differs. It finds what no trigger has seen:
--- partitions attached with rows, replication, disabled triggers, an unlogged table after a crash. A function here only
--- requests it; a worker carries it out in many short transactions, and says in this table how far it is.
+-- Resync: comparing a source with what is stored for it, and queueing what differs. It finds changes that fired no
+-- trigger: partitions attached with rows, replication, disabled triggers, an unlogged table after a crash. A function
+-- here only requests it. A worker performs it in many short transactions, and records its progress in this table.
 
 create table if not exists ai.vectorizer_resync
 ( vectorizer_id int not null
@@ -39,7 +39,7 @@ comment on column ai.vectorizer_resync.orphans is 'Keys with chunks and without 
 comment on column ai.vectorizer_resync.stale is 'Rows whose chunks are those of another text.';
 comment on column ai.vectorizer_resync.reason is 'Why it failed, or what it could not compare.';
 
--- Whoever may write to a vectorizer's queue may ask for a resync and carry it out: the owner, and workers' roles.
+-- Roles that can write to a vectorizer's queue can request and perform a resync: the owner, and workers' roles.
 create or replace function ai._vectorizer_resync_guard() returns trigger
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -64,13 +64,13 @@ create or replace trigger vectorizer_resync_guard
     before insert or update on ai.vectorizer_resync
     for each row execute function ai._vectorizer_resync_guard();
 
--- Workers look for requests when they are told that the catalogue has changed.
+-- Workers look for requests when they are notified that the catalog has changed.
 create or replace trigger vectorizer_resync_requested
     after insert or update of requests on ai.vectorizer_resync
     for each statement execute function ai._vectorizer_changed();
 
--- Requests a resync and returns the number of the request: it has been carried out when `served` has come that far. A
--- comparison that is under way goes on to its end, and another one follows it.
+-- Requests a resync and returns the number of the request: it is done when `served` has reached that number. A
+-- comparison in progress is finished first, and another one follows.
 create or replace function ai._request_resync(vectorizer_id int, verify_text boolean default false) returns int
 language sql volatile
 begin atomic

@@ -1,5 +1,5 @@
--- ai.refresh_vectorizer: brings a vectorizer in line with its source as it is now: the types of the key, triggers that fit
--- the kind of table that it has become, partitions that came later, the view. Then it asks for a resync.
+-- ai.refresh_vectorizer: adapts a vectorizer to the current definition of its source: the types of the key, triggers
+-- for the kind of table, new partitions, the view. Then it requests a resync.
 
 -- Gives the key columns of queue, failed table, lease and store the types that the source has.
 create or replace function ai._vectorizer_follow_key(v ai.vectorizer, source regclass) returns void
@@ -27,7 +27,8 @@ begin
 end
 $$;
 
--- Which key column has another type in the source than in the queue, so that keys may not fit; null if none has.
+-- The key column that has another type in the source than in the queue, so that keys may not fit; null if there
+-- is none.
 create or replace function ai._vectorizer_outgrown_key(v ai.vectorizer) returns text
 language sql stable
 begin atomic

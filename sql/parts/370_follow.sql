@@ -1,6 +1,6 @@
--- What happens to a source without a statement on its rows: partitions come and go, tables begin or cease to inherit, the
--- expression of a generated column changes. No trigger sees that. A worker compares the source with what is recorded
--- whenever it loads the vectorizers, and asks for a resync if something differs.
+-- Changes of a source without a statement on its rows: partitions are attached and detached, tables start or stop to
+-- inherit, the expression of a generated column changes. They fire no trigger. A worker compares the source with the
+-- recorded state whenever it loads the vectorizers, and requests a resync if something differs.
 
 alter table ai.vectorizer_made_by
     add column if not exists partitions text[],
@@ -8,8 +8,8 @@ alter table ai.vectorizer_made_by
 comment on column ai.vectorizer_made_by.partitions is 'The tables whose rows are those of the source, as a worker last saw them.';
 comment on column ai.vectorizer_made_by.expressions is 'The expressions of the generated columns that are read, as a worker last saw them.';
 
--- The tables that hold rows of the source besides itself: partitions, and what inherits. A partition that came later has no
--- trigger that tells of TRUNCATE: the number of its file does, which every TRUNCATE changes.
+-- The tables that contain rows of the source besides itself: partitions and child tables. A new partition has no
+-- trigger for TRUNCATE: it is detected by the number of its file, which every TRUNCATE changes.
 create or replace function ai._vectorizer_row_tables(source regclass, trigger_name name) returns text[]
 language sql stable
 begin atomic
@@ -36,9 +36,9 @@ begin atomic
     where a.attrelid = source and a.attgenerated <> '' and a.attname = any (ai._vectorizer_watched(config));
 end;
 
--- Whether a table has rows for which nothing is stored or queued. A look at the first hundred tells: what is written to a
--- partition is queued by its triggers, so only one that was attached with rows has such rows. (They are read through the
--- source: a worker may read that, and the partition's bounds leave the other partitions aside.)
+-- Whether a table has rows for which nothing is stored or queued. The first hundred rows are enough: rows written to
+-- a partition are queued by its triggers, so only a partition that was attached with rows has such rows. (They are
+-- read through the source: a worker can read that, and the partition's bounds exclude the other partitions.)
 create or replace function ai._vectorizer_has_unknown_rows(v ai.vectorizer, source regclass, rows_of regclass) returns boolean
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
@@ -68,8 +68,8 @@ begin
 end
 $$;
 
--- Whether the current role runs code of this owner in its sessions anyway: key types and policies of the owner's are such
--- code. (The core judges in the same way before it claims.)
+-- Whether the current role runs code of this owner in its sessions anyway: the owner's key types and policies are
+-- such code. (The core applies the same rule before it claims.)
 create or replace function ai._is_in_my_domain(owner oid) returns boolean
 language sql stable
 begin atomic
@@ -96,7 +96,7 @@ begin
     if old.vectorizer_id is null or (old.partitions, old.expressions) is not distinct from (now_partitions, now_expressions) then
         return;
     end if;
-    -- Of several workers that see it one asks.
+    -- If several workers detect it, one requests.
     update ai.vectorizer_made_by m
     set partitions = now_partitions, expressions = now_expressions
     where m.vectorizer_id = v.id and (m.partitions, m.expressions) is not distinct from (old.partitions, old.expressions);

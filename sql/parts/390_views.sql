@@ -1,5 +1,5 @@
--- The views of the catalogue. They are made under other names first, because replacing a view keeps its readers
--- waiting: 430_catalogue.sql puts them into place, and only where they differ from what is there.
+-- The views of the catalog. They are created under other names first, because replacing a view makes its
+-- readers wait: 430_catalogue.sql puts them into place, and only if they differ from the existing ones.
 
 do $$
 declare
@@ -37,7 +37,7 @@ select v.id
 from ai.vectorizer v;
 comment on view ai._next_vectorizer_status is 'Each vectorizer, where it reads and writes, and how much waits.';
 
--- Whether the view that is there is another one than the next.
+-- Whether the existing view differs from the next one.
 create or replace function ai._view_differs(view_name name) returns boolean
 language sql stable
 set search_path = pg_catalog, pg_temp
@@ -46,7 +46,7 @@ begin atomic
         and pg_get_viewdef(to_regclass('ai.' || view_name)) <> pg_get_viewdef(to_regclass('ai._next_' || view_name));
 end;
 
--- Puts the next view in place of the one that is there. Views on it stay where its columns allow that.
+-- Replaces the existing view with the next one. Views on it stay if its columns allow that.
 create or replace function ai._replace_view(view_name name) returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -60,7 +60,7 @@ begin
         execute format('comment on view ai.%I is %L', view_name, obj_description(to_regclass('ai.' || next), 'pg_class'));
         execute format('drop view ai.%I', next);
     exception when invalid_table_definition then
-        -- Other columns, as pgai 0.10 had them.
+        -- Other columns, as in pgai 0.10.
         execute format('alter view ai.%I rename to %I', view_name, old);
         execute format('alter view ai.%I rename to %I', next, view_name);
         perform ai._copy_grants(to_regclass('ai.' || old), to_regclass('ai.' || view_name));

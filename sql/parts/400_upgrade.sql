@@ -1,8 +1,8 @@
--- Vectorizers that Python pgai or pgai-rs created get the queue protocol of this version; stores, views, pending work and
--- failed rows stay. Only fresh tables are written to: a trigger or a rule that somebody has put on an old queue would run
--- with the rights of whoever runs setup.sql.
+-- Vectorizers that Python pgai or pgai-rs created get the queue protocol of this version; stores, views, pending work
+-- and failed rows stay. Only new tables are written to: another role's trigger or rule on an old queue would run with
+-- the privileges of the role that runs setup.sql.
 
--- What older versions of ours had under other names or with other parameters.
+-- Objects of older versions with other names or other parameters.
 do $$
 declare
     old regprocedure;
@@ -23,7 +23,7 @@ begin
 end
 $$;
 
--- Moves a queue or a failed table out of the way, and returns it; null if there is none.
+-- Renames a queue or a failed table, and returns it; null if there is none.
 create or replace function ai._vectorizer_set_aside(table_schema name, table_name name, aside name) returns regclass
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -37,7 +37,7 @@ begin
 end
 $$;
 
--- Fills a fresh queue or failed table from the old one, each key once and with its oldest time, and drops the old one.
+-- Fills a new queue or failed table from the old one, each key once and with its oldest time, and drops the old one.
 create or replace function ai._vectorizer_take_over(old regclass, fresh regclass, keys text, columns text, oldest name)
 returns void
 language plpgsql volatile
@@ -51,7 +51,7 @@ begin
 end
 $$;
 
--- Whoever has a right on one relation gets it on another.
+-- Grants the privileges on one relation on another one, too.
 create or replace function ai._copy_grants(old regclass, fresh regclass) returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -74,8 +74,8 @@ begin
 end
 $$;
 
--- The types of the key in an old queue must be those of the source, or differ by types of PostgreSQL only: a conversion
--- between others may be somebody's function.
+-- The types of the key in an old queue must be those of the source, or both must be types of PostgreSQL: a conversion
+-- between others may call a user's function.
 create or replace function ai._vectorizer_check_old_key(source regclass, queue regclass, source_pk jsonb) returns void
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
@@ -102,9 +102,10 @@ begin
 end
 $$;
 
--- Puts the triggers of this version in place of older ones. Those of the same name are replaced, which keeps writers waiting for a
--- moment, and readers not at all, as dropping them would. Trigger functions must be new: the old ones get out of the way
--- first, and are dropped in the end. (pgai-rs may have its functions in any schema: they are found by their triggers.)
+-- Replaces older triggers with those of this version. Triggers of the same name are replaced: this makes writers wait
+-- for a moment, and unlike dropping them does not block readers. Trigger functions must be new: the old ones are
+-- renamed first, and dropped at the end. (pgai-rs may have its functions in any schema: they are found by their
+-- triggers.)
 create or replace function ai._vectorizer_exchange_triggers(v ai.vectorizer, source regclass, watched name[]) returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -145,8 +146,8 @@ begin
 end
 $$;
 
--- What is locked exclusively when a vectorizer is brought to this version, besides writers being kept from its source:
--- the tables that workers write to, its view, and what changes hands or is secured with it.
+-- The relations that are locked exclusively during the upgrade of a vectorizer (its source is locked against
+-- writers): the tables that workers write to, its view, and relations whose owner or policies change.
 create or replace function ai._vectorizer_to_lock(v ai.vectorizer) returns text[]
 language sql stable
 set search_path = pg_catalog, pg_temp
@@ -196,7 +197,7 @@ begin
     v.queue_failed_table = coalesce(v.queue_failed_table, ('_vectorizer_q_failed_' || v.id)::name);
     queue = format('%I.%I', v.queue_schema, v.queue_table);
     failed = format('%I.%I', v.queue_schema, v.queue_failed_table);
-    -- The source first: the other order makes writers wait for each other.
+    -- The source first: in the other order writers would wait for each other.
     perform ai._lock_tables(array[source::text], 'share row exclusive', ai._vectorizer_to_lock(v));
     if exists (select from pg_class c where c.oid in (queue::regclass, to_regclass(failed)) and c.relkind <> 'r') then
         raise exception 'its queue or its failed table is none, but something that was put in its place'
@@ -204,7 +205,7 @@ begin
     end if;
     perform ai._vectorizer_check_old_key(source, queue::regclass, v.source_pk);
     keys = ai._vectorizer_key_list(source);
-    -- What is new belongs to whoever the queue belonged to: the owner of the source gets it with the rest, in ai._vectorizer_settle.
+    -- New objects belong to the owner of the old queue. ai._vectorizer_settle gives them to the owner of the source.
     holder = (select c.relowner::regrole from pg_class c where c.oid = queue::regclass);
     old_queue = ai._vectorizer_set_aside(v.queue_schema, v.queue_table, ('_vectorizer_q_of_old_' || v.id)::name);
     old_failed = ai._vectorizer_set_aside(v.queue_schema, v.queue_failed_table, ('_vectorizer_f_of_old_' || v.id)::name);
@@ -225,7 +226,7 @@ begin
     end if;
     perform ai._vectorizer_exchange_triggers(v, source
         , ai._vectorizer_watched(v.config));
-    -- (Notes the version, too.)
+    -- (Records the version, too.)
     update ai.vectorizer x
     set queue_failed_table = v.queue_failed_table, trigger_name = x.trigger_name
     where x.id = v.id;

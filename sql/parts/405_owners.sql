@@ -1,8 +1,10 @@
--- Vectorizers of pgai and of older versions of ours get the owners and rights of this one, as far as the role that runs
--- setup.sql may: each part goes to the owner of the source where its present owner had the rights of that owner anyway.
--- For the others the reason is recorded, and workers leave them alone until somebody calls ai.adopt_vectorizer.
+-- Vectorizers of pgai and of older versions get the owners and privileges of this version, as far as the role that
+-- runs setup.sql can change them. Each part goes to the owner of the source, if its present owner had that owner's
+-- privileges anyway. For the others the reason is recorded, and workers do not serve them until ai.adopt_vectorizer
+-- is called.
 
--- Who got more from grant_to than to read: older versions let readers write to the store and to the queue.
+-- Revokes write privileges of grant_to: in older versions readers could write to the store and to the
+-- queue.
 create or replace function ai._vectorizer_revoke_writes(v ai.vectorizer) returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -29,8 +31,8 @@ begin
 end
 $$;
 
--- The view of a vectorizer whose source has no row-level security shows nothing as soon as it has. Views that somebody
--- has changed are left alone: they are not ours any more.
+-- Makes the view of a source without row-level security show nothing as soon as the source has it. Views that a user
+-- has changed are left alone.
 create or replace function ai._vectorizer_close_view(v ai.vectorizer) returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -41,7 +43,7 @@ declare
     definition text;
     options text;
 begin
-    -- Views of this version say what they are. (Nothing is locked where there is nothing to do.)
+    -- Views of this version are marked. (Nothing is locked if there is nothing to do.)
     if view is null or exists (
         select from pg_class c cross join unnest(c.reloptions) x where c.oid = view and x ~ '^security_invoker')
     then
@@ -65,7 +67,7 @@ begin
 end
 $$;
 
--- All of it for one vectorizer.
+-- All these steps for one vectorizer.
 create or replace function ai._vectorizer_settle(vectorizer_id int) returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp

@@ -1,7 +1,7 @@
--- Vectorizers of an older version of ours get the tables and triggers of this one.
+-- Vectorizers of an older version get the tables and triggers of this version.
 
--- Gives the queue, failed and lease tables that an older version of ours made what this one's have. Workers of
--- that version go on with them.
+-- Adds to the queue, failed and lease tables of an older version what this version needs. Workers of that
+-- version still work with them.
 create or replace function ai._vectorizer_renew_tables(v ai.vectorizer) returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -35,8 +35,8 @@ begin
 end
 $$;
 
--- Brings a vectorizer of an older version of ours to this one. (Its columns may have other names by now: then its
--- triggers stay as they are.)
+-- Upgrades a vectorizer of an older version to this one. (Its columns may have been renamed: then its triggers
+-- stay as they are.)
 create or replace function ai._vectorizer_renew(vectorizer_id int) returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -56,7 +56,7 @@ begin
         return;
     end if;
     perform ai._vectorizer_exchange_triggers(v, source, ai._vectorizer_watched(v.config));
-    -- (Notes the version.)
+    -- (Records the version.)
     update ai.vectorizer x set trigger_name = x.trigger_name where x.id = v.id;
 end
 $$;

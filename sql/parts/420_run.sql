@@ -1,9 +1,10 @@
--- Brings every vectorizer to this version. Each is tried until it gets its locks, or ai.lock_timeout (5 minutes) is over: one
--- that is left behind would not be kept in sync, so the script ends with an error then, and its next run goes on.
+-- Upgrades every vectorizer to this version. Each is tried until it gets its locks, or until ai.lock_timeout (5
+-- minutes) is over. A vectorizer without the upgrade would not be kept in sync, so the script then ends with an
+-- error, and its next run continues.
 --
--- Where the script runs statement by statement, each vectorizer is a transaction of its own: nobody waits for one because
--- of another. In one transaction no lock can be given back before the end: there all are taken at once, while nothing else
--- is held.
+-- If the script runs statement by statement, each vectorizer is a transaction of its own, so no session waits for one
+-- because of another. In one transaction no lock can be released before the end: there all are taken at once, while
+-- nothing else is locked.
 
 create or replace function ai._vectorizers_to_upgrade() returns setof ai.vectorizer
 language sql stable
@@ -15,7 +16,7 @@ begin atomic
     and (ai._vectorizer_relation(v.queue_schema, ('_vectorizer_lease_' || v.id)::name) is null
         or not exists (
             select from ai._vectorizer_build b where b.id = v.id and b.version = ai._vectorizer_version()))
-    -- What has no source any more is in nobody's way; workers say so.
+    -- Vectorizers without a source are skipped; workers report them.
     and ai._vectorizer_relation(v.source_schema, v.source_table) is not null;
 end;
 
@@ -32,7 +33,8 @@ begin
     else
         perform ai._vectorizer_renew(v.id);
     end if;
-    -- Owners and rights while the locks are there. What cannot be done is told by 450_owners.sql.
+    -- Changes owners and privileges while the locks are held. 450_owners.sql reports what cannot
+    -- be done.
     begin
         perform ai._vectorizer_settle(v.id);
     exception
@@ -44,7 +46,7 @@ begin
 end
 $$;
 
--- What of the catalogue is replaced by the next part.
+-- The relations of the catalog that the next part replaces.
 create or replace function ai._catalogue_to_lock() returns text[]
 language sql stable
 set search_path = pg_catalog, pg_temp
@@ -106,7 +108,7 @@ begin
                     busy = busy || vectorizer_id;
                     get stacked diagnostics failure_hint = pg_exception_detail;
                 when insufficient_privilege or wrong_object_type then
-                    -- Another role's, which this one may not change, or what its owner has put something else in place of.
+                    -- It belongs to another role and cannot be changed, or its owner has replaced it.
                     get stacked diagnostics failure_hint = message_text;
                     insert into ai._vectorizer_errors (id, message, details)
                     values (vectorizer_id, 'upgrade failed', jsonb_build_object('error_reason', failure_hint));

@@ -1,5 +1,5 @@
--- What tables and views of the catalogue lack in a database of pgai or of an older version, and views of vectorizers that
--- somebody has dropped.
+-- Adds what tables and views of the catalog lack in a database of pgai or of an older version, and recreates dropped
+-- views of vectorizers.
 
 create or replace function ai._vectorizer_errors_add_key() returns void
 language plpgsql volatile
@@ -58,8 +58,8 @@ begin
 end
 $$;
 
--- Workers' roles get what workers of this version need. (Older versions of ours marked them by this right, which
--- their administrators have besides others.)
+-- Workers' roles get the privileges that workers of this version need. (Older versions marked these roles by
+-- this privilege, which their administrators have, too.)
 do $$
 declare
     worker name;

@@ -1,5 +1,5 @@
--- Where owners and rights could not be settled with the upgrade (405_owners.sql), and where they have changed since: each
--- vectorizer for itself, and the reason is recorded where it cannot be done.
+-- Handles vectorizers whose owners and privileges could not be changed in the upgrade (405_owners.sql), or have
+-- changed since: each one separately. If one cannot be changed, the reason is recorded.
 
 do $$
 declare

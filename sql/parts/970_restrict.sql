@@ -1,5 +1,5 @@
--- Functions that read a table by the name in a row of ai.vectorizer read a table, and not a view that somebody has put
--- there meanwhile: its functions would run with the rights of whoever calls. Newer minor releases have a setting for it.
+-- Functions that read a table named in a row of ai.vectorizer must not read a view that has replaced it: the view's
+-- functions would run with the privileges of the caller. Newer minor releases have a setting for this.
 
 do $$
 declare

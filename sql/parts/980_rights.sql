@@ -1,5 +1,6 @@
--- What nobody but the owner of schema ai may have in it, taken from those who got it from pgai or from an older version.
--- Where somebody else can create here, or put a trigger on a table of ours, their code runs with the rights of everybody.
+-- Revokes privileges in schema ai that only its owner may have, from roles that got them from pgai or from an older
+-- version. If another role can create objects here, or a trigger on a table of ours, its code runs with the
+-- privileges of every user.
 
 do $$
 declare
@@ -37,7 +38,8 @@ begin
 end
 $$;
 
--- Trigger functions that run with the rights of this schema's owner serve its tables, and no others.
+-- Trigger functions that run with the privileges of this schema's owner may be used by its own
+-- tables only.
 do $$
 declare
     one record;
@@ -56,8 +58,8 @@ begin
 end
 $$;
 
--- Default privileges of the installing role hand out what it creates. What they gave of the tables that are new in this
--- run is taken back, except for reading: what a role is to have here, the grant functions give.
+-- Default privileges of the installing role grant privileges on new objects. Those on tables created in this run are
+-- revoked, except SELECT: the grant functions grant what a role needs.
 do $$
 declare
     before text[] = string_to_array(coalesce(current_setting('ai.setup_tables_before', true), ''), ' ');

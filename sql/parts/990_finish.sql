@@ -1,5 +1,5 @@
--- The last part: the version of this schema, by which workers know it, and the caller's search_path.
--- A higher version is never lowered.
+-- The last part: the version of this schema, which workers check, and the caller's search_path. A
+-- higher version is never lowered.
 
 insert into ai.pgai_lib_version (name, version)
 values ('setup.sql', '1')

@@ -160,7 +160,7 @@ fn texts_that_are_made_differently_are_recorded_and_compared() {
         let mut stage = stage();
         stage.run(&set("{formatting,template}", "\"$chunk of $title\""));
         let worker = start(&stage, shell);
-        worker.wait_for_line("texts are made differently", PATIENCE);
+        worker.wait_for_line("the configuration of the texts has changed", PATIENCE);
         stage.database.wait_until(
             "(select m.texts = n.texts and m.vectors = n.vectors and (r.verify_text or r.verifies_text)
               from ai.vectorizer v join ai.vectorizer_made_by m on m.vectorizer_id = v.id

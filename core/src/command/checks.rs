@@ -1,11 +1,11 @@
-//! What `doctor` asks of the database, and what it makes of the answers.
+//! The queries of `doctor`, and how it interprets the answers.
 
 use super::doctor::Finding;
 use super::field;
 use crate::query::Rows;
 
-/// The connected workers of Python pgai, each as its name and pid, or NULL. (It connects under several names: one for each
-/// vectorizer it works on, and others for its heartbeat and its errors.)
+/// The connected workers of Python pgai, each with name and pid, or NULL. (A worker connects under several names: one
+/// for each vectorizer that it processes, and others for its heartbeat and its errors.)
 macro_rules! python_workers {
     () => {
         "(select string_agg(format('%s (pid %s)', p.application_name, p.pid), ', ' order by p.pid)
@@ -16,9 +16,9 @@ macro_rules! python_workers {
 }
 pub(super) use python_workers;
 
-/// Server version as a number and as a text, user, database, whether it is a standby, pgvector's
-/// version and the newest it could have, pgai's and our schema version, sessions of Python workers,
-/// and whether PREPARE TRANSACTION is possible.
+/// Server version as a number and as text, user, database, whether it is a standby, pgvector's
+/// installed and newest available version, the schema versions of pgai and of this project,
+/// sessions of Python workers, and whether PREPARE TRANSACTION is possible.
 pub(super) const SERVER: &str = concat!(
     "\
 select current_setting('server_version_num'), current_setting('server_version'),
@@ -34,8 +34,8 @@ select current_setting('server_version_num'), current_setting('server_version'),
   coalesce(has_schema_privilege(to_regnamespace('ai'), 'usage'), true)::text"
 );
 
-/// One row for each thing that is wrong with a vectorizer's objects: its name, what, and the remedy.
-/// And for what is left of vectorizers that are gone.
+/// One row for each problem of a vectorizer's objects: its name, the problem, and the remedy. Also
+/// returns the remains of dropped vectorizers.
 pub(super) const OBJECTS: &str = "\
 with v as (
   select v.*, ai._vectorizer_relation(v.source_schema, v.source_table) as source,

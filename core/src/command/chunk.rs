@@ -1,5 +1,5 @@
-//! `chunk`: how a vectorizer would chunk and format a row or a file. People tune chunking by
-//! looking, and no provider is asked.
+//! `chunk`: shows how a vectorizer would chunk and format a row or a file, without asking a
+//! provider. It is for tuning the chunking.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::rows::{Bounds, TextError};
 use crate::settings::Settings;
 use crate::vectorizer::Profile;
 
-/// What `chunk` is told.
+/// The arguments of `chunk`.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct ChunkArgs {
     /// The vectorizer's name or id
@@ -25,7 +25,7 @@ pub(crate) struct ChunkArgs {
     #[arg(long, value_name = "KEY")]
     key: Option<String>,
 
-    /// The text of this file, in place of a row: the template's columns stay placeholders
+    /// Use the text of this file instead of a row; the template's columns stay placeholders
     #[arg(long, value_name = "FILE", conflicts_with = "key")]
     file: Option<String>,
 

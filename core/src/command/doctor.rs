@@ -13,10 +13,10 @@ use crate::settings::Settings;
 use crate::standing;
 use crate::vectorizer::{Definition, Profile};
 
-/// What `doctor` is told.
+/// The arguments of `doctor`.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct DoctorArgs {
-    /// Ask no provider
+    /// Do not call any provider
     #[arg(long)]
     offline: bool,
 
@@ -34,11 +34,11 @@ pub(super) struct Doctor {
     settings: Settings,
     step: Step,
     findings: Vec<Finding>,
-    /// Vectorizers whose providers are still to be asked.
+    /// Vectorizers whose providers have not been checked yet.
     left: Vec<Arc<Profile>>,
-    /// Parameters that the server refused which is asked now.
+    /// Parameters that the current provider has rejected.
     without: Vec<&'static str>,
-    /// Vectorizers whose stores are still to be looked at; the last one is in work.
+    /// Vectorizers whose stores have not been checked yet; the last one is being checked.
     samples: Vec<Sample>,
     /// Whether all samples so far were in sync.
     is_in_sync: bool,
@@ -153,7 +153,7 @@ impl Doctor {
         self.done()
     }
 
-    /// Whose the vectorizers are, and whether this role may run them.
+    /// Checks the owners of the vectorizers, and whether this role may run them.
     fn standings(&mut self, definitions: &[Definition]) {
         let enabled = definitions.iter().filter(|known| !known.disabled);
         let known: Vec<_> = enabled
@@ -171,7 +171,7 @@ impl Doctor {
         }
         for (definition, standing) in known {
             if let Some(distrust) = standing.distrust(&self.settings) {
-                let what = format!("the vectorizer {} is left alone", definition.name);
+                let what = format!("the vectorizer {} is not served", definition.name);
                 self.findings.push(Finding::note(what, distrust));
             }
             if let Some(hidden) = standing.hidden() {
@@ -180,7 +180,7 @@ impl Doctor {
             }
             if standing.is_open {
                 let what = format!(
-                    "everybody who reads the chunks of {} reads all of them",
+                    "every role that can read the chunks of {} sees all of them",
                     definition.name
                 );
                 let remedy = standing::open_advice(definition.id);

@@ -1,5 +1,5 @@
-//! What `doctor` asks of tables that drift apart: changes that no trigger sees, and source and store
-//! that differ in a sample. Each has `resync` as its remedy, or what must be done before it.
+//! How `doctor` checks tables for differences: changes that fire no trigger, and a sample in which
+//! source and store differ. The remedy of each is `resync`, or a step before it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -14,13 +14,15 @@ use crate::sql::Depth;
 use crate::vectorizer::Profile;
 use crate::worker::is_current;
 
-/// Parameter: the name that the program was started with. One row for each table of a vectorizer's source whose changes are not noticed: the vectorizer's name,
-/// what is wrong, the remedy, and how bad it is. The source itself, its partitions, and the tables that inherit from it
-/// are looked at; where rows come without a statement on the table itself (partitions, heirs, what a
-/// subscription applies), the triggers must see each row.
+/// Parameter: the name that the program was started with.
 ///
-/// The triggers are known by their functions. Bits of `tgtype`: 1 row, 4 insert, 8 delete, 16 update, 32
-/// truncate.
+/// Returns one row for each table of a vectorizer's source whose changes fire no trigger: the vectorizer's name, the
+/// problem, the remedy, and the severity. It checks the source itself, its partitions, and the tables that inherit
+/// from it. Where rows come without a statement on the table itself (partitions, child tables, replicated changes of
+/// a subscription), the triggers must be row-level triggers.
+///
+/// The triggers are identified by their functions. Bits of `tgtype`: 1 row, 4 insert, 8 delete, 16
+/// update, 32 truncate.
 pub(super) const TRIGGERS: &str = "\
 with recursive v as (
   select x.*, c.oid as source, c.relkind, c.relpersistence,
@@ -110,9 +112,9 @@ pub(super) fn triggers(rows: &Rows) -> Vec<Finding> {
 
 /// Rows in one piece of a sample.
 const PIECE: usize = 1_000;
-/// Pieces that are compared from each start on.
+/// Pieces that are compared after each start.
 const PIECES: usize = 4;
-/// Rows without chunks whose texts are looked at: one of white space alone has none.
+/// Rows without chunks whose texts are read: a text of white space only has no chunks.
 const READ_MAX: usize = 100;
 const READ_BYTES: usize = 4 * 1024 * 1024;
 
@@ -165,7 +167,7 @@ impl Sample {
         Ask::query(sql, vec![Param::Int(from_the_end)])
     }
 
-    /// Takes an answer; returns what to ask next, or what was found.
+    /// Takes an answer, and returns the next action or the finding.
     pub(super) fn next(&mut self, rows: Result<Rows, DbError>) -> Result<Ask, Option<Finding>> {
         let name = self.profile.name.clone();
         let failed = |error: DbError| {
@@ -204,7 +206,7 @@ impl Sample {
         }
     }
 
-    /// The next start, or the texts of what lacks chunks, or the end.
+    /// The next start, or the texts of rows without chunks, or the end.
     fn start(&mut self) -> Result<Ask, Option<Finding>> {
         while let Some(start) = self.starts.pop() {
             if self.seen.insert(start.clone()) {
@@ -267,7 +269,7 @@ impl Sample {
         self.differing.extend(found);
     }
 
-    /// A row whose text makes no chunk lacks none.
+    /// Ignores rows whose text makes no chunks.
     fn judge(&mut self, rows: Vec<ReadRow>) -> Option<Finding> {
         let keys = self.missing();
         for row in rows {

@@ -1,4 +1,4 @@
-//! `errors`: the rows that failed, and what was recorded last.
+//! `errors`: shows the rows that failed, and the latest recorded errors.
 
 use serde_json::{Value, json};
 
@@ -9,7 +9,7 @@ use crate::query::{Param, Rows};
 use crate::sql::quoted;
 use crate::vectorizer::Definition;
 
-/// What `errors` is told.
+/// The arguments of `errors`.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct ErrorsArgs {
     /// Only those of the vectorizer of this name or id
@@ -182,7 +182,7 @@ fn failed_sql(definition: &Definition, limit: u32) -> Option<String> {
     ))
 }
 
-/// A timestamp without what is behind its seconds.
+/// A timestamp without fractions of a second and time zone.
 fn second(timestamp: &str) -> String {
     timestamp.chars().take(19).collect()
 }

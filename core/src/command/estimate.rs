@@ -1,4 +1,4 @@
-//! `estimate`: what a full embedding of a source table would take, before the money is spent.
+//! `estimate`: estimates the cost of embedding a whole source table.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::rows::Bounds;
 use crate::settings::Settings;
 use crate::vectorizer::Profile;
 
-/// What `estimate` is told.
+/// The arguments of `estimate`.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct EstimateArgs {
     /// The vectorizer's name or id
@@ -49,11 +49,12 @@ fn price(text: &str) -> Result<f64, String> {
     }
 }
 
-/// Bytes of text that one read brings.
+/// Bytes of text that one read returns.
 const READ_BYTES: usize = 4 * 1024 * 1024;
 /// Keys in one read.
 const READ_KEYS: usize = 500;
-/// 95 % of all values lie within so many standard deviations of a normal distribution's mean.
+/// The number of standard deviations around a normal distribution's mean that contain 95 % of
+/// all values.
 const Z95: f64 = 1.96;
 
 #[derive(Debug)]
@@ -62,11 +63,11 @@ pub(super) struct Estimate {
     settings: Settings,
     profile: Option<Arc<Profile>>,
     size: Option<Size>,
-    /// Keys that are still to be read; `None` until they are known.
+    /// Keys that have not been read yet; `None` until they are known.
     keys: Option<Vec<Key>>,
-    /// Of each row that was read.
+    /// The size of each row that was read.
     rows: Vec<Taken>,
-    /// How many chunks each row of the read in work has, until their tokens are counted.
+    /// The number of chunks of each row in the current read, until their tokens are counted.
     counting: Vec<usize>,
     failed: u64,
 }
@@ -78,18 +79,18 @@ struct Size {
     with_text: u64,
 }
 
-/// What one row takes.
+/// The size of one row.
 #[derive(Clone, Copy, Debug, Default)]
 struct Taken {
     chunks: f64,
     tokens: f64,
 }
 
-/// An estimated total, and how far off it may be.
+/// An estimated total, and its error.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Total {
     value: f64,
-    /// Half the width of the interval that holds the true total in 95 of 100 samples.
+    /// Half the width of the interval that contains the true total in 95 of 100 samples.
     error: f64,
 }
 
@@ -118,7 +119,7 @@ impl Estimate {
         }
     }
 
-    /// Takes the rows of a read; those that it left out are asked for again.
+    /// Takes the rows of a read, and requests the rows that it left out again.
     fn read(&mut self, profile: &Profile, rows: &Rows) -> Ask {
         let Some(keys) = &mut self.keys else {
             return self.go_on(profile);
@@ -160,7 +161,7 @@ impl Estimate {
         }
     }
 
-    /// Requests for the rows that were read, as the worker packs them.
+    /// The number of requests for the rows that were read, with the worker's packing.
     fn requests(&self, profile: &Profile) -> f64 {
         let inputs = profile
             .provider

@@ -1,6 +1,7 @@
-//! How people write a row's key: a key of one column as its text, a longer one as a JSON array.
+//! The text form of a row's key: the text of a single column, or a JSON array for several
+//! columns.
 
-/// The key as people read it.
+/// Formats a key.
 pub(super) fn text(key: &[String]) -> String {
     match key {
         [only] => only.clone(),
@@ -8,7 +9,7 @@ pub(super) fn text(key: &[String]) -> String {
     }
 }
 
-/// The key that people wrote.
+/// Parses a key.
 pub(super) fn parse(text: &str, columns: &[&str]) -> Result<Vec<String>, String> {
     if columns.len() == 1 {
         return Ok(vec![text.to_owned()]);

@@ -1,7 +1,8 @@
-//! The operator's commands: each asks a few things one after the other, and ends with a report.
+//! The operator's commands. Each performs a few actions one after the other, and ends with a
+//! report.
 //!
-//! A [`Task`] is to a command what [`Worker`](crate::Worker) is to the worker's run, only that it is
-//! strictly sequential: [`Task::next`] takes the answer to what it asked last.
+//! A [`Task`] does for a command what [`Worker`](crate::Worker) does for the worker's run, but
+//! strictly sequentially: [`Task::next`] takes the answer to its last request.
 
 mod checks;
 mod chunk;
@@ -45,15 +46,15 @@ pub(crate) enum Subcommand {
     Doctor(DoctorArgs),
     /// Show the rows that failed and the latest errors
     Errors(ErrorsArgs),
-    /// Say how many chunks, tokens and requests a full embedding takes, and what it costs
+    /// Show how many chunks, tokens and requests a full embedding takes, and what it costs
     Estimate(EstimateArgs),
     /// Compare a source with what is stored for it, and queue what differs
     Resync(ResyncArgs),
-    /// Put rows that failed back to the queue
+    /// Put rows that failed back into the queue
     Retry(RetryArgs),
     /// Find the chunks nearest in meaning to some words
     Search(SearchArgs),
-    /// Show each vectorizer: what waits, what failed, and which workers live
+    /// Show each vectorizer's pending and failed rows, and the live workers
     Status(StatusArgs),
 }
 
@@ -62,12 +63,12 @@ pub struct Task {
     steps: Box<dyn Steps + Send>,
     /// The name that the program was started with.
     program: String,
-    /// Nothing has been asked of PostgreSQL yet but what is being answered: every command begins with
-    /// something of the schema `ai`.
+    /// Whether the first statement has not been answered yet. The first statement of every
+    /// command uses the schema `ai`.
     is_first: bool,
 }
 
-/// What a command wants done next. [`Answer`] has a variant for each.
+/// The next action of a command. [`Answer`] has a variant for each.
 #[derive(Debug)]
 #[must_use = "a command goes on only when its question is answered"]
 #[allow(
@@ -81,44 +82,44 @@ pub enum Ask {
     Done(Report),
     /// Run this statement.
     Query(Query),
-    /// Print a line, if there is one, and come back after a while.
+    /// Print a line, if there is one, and come back after a pause.
     Wait {
-        /// For stdout: a line without its end.
+        /// For stdout: a line without its line end.
         say: Option<String>,
-        /// How long.
+        /// The duration of the pause.
         pause: Duration,
     },
 }
 
-/// What a shell brings back.
+/// The result of an action, from the shell.
 #[derive(Debug)]
 pub enum Answer {
-    /// Nothing yet: the command begins.
+    /// No result: the command begins.
     Begin,
-    /// Of a call.
+    /// The result of a call.
     Reply(Reply),
-    /// From PostgreSQL.
+    /// The result of a statement.
     Rows(Result<Rows, DbError>),
     /// The pause is over.
     Waited,
 }
 
-/// What a command found.
+/// The report of a command.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Report {
-    /// For stdout: whole lines, the last without its end.
+    /// For stdout: whole lines, the last one without its line end.
     pub text: String,
-    /// For stderr: what did not work. The process ends with 1.
+    /// For stderr: an error message. The process ends with exit code 1.
     pub failure: Option<String>,
 }
 
-/// One command's way: what to ask next, given the answer to what was asked last.
+/// The steps of one command: returns the next action, given the answer to the last one.
 trait Steps {
     fn next(&mut self, answer: Answer) -> Result<Ask, String>;
 }
 
 impl Inquiry {
-    /// The path of the file that the command reads, if there is one: the shell reads it.
+    /// The path of the file that the command reads, if any: the shell reads it.
     #[must_use]
     pub fn file(&self) -> Option<&str> {
         match &self.0 {
@@ -135,7 +136,7 @@ impl Inquiry {
 }
 
 impl Task {
-    /// Makes a command that has asked nothing yet. `file` is the text of [`Inquiry::file`].
+    /// Creates a command that has done nothing yet. `file` is the text of [`Inquiry::file`].
     #[must_use]
     pub fn new(inquiry: Inquiry, settings: Settings, file: Option<String>) -> Self {
         let program = settings.program.clone();
@@ -156,8 +157,8 @@ impl Task {
         }
     }
 
-    /// Takes the answer to what was asked last, at first [`Answer::Begin`], and returns what to do
-    /// next. After [`Ask::Done`] there is nothing more.
+    /// Takes the answer to the last action ([`Answer::Begin`] at first), and returns the next
+    /// action. It must not be called after [`Ask::Done`].
     pub fn next(&mut self, answer: Answer) -> Ask {
         let answer = match answer {
             Answer::Rows(rows) if std::mem::take(&mut self.is_first) => {
@@ -203,7 +204,7 @@ impl Ask {
 }
 
 impl Answer {
-    /// The rows of a statement. What went wrong is said with what to do about it.
+    /// The rows of a statement, or an error message that says what to do.
     fn rows(self) -> Result<Rows, String> {
         match self {
             Self::Rows(Ok(rows)) => Ok(rows),
@@ -215,7 +216,7 @@ impl Answer {
     }
 }
 
-/// What a missing schema, or one that lacks what this version has added, means.
+/// Adds to an error that the schema is missing, or is older than this program.
 fn not_installed(mut error: DbError, program: &str) -> DbError {
     let what = match error.sqlstate.as_deref() {
         Some("3F000" | "42P01") => "pgai is not installed in the database",
@@ -226,7 +227,7 @@ fn not_installed(mut error: DbError, program: &str) -> DbError {
     error
 }
 
-/// A database's error, and what to do about the common ones.
+/// A database's error, with advice for common errors.
 fn explained(error: &DbError) -> String {
     let hint = match error.sqlstate.as_deref() {
         None => return error.explain(),

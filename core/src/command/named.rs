@@ -11,7 +11,7 @@ use crate::request::RequestError;
 use crate::settings::{Secrets, Settings};
 use crate::vectorizer::{Definition, Profile};
 
-/// Asks for all vectorizers: they are few.
+/// Requests all vectorizers: they are few.
 pub(super) fn ask() -> Ask {
     Ask::Query(Query::LoadVectorizers { ids: vec![] })
 }
@@ -67,7 +67,7 @@ pub(super) fn profile(rows: &Rows, wanted: &str, settings: &Settings) -> Result<
     Profile::new(&find(rows, wanted)?, settings)
 }
 
-/// The one vector that was asked for, or what to tell the operator. `wall` is the time since 1970.
+/// The single requested vector, or an error message. `wall` is the time since 1970.
 pub(super) fn vector(
     profile: &Profile,
     reply: Reply,
@@ -93,8 +93,8 @@ pub(super) fn vector(
     }
 }
 
-/// Whether an answer refuses optional parameters that the request had: they are added to those that it
-/// goes without, and it is to be sent again.
+/// Whether an answer rejects optional parameters of the request. If so, they are added to the omitted
+/// ones, and the request must be sent again.
 pub(super) fn leaves_out(
     profile: &Profile,
     reply: &Reply,
@@ -109,7 +109,7 @@ pub(super) fn leaves_out(
     !refused.is_empty()
 }
 
-/// What to tell the operator of a provider that did not answer.
+/// The message for a provider that did not answer.
 fn unreached(profile: &Profile, error: &RequestError) -> String {
     let account = profile.provider.account();
     match error {

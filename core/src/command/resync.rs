@@ -1,4 +1,5 @@
-//! `resync`: asks the workers to compare a source with what is stored for it, and shows how far they are.
+//! `resync`: requests that the workers compare a source with what is stored for it, and shows the
+//! progress.
 
 use std::time::Duration;
 
@@ -8,17 +9,17 @@ use super::table::grouped;
 use super::{Answer, Ask, Report, Steps, field, named};
 use crate::query::{Param, Rows};
 
-/// What `resync` is told.
+/// The arguments of `resync`.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct ResyncArgs {
     /// The vectorizer's name or id
     name: String,
 
-    /// Compare texts, too, and not only which rows have chunks: every text is read
+    /// Compare texts as well; every text is read
     #[arg(long)]
     verify_text: bool,
 
-    /// Only ask, and do not wait until it is done
+    /// Only make the request, and do not wait until it is done
     #[arg(long)]
     no_wait: bool,
 
@@ -29,7 +30,8 @@ pub(crate) struct ResyncArgs {
 
 const REQUEST: &str = "select ai.resync_vectorizer($1::bigint::int, $2::bigint = 1)::text";
 
-/// Parameter: the vectorizer's id. How far its resync is, and how many workers are alive.
+/// Parameter: the vectorizer's id. Returns the progress of its resync, and the number of live
+/// workers.
 const STANDING: &str = "\
 select r.served::text, r.taken::text, r.state, r.rows_compared::text, r.rows_expected::text, r.missing::text,
   r.orphans::text, r.stale::text, r.reason,
@@ -41,9 +43,9 @@ select r.served::text, r.taken::text, r.state, r.rows_compared::text, r.rows_exp
 from ai.vectorizer_resync r
 where r.vectorizer_id = $1::bigint";
 
-/// Between two looks.
+/// The pause between two polls.
 const PAUSE: Duration = Duration::from_millis(250);
-/// A line is printed after so many looks at most.
+/// A line is printed after at most this many polls.
 const LOOKS_FOR_A_LINE: u32 = 8;
 
 #[derive(Debug)]
@@ -51,7 +53,7 @@ pub(super) struct Resync {
     args: ResyncArgs,
     vectorizer: Option<i64>,
     request: Option<i64>,
-    /// Looks since the last line.
+    /// Polls since the last line.
     looks: u32,
     line: String,
 }

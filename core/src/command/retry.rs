@@ -1,4 +1,4 @@
-//! `retry`: puts rows that failed back to the queue.
+//! `retry`: puts rows that failed back into the queue.
 
 use super::table::grouped;
 use super::{Answer, Ask, Steps, field, key, named};
@@ -6,7 +6,7 @@ use crate::query::Param;
 use crate::sql::{fill, quoted};
 use crate::vectorizer::Definition;
 
-/// What `retry` is told.
+/// The arguments of `retry`.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct RetryArgs {
     /// The vectorizer's name or id; without it, all of them
@@ -44,7 +44,7 @@ from queued";
 #[derive(Debug)]
 pub(super) struct Retry {
     args: RetryArgs,
-    /// The vectorizers that are left; the last one is in work.
+    /// The vectorizers that are not finished; the last one is in progress.
     left: Option<Vec<Definition>>,
     moved: u64,
     moved_of_this: u64,

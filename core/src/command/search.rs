@@ -1,4 +1,4 @@
-//! `search`: the chunks nearest in meaning to some words.
+//! `search`: shows the chunks nearest in meaning to some words.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::query::{Param, Rows};
 use crate::settings::Settings;
 use crate::vectorizer::Profile;
 
-/// What `search` is told.
+/// The arguments of `search`.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct SearchArgs {
     /// The vectorizer's name or id
@@ -29,7 +29,7 @@ pub(crate) struct SearchArgs {
     json: bool,
 }
 
-/// Of a chunk's text, a terminal shows this many characters.
+/// The number of characters of a chunk's text that a terminal shows.
 const SHOWN: usize = 300;
 
 #[derive(Debug)]
@@ -37,7 +37,7 @@ pub(super) struct Search {
     args: SearchArgs,
     settings: Settings,
     profile: Option<Arc<Profile>>,
-    /// Parameters that the server refused.
+    /// Parameters that the server rejected.
     without: Vec<&'static str>,
 }
 

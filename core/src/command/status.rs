@@ -1,4 +1,4 @@
-//! `status`: what each vectorizer has before it and behind it.
+//! `status`: shows the pending and failed rows of each vectorizer.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use super::table::{short, table};
 use super::{Answer, Ask, Steps, field};
 use crate::query::{Param, Rows};
 
-/// What `status` is told.
+/// The arguments of `status`.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct StatusArgs {
     /// Print JSON
@@ -15,8 +15,8 @@ pub(crate) struct StatusArgs {
     json: bool,
 }
 
-/// Tables of vectorizers come as names that are ready to be used in SQL, or as NULL where they are
-/// gone or may not be read.
+/// Names of tables are returned ready for use in SQL, or as NULL if the table does not exist or
+/// cannot be read.
 const VECTORIZERS: &str = concat!(
     "\
 select x.id::text, x.name, x.source, x.destination, x.disabled, x.queue, x.failed, x.recorded,
@@ -129,7 +129,7 @@ impl Steps for Status {
     }
 }
 
-/// Counts the rows of all queues and failed tables there are.
+/// Counts the rows of all existing queues and failed tables.
 fn counts(vectorizers: &Rows) -> Ask {
     let mut parts = vec!["select null, null, null, null where false".to_owned()];
     let mut ids = vec![];
@@ -161,7 +161,7 @@ fn counts(vectorizers: &Rows) -> Ask {
     Ask::query(parts.join("\nunion all\n"), params)
 }
 
-/// One vectorizer, from what the two statements brought.
+/// One vectorizer, from the results of the two statements.
 struct Line<'a> {
     row: &'a [Option<String>],
     counts: &'a [Option<String>],

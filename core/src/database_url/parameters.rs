@@ -1,4 +1,4 @@
-//! The parameters that libpq (up to PostgreSQL 18) knows, and what becomes of each here.
+//! The parameters of libpq (up to PostgreSQL 18), and how a worker treats each.
 
 use std::collections::BTreeMap;
 
@@ -9,14 +9,14 @@ pub(super) enum Use {
     Read,
     /// It changes nothing for a worker.
     Ignored,
-    /// It demands something that a worker cannot do, unless it has one of these values.
+    /// The worker does not support it, unless it has one of these values.
     Refused {
         unless: &'static [&'static str],
         reason: &'static str,
     },
 }
 
-/// A parameter, and the environment variable that stands in for it.
+/// A parameter, and its environment variable.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Parameter {
     pub(super) name: &'static str,
@@ -170,14 +170,14 @@ pub(super) const ALL: &[Parameter] = &[
     read("user", Some("PGUSER")),
 ];
 
-/// What becomes of a parameter; `None` if libpq does not know it.
+/// How a parameter is treated; `None` if libpq does not know it.
 pub(super) fn usage(name: &str) -> Option<Use> {
     let mut all = ALL.iter();
     all.find(|known| known.name == name)
         .map(|known| known.usage)
 }
 
-/// What a URL says, by the names of libpq's parameters.
+/// The values in a URL, by the names of libpq's parameters.
 pub(super) fn of_url(url: &str) -> Result<BTreeMap<&'static str, String>, String> {
     let rest = ["postgres://", "postgresql://"]
         .iter()
@@ -279,8 +279,8 @@ fn percent_decoded(value: &str) -> Option<Vec<u8>> {
     Some(decoded)
 }
 
-/// A name that libpq does not know is repeated only if it looks like one: it may be what stands
-/// behind a `?` in a password.
+/// An unknown name is repeated only if it looks like a name: it may be the part of a password
+/// after a `?`.
 fn unknown(name: &str) -> String {
     let looks_like_one = !name.is_empty()
         && name.len() <= 40
@@ -303,7 +303,8 @@ fn unknown(name: &str) -> String {
     }
 }
 
-/// Whether one letter more, less or other, or two in the wrong order, make the one of the other.
+/// Whether one inserted, missing or different letter, or two swapped letters, turn one name into
+/// the other.
 fn is_one_edit_away(left: &str, right: &str) -> bool {
     let (short, long) = if left.len() <= right.len() {
         (left, right)

@@ -1,6 +1,6 @@
 //! libpq's password file: lines of `host:port:database:user:password`.
 
-/// Returns the password of the first line that fits; `*` fits everything.
+/// Returns the password of the first line that matches; `*` matches everything.
 #[must_use]
 pub fn password_for(
     file: &str,
@@ -33,7 +33,7 @@ pub fn password_for(
         })
 }
 
-/// Five fields at most, in which a backslash takes the meaning from the character behind it.
+/// At most five fields, in which a backslash escapes the next character.
 fn fields(line: &str) -> Vec<String> {
     let mut fields = vec![String::new()];
     let mut characters = line.trim_end_matches('\r').chars();

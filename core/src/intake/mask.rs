@@ -6,18 +6,19 @@ use http::HeaderValue;
 
 use crate::request::{RequestError, Response};
 
-/// What stands in a secret's place.
+/// Replaces a secret.
 const MASK: &[u8] = b"[redacted]";
-/// So many bytes of a secret are masked at the end of a text that may have been cut, too.
+/// If a text may have been truncated, a part of the secret at its end is masked if it has at
+/// least this many bytes.
 const BEGINNING_MIN: usize = 4;
-/// A shorter value is left alone in the vectors of an answer: as base64 they hold every short text
-/// by chance, and whoever chose such a value (`none`, `ollama`) keeps no secret.
+/// A shorter value is not masked in vectors: in base64 they contain every short text by chance,
+/// and such a value (`none`, `ollama`) is not a secret.
 const IN_VECTORS_MIN: usize = 8;
-/// A secret is looked for behind so many escapes of escapes.
+/// The number of nested escapes that are decoded in the search for a secret.
 const ESCAPES_MAX: usize = 16;
 
-/// What came, without the secret: in a body, in headers or in an error's text; as it is, escaped as
-/// in JSON, as in a URL, or as JSON within JSON.
+/// Masks the secret in a body, in headers or in an error's text: as plain text, and as escaped in
+/// JSON, in a URL, or in JSON within JSON.
 pub(super) fn masked(
     answer: Result<Response, RequestError>,
     secret: &str,
@@ -84,7 +85,7 @@ fn without<'a>(text: &'a [u8], secret: &[u8]) -> Cow<'a, [u8]> {
     }
 }
 
-/// The end of the secret that begins here, if one does.
+/// The end of the secret that starts here, if one does.
 fn matched(text: &[u8], mut at: usize, secret: &[u8]) -> Option<usize> {
     for (number, byte) in secret.iter().enumerate() {
         if at == text.len() && number >= BEGINNING_MIN {
@@ -95,7 +96,7 @@ fn matched(text: &[u8], mut at: usize, secret: &[u8]) -> Option<usize> {
     Some(at)
 }
 
-/// How many bytes stand here for this one: itself, or an escape for it.
+/// The number of bytes that represent this byte here: itself, or an escape of it.
 fn length_of(text: &[u8], byte: u8) -> Option<usize> {
     match *text.first()? {
         b'\\' => {

@@ -1,4 +1,4 @@
-//! gzip and deflate (RFC 9110, section 8.4.1), unpacked no further than the bound.
+//! Unpacks gzip and deflate (RFC 9110, section 8.4.1) up to a limit.
 
 use std::io::{self, ErrorKind, Read};
 
@@ -7,7 +7,7 @@ use http::header::CONTENT_ENCODING;
 
 use crate::request::{RequestError, Response};
 
-/// An answer as it was before its server packed it, cut at `bytes_max`.
+/// Unpacks an answer, truncated at `bytes_max`.
 pub(super) fn unpacked(mut response: Response, bytes_max: usize) -> Result<Response, RequestError> {
     response.body_mut().truncate(bytes_max);
     let Some(encoding) = response.headers_mut().remove(CONTENT_ENCODING) else {
@@ -32,7 +32,8 @@ pub(super) fn unpacked(mut response: Response, bytes_max: usize) -> Result<Respo
     Ok(response)
 }
 
-/// What a decoder gives, cut at `bytes_max`. Where its input was cut it may end early.
+/// The output of a decoder, truncated at `bytes_max`. If its input was truncated, it may end
+/// early.
 fn read(decoder: impl Read, bytes_max: usize, is_cut: bool) -> io::Result<Vec<u8>> {
     let mut body = vec![];
     let limit = u64::try_from(bytes_max).unwrap_or(u64::MAX);

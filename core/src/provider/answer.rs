@@ -1,4 +1,4 @@
-//! An answer is read no further than what was asked for, and checked before it counts.
+//! Reads answers no further than what was requested, and checks them.
 
 mod ollama;
 mod openai;
@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use read::{Numbers, Reading, read};
 
-/// What a request asked for.
+/// What a request wants.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Wanted {
     /// Vectors.
@@ -42,18 +42,19 @@ impl Reader {
         check(vectors?, self.wanted.count, self.wanted.dimensions)
     }
 
-    /// No answer of use is longer.
+    /// A valid answer is not longer.
     pub(super) const fn bytes_max(self) -> usize {
         self.wanted.bytes_max()
     }
 }
 
-/// A component as text, with what separates it from the next: 24 bytes are the longest number, and
-/// some servers indent.
+/// The length of a component as text with its separator: the longest number has 24 bytes, and some
+/// servers indent.
 const NUMBER_BYTES: usize = 40;
-/// What stands around one vector.
+/// The length of the text around one vector.
 const VECTOR_BYTES: usize = 1024;
-/// What stands around all of them; a whole vector of any length fits, so that its length can be told.
+/// The length of the text around all vectors. A whole vector of any length fits, so the error can
+/// contain its length.
 const AROUND_BYTES: usize = 512 * 1024;
 
 impl Wanted {
@@ -68,22 +69,22 @@ impl Wanted {
     }
 }
 
-/// Why an answer must not be used.
+/// Why an answer is invalid.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum BadAnswer {
-    /// Another number of vectors than of texts; more are not counted.
+    /// The number of vectors differs from the number of texts; surplus vectors are not counted.
     Count { wanted: usize, got: usize },
-    /// Vectors of another length than the store's: the vectorizer's fault, or the model's.
+    /// The dimensions differ from the store's: the error is in the vectorizer or the model.
     Dimensions { wanted: usize, got: usize },
-    /// A vector with an infinite component or one that is no number.
+    /// A vector with a component that is infinite or not a number.
     NotFinite,
     /// Two vectors for one text, or one for a text that was not sent.
     Order,
-    /// Longer than so many bytes, and of no use up to there.
+    /// Longer than this many bytes, and not valid up to there.
     TooLong(usize),
-    /// A vector of zeros: it has no direction, so an index by cosine distance never finds it.
+    /// A vector of zeros: it has no direction, so an index by cosine distance does not find it.
     Zero,
-    /// Not what such a provider answers.
+    /// Not in the provider's format.
     Unreadable(String),
 }
 

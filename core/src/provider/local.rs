@@ -4,7 +4,8 @@ use super::{Account, BadAnswer, Common, Provider, RequestLimits, Tokenizer, Wire
 use crate::model::ModelAnswer;
 use crate::settings::Settings;
 
-/// Few texts at a time: a request cannot be broken off, and the worker would like to stop in time.
+/// Few texts at a time: a request cannot be cancelled, and the worker should be able to stop in
+/// time.
 const LIMITS: RequestLimits = RequestLimits {
     inputs: 32,
     bytes: 8 * 1024 * 1024,

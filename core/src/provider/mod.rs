@@ -1,4 +1,5 @@
-//! Embedding providers: how each is asked, what it may be asked at once, and what its answers mean.
+//! Embedding providers: the format of their requests, their limits, and the meaning of their
+//! answers.
 //!
 //! A [`Provider`] is data: its file reads the configuration and fills in the fields, and everything
 //! below works on these.
@@ -44,34 +45,35 @@ pub(crate) struct Provider {
     account: Account,
     pub(crate) limits: RequestLimits,
     tokenizer: Tokenizer,
-    /// Texts with more tokens are cut off here, because neither the provider nor the model does.
+    /// Longer texts are truncated here to this many tokens, because neither the provider nor the
+    /// model does it.
     tokens_max: Option<usize>,
-    /// What to do where no connection can be made.
+    /// Advice if no connection can be made.
     pub(crate) if_unreachable: &'static str,
     wire: Wire,
 }
 
-/// How a provider is asked.
+/// How a provider is called.
 #[derive(Clone, Debug)]
 enum Wire {
     Http(Box<HttpWire>),
-    /// In the worker's own process.
+    /// In the worker process.
     Model {
         models_dir: Option<String>,
     },
 }
 
-/// A provider that takes a JSON object whose `input` are the texts.
+/// A provider that accepts a JSON object with the texts in `input`.
 #[derive(Clone, Debug)]
 struct HttpWire {
     url: http::Uri,
     /// The object, without the texts.
     body: Map<String, Value>,
-    /// A member that is another one where a question is embedded, not a document.
+    /// A member with another value if a question is embedded, not a document.
     question: Option<(&'static str, &'static str)>,
     answer: AnswerFormat,
     secret: Option<Secret>,
-    /// Where it is told to fetch its model.
+    /// The URL of the request that makes it pull its model.
     pull: Option<http::Uri>,
 }
 
@@ -90,16 +92,16 @@ pub(crate) enum Tokens {
     Counted(Vec<usize>),
 }
 
-/// What a text is embedded for: some models want to know.
+/// The purpose of a text; some models need it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Purpose {
-    /// To be found.
+    /// A stored text.
     Document,
-    /// To find others.
+    /// A search text.
     Query,
 }
 
-/// What shares a throttle: one provider at one place, with one key.
+/// The identity for a throttle: one provider at one place, with one key.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(crate) struct Account {
     pub(crate) provider: &'static str,
@@ -124,31 +126,31 @@ impl fmt::Display for Account {
     }
 }
 
-/// What one request may hold.
+/// The limits of one request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct RequestLimits {
     pub(crate) inputs: usize,
     pub(crate) bytes: usize,
 }
 
-/// What an answer turned out to be.
+/// The meaning of an answer.
 #[derive(Debug)]
 pub(crate) enum Verdict {
     /// The vectors, one for each input, in order.
     Vectors(Vec<Arc<[f32]>>),
-    /// An answer that must not be used.
+    /// An invalid answer.
     Bad(BadAnswer),
-    /// No.
+    /// The provider rejected the request.
     Refused(Refusal),
 }
 
-/// What every `embedding` object has.
+/// The fields of every `embedding` object.
 struct Common {
     model: String,
     dimensions: usize,
 }
 
-/// Reads the `embedding` object of a config, as far as a provider wants it.
+/// Reads the fields of the `embedding` object of a config that a provider needs.
 fn read_config<T: DeserializeOwned>(config: &Value) -> Result<T, String> {
     serde_json::from_value(config.clone())
         .map_err(|error| format!("embedding config: {}", cut(&error.to_string())))
@@ -243,13 +245,13 @@ impl Provider {
         }
     }
 
-    /// What is sent in place of a text that is longer than the model takes, where neither the
-    /// provider nor the model cuts it off.
+    /// The truncated text that is sent if a text is longer than the model's limit, and neither
+    /// the provider nor the model truncates it.
     pub(crate) fn cut(&self, text: &str) -> Option<String> {
         tokens::cut(text, self.tokens_max?)
     }
 
-    /// How many tokens each text has: counted here, or to be asked of the model.
+    /// The number of tokens of each text: counted here, or to be requested from the model.
     pub(crate) fn tokens(&self, texts: &[Arc<str>]) -> Tokens {
         if self.tokenizer == Tokenizer::Model {
             return Tokens::Asked(self.model_request(texts, model::Wanted::TokenCounts));
@@ -261,7 +263,7 @@ impl Provider {
         Tokens::Counted(counts.collect())
     }
 
-    /// What the numbers of [`tokens`](Self::tokens) are.
+    /// The unit of [`tokens`](Self::tokens).
     pub(crate) fn token_measure(&self) -> &'static str {
         match (self.tokenizer, tokens::count("")) {
             (Tokenizer::Model, _) => "counted by the model itself",
@@ -273,7 +275,7 @@ impl Provider {
         }
     }
 
-    /// The request that makes the provider fetch its model, where it can.
+    /// The request that makes the provider pull its model, if it can.
     pub(crate) fn pull(&self, timeout: Duration) -> Option<Request> {
         let Wire::Http(wire) = &self.wire else {
             return None;
@@ -282,7 +284,7 @@ impl Provider {
         Some(post(wire.pull.as_ref()?, body, timeout, OTHER_BYTES_MAX))
     }
 
-    /// What to do where the provider does not have the model.
+    /// Advice if the provider does not have the model.
     pub(crate) fn if_model_is_missing(&self) -> String {
         let check = "check the model's name in the vectorizer's embedding";
         match self.account.provider {
@@ -299,7 +301,7 @@ impl Provider {
         }
         let read = || match &self.wire {
             Wire::Http(wire) => self.reader(wire.answer, count).read(response.body()),
-            Wire::Model { .. } => Err(BadAnswer::Unreadable("nobody was asked".to_owned())),
+            Wire::Model { .. } => Err(BadAnswer::Unreadable("no provider was called".to_owned())),
         };
         Verdict::from(vectors.unwrap_or_else(read))
     }
@@ -346,7 +348,7 @@ impl From<Result<Vec<Arc<[f32]>>, BadAnswer>> for Verdict {
     }
 }
 
-/// No answer that has no vectors in it is longer.
+/// An answer without vectors is not longer.
 const OTHER_BYTES_MAX: usize = 64 * 1024;
 
 /// A POST with a JSON body. The URL was checked when the provider was made.

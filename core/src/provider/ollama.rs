@@ -9,7 +9,7 @@ use super::{
 use crate::address::BaseUrl;
 use crate::settings::Settings;
 
-/// Ollama names no limit; this is what pgai sends at most.
+/// Ollama documents no limit; this is pgai's maximum.
 const LIMITS: RequestLimits = RequestLimits {
     inputs: 2048,
     bytes: 8 * 1024 * 1024,

@@ -1,4 +1,4 @@
-//! OpenAI's interface, which many other servers speak: `POST /v1/embeddings`.
+//! OpenAI's API, which many other servers support: `POST /v1/embeddings`.
 
 use serde_json::{Map, Value};
 
@@ -9,14 +9,14 @@ use crate::address::BaseUrl;
 use crate::request::Secret;
 use crate::settings::{OPENAI_HOSTS, Settings};
 
-/// At most 2,048 inputs. The bound of 300,000 tokens is enforced as a quarter of the bytes
-/// (pgai#730), so 1.2 MB; a tenth of it is kept in hand.
+/// At most 2,048 inputs. The limit of 300,000 tokens is enforced as a quarter of the bytes
+/// (pgai#730), so 1.2 MB; a tenth of it is kept as a reserve.
 const LIMITS: RequestLimits = RequestLimits {
     inputs: 2048,
     bytes: 1_080_000,
 };
 
-/// The models that pgai cuts texts for, at one token less than they take.
+/// The models for which pgai truncates texts, at one token less than their limit.
 const CUT: &[&str] = &[
     "text-embedding-ada-002",
     "text-embedding-3-small",

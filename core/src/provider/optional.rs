@@ -1,10 +1,10 @@
-//! Parameters of a request that a server may lack: it embeds without them.
+//! Optional request parameters: a server that does not support them can still embed.
 
 use http::StatusCode;
 
 use crate::request::Response;
 
-/// A parameter that is left out once a server refuses it, and what it is called in refusals.
+/// A parameter that is omitted after a server has rejected it, and its names in error messages.
 struct Optional {
     name: &'static str,
     /// In lower case, each a whole word.
@@ -46,8 +46,8 @@ const OPTIONAL: &[Optional] = &[
     },
 ];
 
-/// Words of refusals of a parameter, in lower case: of OpenAI, vLLM, LiteLLM, pydantic, Go's and
-/// Rust's decoders, and Python's calls.
+/// Words in messages that reject a parameter, in lower case: of OpenAI, vLLM, LiteLLM, pydantic,
+/// the decoders of Go and Rust, and Python's calls.
 const REFUSED: &[&str] = &[
     "additional propert",
     "does not accept",
@@ -69,7 +69,7 @@ const REFUSED: &[&str] = &[
     "value_error.extra",
 ];
 
-/// The optional parameters that a refusal names, of those that were not left out already.
+/// The optional parameters that an error message names, except those already omitted.
 pub(crate) fn refused(response: &Response, without: &[&'static str]) -> Vec<&'static str> {
     let status = response.status();
     let is_about_more = matches!(
@@ -111,8 +111,8 @@ fn is_word(body: &str, name: &str) -> bool {
     ends(body, name).any(|(before, after)| !is_part(before) && !is_part(after))
 }
 
-/// In quotes, behind a colon or a word for a parameter: `'user'`, `"user"`, `argument: user`,
-/// `Setting user is not supported`.
+/// In quotes, after a colon or after a word for a parameter: `'user'`, `"user"`, `argument:
+/// user`, `Setting user is not supported`.
 fn is_quoted(body: &str, name: &str) -> bool {
     let is_quote = |c: Option<char>| matches!(c, Some('\'' | '"' | '`' | '\\'));
     let before_name = [

@@ -1,4 +1,4 @@
-//! What a provider's refusal means, from its status, headers and body.
+//! The meaning of a provider's error answer, from its status, headers and body.
 
 use std::fmt;
 use std::time::Duration;
@@ -12,30 +12,31 @@ use crate::request::Response;
 /// Why a provider did not embed.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Refusal {
-    /// It failed at this request, and it does not say whether for its inputs or as a whole.
+    /// The request failed, and the answer does not say whether its inputs or the provider are
+    /// the cause.
     Failed {
         reason: String,
-        /// It has too much to do: whoever is at fault, it is left alone for a while.
+        /// The provider is overloaded: it is not called for a while, whatever the cause.
         is_busy: bool,
         after: Option<Duration>,
     },
-    /// Something in this request: found by splitting it.
+    /// One of the inputs is the cause: the batch is split in half until the bad input is found.
     Inputs(String),
-    /// The model is not there.
+    /// The model does not exist.
     ModelMissing(String),
-    /// The account as a whole, until somebody fixes it: a wrong key, no quota.
+    /// The whole account fails until the operator acts: a wrong key, no quota.
     Pause(String),
-    /// The provider as a whole, for a while.
+    /// The whole provider fails for a while.
     Retry {
         reason: String,
         after: Option<Duration>,
     },
-    /// This vectorizer as a whole, until somebody fixes it: its model cannot be used.
+    /// This vectorizer fails until the operator acts: its model cannot be used.
     Vectorizer(String),
 }
 
-/// 500s of these kinds are about the input (llama.cpp#25293, pgai#921): asking again is no use.
-/// In lower case.
+/// A 500 with one of these texts is caused by the input (llama.cpp#25293, pgai#921): a retry
+/// does not help. In lower case.
 const PERMANENT: &[&str] = &[
     "too large to process",
     "unsupported value: nan",
@@ -47,10 +48,10 @@ const PERMANENT: &[&str] = &[
     "too many tokens in",
 ];
 
-/// Service Unavailable, and what Anthropic and others say when they are overloaded.
+/// Service Unavailable, and the status that Anthropic and others send when they are overloaded.
 const OVERLOADED: [u16; 2] = [503, 529];
 
-/// Codes or types of errors that say that this account may not use this model: OpenAI's, and those
+/// Codes or types of errors that mean that this account has no access to this model: of OpenAI and
 /// of a LiteLLM proxy.
 const MODEL_DENIED_CODES: &[&str] = &[
     "model_not_found",
@@ -61,7 +62,7 @@ const MODEL_DENIED_CODES: &[&str] = &[
     "user_model_access_denied",
     "org_model_access_denied",
 ];
-/// And words that say so, where there is no code: in lower case.
+/// Words that mean the same if there is no code: in lower case.
 const MODEL_DENIED_WORDS: &[&str] = &[
     "access to model",
     "access to the model",
@@ -76,7 +77,7 @@ const MODEL_DENIED_WORDS: &[&str] = &[
     "model is not available",
     "model does not exist",
 ];
-/// What to do then.
+/// Advice in this case.
 const IF_MODEL_IS_DENIED: &str = "check the model's name in the vectorizer's embedding, or let the \
      key's project or organization use this model";
 
@@ -146,7 +147,7 @@ impl Refusal {
     }
 }
 
-/// Whether a refusal is about the model alone: with another one the account may work.
+/// Whether only the model is rejected, so that the account may work with another one.
 fn denies_model(response: &Response) -> bool {
     let value = parsed(response.body());
     let mut codes = ["code", "type"]
@@ -170,7 +171,7 @@ fn code(body: &[u8]) -> String {
     code.unwrap_or_default().to_owned()
 }
 
-/// What a body says went wrong: providers put it in one of these places.
+/// The error message in a body: providers put it in one of these places.
 pub(crate) fn said(body: &[u8]) -> String {
     let value = parsed(body);
     let said = value["error"]["message"]
@@ -184,8 +185,8 @@ pub(crate) fn said(body: &[u8]) -> String {
     }
 }
 
-/// A provider's words as they may stand in logs and tables: cut, on one line, and without anything
-/// that looks like a key.
+/// A provider's message for logs and tables: truncated, on one line, and without anything that
+/// looks like a key.
 pub(crate) fn brief(text: &str) -> String {
     const BYTES_MAX: usize = 400;
     let plain: String = text
@@ -209,7 +210,7 @@ pub(crate) fn brief(text: &str) -> String {
     brief
 }
 
-/// A word without what begins like a provider's key, wherever in it that begins.
+/// Redacts a word from the place where it looks like the beginning of a provider's key.
 fn redacted(word: &str) -> String {
     let is_part = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     let mut clean = String::new();

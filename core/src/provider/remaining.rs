@@ -1,12 +1,12 @@
-//! What providers say is left of their limits: the headers `x-ratelimit-…` of OpenAI, which many
-//! others send, too.
+//! The remaining rate limits that providers report: the `x-ratelimit-…` headers of OpenAI, which
+//! many others send, too.
 
 use std::time::Duration;
 
 use super::wait;
 use crate::request::Response;
 
-/// How much is left, and when all of it is back.
+/// What is left of a limit, and when it is fully reset.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Remaining {
     pub(crate) requests: Option<(u64, Duration)>,
@@ -14,8 +14,9 @@ pub(crate) struct Remaining {
 }
 
 impl Remaining {
-    /// Reads the headers of an answer, whatever its status. A limit of 0 is Azure's way of saying
-    /// none, and without a time of reset nothing can be waited for. `wall` is the time since 1970.
+    /// Reads the headers of an answer with any status. A limit of 0 means no limit at Azure. A
+    /// limit without a reset time is ignored, because the worker would not know how long to wait.
+    /// `wall` is the time since 1970.
     pub(crate) fn of(response: &Response, wall: Duration) -> Self {
         let header = |name: String| response.headers().get(name)?.to_str().ok();
         let read = |what: &str| {

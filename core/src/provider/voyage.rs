@@ -1,4 +1,4 @@
-//! Voyage AI: `POST /v1/embeddings`, like OpenAI's but for the names of its parameters.
+//! Voyage AI: `POST /v1/embeddings`, like OpenAI's API except for the names of its parameters.
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -10,9 +10,9 @@ use crate::address::BaseUrl;
 use crate::request::Secret;
 use crate::settings::{Settings, VOYAGE_HOSTS};
 
-/// pgai's bound on inputs. Of tokens, a request to the models with the narrowest limit may hold
-/// 120,000: counted as three bytes each, which most texts exceed. What is refused all the same is
-/// split.
+/// pgai's limit on inputs. A request to the models with the lowest limit may have 120,000 tokens.
+/// A token is counted as three bytes; most texts have more bytes per token. A request that is
+/// rejected anyway is split.
 const LIMITS: RequestLimits = RequestLimits {
     inputs: 128,
     bytes: 360_000,

@@ -1,4 +1,4 @@
-//! How long a provider wants to be left alone: every form in which servers say so.
+//! The wait time that a provider requests, in every format that servers use.
 
 use std::time::Duration;
 
@@ -7,19 +7,20 @@ use jiff::{SignedDuration, Timestamp, tz};
 
 use crate::request::Response;
 
-/// No provider is waited for any longer: it is asked again then, whatever it said.
+/// The longest wait: after it the provider is called again, whatever it requested.
 pub(crate) const WAIT_MAX: Duration = Duration::from_secs(3600);
 
-/// A number from here on is a time since 1970 in seconds (this one is of the year 2001), and from
-/// there on in milliseconds, microseconds, nanoseconds.
+/// A number from this one on is a time since 1970 in seconds (this one is in the year 2001);
+/// larger numbers are in milliseconds, microseconds or nanoseconds.
 const UNIX_SECONDS: f64 = 1e9;
 const UNIX_MILLIS: f64 = 1e11;
 const UNIX_MICROS: f64 = 1e14;
 const UNIX_NANOS: f64 = 1e17;
 
-/// Reads a time to wait: seconds (`2`, `0.25`), Go's durations (`1m30s`, `20ms`), ISO 8601's
-/// (`PT90S`), or a moment: since 1970 in seconds or milliseconds, as a date of ISO 8601 or of HTTP
-/// (RFC 9110, section 5.6.7). `wall` is the time since 1970. Never longer than [`WAIT_MAX`].
+/// Parses a wait time: seconds (`2`, `0.25`), Go's durations (`1m30s`, `20ms`), ISO 8601 durations
+/// (`PT90S`), or a point in time: since 1970 in seconds or milliseconds, as an ISO 8601 or HTTP
+/// date (RFC 9110, section 5.6.7). `wall` is the time since 1970. The result is at most
+/// [`WAIT_MAX`].
 pub(super) fn parse(text: &str, wall: Duration) -> Option<Duration> {
     let text = text.trim().trim_matches('"');
     let wait = match text.parse::<f64>() {
@@ -51,7 +52,7 @@ fn number_of(number: f64, wall: Duration) -> Option<Duration> {
     })
 }
 
-/// The moment of a date, since 1970; one before that is over.
+/// The time of a date, since 1970; zero for a date before that.
 fn since_1970(text: &str) -> Option<Duration> {
     let http = || {
         jiff::fmt::rfc2822::parse(text)
@@ -76,7 +77,7 @@ fn in_utc(date: DateTime) -> Option<Timestamp> {
     Some(date.to_zoned(tz::TimeZone::UTC).ok()?.timestamp())
 }
 
-/// The wait that a refusal asks for, if it does.
+/// The wait time that an error answer requests, if any.
 pub(super) fn asked_for(response: &Response, wall: Duration) -> Option<Duration> {
     let header = |name: &str| Some(response.headers().get(name)?.to_str().ok()?.trim());
     let millis = |name: &str| {

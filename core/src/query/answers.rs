@@ -1,24 +1,24 @@
-//! What the answers of the statements say: the one place that knows their columns.
+//! Parses the answers of the statements. Only this module knows their columns.
 
 use super::fields::{Fields, Unreadable, fields};
 use super::{Key, Rows};
 
-/// The numbers, counted from 1, of the keys that an answer names.
+/// The numbers, from 1, of the keys in an answer.
 pub(crate) fn numbers(rows: Rows) -> Result<Vec<usize>, Unreadable> {
     fields(rows).map(|mut row| row.parsed("number")).collect()
 }
 
-/// The one number of an answer.
+/// The single number of an answer.
 pub(crate) fn count(rows: Rows) -> Result<u64, Unreadable> {
     first(rows, "count")?.parsed("count")
 }
 
-/// The one field of an answer that says yes or no.
+/// The single boolean of an answer.
 pub(crate) fn is_so(rows: Rows) -> Result<bool, Unreadable> {
     first(rows, "is_so")?.parsed("is_so")
 }
 
-/// The one field of an answer.
+/// The single field of an answer.
 pub(crate) fn text(rows: Rows) -> Result<String, Unreadable> {
     first(rows, "text")?.text("text")
 }
@@ -35,7 +35,7 @@ fn first(rows: Rows, column: &'static str) -> Result<Fields, Unreadable> {
     })
 }
 
-/// The versions of what is installed in the schema `ai`, as `Query::CheckSchema` brings them.
+/// The versions installed in the schema `ai`, from `Query::CheckSchema`.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(crate) struct SchemaVersions {
     /// Of Python pgai.
@@ -54,7 +54,7 @@ impl SchemaVersions {
     }
 }
 
-/// A vectorizer, as `Query::LoadVectorizers` brings it.
+/// A vectorizer, from `Query::LoadVectorizers`.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct LoadedVectorizer {
     pub(crate) id: i64,
@@ -74,13 +74,13 @@ impl LoadedVectorizer {
     }
 }
 
-/// What `Query::Claim` got.
+/// The result of `Query::Claim`.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(crate) struct ClaimedRows {
     pub(crate) rows: Vec<ClaimedRow>,
-    /// When the last of them was queued: the next claim may go on from there.
+    /// When the last of them was queued: the next claim may start there.
     pub(crate) queued_at: Option<String>,
-    /// So many rows were given up, because their keys cannot be read.
+    /// The number of rows moved to the failed table because their keys cannot be read.
     pub(crate) unreadable: u64,
 }
 
@@ -89,9 +89,10 @@ pub(crate) struct ClaimedRows {
 pub(crate) struct ClaimedRow {
     pub(crate) key: Key,
     pub(crate) generation: i64,
-    /// Attempts so far, this one included.
+    /// Attempts so far, including this one.
     pub(crate) attempts: u32,
-    /// Of these, how many claims ended without a word: their workers died or were cut off.
+    /// The number of these attempts whose lease expired: their workers were killed or
+    /// disconnected.
     pub(crate) silent: u32,
 }
 
@@ -119,7 +120,7 @@ impl ClaimedRows {
     }
 }
 
-/// What became of one row, as `Query::Commit` and `Query::Fail` say it.
+/// The outcome of one row, from `Query::Commit` and `Query::Fail`.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Outcome {
     /// The place of its key among those that were asked for, from 1.
@@ -130,13 +131,14 @@ pub(crate) struct Outcome {
 /// See [`Outcome`].
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Fate {
-    /// A transaction holds the item: the row stays as it is, and is asked for again.
+    /// A transaction has locked the item: the row stays as it is, and the statement is
+    /// repeated.
     Busy,
     Done,
-    /// The row changed, somebody wrote to the store, or the lease is another's: either the item is
-    /// still there for a new claim, or it is somebody else's by now.
+    /// The row or the store has changed, or the lease belongs to another claim: the item is in the
+    /// queue for a new claim, or is gone, or is in progress elsewhere.
     Overtaken,
-    /// Nothing of it is in the store, though nobody refused it.
+    /// The row's chunks were not written, although there was no error.
     Unwritten,
 }
 
@@ -163,7 +165,7 @@ impl Outcome {
     }
 }
 
-/// A row of the source, as `Query::Read` brings it.
+/// A row of the source, from `Query::Read`.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct ReadRow {
     /// The place of its key among those that were asked for, from 1.
@@ -173,21 +175,21 @@ pub(crate) struct ReadRow {
     pub(crate) text: Option<String>,
     /// The values of the template's columns.
     pub(crate) columns: Vec<Option<String>>,
-    /// The places and hashes of the chunks that are stored: see [`crate::reuse::parse_stored`].
+    /// The positions and hashes of the stored chunks: see [`crate::reuse::parse_stored`].
     pub(crate) stored: Option<String>,
 }
 
-/// What a read found at a key.
+/// What a read found for a key.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Found {
     Gone,
     Row,
-    /// A row whose texts are longer than one may be: they are not brought.
+    /// A row whose texts exceed the limit: they are not returned.
     TooLong,
 }
 
 impl ReadRow {
-    /// Reads the answer to a read of a template with so many columns.
+    /// Parses the answer to a read of a template with this many columns.
     pub(crate) fn all(rows: Rows, columns: usize) -> Result<Vec<Self>, Unreadable> {
         fields(rows).map(|row| Self::new(row, columns)).collect()
     }
@@ -215,7 +217,7 @@ impl ReadRow {
         })
     }
 
-    /// The bytes of what it brought.
+    /// The size of its texts in bytes.
     pub(crate) fn bytes(&self) -> usize {
         let fields = [&self.text, &self.stored];
         let fields = fields.into_iter().chain(&self.columns);

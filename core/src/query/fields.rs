@@ -1,18 +1,18 @@
-//! Rows of answers, taken apart field by field.
+//! Splits rows of answers into fields.
 
 use std::fmt;
 use std::str::FromStr;
 
 use super::{DbError, Key, Rows};
 
-/// An answer that no statement of this version gives.
+/// An answer that does not match any statement of this version.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Unreadable {
     pub(crate) column: &'static str,
     pub(crate) value: Option<String>,
 }
 
-/// PostgreSQL's `internal_error`: somebody has to look at it.
+/// PostgreSQL's `internal_error`: the operator has to act.
 const INTERNAL: &str = "XX000";
 
 impl From<Unreadable> for DbError {
@@ -60,7 +60,7 @@ impl Fields {
         })
     }
 
-    /// A number; NULL, or nothing, is 0.
+    /// A number; NULL, or a missing field, is 0.
     pub(crate) fn number_or_zero<T: FromStr + Default>(
         &mut self,
         column: &'static str,

@@ -1,14 +1,14 @@
-//! What the answers of a resync's statements say.
+//! Parses the answers of a resync's statements.
 
 use super::{ResyncCounts, ResyncStanding, ResyncState};
 use crate::query::{Key, Rows, Unreadable, fields};
 
-/// A request as it comes when it is taken.
+/// A request that was taken.
 #[derive(Debug)]
 pub(crate) struct TakenRequest {
     pub(crate) vectorizer: i64,
     pub(crate) verifies_text: bool,
-    /// How far the worker before came.
+    /// The progress of the previous worker.
     pub(crate) standing: ResyncStanding,
     /// The transaction in which it was taken.
     pub(crate) transaction: String,
@@ -44,7 +44,7 @@ impl TakenRequest {
     }
 }
 
-/// What comparing one piece of the keys found.
+/// The result of comparing one piece of the keys.
 #[derive(Debug, Default)]
 pub(crate) struct ComparedPiece {
     /// Rows of the source.
@@ -52,13 +52,13 @@ pub(crate) struct ComparedPiece {
     pub(crate) different: Vec<(Different, Key)>,
 }
 
-/// Why a key is not as it should be.
+/// Why a key differs.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Different {
     Missing,
     Orphan,
     Stale,
-    /// Perhaps: its row has to be read.
+    /// It may differ: its row must be read.
     Unread,
 }
 

@@ -1,11 +1,11 @@
-//! The statements that are different where a column of the source itself holds the vectors: one vector
-//! a row, of a text that is stored nowhere but in the row's own columns.
+//! The statements that differ if a column of the source itself holds the vectors: one vector for each
+//! row, of a text that is stored only in the row's own columns.
 //!
-//! So nothing tells whether a vector still belongs to its text, and a claimed row is always embedded.
-//! Worker and application write the same rows: source row and item are locked together, both
-//! skip-locked, and only rows of which both were got are written.
+//! So it is unknown whether a vector belongs to the current text, and a claimed row is always
+//! embedded. Worker and application write the same rows. The worker locks source row and item
+//! together with `skip locked`, and writes only rows for which it got both locks.
 
-/// As the protocol's `READ`, with nothing stored to compare with.
+/// Like the protocol's `READ`, without stored chunks to compare.
 pub(super) const READ: &str = "\
 with input as materialized (
   select i.n, {i.keys typed}
@@ -22,15 +22,15 @@ from sized z left join {source} s on {s=z}
 where z.bytes_before < $1::bigint
 order by z.n";
 
-/// Parameters and answers as those of the protocol's `COMMIT`; a row has one chunk, whose vector is
-/// written, or none, and the column becomes null.
+/// Parameters and answers are those of the protocol's `COMMIT`. A row has one chunk, whose vector
+/// is written, or none, and the column becomes null.
 ///
-/// A row that has changed since it was read is not written: its vector would be another text's, and
-/// the item that is kept brings the right one. `ai.own_write` tells our triggers on the source that
-/// this is no change to be queued, also where a trigger of the application sets another column: if
-/// that stands in the template, every write would bring the next. What such a trigger writes to
-/// another table counts. It runs with the settings of any session of the worker's role, not with
-/// those that the worker pins; this statement has been parsed and planned with the pinned ones.
+/// If a row has changed since it was read, it is not written: its vector was made from the old
+/// text, and its item stays in the queue. `ai.own_write` tells our triggers on the source not to
+/// queue this write, even if a trigger of the application sets another column. Otherwise, if the
+/// template names that column, every write would queue the next. Changes of such a trigger to other
+/// tables are queued. The trigger runs with the normal settings of the worker's role, not with the
+/// worker's session settings; this statement was parsed and planned with the latter.
 pub(super) const COMMIT: &str = "\
 with own as materialized (
   select count(set_config(p.name, p.value, true)) as settings
@@ -102,8 +102,8 @@ select i.n::text, case
 from input i left join held h on h.n = i.n left join unwritten u on u.n = i.n
 order by i.n";
 
-/// `{items}` of the protocol's `FAIL`, where rows that are given up lose their vectors: it would stand
-/// beside a text that it was not made from, for ever. For these the source row is locked, too.
+/// `{items}` of the protocol's `FAIL`, if rows that move to the failed table lose their vectors: the
+/// vector would not match the text. For these rows the source row is locked, too.
 pub(super) const FAIL_ITEMS: &str = "\
 own as materialized (
   select count(set_config(p.name, p.value, true)) as settings
@@ -132,7 +132,7 @@ cleared as (
   where h.same and h.found and {s=i} and s.{column} is not null
 ), ";
 
-/// As the commands' `SEARCH`; the text is the loaded one.
+/// Like the commands' `SEARCH`; the text is the loaded one.
 pub(super) const SEARCH: &str = "\
 select array[{s.keys as text}, '0',
   (s.{column} operator({vector schema}.<=>) $1::text::{vector})::text, {s.loading as text}]

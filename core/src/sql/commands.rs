@@ -1,7 +1,7 @@
-//! Statements of the operator's commands on one vectorizer, with `{names}` that
-//! [`Plan`](super::Plan) fills in. They only read.
+//! Read-only statements of the operator's commands on one vectorizer, with `{names}` that
+//! [`Plan`](super::Plan) replaces.
 
-/// Parameter: how many. Keys of rows chosen at random that have a text.
+/// Parameter: how many. Returns keys of random rows that have a text.
 pub(super) const SAMPLE: &str = "\
 select {s.keys as text}
 from {source} s
@@ -9,8 +9,8 @@ where octet_length({s.loading}) > 0
 order by random()
 limit $1::bigint";
 
-/// Parameters: a vector as pgvector writes it, how many. The nearest chunks by cosine distance, which
-/// is the operator class of the indexes that vectorizers make.
+/// Parameters: a vector as pgvector writes it, how many. Returns the nearest chunks by cosine
+/// distance, which is the default operator class of vectorizers' indexes.
 pub(super) const SEARCH: &str = "\
 select array[{t.keys as text}, t.chunk_seq::text,
   (t.embedding operator({vector schema}.<=>) $1::text::{vector})::text, t.chunk]
@@ -18,7 +18,7 @@ from {store} t
 order by t.embedding operator({vector schema}.<=>) $1::text::{vector}
 limit $2::bigint";
 
-/// Rows, rows with a text, and the bytes of their texts.
+/// Returns the number of rows, of rows with a text, and the bytes of their texts.
 pub(super) const SIZE: &str = "\
 select count(*)::text, count(*) filter (where octet_length({s.loading}) > 0)::text,
   coalesce(sum(octet_length({s.loading})), 0)::text

@@ -1,8 +1,9 @@
-//! The statements: static ones here, those of a vectorizer planned in [`plan`] from the texts of
-//! `protocol` (what a worker runs), `column` (what is different where a column of the source holds the
-//! vectors), `resync` (what compares a source with its store) and `commands` (what an operator asks).
+//! The statements. Static ones are here. Those of a vectorizer are planned in [`plan`] from the texts
+//! of `protocol` (the worker), `column` (the differences if a column of the source holds the vectors),
+//! `resync` (comparing a source with its store) and `commands` (the operator's commands).
 //!
-//! Every statement is one transaction, every value a parameter, every column of an answer `text`.
+//! Every statement is one transaction, every value is a parameter, and every column of an answer
+//! is `text`.
 
 mod column;
 mod commands;
@@ -19,16 +20,19 @@ pub(crate) use protocol::UNREADABLE_REASON;
 pub use resync::Depth;
 pub(crate) use resync::{BARRIER, SAVE, TAKE};
 
-/// What every session of a worker pins, so that keys and values always read the same and no
-/// statement waits for long. Queue and store commit together, so `synchronous_commit = off` loses
-/// both or neither in a crash. `lock_timeout` is half of `deadlock_timeout`: should a table lock
-/// ever stand in a circle with an application's, the worker gives way before anybody is cancelled.
-/// A machine that is gone, or frozen with an answer on its way to it, loses its session within half a
-/// minute; not every system can find out that a client has closed its connection.
-/// Every statement looks up a few keys, each by an index. Left the choice, the planner reads whole
-/// tables that it believes to be empty: lease and queue are, whenever their statistics are taken at
-/// rest, and hold the dead rows of an hour while somebody holds the xmin horizon. (So `equality` in
-/// `plan` and the claim's `offset 0` leave no other way than these settings do.)
+/// The settings of every session of a worker. They fix the text form of keys and values, and prevent
+/// long waits.
+///
+/// * `synchronous_commit = off`: queue and store commit together, so a crash loses both or neither.
+/// * `lock_timeout` is half of `deadlock_timeout`: in a deadlock with an application, the worker
+///   fails before PostgreSQL cancels a session.
+/// * `tcp_user_timeout` and `client_connection_check_interval`: if the worker's machine is gone or
+///   frozen, the server ends the session within half a minute. Not every system can detect that a
+///   client has closed its connection.
+/// * `enable_…`: every statement looks up a few keys by index. The planner would instead read whole
+///   tables that its statistics call empty. Queue and lease table look empty when they are analyzed
+///   at rest, but contain many dead rows while a transaction holds the xmin horizon. (`equality` in
+///   `plan` and the claim's `offset 0` prevent the remaining bad plans.)
 pub(crate) const SESSION: &str = "\
 set synchronous_commit = off;
 set default_transaction_isolation = 'read committed';
@@ -62,14 +66,14 @@ select set_config(s.name, s.value, false) from (
   join pg_settings g on g.name = v.name and g.context = 'user'
   where v.name = 'tcp_user_timeout' or version() ~ 'linux|darwin|bsd') s(name, value)";
 
-/// Makes a cursor of a query whose answer may be large. The server computes it to its end, gives its
-/// locks back, and only then sends the rows: a worker that has stopped reading holds nothing.
+/// Declares a cursor for a query whose answer may be large. The server computes the whole result,
+/// releases its locks, and only then sends the rows: a worker that stops reading holds no locks.
 pub(crate) const HOLD: &str = "declare pgai_answer no scroll cursor with hold for ";
 
 /// The rows of that cursor, as one simple query.
 pub(crate) const FETCH: &str = "fetch all from pgai_answer; close pgai_answer";
 
-/// Returns pgai's version and the version of our schema; fails with 3F000 or 42P01 where nothing is
+/// Returns pgai's version and the version of our schema; fails with 3F000 or 42P01 if nothing is
 /// installed.
 pub(crate) const CHECK_SCHEMA: &str = "\
 select max(version) filter (where name = 'ai'), max(version) filter (where name = 'setup.sql')
@@ -78,7 +82,7 @@ from ai.pgai_lib_version";
 pub(crate) const START_WORKER: &str = "\
 select ai._worker_start($1::text, $2::bigint * interval '1 millisecond')::text";
 
-/// Progress of vectorizers that were dropped meanwhile is left out.
+/// Progress of dropped vectorizers is ignored.
 pub(crate) const HEARTBEAT: &str = "\
 select
   ai._worker_heartbeat($1::text::uuid, $2::bigint::int, $3::bigint::int, $4::text)::text,
@@ -86,7 +90,8 @@ select
    from unnest($5::bigint[], $6::bigint[], $7::text[]) as p(id, successes, message)
    where exists (select from ai.vectorizer v where v.id = p.id))::text";
 
-/// Parameters: id, the digests of what makes its vectors and its texts. Whether that is recorded now.
+/// Parameters: id, the digests of what makes its vectors and its texts. Returns whether they are
+/// recorded now.
 pub(crate) const ACCEPT_TEXTS: &str = "\
 select ai._vectorizer_accept_texts($1::bigint::int, $2::text, $3::text)::text";
 
@@ -101,13 +106,13 @@ with recorded as (
 select count(*)::text from recorded";
 
 /// Returns an id and a JSON object for each vectorizer. Types and equality operators of the key
-/// come from the catalog as it is now, not from the vectorizer's row: a role that may write that
-/// row shall not write our SQL, and `=` alone would be another operator for types of extensions.
-/// Whose everything is that the row names stands in `standing`.
+/// come from the current catalog, not from the vectorizer's row: a role that can write that row
+/// must not be able to inject SQL, and a plain `=` may be another operator for types of
+/// extensions. `standing` says who owns the objects that the row names.
 ///
-/// What is wrong with one vectorizer must not keep the others from being read: names are looked up in
-/// the catalog (`to_regclass` fails where a schema is closed to this role), and a definition that is
-/// larger than anything sensible stays where it is: its object is null.
+/// An error in one vectorizer must not prevent loading the others. So names are looked up in the
+/// catalog (`to_regclass` fails if this role has no USAGE on a schema), and the object is null if a
+/// definition is unreasonably large.
 pub(crate) const LOAD_VECTORIZERS: &str = "\
 select
   d.id::text,

@@ -12,11 +12,11 @@ use crate::vectorizer::MakerDigests;
 pub struct Plan {
     /// The vectorizer's id.
     pub vectorizer: i64,
-    /// How many columns its key has.
+    /// The number of its key columns.
     pub key_columns: usize,
-    /// How many components its vectors have.
+    /// The dimensions of its vectors.
     pub dimensions: usize,
-    /// How many items one claim takes at most.
+    /// The maximum number of items in one claim.
     pub rows: usize,
     pub(crate) vector_types: VectorTypes,
     pub(crate) bell: String,
@@ -26,7 +26,7 @@ pub struct Plan {
     pub(crate) enqueued: String,
     pub(crate) extend: String,
     pub(crate) fail: String,
-    /// The same, where the vectors of rows that are given up are cleared from a column.
+    /// The same, if the vectors of rows that move to the failed table are cleared in a column.
     pub(crate) fail_and_clear: Option<String>,
     pub(crate) read: String,
     pub(crate) read_held: String,
@@ -47,15 +47,15 @@ pub(crate) struct KeyColumn {
     pub(crate) type_name: String,
     /// The equality of the primary key's index: `operator(pg_catalog.=)`.
     pub(crate) equals: String,
-    /// "Comes after" in the order of that index: `operator(pg_catalog.>)`.
+    /// The greater-than operator of that index: `operator(pg_catalog.>)`.
     pub(crate) after: String,
-    /// "Is or comes before": `operator(pg_catalog.<=)`.
+    /// The less-than-or-equal operator: `operator(pg_catalog.<=)`.
     pub(crate) at_most: String,
     /// Whether `array[value]` is an array of such values (of arrays, it is an array of their elements).
     pub(crate) fits_in_array: bool,
 }
 
-/// A source column whose value the template or the loading needs.
+/// A source column that the template or the loading uses.
 #[derive(Clone, Debug)]
 pub(crate) struct TemplateColumn {
     pub(crate) name: String,
@@ -70,10 +70,10 @@ pub(crate) struct VectorTypes {
     pub(crate) array: u32,
 }
 
-/// Where the vectors go.
+/// Where the vectors are stored.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Destination<'a> {
-    /// A column of the source itself, with this name: one vector a row.
+    /// A column of the source itself, with this name: one vector for each row.
     Column(&'a str),
     /// The store with this schema and name.
     Table(&'a str, &'a str),
@@ -94,7 +94,7 @@ pub(crate) struct PlanInput<'a> {
     pub(crate) loading: &'a TemplateColumn,
     pub(crate) columns: &'a [TemplateColumn],
     pub(crate) dimensions: usize,
-    /// A row's only chunk is its text as it is.
+    /// Whether a row's only chunk is its unchanged text.
     pub(crate) has_plain_texts: bool,
     /// Items in one claim.
     pub(crate) rows: usize,
@@ -102,21 +102,22 @@ pub(crate) struct PlanInput<'a> {
     pub(crate) backoff_max: u64,
     /// Whether the database's encoding is UTF-8.
     pub(crate) is_utf8: bool,
-    /// What makes its vectors and texts: claims get nothing while something else is recorded.
+    /// Digests of the configuration of its vectors and texts: a claim returns nothing if other
+    /// digests are recorded.
     pub(crate) made_by: &'a MakerDigests,
-    /// Bytes of a row's texts that are read at most.
+    /// The maximum bytes of a row's texts that are read.
     pub(crate) row_bytes: usize,
 }
 
 impl TemplateColumn {
-    /// Whether its value goes into a template as it is.
+    /// Whether its value is used in a template unchanged.
     pub(crate) fn is_text(&self) -> bool {
         matches!(self.base_type.as_str(), "text" | "character varying")
     }
 }
 
 impl Plan {
-    /// Whether rows that are given up lose their vectors.
+    /// Whether rows that move to the failed table lose their vectors.
     pub(crate) const fn clears_vectors(&self) -> bool {
         self.fail_and_clear.is_some()
     }
@@ -160,8 +161,8 @@ impl Plan {
     }
 }
 
-/// The same statement, which returns arrays of this many texts, with the rows that the asking role may
-/// see.
+/// The same statement, which returns arrays of this many texts, restricted to rows that the calling
+/// role can see.
 fn with_row_security(statement: &str, columns: usize) -> String {
     let fields: Vec<String> = (1..=columns).map(|at| format!("f.found[{at}]")).collect();
     format!(
@@ -171,7 +172,7 @@ fn with_row_security(statement: &str, columns: usize) -> String {
     )
 }
 
-/// The claim, which looks at the keys where the database's encoding is not UTF-8.
+/// The claim. It also checks the keys if the database's encoding is not UTF-8.
 fn claim(is_utf8: bool) -> String {
     let [unreadable, only_readable, how_many] = if is_utf8 {
         [""; 3]
@@ -188,7 +189,7 @@ fn claim(is_utf8: bool) -> String {
         .replace("{how many unreadable}", how_many)
 }
 
-/// What stands for each `{name}` of the protocol's statements.
+/// The value of each `{name}` in the protocol's statements.
 fn values(input: &PlanInput<'_>) -> BTreeMap<String, String> {
     let key = input.key;
     let mut values = BTreeMap::new();
@@ -327,10 +328,10 @@ fn values(input: &PlanInput<'_>) -> BTreeMap<String, String> {
 /// `l."a" = q."a" and l."b" = q."b" …` for the pair `l=q`; what comes from `input` calls its columns
 /// k1, k2 …
 ///
-/// As a lookup it begins with `l."a" = any (array[q."a"])`, which holds the planner to looking up the
-/// left side by its index. Of a plain equality it can make a merge join, too, so it considers reading
-/// the index from end to end; and that it does where statistics taken at rest say that there is
-/// nothing, while there are a new backlog and the dead rows of an hour.
+/// As a lookup it begins with `l."a" = any (array[q."a"])`, so that the planner must look up the left
+/// side by index. With a plain equality it can also use a merge join and read the whole index. It
+/// does that if the statistics were taken at rest and say that the table is empty, while it contains
+/// a new backlog and many dead rows.
 fn equality(key: &[KeyColumn], pair: &str, is_lookup: bool) -> String {
     let (left, right) = pair.split_once('=').unwrap_or_default();
     let terms = key.iter().zip(1..).map(|(column, at)| {
@@ -349,8 +350,8 @@ fn equality(key: &[KeyColumn], pair: &str, is_lookup: bool) -> String {
     format!("({})", terms.collect::<Vec<_>>().join(" and "))
 }
 
-/// A column's value as its type's output function writes it: what drivers see. (A cast to text
-/// strips the padding of `char(n)` and adds a mask to `inet`.)
+/// A column's value in the form of its type's output function, which drivers see. (A cast to
+/// text strips the padding of `char(n)` and adds a mask to `inet`.)
 pub(super) fn as_text(column: &TemplateColumn) -> String {
     let name = quoted(&column.name);
     match column.base_type.as_str() {
@@ -360,12 +361,12 @@ pub(super) fn as_text(column: &TemplateColumn) -> String {
     }
 }
 
-/// A value that is no text, such as json, is read into a tree before it is put into a template, which
-/// takes many times its bytes: it may have this part of what a text may have.
+/// A value of another type than text, such as json, is parsed into a tree for a template, which takes
+/// many times its bytes. So its limit is this fraction of a text's limit.
 pub(crate) const RENDERED_FACTOR: usize = 32;
 
-/// A column's text as a read brings it: none of a row that is too long. Of a type that is no text the
-/// length is known only once it is written: it is cut, one character behind what may be.
+/// The expression that reads a column's text: null if the row is too long. The length of a value of
+/// another type is known only after conversion: it is truncated, one character after the limit.
 fn read(column: &TemplateColumn, row_bytes: usize) -> String {
     let text = as_text(column);
     let text = if column.is_text() {
@@ -384,12 +385,12 @@ fn size(input: &PlanInput<'_>) -> String {
     format!("({})", terms.collect::<Vec<_>>().join(" + "))
 }
 
-/// An identifier as SQL reads it back, whatever is in it.
+/// Quotes an identifier.
 pub(crate) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// A text as SQL reads it back, whatever is in it.
+/// Quotes a text literal.
 pub(crate) fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
@@ -398,7 +399,7 @@ pub(crate) fn qualified(schema: &str, name: &str) -> String {
     format!("{}.{}", quoted(schema), quoted(name))
 }
 
-/// Replaces each `{name}` in one pass, so that a value is never searched for names.
+/// Replaces each `{name}` in one pass, so that replaced values are not searched for names.
 pub(crate) fn fill(template: &str, values: &BTreeMap<String, String>) -> String {
     let mut filled = String::with_capacity(template.len() * 2);
     let mut rest = template;

@@ -1,27 +1,29 @@
-//! The queue protocol's statements, with `{names}` that [`Plan`](super::Plan) fills in.
+//! The queue protocol's statements, with `{names}` that [`Plan`](super::Plan) replaces.
 //!
-//! Order of locks, in every statement: source, queue item, lease, store. No statement waits for a
-//! row of an application's: items and leases are skip-locked. Table locks are taken in the order in
-//! which a statement's text names the tables, so the source is named first where it is used.
+//! Every statement takes locks in this order: source, queue item, lease, store. No statement waits
+//! for a row that an application has locked: items and leases use `skip locked`. Table locks are
+//! taken in the order in which a statement's text names the tables, so a statement that uses the
+//! source names it first.
 //!
-//! In a statement with `for update`, a row that changed after the snapshot is seen in its newest
-//! version, but plain scans stay on the snapshot. That is why a claim does not read the source.
+//! A statement with `for update` sees the newest version of a row that changed after the
+//! snapshot, but plain scans use the snapshot. Therefore a claim does not read the source.
 
-/// Parameters: claim, lease in ms, low-water mark, promise in ms (0: leave the bell alone), whether
+/// Parameters: claim, lease in ms, low-water mark, promise in ms (0: do not set the bell), whether
 /// suspects may be claimed (0: no).
 ///
-/// An item whose lease ran out twice may have killed its workers. It is a suspect: it is passed over
-/// as long as there are others, here and in the other queues, and claimed alone then. A claim
-/// that is asked again (its answer was lost) gets its own items again and counts no attempt.
+/// An item whose lease has expired twice may have killed its workers. It is a suspect: it is skipped
+/// while other items are due, here and in the other queues, and is then claimed alone. A claim that
+/// is sent again (its answer was lost) gets its own items again and counts no attempt.
 ///
-/// A lease of claim 0 belongs to nobody: it puts a failed item off, with the generation that failed
-/// and the count of its failures. A changed item is due at once and starts afresh. So is one whose
-/// retry time is further away than any backoff: then the clock has stepped back.
-/// A worker that has an old configuration in hand gets nothing: what makes the vectors and texts is
-/// recorded in the database.
-/// There is always a row, because the bell is rung in any case; its keys are null if it is alone.
+/// A lease of claim 0 belongs to no worker. It delays a failed item, and stores the generation that
+/// failed and the number of its failures. A changed item is due at once, and its failures are
+/// reset. So is an item whose retry time is further away than the longest backoff: then the clock
+/// was set back. A worker with an old configuration gets nothing: the digests of the current one
+/// are recorded in the database. There is always a row, because the bell is set in any case; if
+/// there is no item, its keys are null.
 ///
-/// `offset 0` keeps the planner from making a join of the lookup, which may read the whole lease table.
+/// `offset 0` prevents the planner from turning the lookup into a join, which may read the whole lease
+/// table.
 pub(super) const CLAIM: &str = "\
 with due as materialized (
   select {q.keys}, q._generation, q.queued_at, q.loading_retries
@@ -90,8 +92,9 @@ from (
 left join (chosen c join taken t on {t=c}) on true
 order by c.queued_at";
 
-/// What is different in [`CLAIM`] where the database's encoding is not UTF-8: a key may have characters
-/// that UTF-8 lacks, or come back as another key. Such a row is given up at once. Its key goes nowhere.
+/// The changes to [`CLAIM`] if the database's encoding is not UTF-8. A key may contain characters that
+/// UTF-8 lacks, or return as another key. Such a row goes to the failed table at once, and its key is
+/// not sent to the worker.
 pub(super) const UNREADABLE: &str = "\
 unreadable as materialized (
   select d.* from due d where not ({d.readable})
@@ -113,14 +116,14 @@ unreadable as materialized (
   from unreadable u
 ), ";
 
-/// The reason of these.
+/// The failure reason of these rows.
 pub(crate) const UNREADABLE_REASON: &str =
     "the key has characters that UTF-8 lacks, or that do not come back from it as they were";
 
-/// Parameters: bytes, keys. Rows come in the order of the keys until the bytes are used up; the
-/// others stay away. A key without a source row comes without a text, to be cleared. (A key of a
-/// composite type with a null in it is not "not null", but distinct from it.)
-/// A row with more bytes than any row may have comes without its texts, and as `long`.
+/// Parameters: bytes, keys. Returns rows in the order of the keys until the bytes are used up;
+/// the other rows are left out. A key without a source row is returned without a text, so that
+/// its chunks are deleted. (A key of a composite type with a null in it is not "not null", but
+/// distinct from it.) A row above the size limit is returned without its texts, and as `long`.
 pub(super) const READ: &str = "\
 with input as materialized (
   select i.n, {i.keys typed}
@@ -141,16 +144,21 @@ from sized z left join {source} s on {s=z}
 where z.bytes_before < $1::bigint
 order by z.n";
 
-/// Parameters: claim, keys, generations, chunk counts, and for each chunk: the row's number, its
-/// place, its text (null: keep what stands there), the place whose vector it takes over (null: it
-/// brings a new one), the hash of the text there, its new vector. (Stored chunks are looked up one by one: sessions of workers join
-/// by index only, and two lists of a row with many chunks would be compared each with each.)
+/// Parameters: claim, keys, generations, chunk counts, and for each chunk: the row's number, its position, its text
+/// (null: keep the stored chunk), the position whose vector it reuses (null: it has a new one), the hash of the text
+/// there, its new vector. (Stored chunks are looked up one by one: worker sessions use index joins only, and two
+/// lists of a row with many chunks would be compared pair by pair.)
 ///
-/// Each row comes back as `done`; `changed` (written if the source row is still there, the item
-/// kept as it was: whoever changed the row put it there); `edited` (somebody wrote to the store:
-/// nothing is written, the lease is given back); `unwritten` (a trigger on the store returned NULL for
-/// some of its chunks, which are not written, or not removed: item and lease stay); `busy` (a transaction holds the item: ask again);
-/// or `lost` (no lease of this claim).
+/// Each row is returned with one of these outcomes:
+///
+/// * `done`;
+/// * `changed`: the row has changed. The chunks are written if the source row still exists, and the item stays as it
+///   is;
+/// * `edited`: another session wrote to the store. Nothing is written, and the lease is released;
+/// * `unwritten`: a trigger on the store returned NULL for some chunks, which were not written or not deleted. Item
+///   and lease stay;
+/// * `busy`: a transaction has locked the item. Repeat the statement;
+/// * `lost`: this claim has no lease.
 pub(super) const COMMIT: &str = "\
 with own as materialized (
   select case when current_setting('restrict_nonsystem_relation_kind', true) <> '' then
@@ -242,11 +250,12 @@ from input i left join held h on h.n = i.n left join edited e on e.n = i.n
 order by i.n";
 
 /// Parameters: claim, keys, generations, and for each row: ms until the next attempt (null: none,
-/// the key goes to the failed table), step, reason, and the message and details of the error.
-/// A row that changed meanwhile is only given back. Rows come back as from a commit.
+/// the key goes to the failed table), step, reason, and the message and details of the error. The
+/// lease of a row that has changed since is only released. The outcomes are those of a commit.
 ///
-/// The retry time stands in the lease, not in the item: an UPDATE of the item would fail an
-/// application in REPEATABLE READ that writes to the row later, with an older snapshot (40001).
+/// The retry time is stored in the lease, not in the item. An UPDATE of the item would make an
+/// application in REPEATABLE READ fail (40001), if it writes to the row later with an older
+/// snapshot.
 pub(super) const FAIL: &str = "\
 with input as materialized (
   select i.n, {i.keys typed}, i.generation, i.retry, i.step, i.reason, i.message, i.details
@@ -292,7 +301,7 @@ select i.n::text, case
 from input i left join held h on h.n = i.n
 order by i.n";
 
-/// `{items}` of [`FAIL`]: what it locks.
+/// `{items}` of [`FAIL`]: the rows that it locks.
 pub(super) const FAIL_ITEMS: &str = "\
 item as materialized (
   select i.n, q._generation = i.generation as same, false as found
@@ -300,7 +309,7 @@ item as materialized (
   for update of q skip locked
 )";
 
-/// Parameters: claim, keys. The attempt that the claim counted is taken back.
+/// Parameters: claim, keys. The attempt that the claim counted is subtracted again.
 pub(super) const RELEASE: &str = "\
 with input as materialized (
   select {i.keys typed} from unnest({key params 2}) as i({input keys})

@@ -1,19 +1,19 @@
-//! The statements of a resync: comparing a source with what is stored for it, piece by piece in the
-//! order of the keys, and queueing what differs.
+//! The statements of a resync. They compare a source with what is stored for it, piece by piece in
+//! key order, and queue the keys that differ.
 //!
-//! A piece lies between two keys that are known when its statement is planned: the planner sees how
-//! much it is. So there is one text for a piece with both bounds, and others for the first, the last
-//! and the only one; a text with `$1 is null or …` reads the whole table for every piece.
+//! The bounds of a piece are two keys that are known when its statement is planned, so the planner
+//! can estimate the number of rows. There is one text for a piece with both bounds, and others for
+//! the first, the last and the only piece. A text with `$1 is null or …` would read the whole table
+//! for every piece.
 
 use std::collections::BTreeMap;
 
 use super::plan::as_text;
 use super::{Destination, KeyColumn, PlanInput, fill, qualified, quoted};
 
-/// Takes a request: one that waits, or whose worker has let its lease run out. Parameters: claim,
-/// lease in ms, ids. Returns the vectorizer, whether texts are wanted, the key to go on after, what
-/// was counted so far, and the number of this transaction: whoever wrote before it may still be
-/// writing.
+/// Takes a request that waits, or whose worker's lease has expired. Parameters: claim, lease in ms,
+/// ids. Returns the vectorizer, whether texts are compared, the key to continue after, the counts
+/// so far, and the number of this transaction: transactions that wrote before it may still be open.
 pub(crate) const TAKE: &str = "\
 with due as materialized (
   select r.vectorizer_id, r.state = 'waiting' as is_new
@@ -50,13 +50,13 @@ where r.vectorizer_id = d.vectorizer_id
 returning r.vectorizer_id::text, r.verifies_text::text, r._cursor::text, r.rows_compared::text,
   r.missing::text, r.orphans::text, r.stale::text, r.reason, pg_current_xact_id()::text";
 
-/// Parameter: a transaction's number. Whether all transactions up to it have ended.
+/// Parameter: a transaction's number. Returns whether all transactions up to it have ended.
 pub(crate) const BARRIER: &str =
     "select (pg_snapshot_xmin(pg_current_snapshot()) > $1::text::xid8)::text";
 
-/// Parameters: vectorizer, claim, lease in ms (0 gives the request back), the key to go on after,
-/// counts, the state, the reason. A request that came meanwhile is the next one. No row means that
-/// the request is somebody else's by now.
+/// Parameters: vectorizer, claim, lease in ms (0 releases the request), the key to continue after,
+/// counts, the state, the reason. A request that arrived since is processed next. No row means
+/// that another claim holds the request.
 pub(crate) const SAVE: &str = "\
 update ai.vectorizer_resync r
 set _until = case when $9::text = 'running' then now() + $3::bigint * interval '1 millisecond'
@@ -70,8 +70,8 @@ set _until = case when $9::text = 'running' then now() + $3::bigint * interval '
 where r.vectorizer_id = $1::bigint and r._claim = $2::bigint
 returning r.vectorizer_id::text";
 
-/// Parameters: rows, chunks, and where there is one the key to go on after. The last key of the next
-/// piece; no row if it is the last piece.
+/// Parameters: rows, chunks, and the key to continue after, if there is one. Returns the last key of
+/// the next piece, or no row if it is the last piece.
 const BOUND: &str = "\
 select {x.keys as text}
 from (
@@ -84,7 +84,7 @@ from (
 order by {x.keys}
 limit 1";
 
-/// The same where a column of the source holds the vectors: there are no chunks, and no parameter for
+/// The same if a column of the source holds the vectors: there are no chunks, and no parameter for
 /// them.
 const BOUND_OF_COLUMN: &str = "\
 select {s.keys as text}
@@ -93,8 +93,8 @@ order by {s.keys}
 offset $1::bigint
 limit 1";
 
-/// Parameter: how many keys from the end. Keys after which to compare a sample of a table: near the end
-/// of both tables, and anywhere in the source.
+/// Parameter: how many keys from the end. Returns keys after which to compare a sample of a table: near
+/// the end of both tables, and at random places in the source.
 const STARTS: &str = "\
 (select {s.keys as text} from {source} s order by {s.keys desc} offset $1::bigint limit 1)
 union all
@@ -107,10 +107,10 @@ const STARTS_OF_COLUMN: &str = "\
 union all
 (select {s.keys as text} from {source} s tablesample system (1) order by random() limit 3)";
 
-/// Parameters: the bounds that there are. In the order of the keys what differs: why, the key, and in
-/// each row how many rows of the source were compared. There is always a row. What is queued already
-/// is left out, and rows that were given up. (A composite key with nulls in it "is null": the sides
-/// have flags of their own.)
+/// Parameters: the bounds of the piece. Returns the differences in key order: the reason, the key,
+/// and in each row the number of compared source rows. There is always a row. Keys in the queue and
+/// in the failed table are left out. (A composite key with nulls in it "is null", so each side has a
+/// flag of its own.)
 const COMPARE: &str = "\
 with compared as materialized (
   select {coalesced keys}, a.there is not null as in_source, {why} as why
@@ -137,7 +137,7 @@ from (select count(*) filter (where in_source) as count from compared) c
 left join found f on true
 order by {f.keys}";
 
-/// The same where a column of the source holds the vectors: whether there is one is all that can be
+/// The same if a column of the source holds the vectors: only the existence of a vector can be
 /// compared.
 const COMPARE_COLUMN: &str = "\
 with compared as materialized (
@@ -157,7 +157,7 @@ from (select count(*) as count from compared) c
 left join found f on true
 order by {f.keys}";
 
-/// Where whoever asked reads the rows.
+/// The reason if the caller reads the rows itself.
 const WHY_LISTED: &str = "case when a.there is null then 'orphan' else 'unread' end";
 
 /// Why a key differs; null if it does not.
@@ -168,12 +168,12 @@ const WHY: &str = "case
     when b.has_gap then 'missing'{more}
   end";
 
-/// The sides have one text each: their hashes tell.
+/// Each side has one text: their hashes are compared.
 const WHY_HASHES: &str = "\n    when b.has_many or a.hash <> b.hash then 'stale'";
 
-/// What workers are on now they may have read before the resync began, and committing it would put an
-/// older text over what is compared meanwhile: with a new generation it is read again. (An item that
-/// somebody holds is being committed, and compared afterwards, or changed, and gets a new generation.)
+/// Gives claimed items a new generation, so that their rows are read again. A worker may have read a
+/// row before the resync began, and its commit would overwrite newer chunks. (A locked item is being
+/// committed, and is compared afterwards; or it is being changed, and gets a new generation.)
 pub(super) const RENEW: &str = "\
 with item as materialized (
   select {l.keys aliased}
@@ -187,8 +187,8 @@ with item as materialized (
 )
 select count(*)::text from renewed";
 
-/// Parameters: keys. They are queued in their order, so that two statements that queue the same keys do
-/// not wait for each other in a circle. What is queued already stays as it is.
+/// Parameters: keys. They are queued in key order, so that two statements that queue the same keys
+/// cannot deadlock. Keys in the queue stay as they are.
 pub(super) const QUEUE: &str = "\
 with input as materialized (
   select i.n, {i.keys typed} from unnest({key params 1}) with ordinality as i({input keys}, n)
@@ -201,7 +201,7 @@ with input as materialized (
 select count(*)::text, case when count(*) > 0 then pg_notify('ai_vectorizer', '{id}')::text end
 from queued";
 
-/// Parameters: keys. The numbers of those that are still in the queue.
+/// Parameters: keys. Returns the numbers of those that are still in the queue.
 pub(super) const QUEUED: &str = "\
 with input as materialized (
   select i.n, {i.keys typed} from unnest({key params 1}) with ordinality as i({input keys}, n)
@@ -209,28 +209,29 @@ with input as materialized (
 select i.n::text from input i
 where exists (select from {queue} q where {q=i} offset 0)";
 
-/// How closely source and store are compared.
+/// How source and store are compared.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Depth {
     /// The server compares hashes of texts: a row's text is its only chunk.
     Hashes,
-    /// Only which keys have chunks, and whether any is missing.
+    /// Only the existence of keys, and whether chunks are missing.
     Keys,
-    /// Which keys have no row; all rows of the source come, too, as `unread`, and no text is touched.
+    /// Only keys without a row. All rows of the source are also returned, as `unread`; no text is
+    /// read.
     Listed,
 }
 
-/// What the statements of a resync are made of.
+/// The inputs for the statements of a resync.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct ResyncPlan {
     values: BTreeMap<String, String>,
     key: Vec<Ordered>,
     is_column: bool,
-    /// The text of a row is its only chunk: the server can compare them.
+    /// Whether the text of a row is its only chunk, so that the server can compare them.
     pub(crate) has_plain_texts: bool,
 }
 
-/// A key column and what compares it.
+/// A key column and its operators.
 #[derive(Clone, Debug, Eq, PartialEq)]
 struct Ordered {
     name: String,
@@ -250,7 +251,7 @@ impl ResyncPlan {
         }
     }
 
-    /// Whether there are texts to compare with.
+    /// Whether the store has texts to compare.
     pub(crate) const fn stores_texts(&self) -> bool {
         !self.is_column
     }
@@ -276,7 +277,7 @@ impl ResyncPlan {
         fill(template, &self.values)
     }
 
-    /// The statement that compares a piece, between the bounds that there are.
+    /// The statement that compares a piece, between its bounds.
     pub(crate) fn compare(&self, depth: Depth, is_first: bool, is_last: bool) -> String {
         let after = (!is_first).then_some(1);
         let to = (!is_last).then(|| 1 + if is_first { 0 } else { self.key.len() });
@@ -348,8 +349,8 @@ impl ResyncPlan {
         })
     }
 
-    /// A comparison of rows, which an index of several columns can look up. It has one operator: there
-    /// is none for types whose operators stand in different schemas.
+    /// A row comparison, which can use a multicolumn index. It has one operator, so it is not possible
+    /// for types whose operators are in different schemas.
     fn as_rows(&self, alias: &str, first: usize, of: fn(&Ordered) -> &String) -> Option<String> {
         let operator = of(self.key.first()?);
         if self.key.iter().any(|part| of(part) != operator) {

@@ -1,11 +1,11 @@
-//! Cuts texts into chunks, exactly as langchain-text-splitters 0.3.11 does with Python pgai's
+//! Splits texts into chunks, exactly as langchain-text-splitters 0.3.11 does with Python pgai's
 //! settings.
 //!
-//! Sizes count code points. A text is cut into pieces at its separators, and neighbouring pieces
-//! are merged as long as they fit. What a user may wonder about is LangChain's behaviour and kept,
-//! because stored chunks depend on it: a piece that cannot be cut is kept whole, however long; the
-//! recursive splitter does not strip such a piece; the character splitter puts the source text of
-//! a regex between the pieces that it merges, unless it begins as a lookaround does.
+//! Sizes count code points. A text is split into pieces at its separators, and neighbouring pieces
+//! are merged while they fit. Surprising behaviour of LangChain is kept, because stored chunks
+//! depend on it: a piece that cannot be split is kept whole, however long it is; the recursive
+//! splitter does not strip such a piece; the character splitter inserts the source text of a regex
+//! between the pieces that it merges, unless it starts like a lookaround.
 
 mod character;
 mod merge;
@@ -21,20 +21,20 @@ pub use character::CharacterSplitter;
 use piece::Separator;
 pub use recursive::RecursiveSplitter;
 
-/// How a vectorizer cuts a text: the `chunking` part of its config.
+/// How a vectorizer splits a text: the `chunking` part of its config.
 #[derive(Clone, Debug)]
 pub enum Chunker {
-    /// At one separator, as `ai.chunking_character_text_splitter` asks.
+    /// Split at one separator: `ai.chunking_character_text_splitter`.
     Character(Box<CharacterSplitter>),
-    /// Not at all: the whole text is one chunk, as `ai.chunking_none` asks.
+    /// Do not split: the whole text is one chunk (`ai.chunking_none`).
     None,
-    /// At the first separator that there is, and pieces that are too long at the next ones, as
-    /// `ai.chunking_recursive_character_text_splitter` asks.
+    /// Split at the first separator that occurs, and split pieces that are too long at the next
+    /// ones: `ai.chunking_recursive_character_text_splitter`.
     Recursive(Box<RecursiveSplitter>),
 }
 
 impl Chunker {
-    /// Reads the `chunking` object of a vectorizer's config.
+    /// Parses the `chunking` object of a vectorizer's config.
     pub fn parse(config: &Value) -> Result<Self, ChunkingError> {
         let Value::Object(config) = config else {
             return Err(ChunkingError::Setting {
@@ -65,7 +65,7 @@ impl Chunker {
         }
     }
 
-    /// Whether it searches for a regex: how long that takes does not depend on a text's length alone.
+    /// Whether it searches for a regex, so that the time depends on more than the length of a text.
     #[must_use]
     pub fn has_regex(&self) -> bool {
         match self {
@@ -75,13 +75,14 @@ impl Chunker {
         }
     }
 
-    /// Cuts a text, without a bound on what its chunks take. An error concerns this text alone.
+    /// Splits a text, without a limit on the size of its chunks. An error concerns this text
+    /// only.
     pub fn chunk(&self, text: &str) -> Result<Vec<String>, ChunkError> {
         self.chunk_within(text, usize::MAX, &mut Steps::for_text(text))
     }
 
-    /// Cuts a text into chunks that take `bytes_max` bytes at most, with [`CHUNK_BYTES`] added for each,
-    /// and takes no more steps than are left.
+    /// Splits a text into chunks of at most `bytes_max` bytes in total, with [`CHUNK_BYTES`] added for
+    /// each chunk, and in no more steps than are left.
     pub fn chunk_within(
         &self,
         text: &str,
@@ -102,7 +103,7 @@ impl Chunker {
     }
 }
 
-/// What a chunk takes besides its text, while its row is in work.
+/// The bytes that a chunk takes in addition to its text while its row is processed.
 pub const CHUNK_BYTES: usize = 64;
 
 /// The chunks of a text so far.
@@ -113,7 +114,7 @@ struct Chunks {
 }
 
 impl Chunks {
-    /// Counts the bytes of a chunk that is about to be made.
+    /// Counts the bytes of a chunk before it is made.
     fn charge(&mut self, bytes: usize) -> Result<(), ChunkError> {
         let all = bytes.saturating_add(CHUNK_BYTES);
         let left = self.bytes_left.checked_sub(all);
@@ -121,7 +122,7 @@ impl Chunks {
         Ok(())
     }
 
-    /// Adds a chunk that was charged.
+    /// Adds a chunk whose bytes were counted.
     fn push(&mut self, chunk: String) {
         self.texts.push(chunk);
     }
@@ -133,19 +134,20 @@ impl Chunks {
     }
 }
 
-/// Why a text cannot be cut; the chunker may well cut others.
+/// Why a text cannot be split; the chunker may be able to split others.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 pub enum ChunkError {
-    /// LangChain fails in the same places, and where it does not it repeats what a group matched.
+    /// LangChain also fails, or repeats the text that a group matched.
     #[error(
         "a capture group in the separator {0:?} cannot be kept with this text: write (?:…) \
          instead of (…)"
     )]
     CaptureGroup(String),
-    /// The regex backtracks too much on this text, or there are too many separators for it.
+    /// The regex backtracks too much on this text, or there are too many separators for a text
+    /// of this size.
     #[error("the separator {0:?} took too many steps on this text")]
     TooManySteps(String),
-    /// The chunks take more bytes than they may.
+    /// The chunks exceed the limit in bytes.
     #[error(
         "its chunks take more than {0} bytes: choose a smaller chunk_overlap or a larger chunk_size, \
          or let the worker's operator raise --max-row-bytes"
@@ -156,39 +158,39 @@ pub enum ChunkError {
 /// Why the `chunking` part of a config cannot be used.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 pub enum ChunkingError {
-    /// The config asks for a chunker that there is not.
+    /// The config names an unknown chunker.
     #[error("there is no chunking implementation {0:?}")]
     Implementation(String),
-    /// The config asks for a chunker of pgai-rs that is not built yet.
+    /// The config names a chunker of pgai-rs that is not supported yet.
     #[error(
         "the chunker {0:?} of pgai-rs is not there yet: its rows wait in the queue until a later \
          worker has it"
     )]
     NotYet(String),
-    /// A chunk would consist of overlap and never advance.
+    /// A chunk would consist of overlap only and never advance.
     #[error("chunk_overlap ({overlap}) must not be larger than chunk_size ({size})")]
     Overlap {
-        /// The overlap asked for.
+        /// The requested overlap.
         overlap: i64,
-        /// The size asked for.
+        /// The requested size.
         size: i64,
     },
     /// The overlap is negative.
     #[error("chunk_overlap must be >= 0, got {0}")]
     OverlapNegative(i64),
-    /// Regexes that are longer than any that somebody would write by hand.
+    /// The regexes are longer than the limit.
     #[error(
         "separators that are regexes have at most {REGEX_BYTES_MAX} bytes in all, these have {0}"
     )]
     RegexTooLong(usize),
-    /// A separator is not a regex, or one with parts that are not supported.
+    /// A separator is not a valid regex, or has unsupported parts.
     #[error("the separator {pattern:?} cannot be used as a regex: {reason} at position {position}")]
     Regex {
         /// The separator.
         pattern: String,
         /// What is wrong with it.
         reason: &'static str,
-        /// Where, in code points from 0.
+        /// The position, in code points from 0.
         position: usize,
     },
     /// A setting is missing or of a wrong type.
@@ -202,17 +204,19 @@ pub enum ChunkingError {
     /// The size is zero or negative.
     #[error("chunk_size must be > 0, got {0}")]
     Size(i64),
-    /// There are more separators than a text could be cut at one after the other.
+    /// There are more separators than supported.
     #[error("there are {0} separators, at most {SEPARATORS_MAX} can be used")]
     TooManySeparators(usize),
 }
 
-/// How many separators a recursive splitter may have: each may take a level of recursion.
+/// The maximum number of separators of a recursive splitter: each may take a level of
+/// recursion.
 const SEPARATORS_MAX: usize = 1000;
-/// How long all separators that are regexes may be together: compiled, they take much more.
+/// The maximum total length of all regex separators: compiled, they take much more.
 const REGEX_BYTES_MAX: usize = 16 * 1024;
 
-/// How long chunks may be and how much of one may be repeated in the next, in code points.
+/// The maximum length of chunks, and how much of a chunk may be repeated in the next one, in
+/// code points.
 #[derive(Clone, Copy, Debug)]
 struct Sizes {
     size: usize,
@@ -270,11 +274,11 @@ fn texts<'a>(
     })
 }
 
-/// What a regex must hold one of, or else it matches just itself.
+/// A text without any of these characters matches only itself as a regex.
 const METACHARACTERS: [char; 12] = ['\\', '.', '^', '$', '*', '+', '?', '{', '[', '(', ')', '|'];
 
-/// Reads a separator, and compiles it if it is a regex. `kept` puts that into a group, as LangChain
-/// does to keep what it matched.
+/// Parses a separator, and compiles it if it is a regex. `kept` puts it into a group, as LangChain
+/// does to keep the matched text.
 fn separator(source: &str, is_regex: bool, kept: bool) -> Result<Separator, ChunkingError> {
     if is_regex && source.len() > REGEX_BYTES_MAX {
         return Err(ChunkingError::RegexTooLong(source.len()));

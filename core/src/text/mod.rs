@@ -1,9 +1,9 @@
-//! Text: how it is cut into chunks, and how values are put into templates.
+//! Splits text into chunks, and puts values into templates.
 //!
-//! Everything here gives byte for byte what Python pgai gives, whose parts are LangChain's text
-//! splitters, Python's `re`, `string.Template` and `str()` of what psycopg loads. Where that is
-//! impossible or plainly useless (a regex that does not compile, a date that Python cannot hold),
-//! the module concerned says what happens instead.
+//! All results are equal to those of Python pgai, byte for byte. pgai uses LangChain's text
+//! splitters, Python's `re`, `string.Template` and `str()` of psycopg's values. Where this is
+//! impossible or not useful (a regex that does not compile, a date that Python cannot represent),
+//! the module says what happens instead.
 
 mod chunk;
 mod regex;

@@ -1,19 +1,20 @@
-//! Python's `re`: separators that are regexes mean here what they mean there.
+//! Python's `re`, so that regex separators have the same meaning as in pgai.
 //!
-//! Rust's regex crates differ from `re` in many small things (what `\w`, `\s` and `\b` are, `$`
-//! before a last newline, `\Z`, `{,n}`, which letters are equal where case is ignored, where an
-//! empty match may follow another), and stored chunks depend on each of them. Most could be
-//! translated; but none of the crates bounds what all searches of a text take together, so that one
-//! row could keep a worker for weeks. So this is a backtracking matcher of its own, with a bound on
-//! its steps. `docs/text.md` has the numbers.
+//! Rust's regex crates differ from `re` in many details (the characters of `\w`, `\s` and `\b`, `$`
+//! before a last newline, `\Z`, `{,n}`, which letters are equal if case is ignored, where an empty
+//! match may follow another). Stored chunks depend on each of them. Most could be translated. But
+//! no crate limits the total work of all searches of a text, so one row could occupy a worker for
+//! weeks. Therefore this is a backtracking matcher of our own, with a limit on its steps.
+//! `docs/text.md` has the numbers.
 //!
-//! What differs from Python 3.11:
-//! * `\N{…}` and nesting deeper than [`DEPTH_MAX`](parse::DEPTH_MAX) are refused.
-//! * Global flags are accepted at the start of a separator that is to be kept, as in Python 3.10;
-//!   LangChain puts a group around it, in which Python 3.11 refuses them.
-//! * In a few odd patterns Python forgets to restore a group that matched in a branch or in a pass of
-//!   a loop that was given up (`(?:(\W)|\Z)++`); here it is restored.
-//! * A search that takes too many steps fails; Python's goes on.
+//! Differences from Python 3.11:
+//! * `\N{…}` and nesting deeper than [`DEPTH_MAX`](parse::DEPTH_MAX) are errors.
+//! * Global flags are accepted at the start of a separator that is kept, as in Python 3.10.
+//!   LangChain puts a group around the separator, and Python 3.11 does not accept them in a
+//!   group.
+//! * In a few unusual patterns Python does not restore a group that matched in a failed branch or
+//!   loop pass (`(?:(\W)|\Z)++`); here it is restored.
+//! * A search that takes too many steps fails; in Python it continues.
 //! * Letters and digits are those of Unicode 14; Python 3.12 has 15, Python 3.13 has 15.1.
 
 mod check;
@@ -41,7 +42,7 @@ pub(crate) struct Pattern {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct PatternError {
     pub(crate) reason: &'static str,
-    /// Where, in code points from 0.
+    /// The position, in code points from 0.
     pub(crate) position: usize,
 }
 
@@ -51,14 +52,14 @@ pub(crate) struct MatchError {
     pub(crate) pattern: String,
 }
 
-/// Where a pattern was found.
+/// A match.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Found {
     pub(crate) at: Range<usize>,
     groups: Vec<Option<Range<usize>>>,
 }
 
-/// How many steps may still be taken on one text, over all searches.
+/// The number of steps left for one text, over all searches.
 #[derive(Clone, Debug)]
 pub struct Steps {
     all: u64,
@@ -71,8 +72,8 @@ const STEPS_PER_BYTE: u64 = 40;
 const STEPS_MAX: u64 = 1_000_000_000;
 
 impl Steps {
-    /// The bound is generous for patterns that take about as long as the text is, and stops those
-    /// that take exponentially long after a second or so.
+    /// The limit is high for patterns whose time is about linear in the text, and stops patterns
+    /// with exponential time after about a second.
     #[must_use]
     pub fn for_text(text: &str) -> Self {
         let per_byte = STEPS_PER_BYTE.saturating_mul(text.len() as u64);
@@ -80,13 +81,13 @@ impl Steps {
         Self { all, left: all }
     }
 
-    /// How many have been taken.
+    /// The number of steps used.
     #[must_use]
     pub const fn spent(&self) -> u64 {
         self.all - self.left
     }
 
-    /// Takes some, if so many are left.
+    /// Uses this many steps, if they are left.
     pub(crate) fn spend(&mut self, steps: u64) -> bool {
         match self.left.checked_sub(steps) {
             Some(left) => {
@@ -115,13 +116,13 @@ impl Pattern {
         &self.source
     }
 
-    /// How many groups there are, not counting the whole match.
+    /// The number of groups, not counting the whole match.
     pub(crate) fn groups(&self) -> usize {
         self.program.groups
     }
 
-    /// Finds the first match at `start` or behind it; with `advance`, not an empty one at `start`.
-    /// What lies before `start` can still be looked back at.
+    /// Finds the first match at `start` or after it; with `advance`, not an empty one at `start`.
+    /// Lookbehinds can see the text before `start`.
     pub(crate) fn find(
         &self,
         text: &str,
@@ -138,7 +139,7 @@ impl Pattern {
 }
 
 impl Found {
-    /// What a group matched, from 1 on; `None` if it took no part.
+    /// The match of a group, from 1; `None` if it has no match.
     pub(crate) fn group(&self, number: usize) -> Option<Range<usize>> {
         self.groups.get(number - 1).cloned().flatten()
     }

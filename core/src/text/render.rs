@@ -1,19 +1,20 @@
-//! Renders PostgreSQL's values as Python pgai puts them into templates: with `str()` of what
-//! psycopg 3 loads.
+//! Formats PostgreSQL's values as Python pgai does in templates: with `str()` of the values
+//! that psycopg 3 loads.
 //!
-//! A value that Python cannot hold (a date before Christ or at infinity, 24:00:00, an interval of
-//! infinity, JSON nested too deeply) is rendered as PostgreSQL writes it; psycopg fails on most of
-//! these. So is a value of a type that psycopg does not know, such as an enum, as psycopg does.
+//! A value that Python cannot represent (a date before Christ or at infinity, 24:00:00, an
+//! infinite interval, JSON nested too deeply) is formatted as in PostgreSQL; psycopg fails on most
+//! of these. A value of a type that psycopg does not know, such as an enum, is also formatted as
+//! in PostgreSQL, as in psycopg.
 //!
-//! What differs from psycopg:
-//! * psycopg renders an interval of infinity as `0:00:00`, and one of millions of years as
-//!   something else.
-//! * Only IPv6 addresses that stand for IPv4 ones depend on Python's version: up to 3.12 it writes
-//!   `::ffff:102:304`, and so it is here.
-//! * Where the session's time zone is one that only PostgreSQL knows (`<+0230>-02:30`), psycopg
-//!   turns times with zone into UTC.
-//! * In arrays of times with zone, psycopg marks the second of two equal clock times, as a zone's
-//!   clock is set back, with `fold=1`.
+//! Differences from psycopg:
+//! * psycopg formats an infinite interval as `0:00:00`, and formats one of millions of years
+//!   incorrectly.
+//! * IPv6 addresses that embed IPv4 ones are formatted as in Python up to 3.12: `::ffff:102:304`.
+//!   Nothing else depends on Python's version.
+//! * If the session's time zone is one that only PostgreSQL knows (`<+0230>-02:30`), psycopg
+//!   converts times with time zone to UTC.
+//! * If a clock is set back, psycopg marks the second of two equal clock times with `fold=1` in
+//!   arrays of times with time zone.
 
 mod array;
 mod json;
@@ -25,17 +26,17 @@ use std::borrow::Cow;
 use array::{array, multirange, range};
 use python::Python;
 
-/// Renders a value from PostgreSQL's own text of it, in a session whose time zone is UTC.
+/// Formats a value from PostgreSQL's text form, in a session whose time zone is UTC.
 ///
-/// `type_name` is what `format_type` gives for the base type without modifiers, such as
+/// `type_name` is the result of `format_type` for the base type without modifiers, such as
 /// `timestamp with time zone` or `integer[]`. The session has `DateStyle` ISO, `IntervalStyle`
 /// postgres and `bytea_output` hex.
 pub fn python_text<'a>(value: Option<&'a str>, type_name: &str) -> Cow<'a, str> {
     python_text_in(value, type_name, "UTC")
 }
 
-/// Renders a value as [`python_text`] does, in a session with another `TimeZone`: its name shows
-/// in arrays of times with zone.
+/// Formats a value like [`python_text`], in a session with another `TimeZone`: its name appears
+/// in arrays of times with time zone.
 pub fn python_text_in<'a>(
     value: Option<&'a str>,
     type_name: &str,
@@ -50,7 +51,7 @@ pub fn python_text_in<'a>(
     }
 }
 
-/// Types that psycopg loads as texts, and whose arrays it knows.
+/// Types that psycopg loads as texts, and whose arrays it supports.
 const TEXTS: &[&str] = &[
     "\"char\"",
     "aclitem",
@@ -96,7 +97,7 @@ const TEXTS: &[&str] = &[
     "xml",
 ];
 
-/// Returns the Python object; `None` where there is none or the value is its own text.
+/// Returns the Python object; `None` if there is none, or if the object is the text itself.
 fn load(value: &str, type_name: &str, time_zone: &str) -> Option<Python> {
     if let Some(element) = type_name.strip_suffix("[]") {
         let delimiter = if element == "box" { ';' } else { ',' };

@@ -10,15 +10,15 @@ use crate::cut::cut;
 
 /// A text with placeholders: `$name` or `${name}`, and `$$` for a dollar sign.
 ///
-/// Names are ASCII letters, digits and underscores, and case counts. What is put in for a
-/// placeholder is not looked at again.
+/// Names consist of ASCII letters, digits and underscores, and are case-sensitive. A value is
+/// not searched for further placeholders.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Template {
     parts: Vec<Part>,
     names: BTreeSet<String>,
 }
 
-/// Why a template cannot be read or filled.
+/// Why a template cannot be parsed or filled.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 pub enum TemplateError {
     /// A dollar sign is followed by neither a name nor another dollar sign.
@@ -29,10 +29,10 @@ pub enum TemplateError {
         /// Its place in the line in code points, from 1.
         column: usize,
     },
-    /// There is no value for a placeholder.
+    /// A placeholder has no value.
     #[error("the template names {0:?}, which the row does not have")]
     Missing(String),
-    /// What comes out takes more bytes than it may.
+    /// The result exceeds the limit in bytes.
     #[error(
         "its formatted texts take more than {0} bytes: shorten the template, or let the worker's \
          operator raise --max-row-bytes"
@@ -47,7 +47,7 @@ enum Part {
 }
 
 impl Template {
-    /// Reads a template.
+    /// Parses a template.
     pub fn parse(source: &str) -> Result<Self, TemplateError> {
         let mut parts = Vec::new();
         let mut literal = String::new();
@@ -81,17 +81,17 @@ impl Template {
         Ok(Self { parts, names })
     }
 
-    /// Returns what the placeholders name, each once, in alphabetical order.
+    /// Returns the names of the placeholders, each once, in alphabetical order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.names.iter().map(String::as_str)
     }
 
-    /// Whether the chunk, and nothing else, stands in for it.
+    /// Whether its result is always the chunk itself.
     pub(crate) fn is_plain(&self) -> bool {
         matches!(self.parts.as_slice(), [Part::Name(name)] if name == "chunk")
     }
 
-    /// Puts values in for all placeholders.
+    /// Replaces all placeholders with values.
     pub fn substitute<'v>(
         &self,
         value: impl Fn(&str) -> Option<Cow<'v, str>>,
@@ -100,8 +100,8 @@ impl Template {
         self.substitute_within(usize::MAX, &mut bytes_left, value)
     }
 
-    /// Puts values in for all placeholders, and takes what that costs from the bytes that are left: a
-    /// byte for every part, and those of the text. `bytes_max` is how many there were.
+    /// Replaces all placeholders with values, and subtracts the cost from the bytes that are left: a
+    /// byte for every part, plus the bytes of the text. `bytes_max` is the initial number of bytes.
     pub fn substitute_within<'v>(
         &self,
         bytes_max: usize,
@@ -128,7 +128,7 @@ impl Template {
     }
 }
 
-/// Returns the name at the start of a text and how many bytes it takes, with braces if there are.
+/// Returns the name at the start of a text and its length in bytes, including braces.
 fn placeholder(text: &str) -> Option<(&str, usize)> {
     match text.strip_prefix('{') {
         None => name(text).map(|name| (name, name.len())),
@@ -150,7 +150,7 @@ fn name(text: &str) -> Option<&str> {
     (!name.is_empty() && !starts_with_digit).then_some(name)
 }
 
-/// `before` ends with the dollar sign at fault.
+/// `before` ends with the dollar sign that is wrong.
 fn invalid(before: &str) -> TemplateError {
     let (mut line, mut column) = (1, 0);
     let mut characters = before.chars().peekable();

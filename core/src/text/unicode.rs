@@ -1,7 +1,7 @@
 //! Properties of characters as Python 3.11 has them (Unicode 14), made by
 //! `tests/golden/text/make.py`.
 //!
-//! A table lists where a property begins and ends to hold, in turns.
+//! A table lists the characters at which a property starts and stops to hold, alternately.
 
 /// Tells whether a property holds for a character.
 pub(crate) fn holds(table: &[u32], character: u32) -> bool {

@@ -1,4 +1,4 @@
-//! Reads JSON no further than what was asked for: an answer of millions of empty vectors costs no
+//! Reads JSON no further than what was requested: an answer of millions of empty vectors costs no
 //! more than the bytes of its text.
 
 use std::cell::Cell;
@@ -13,18 +13,18 @@ use super::{BadAnswer, Wanted};
 /// An answer that is being read.
 pub(in crate::provider) struct Reading {
     pub(in crate::provider) wanted: Wanted,
-    /// Why reading was broken off, if not for its form.
+    /// Why reading stopped, if the reason is not the syntax.
     bad: Cell<Option<BadAnswer>>,
 }
 
 impl Reading {
-    /// Breaks off.
+    /// Stops reading.
     pub(in crate::provider) fn refuse<T, E: de::Error>(&self, bad: BadAnswer) -> Result<T, E> {
         self.bad.set(Some(bad));
         Err(E::custom("broken off"))
     }
 
-    /// Breaks off because there is one vector more than wanted.
+    /// Stops reading because there is one vector more than wanted.
     pub(in crate::provider) fn too_many<T, E: de::Error>(&self) -> Result<T, E> {
         let wanted = self.wanted.count;
         let got = wanted.saturating_add(1);
@@ -58,7 +58,7 @@ where
     })
 }
 
-/// An error without the texts of the answer that it repeats.
+/// An error message without the texts of the answer.
 fn form_of(error: &serde_json::Error) -> String {
     let text = error.to_string();
     match (text.find('"'), text.rfind('"')) {

@@ -1,17 +1,17 @@
-//! Cuts at one separator.
+//! Splits at one separator.
 
 use super::super::regex::Steps;
 use super::merge::Merger;
 use super::piece::Separator;
 use super::{ChunkError, ChunkingError, Chunks, Sizes, separator};
 
-/// Cuts at one separator, which is lost, and merges the pieces with the separator's source text
+/// Splits at one separator, removes it, and merges the pieces with the separator's source text
 /// between them.
 #[derive(Clone, Debug)]
 pub struct CharacterSplitter {
     sizes: Sizes,
     separator: Separator,
-    /// What is put between two pieces of a chunk.
+    /// The text between two pieces of a chunk.
     between: String,
 }
 

@@ -6,16 +6,16 @@ use super::super::strip::strip;
 use super::piece::Piece;
 use super::{ChunkError, Chunks, Sizes};
 
-/// Collects pieces until the next one would not fit, and then begins anew with as many of the last
-/// ones as the overlap allows.
+/// Collects pieces until the next one would not fit. The next chunk then starts with as many of
+/// the last pieces as the overlap allows.
 #[derive(Debug)]
 pub(super) struct Merger<'a> {
     text: &'a str,
     sizes: Sizes,
-    /// What is put between two pieces.
+    /// The text between two pieces.
     separator: &'a str,
     separator_size: usize,
-    /// The pieces of the chunk to come, and their size with the separators between them.
+    /// The pieces of the next chunk, and their size with the separators between them.
     held: VecDeque<Piece>,
     held_size: usize,
     /// Their bytes, without separators.
@@ -51,7 +51,7 @@ impl<'a> Merger<'a> {
         Ok(())
     }
 
-    /// Ends the last chunk; the merger is then as new.
+    /// Ends the last chunk, and resets the merger.
     pub(super) fn finish(&mut self, chunks: &mut Chunks) -> Result<(), ChunkError> {
         self.join(chunks)?;
         self.held.clear();
@@ -80,8 +80,8 @@ impl<'a> Merger<'a> {
         }
     }
 
-    /// Adds the chunk, unless it is nothing but white space. What it takes is known before it is made,
-    /// and counts in any case: it takes its time.
+    /// Adds the chunk, unless it contains only white space. Its size is counted before it is made, and
+    /// also if it is dropped, because making it takes time.
     fn join(&self, chunks: &mut Chunks) -> Result<(), ChunkError> {
         let (Some(first), Some(last)) = (self.held.front(), self.held.back()) else {
             return Ok(());
@@ -104,7 +104,7 @@ impl<'a> Merger<'a> {
         Ok(())
     }
 
-    /// Tells whether the chunk stands in the text as it is, so that it need not be put together.
+    /// Whether the chunk is a contiguous part of the text, so that it need not be joined.
     fn is_contiguous(&self) -> bool {
         let mut pairs = self.held.iter().zip(self.held.iter().skip(1));
         let is_whole = self.held.iter().all(|piece| piece.more.is_empty());

@@ -1,4 +1,4 @@
-//! Where a text is cut, and what lies between the cuts.
+//! Splits a text into pieces.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -7,7 +7,7 @@ use super::super::regex::{Pattern, Steps};
 use super::ChunkError;
 use crate::cut::cut;
 
-/// What a text is cut at.
+/// Where a text is split.
 #[derive(Clone, Debug)]
 pub(super) enum Separator {
     /// The empty separator: every code point is a piece.
@@ -17,13 +17,13 @@ pub(super) enum Separator {
     Text(String),
 }
 
-/// A part of a text between two cuts, with its size, so that nothing is ever counted twice.
+/// A part of a text between two separators, with its size, so that nothing is counted twice.
 #[derive(Clone, Debug)]
 pub(super) struct Piece {
-    /// Where it is, in bytes.
+    /// Its position, in bytes.
     pub(super) at: Range<usize>,
-    /// A second part elsewhere in the text: LangChain pairs what capture groups matched with
-    /// whatever comes next.
+    /// A second part elsewhere in the text: LangChain joins the text that a capture group
+    /// matched with the next element.
     pub(super) more: Range<usize>,
     /// Code points in both parts.
     pub(super) size: usize,
@@ -64,7 +64,7 @@ impl Separator {
         }
     }
 
-    /// Searching for what is no regex takes time, too: about that of a step for eight bytes.
+    /// A search for plain text takes time, too: about a step for eight bytes.
     fn spend(&self, text: &str, steps: &mut Steps) -> Result<(), ChunkError> {
         let source = match self {
             Self::Everywhere => "",
@@ -90,7 +90,7 @@ impl Separator {
         })
     }
 
-    /// Hands over the pieces that are not empty, without the separators.
+    /// Returns the pieces that are not empty, without the separators.
     pub(super) fn cut<E>(
         &self,
         text: &str,
@@ -128,7 +128,7 @@ impl Separator {
         cut(text.len()..text.len(), text.len(), steps)
     }
 
-    /// Hands over the pieces that are not empty, each with the separator before it.
+    /// Returns the pieces that are not empty, each with the separator before it.
     pub(super) fn cut_keeping<E>(
         &self,
         text: &str,
@@ -184,7 +184,7 @@ where
     Ok(())
 }
 
-/// Python's `re.split`: what groups matched stands between the pieces.
+/// Python's `re.split`: the texts that groups matched are between the pieces.
 fn cut_at_pattern<E>(
     pattern: &Pattern,
     text: &str,
@@ -207,9 +207,9 @@ where
     })
 }
 
-/// What LangChain makes of `re.split` in order to keep separators: after the first element it
-/// pairs them up. With one group, the separator itself, a pair is a separator and the text after
-/// it; with more groups pairs are what they are.
+/// Like LangChain's use of `re.split` to keep separators: after the first element it pairs the
+/// elements. With one group, the separator itself, a pair is a separator and the text after it.
+/// With more groups the pairs are arbitrary.
 fn cut_keeping_pattern<E>(
     pattern: &Pattern,
     text: &str,
@@ -265,8 +265,8 @@ fn pair(text: &str, before: Range<usize>, after: Range<usize>) -> Piece {
     piece
 }
 
-/// Hands over the elements of Python's `re.split`: texts and, between two of them, what each group
-/// matched, `None` where a group took no part.
+/// Returns the elements of Python's `re.split`: texts and, between two of them, the match of each
+/// group, or `None` for a group without a match.
 fn split<E>(pattern: &Pattern, text: &str, steps: &mut Steps, mut each: E) -> Result<(), ChunkError>
 where
     E: FnMut(Option<Range<usize>>, &mut Steps) -> Result<(), ChunkError>,

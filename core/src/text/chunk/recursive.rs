@@ -1,4 +1,4 @@
-//! Cuts at several separators, coarse ones first.
+//! Splits at several separators, coarse ones first.
 
 use std::borrow::Cow;
 
@@ -8,8 +8,8 @@ use super::merge::Merger;
 use super::piece::Separator;
 use super::{ChunkError, ChunkingError, Chunks, REGEX_BYTES_MAX, SEPARATORS_MAX, Sizes, separator};
 
-/// Cuts at the first of several separators that occurs, and pieces that are too long at those
-/// after it. A separator stays at the beginning of the piece that it precedes.
+/// Splits at the first of several separators that occurs, and splits pieces that are too long
+/// at those after it. A separator stays at the beginning of the piece that follows it.
 #[derive(Clone, Debug)]
 pub struct RecursiveSplitter {
     sizes: Sizes,
@@ -17,7 +17,7 @@ pub struct RecursiveSplitter {
     separators: Vec<Separator>,
 }
 
-/// What LangChain takes where there are no separators; it differs from the default in SQL.
+/// LangChain's default separators; they differ from the default in SQL.
 const SEPARATORS_DEFAULT: [&str; 4] = ["\n\n", "\n", " ", ""];
 
 impl RecursiveSplitter {
@@ -99,8 +99,8 @@ impl RecursiveSplitter {
     }
 }
 
-/// Returns the first separator that is in the text, if any, and the ones left for its pieces. The
-/// empty separator is in every text, and nothing after it is ever used.
+/// Returns the first separator that occurs in the text, if any, and the remaining ones for its
+/// pieces. The empty separator occurs in every text, so separators after it are not used.
 fn choose<'a>(
     text: &str,
     separators: &'a [Separator],

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use super::python::{Python, float};
 
-/// How deep JSON may be nested: about where Python gives up.
+/// The maximum nesting depth of JSON: about Python's limit.
 const DEPTH_MAX: usize = 950;
 
-/// How many digits a whole number may have: Python refuses to write more.
+/// The maximum number of digits of an integer: Python does not format more.
 const DIGITS_MAX: usize = 4300;
 
 /// Loads a `json` or `jsonb`, which PostgreSQL has checked.
@@ -79,7 +79,7 @@ impl Reader<'_> {
         }
     }
 
-    /// A key that comes again keeps its place and takes the later value.
+    /// A repeated key keeps its position and gets the later value.
     fn dict(&mut self, depth: usize) -> Option<Python> {
         let mut entries: Vec<(Python, Python)> = Vec::new();
         let mut places: BTreeMap<Vec<u32>, usize> = BTreeMap::new();
