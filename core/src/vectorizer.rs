@@ -1,17 +1,18 @@
 //! A vectorizer in the worker: its definition from the database, parsed and checked once.
 
-use std::sync::Arc;
+mod definition;
 
-use serde::Deserialize;
-use serde_json::Value;
+use std::sync::Arc;
 
 use crate::cut::cut;
 use crate::provider::Provider;
 use crate::retry;
 use crate::settings::Settings;
-use crate::sql::{Destination, KeyColumn, Plan, PlanInput, TemplateColumn, VectorTypes, qualified};
-use crate::standing::Standing;
+use crate::sql::{Destination, KeyColumn, Plan, PlanInput, TemplateColumn, VectorTypes};
 use crate::text::{Chunker, Template};
+pub(crate) use definition::Definition;
+pub use definition::MakerDigests;
+use definition::{Column, Config, DestinationConfig, Formatting, utf8};
 
 /// Everything that is fixed while a vectorizer's definition does not change.
 #[derive(Debug)]
@@ -40,145 +41,6 @@ pub(crate) enum Format {
         template: Template,
         columns: Vec<TemplateColumn>,
     },
-}
-
-/// A row of `ai.vectorizer` with information about its tables from the catalog.
-#[derive(Debug, Deserialize)]
-pub(crate) struct Definition {
-    pub(crate) id: i64,
-    pub(crate) name: String,
-    pub(crate) disabled: bool,
-    source_schema: String,
-    source_table: String,
-    source_pk: Vec<SourceKey>,
-    queue_schema: Option<String>,
-    queue_table: Option<String>,
-    queue_failed_table: Option<String>,
-    config: Config,
-    /// `None` only without a database: in tests of the core.
-    pub(crate) standing: Option<Standing>,
-    #[serde(default)]
-    made_by: MadeBy,
-    stored_dimensions: Option<usize>,
-    #[serde(default)]
-    time_zone: String,
-    /// The database's encoding, by PostgreSQL's name.
-    #[serde(default = "utf8")]
-    encoding: String,
-    vector: Option<VectorType>,
-    lease_found: bool,
-    queue_found: bool,
-    /// A schema of the vectorizer that the worker's role cannot use.
-    #[serde(default)]
-    closed_schema: Option<String>,
-    columns: Option<Vec<Column>>,
-}
-
-fn utf8() -> String {
-    "UTF8".to_owned()
-}
-
-/// Digests of the configuration that determines the vectors and the texts of a vectorizer.
-#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
-pub struct MakerDigests {
-    pub(crate) vectors: String,
-    pub(crate) texts: String,
-}
-
-impl MakerDigests {
-    /// These digests.
-    #[must_use]
-    pub fn new(vectors: &str, texts: &str) -> Self {
-        Self {
-            vectors: vectors.to_owned(),
-            texts: texts.to_owned(),
-        }
-    }
-}
-
-/// The current configuration, and the one that made the stored vectors and texts.
-#[derive(Debug, Default, Deserialize)]
-struct MadeBy {
-    #[serde(flatten)]
-    now: MakerDigests,
-    recorded: Option<Recorded>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Recorded {
-    #[serde(flatten)]
-    digests: MakerDigests,
-    /// The embedding configuration.
-    embedding: Value,
-}
-
-/// The type `vector` of the extension.
-#[derive(Debug, Deserialize)]
-struct VectorType {
-    schema: String,
-    oid: u32,
-    array_oid: u32,
-}
-
-#[derive(Debug, Deserialize)]
-struct SourceKey {
-    attname: String,
-}
-
-#[derive(Debug, Deserialize)]
-struct Column {
-    name: String,
-    #[serde(rename = "type")]
-    type_name: String,
-    base: String,
-    equals: Option<String>,
-    after: Option<String>,
-    at_most: Option<String>,
-    #[serde(default)]
-    fits_in_array: bool,
-}
-
-#[derive(Debug, Deserialize)]
-struct Config {
-    loading: Loading,
-    parsing: Option<Implementation>,
-    embedding: Value,
-    chunking: Value,
-    formatting: Formatting,
-    processing: Option<Processing>,
-    destination: DestinationConfig,
-}
-
-#[derive(Debug, Deserialize)]
-struct Implementation {
-    implementation: String,
-}
-
-#[derive(Debug, Deserialize)]
-struct Loading {
-    implementation: String,
-    column_name: String,
-    retries: Option<u32>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Formatting {
-    implementation: String,
-    template: Option<String>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-struct Processing {
-    batch_size: Option<usize>,
-    concurrency: Option<usize>,
-}
-
-#[derive(Debug, Deserialize)]
-struct DestinationConfig {
-    implementation: String,
-    embedding_column: Option<String>,
-    target_schema: Option<String>,
-    target_table: Option<String>,
 }
 
 /// pgai's limit for `batch_size`.
@@ -268,75 +130,6 @@ impl Profile {
                 .map(|n| n.max(1)),
             attempts_max: config.loading.retries.unwrap_or(RETRIES).saturating_add(1),
         })
-    }
-}
-
-impl Definition {
-    /// Checks that the configuration would make the same vectors as the stored ones, as far as a
-    /// comparison of texts cannot show. The error says what to do.
-    pub(crate) fn check_vectors(&self) -> Result<(), String> {
-        let (name, embedding) = (&self.name, &self.config.embedding);
-        if let MadeBy {
-            now,
-            recorded: Some(recorded),
-        } = &self.made_by
-            && recorded.digests.vectors != now.vectors
-        {
-            return Err(format!(
-                "its embedding has changed: the stored vectors were made by {}, and vectors of two models \
-                 cannot be compared; put it back with select ai.revert_embedding('{name}'), or embed all \
-                 rows anew with select ai.reembed_vectorizer('{name}')",
-                recorded.embedding
-            ));
-        }
-        if let MadeBy {
-            now,
-            recorded: Some(recorded),
-        } = &self.made_by
-            && self.config.destination.implementation == "column"
-            && recorded.digests.texts != now.texts
-        {
-            return Err(format!(
-                "its texts are made differently now, and a column keeps no texts to compare with: embed all \
-                 rows anew with select ai.reembed_vectorizer('{name}'), or put loading, parsing and \
-                 formatting back"
-            ));
-        }
-        match (self.stored_dimensions, embedding["dimensions"].as_u64()) {
-            (Some(stored), Some(wanted)) if stored as u64 != wanted => Err(format!(
-                "its vectors are stored with {stored} dimensions, and its embedding has {wanted}: put \
-                 dimensions back to {stored}, or create another vectorizer"
-            )),
-            _ => Ok(()),
-        }
-    }
-
-    /// The digests to record before anything is claimed, because none are recorded, or the texts
-    /// are made differently now.
-    pub(crate) fn unrecorded(&self) -> Option<MakerDigests> {
-        let MadeBy { now, recorded } = &self.made_by;
-        let recorded = recorded.as_ref().map(|recorded| &recorded.digests);
-        (recorded != Some(now) && *now != MakerDigests::default()).then(|| now.clone())
-    }
-
-    /// The names of the key's columns.
-    pub(crate) fn key(&self) -> impl Iterator<Item = &str> {
-        self.source_pk.iter().map(|part| part.attname.as_str())
-    }
-
-    /// The embedding's implementation, if this reason is about the embedding's parameters.
-    pub(crate) fn provider_at_fault(&self, reason: &str, settings: &Settings) -> Option<String> {
-        let embedding = &self.config.embedding;
-        let refused = Provider::from_config(embedding, settings).err()?;
-        (refused == reason).then(|| embedding["implementation"].as_str().map(str::to_owned))?
-    }
-
-    /// The queue and the failed table, if they have names, quoted for SQL.
-    pub(crate) fn queues(&self) -> Option<(String, String)> {
-        let schema = self.queue_schema.as_deref()?;
-        let queue = qualified(schema, self.queue_table.as_deref()?);
-        let failed = qualified(schema, self.queue_failed_table.as_deref()?);
-        Some((queue, failed))
     }
 }
 

@@ -164,7 +164,9 @@ impl Task {
             Answer::Rows(rows) if std::mem::take(&mut self.is_first) => {
                 Answer::Rows(rows.map_err(|error| not_installed(error, &self.program)))
             }
-            answer => answer,
+            answer @ (Answer::Begin | Answer::Reply(_) | Answer::Rows(_) | Answer::Waited) => {
+                answer
+            }
         };
         self.steps.next(answer).unwrap_or_else(|failure| {
             Ask::Done(Report {

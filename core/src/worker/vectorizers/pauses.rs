@@ -14,7 +14,12 @@ const OUT_OF_STEPS_MAX: u32 = 3;
 impl Worker {
     /// Leaves a vectorizer alone for a while: it is its config or its tables that must be fixed,
     /// not its rows. They go back to the queue as they were.
-    pub(in crate::worker) fn pause_vectorizer(&mut self, id: i64, message: &'static str, reason: &str) {
+    pub(in crate::worker) fn pause_vectorizer(
+        &mut self,
+        id: i64,
+        message: &'static str,
+        reason: &str,
+    ) {
         if self.rest_vectorizer(id) {
             self.record(id, message, reason);
             self.events.push_back(Event::VectorizerBroken {

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use super::super::compare::{CompareRows, ComparedRows};
-use super::{BARRIER, Pass, Progress, QUEUED_AT_ONCE, Stage, STILL_WRITING, Step, WAITING_MAX, add_note};
+use super::{
+    BARRIER, Pass, Progress, QUEUED_AT_ONCE, STILL_WRITING, Stage, Step, WAITING_MAX, add_note,
+};
 use crate::query::{Key, ReadRow, Rows, Unreadable, first_key, is_so, numbers};
 use crate::random::Random;
 use crate::resync::{ComparedPiece, Different, ResyncCounts, ResyncState};

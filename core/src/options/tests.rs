@@ -1,0 +1,148 @@
+use super::*;
+
+fn parse(arguments: &[&str], environment: &[(&str, &str)]) -> Result<(Options, Settings), Usage> {
+    let environment: BTreeMap<String, String> = environment
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect();
+    let arguments = std::iter::once("worker")
+        .chain(arguments.iter().copied())
+        .map(str::to_owned);
+    match Command::parse(arguments, &environment, "1")? {
+        Command::Run(options) => {
+            let settings = options.settings("w", &environment, Limits::default(), Duration::ZERO);
+            Ok((*options, settings))
+        }
+        Command::Inquire(..) | Command::Install(_) => panic!("not asked for"),
+    }
+}
+
+#[test]
+fn the_short_name_of_the_database_wins_over_the_long_one_and_a_flag_over_both() {
+    let environment = [
+        ("DB_URL", "short"),
+        ("PGAI_VECTORIZER_WORKER_DB_URL", "long"),
+    ];
+    assert_eq!(parse(&[], &environment).unwrap().0.db_url, "short");
+    assert_eq!(parse(&[], &environment[1..]).unwrap().0.db_url, "long");
+    assert_eq!(
+        parse(&["--db-url", "flag"], &environment).unwrap().0.db_url,
+        "flag"
+    );
+}
+
+#[test]
+fn durations_are_seconds_or_have_units() {
+    for (text, millis) in [
+        ("10", 10_000),
+        ("0.5", 500),
+        ("500ms", 500),
+        ("5m", 300_000),
+        ("1h30m", 5_400_000),
+    ] {
+        let (_, settings) = parse(&["--poll-interval", text], &[]).unwrap();
+        assert_eq!(
+            settings.poll_interval,
+            Duration::from_millis(millis),
+            "{text}"
+        );
+    }
+    for text in ["abc", "-5", "0", ""] {
+        assert_eq!(
+            parse(&[&format!("--poll-interval={text}")], &[])
+                .unwrap_err()
+                .code,
+            2,
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn bytes_have_the_units_of_postgresql() {
+    let row_bytes = |text| Ok(parse(&["--max-row-bytes", text], &[])?.1.limits.row_bytes);
+    for (text, bytes) in [
+        ("1", 1),
+        ("7kB", 7168),
+        ("64MB", 67_108_864),
+        ("2 GB", 1 << 31),
+    ] {
+        assert_eq!(row_bytes(text), Ok::<_, Usage>(bytes), "{text}");
+    }
+    for text in ["0", "", "MB", "1.5MB", "1TB", "-1", "99999999999GB"] {
+        let text = format!("--max-row-bytes={text}");
+        assert_eq!(parse(&[&text], &[]).unwrap_err().code, 2, "{text}");
+    }
+    let environment = [("PGAI_VECTORIZER_WORKER_MAX_ROW_BYTES", "1MB")];
+    assert_eq!(
+        parse(&[], &environment).unwrap().1.limits.row_bytes,
+        1 << 20
+    );
+}
+
+#[test]
+fn ids_come_one_by_one_or_as_a_list() {
+    assert_eq!(
+        parse(&["-i", "1", "-i", "2"], &[])
+            .unwrap()
+            .1
+            .vectorizer_ids,
+        [1, 2]
+    );
+    assert_eq!(
+        parse(&["--vectorizer-ids", "1,2"], &[])
+            .unwrap()
+            .1
+            .vectorizer_ids,
+        [1, 2]
+    );
+    let environment = [("PGAI_VECTORIZER_WORKER_VECTORIZER_IDS", "3 4")];
+    assert_eq!(parse(&[], &environment).unwrap().1.vectorizer_ids, [3, 4]);
+    assert_eq!(
+        parse(&["--vectorizer-ids", "5"], &environment)
+            .unwrap()
+            .1
+            .vectorizer_ids,
+        [5]
+    );
+    assert_eq!(
+        parse(&["-i", "5"], &environment).unwrap().1.vectorizer_ids,
+        [5]
+    );
+}
+
+#[test]
+fn once_implies_exit_on_error_unless_told_otherwise() {
+    assert!(!parse(&[], &[]).unwrap().1.exit_on_error);
+    assert!(parse(&["--once"], &[]).unwrap().1.exit_on_error);
+    assert!(parse(&["--exit-on-error"], &[]).unwrap().1.exit_on_error);
+    assert!(
+        !parse(&["--once", "--exit-on-error=false"], &[])
+            .unwrap()
+            .1
+            .exit_on_error
+    );
+    let environment = [
+        ("PGAI_VECTORIZER_WORKER_ONCE", "1"),
+        ("PGAI_VECTORIZER_WORKER_EXIT_ON_ERROR", "no"),
+    ];
+    let (_, settings) = parse(&[], &environment).unwrap();
+    assert!(settings.once && !settings.exit_on_error);
+}
+
+#[test]
+fn wrong_usage_ends_with_2_and_help_with_0() {
+    assert_eq!(parse(&["--concurrency", "0"], &[]).unwrap_err().code, 2);
+    assert_eq!(parse(&["--nonsense"], &[]).unwrap_err().code, 2);
+    let environment = [("PGAI_VECTORIZER_WORKER_POLL_INTERVAL", "abc")];
+    assert_eq!(parse(&[], &environment).unwrap_err().code, 2);
+    assert_eq!(parse(&["--help"], &[]).unwrap_err().code, 0);
+    assert_eq!(parse(&["--version"], &[]).unwrap_err().code, 0);
+}
+
+#[test]
+fn levels_of_the_python_worker_are_understood() {
+    for level in ["DEBUG", "info", "WARN", "ERROR", "FATAL", "CRITICAL"] {
+        parse(&["--log-level", level], &[]).unwrap();
+    }
+}

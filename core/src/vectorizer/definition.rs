@@ -1,0 +1,217 @@
+//! A vectorizer as the database returns it: what is configured, and what the catalog says.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::provider::Provider;
+use crate::settings::Settings;
+use crate::sql::qualified;
+use crate::standing::Standing;
+
+/// A row of `ai.vectorizer` with information about its tables from the catalog.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Definition {
+    pub(crate) id: i64,
+    pub(crate) name: String,
+    pub(crate) disabled: bool,
+    pub(super) source_schema: String,
+    pub(super) source_table: String,
+    pub(super) source_pk: Vec<SourceKey>,
+    pub(super) queue_schema: Option<String>,
+    pub(super) queue_table: Option<String>,
+    pub(super) queue_failed_table: Option<String>,
+    pub(super) config: Config,
+    /// `None` only without a database: in tests of the core.
+    pub(crate) standing: Option<Standing>,
+    #[serde(default)]
+    pub(super) made_by: MadeBy,
+    pub(super) stored_dimensions: Option<usize>,
+    #[serde(default)]
+    pub(super) time_zone: String,
+    /// The database's encoding, by PostgreSQL's name.
+    #[serde(default = "utf8")]
+    pub(super) encoding: String,
+    pub(super) vector: Option<VectorType>,
+    pub(super) lease_found: bool,
+    pub(super) queue_found: bool,
+    /// A schema of the vectorizer that the worker's role cannot use.
+    #[serde(default)]
+    pub(super) closed_schema: Option<String>,
+    pub(super) columns: Option<Vec<Column>>,
+}
+
+pub(super) fn utf8() -> String {
+    "UTF8".to_owned()
+}
+
+/// Digests of the configuration that determines the vectors and the texts of a vectorizer.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
+pub struct MakerDigests {
+    pub(crate) vectors: String,
+    pub(crate) texts: String,
+}
+
+impl MakerDigests {
+    /// These digests.
+    #[must_use]
+    pub fn new(vectors: &str, texts: &str) -> Self {
+        Self {
+            vectors: vectors.to_owned(),
+            texts: texts.to_owned(),
+        }
+    }
+}
+
+/// The current configuration, and the one that made the stored vectors and texts.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct MadeBy {
+    #[serde(flatten)]
+    pub(super) now: MakerDigests,
+    pub(super) recorded: Option<Recorded>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Recorded {
+    #[serde(flatten)]
+    pub(super) digests: MakerDigests,
+    /// The embedding configuration.
+    pub(super) embedding: Value,
+}
+
+/// The type `vector` of the extension.
+#[derive(Debug, Deserialize)]
+pub(super) struct VectorType {
+    pub(super) schema: String,
+    pub(super) oid: u32,
+    pub(super) array_oid: u32,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct SourceKey {
+    pub(super) attname: String,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Column {
+    pub(super) name: String,
+    #[serde(rename = "type")]
+    pub(super) type_name: String,
+    pub(super) base: String,
+    pub(super) equals: Option<String>,
+    pub(super) after: Option<String>,
+    pub(super) at_most: Option<String>,
+    #[serde(default)]
+    pub(super) fits_in_array: bool,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Config {
+    pub(super) loading: Loading,
+    pub(super) parsing: Option<Implementation>,
+    pub(super) embedding: Value,
+    pub(super) chunking: Value,
+    pub(super) formatting: Formatting,
+    pub(super) processing: Option<Processing>,
+    pub(super) destination: DestinationConfig,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Implementation {
+    pub(super) implementation: String,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Loading {
+    pub(super) implementation: String,
+    pub(super) column_name: String,
+    pub(super) retries: Option<u32>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Formatting {
+    pub(super) implementation: String,
+    pub(super) template: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Processing {
+    pub(super) batch_size: Option<usize>,
+    pub(super) concurrency: Option<usize>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct DestinationConfig {
+    pub(super) implementation: String,
+    pub(super) embedding_column: Option<String>,
+    pub(super) target_schema: Option<String>,
+    pub(super) target_table: Option<String>,
+}
+
+impl Definition {
+    /// Checks that the configuration would make the same vectors as the stored ones, as far as a
+    /// comparison of texts cannot show. The error says what to do.
+    pub(crate) fn check_vectors(&self) -> Result<(), String> {
+        let (name, embedding) = (&self.name, &self.config.embedding);
+        if let MadeBy {
+            now,
+            recorded: Some(recorded),
+        } = &self.made_by
+            && recorded.digests.vectors != now.vectors
+        {
+            return Err(format!(
+                "its embedding has changed: the stored vectors were made by {}, and vectors of two models \
+                 cannot be compared; put it back with select ai.revert_embedding('{name}'), or embed all \
+                 rows anew with select ai.reembed_vectorizer('{name}')",
+                recorded.embedding
+            ));
+        }
+        if let MadeBy {
+            now,
+            recorded: Some(recorded),
+        } = &self.made_by
+            && self.config.destination.implementation == "column"
+            && recorded.digests.texts != now.texts
+        {
+            return Err(format!(
+                "its texts are made differently now, and a column keeps no texts to compare with: embed all \
+                 rows anew with select ai.reembed_vectorizer('{name}'), or put loading, parsing and \
+                 formatting back"
+            ));
+        }
+        match (self.stored_dimensions, embedding["dimensions"].as_u64()) {
+            (Some(stored), Some(wanted)) if stored as u64 != wanted => Err(format!(
+                "its vectors are stored with {stored} dimensions, and its embedding has {wanted}: put \
+                 dimensions back to {stored}, or create another vectorizer"
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// The digests to record before anything is claimed, because none are recorded, or the texts
+    /// are made differently now.
+    pub(crate) fn unrecorded(&self) -> Option<MakerDigests> {
+        let MadeBy { now, recorded } = &self.made_by;
+        let recorded = recorded.as_ref().map(|recorded| &recorded.digests);
+        (recorded != Some(now) && *now != MakerDigests::default()).then(|| now.clone())
+    }
+
+    /// The names of the key's columns.
+    pub(crate) fn key(&self) -> impl Iterator<Item = &str> {
+        self.source_pk.iter().map(|part| part.attname.as_str())
+    }
+
+    /// The embedding's implementation, if this reason is about the embedding's parameters.
+    pub(crate) fn provider_at_fault(&self, reason: &str, settings: &Settings) -> Option<String> {
+        let embedding = &self.config.embedding;
+        let refused = Provider::from_config(embedding, settings).err()?;
+        (refused == reason).then(|| embedding["implementation"].as_str().map(str::to_owned))?
+    }
+
+    /// The queue and the failed table, if they have names, quoted for SQL.
+    pub(crate) fn queues(&self) -> Option<(String, String)> {
+        let schema = self.queue_schema.as_deref()?;
+        let queue = qualified(schema, self.queue_table.as_deref()?);
+        let failed = qualified(schema, self.queue_failed_table.as_deref()?);
+        Some((queue, failed))
+    }
+}
