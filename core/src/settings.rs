@@ -60,8 +60,8 @@ pub struct Settings {
     pub wall_start: Duration,
 }
 
-/// The limits on what one worker holds at a time. The blocking shell sets `batches` and `requests`
-/// to 1; there is no other difference between the shells.
+/// The limits on what one worker holds at a time. The shells differ in nothing but `requests` and
+/// `works`: as many as they have connections and threads for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Limits {
     /// The default number of batches in flight for one vectorizer; two means that one is

@@ -1,7 +1,7 @@
 //! Providers through ureq.
 
 use std::io::{self, ErrorKind, Read as _};
-use std::sync::Arc;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use pgai_core::{Intake, Received, Request, RequestError, Response, allowed_addresses, authorize};
@@ -18,11 +18,58 @@ const USER_AGENT: &str = concat!("pgai-worker-rs/", env!("CARGO_PKG_VERSION"));
 
 /// Sends requests, and keeps connections open for later requests. Clones share them.
 #[derive(Clone, Debug)]
-pub struct Http(Agent);
+pub struct Http {
+    agent: Agent,
+    turns: Arc<Turns>,
+}
 
 impl Default for Http {
     fn default() -> Self {
-        Self(agent())
+        Self {
+            agent: agent(),
+            turns: Arc::default(),
+        }
+    }
+}
+
+/// One answer is read at a time: the others wait in the system's buffers, or at their servers, and cost
+/// no memory here.
+#[derive(Debug, Default)]
+struct Turns {
+    is_taken: Mutex<bool>,
+    given_back: Condvar,
+}
+
+/// An answer that arrives slowly delays the next one by no more than this.
+const ANSWER_PATIENCE: Duration = Duration::from_millis(250);
+
+impl Turns {
+    /// Waits for a turn, and goes on without one where the answer before arrives slowly.
+    fn take(&self) -> Option<Turn<'_>> {
+        let is_taken = self.lock();
+        let waited =
+            self.given_back
+                .wait_timeout_while(is_taken, ANSWER_PATIENCE, |is_taken| *is_taken);
+        let (mut is_taken, late) = waited.unwrap_or_else(PoisonError::into_inner);
+        if late.timed_out() {
+            return None;
+        }
+        *is_taken = true;
+        Some(Turn(self))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, bool> {
+        self.is_taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Lasts until the answer has been read.
+struct Turn<'a>(&'a Turns);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        *self.0.lock() = false;
+        self.0.given_back.notify_one();
     }
 }
 
@@ -34,7 +81,10 @@ impl Http {
     pub fn answer(&self, request: Request) -> Result<Received, RequestError> {
         let timeout = request.timeout;
         let (request, intake) = authorize(request, |name| std::env::var(name).ok())?;
-        let answer = self.read(request, timeout, &intake);
+        let (answer, _turn) = match self.read(request, timeout, &intake) {
+            Ok((answer, turn)) => (Ok(answer), turn),
+            Err(error) => (Err(error), None),
+        };
         intake.take(answer)
     }
 
@@ -43,18 +93,22 @@ impl Http {
         request: ureq::http::Request<Vec<u8>>,
         timeout: Duration,
         intake: &Intake,
-    ) -> Result<Response, RequestError> {
+    ) -> Result<(Response, Option<Turn<'_>>), RequestError> {
         let request = self
-            .0
+            .agent
             .configure_request(request)
             .timeout_global(Some(timeout))
             .build();
-        let (parts, body) = self.0.run(request).map_err(request_error)?.into_parts();
+        let answer = self.agent.run(request).map_err(request_error)?;
+        let turn = self.turns.take();
+        let (parts, body) = answer.into_parts();
         let bytes_max = u64::try_from(intake.bytes_max(parts.status)).unwrap_or(u64::MAX);
-        let mut whole = vec![];
+        // The length that it promises, so that the body need not grow step by step.
+        let length = body.content_length().unwrap_or(0).min(bytes_max);
+        let mut whole = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
         let read = body.into_reader().take(bytes_max).read_to_end(&mut whole);
         read.map_err(|error| request_error(error.into()))?;
-        Ok(Response::from_parts(parts, whole))
+        Ok((Response::from_parts(parts, whole), turn))
     }
 }
 
