@@ -47,9 +47,9 @@ impl Turns {
     /// Waits for a turn, and goes on without one where the answer before arrives slowly.
     fn take(&self) -> Option<Turn<'_>> {
         let is_taken = self.lock();
-        let waited =
-            self.given_back
-                .wait_timeout_while(is_taken, ANSWER_PATIENCE, |is_taken| *is_taken);
+        let waited = self
+            .given_back
+            .wait_timeout_while(is_taken, ANSWER_PATIENCE, |is_taken| *is_taken);
         let (mut is_taken, late) = waited.unwrap_or_else(PoisonError::into_inner);
         if late.timed_out() {
             return None;

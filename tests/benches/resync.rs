@@ -120,7 +120,13 @@ fn resync(database: &Database, client: &mut Client, verify_text: bool, rows: i64
     assert_eq!(state, "done", "{:?}", row.get::<_, Option<String>>(6));
     let each = rows / 1_000;
     let stale = if verify_text { each } else { 0 };
-    assert_eq!(counts[1..], [each, each, stale]);
+    // A row that the application changes meanwhile may be found, too: that does no harm.
+    let [_, missing, orphans, found] = counts;
+    assert_eq!((missing, orphans), (each, each));
+    assert!(
+        (stale..=stale + i64::from(writes)).contains(&found),
+        "{found} stale"
+    );
 }
 
 /// Changes rows that are in sync, as an application would; returns how many, and the longest that one took.
