@@ -2710,9 +2710,18 @@ begin atomic
     from ai._vectorizer_image_columns(source, watched) c;
 end;
 
--- The changed rows of a statement: keys as k1, k2, ..., and whether the key is deleted. An update counts if the
--- record image of a watched column differs: json and xml have no equality, and 1.0 and 1.00 are equal but have
--- different texts. (A full join is never a nested loop, whatever number of rows the planner estimates: the plan is
+-- Whether the watched columns of two images differ: by their record image, because json and xml have no equality, and
+-- 1.0 and 1.00 are equal but have different texts.
+create or replace function ai._vectorizer_changed_sql(source regclass, watched name[]) returns text
+language sql stable
+begin atomic
+    select format('row(%s)::record operator(pg_catalog.*<>) row(%s)::record'
+        , string_agg('o.' || c.alias, ', '), string_agg('n.' || c.alias, ', '))
+    from ai._vectorizer_image_columns(source, watched) c where c.alias like 'w%';
+end;
+
+-- The changed rows of a statement: keys as k1, k2, ..., and whether the key is deleted. An update counts if
+-- a watched column differs. (A full join is never a nested loop, whatever number of rows the planner estimates: the plan is
 -- kept from the first call.)
 create or replace function ai._vectorizer_changes_sql
 ( source regclass
@@ -2736,9 +2745,7 @@ begin atomic
             , ai._vectorizer_image_sql(source, watched, 'o', old_set)
             , ai._vectorizer_image_sql(source, watched, 'n', new_set)
             , string_agg(format('o.k%1$s %2$s n.k%1$s', k.pknum, k.equals), ' and ' order by k.pknum)
-            , (select format('row(%s)::record operator(pg_catalog.*<>) row(%s)::record'
-                   , string_agg('o.' || c.alias, ', '), string_agg('n.' || c.alias, ', '))
-               from ai._vectorizer_image_columns(source, watched) c where c.alias like 'w%'))
+            , ai._vectorizer_changed_sql(source, watched))
         end
     from ai._vectorizer_key(source) k;
 end;
@@ -2869,7 +2876,9 @@ return format
 -- The bodies of the trigger functions: queue keys, delete stored chunks, wake a worker. They never read the source,
 -- which may have another owner by now. They raise no error that the application would not get without them.
 --
--- * A single row is queued by itself, which is cheapest. Two or more rows are queued in one statement.
+-- * An UPDATE that changes one row, and not its key, takes a path of its own: a full join of two transition tables of
+--   one row each costs as much as queueing the key.
+-- * Otherwise a single row is queued by itself, which is cheapest. Two or more rows are queued in one statement.
 -- * A key whose type has changed is queued if its text is valid for the old type.
 -- * In REPEATABLE READ and SERIALIZABLE a worker's commit between the conflict check and the row lock makes the
 --   upsert fail, although no other writer touched the row: there it is tried again, in a subtransaction. For the same
@@ -2903,6 +2912,7 @@ declare
 begin
     return format
     ( $body$
+    %12$s
     for %1$s, this.fits, this.gone in
         select %2$s, c.fits, c.gone from (select c.*, %3$s as fits from (%4$s) c) c
     loop
@@ -2926,6 +2936,7 @@ begin
         %8$s
     end loop;
     %9$s
+    %13$s
 $body$
     , (select string_agg(format('this.k%1$s, this.t%1$s', k.pknum), ', ' order by k.pknum) from ai._vectorizer_key(source) k)
     , (select string_agg(format('case when c.fits then %s end, case when not c.fits then c.k%s::text end', v.filled, v.pknum)
@@ -2952,9 +2963,45 @@ $body$
     , case when per_row then 'this.is_strict' else 'this.is_strict or this.queued > 1' end
     , case when per_row then '' else (
         select string_agg(format('this.f%1$s = this.k%1$s;', v.pknum), ' ' order by v.pknum) from ai._vectorizer_variables(source) v) end
+    , case when event = 'update' and not per_row then ai._vectorizer_single_sql(source, watched, queue) else '' end
+    , case when event = 'update' and not per_row then 'end if;' else '' end
     );
 end
 $$;
+
+-- The path of an UPDATE that changes one row whose key has the queue's type and stays as it was. It sets `is_single` if
+-- it has done all there is to do; what follows is for other statements. (An INSERT or a DELETE of one row gains nothing
+-- by it: there is nothing to join.)
+create or replace function ai._vectorizer_single_sql(source regclass, watched name[], queue text) returns text
+language sql stable
+begin atomic
+    select format
+    ( $body$if not this.is_strict then
+        select %1$s, c.fits and c.same and not exists (select from new_rows offset 1), c.changed
+        into %2$s, this.is_single, this.gone
+        from (select %3$s, %4$s as fits, %5$s as same, %6$s as changed from %7$s cross join %8$s limit 1) c;
+        if not found then
+            return null;
+        end if;
+        if this.is_single and this.gone then
+            this.queued = 1;
+            %9$s;
+        end if;
+    end if;
+    if this.is_single is not true then$body$
+    , string_agg(format('case when c.fits then %s end', v.filled), ', ' order by v.pknum)
+    , string_agg(format('this.k%s', v.pknum), ', ' order by v.pknum)
+    , ai._vectorizer_image_keys(source, 'n')
+    , ai._vectorizer_key_fits_sql(source, 'n')
+    , (select string_agg(format('o.k%1$s %2$s n.k%1$s', k.pknum, k.equals), ' and ' order by k.pknum)
+       from ai._vectorizer_key(source) k)
+    , ai._vectorizer_changed_sql(source, watched)
+    , ai._vectorizer_image_sql(source, watched, 'o', 'old_rows')
+    , ai._vectorizer_image_sql(source, watched, 'n', 'new_rows')
+    , ai._vectorizer_enqueue_one_sql(source, queue, string_agg(v.value, ', ' order by v.pknum))
+    )
+    from ai._vectorizer_variables(source) v;
+end;
 
 -- The statements after the loop over the rows: queue all at once if there are many, or if the isolation level
 -- requires it. (Only many rows are tried as new ones, in a subtransaction: otherwise a transaction of many small
@@ -3022,6 +3069,7 @@ declare
     %1$s
     fits boolean;
     gone boolean;
+    is_single boolean;
     queued bigint = 0;
     trouble text;
     moment bigint;
@@ -3244,11 +3292,11 @@ begin atomic
     from pg_proc p
     where p.pronamespace = 'ai'::regnamespace
     and p.proname in
-        ( '_vectorizer_changes_sql', '_vectorizer_conflict_sql', '_vectorizer_create_lease', '_vectorizer_create_queue'
+        ( '_vectorizer_changed_sql', '_vectorizer_changes_sql', '_vectorizer_conflict_sql', '_vectorizer_create_lease', '_vectorizer_create_queue'
         , '_vectorizer_create_trigger_function', '_vectorizer_create_triggers', '_vectorizer_enqueue_all_sql'
         , '_vectorizer_enqueue_one_sql', '_vectorizer_heirs', '_vectorizer_image_columns', '_vectorizer_image_keys'
         , '_vectorizer_image_sql', '_vectorizer_is_hypertable', '_vectorizer_key_fits_sql'
-        , '_vectorizer_key_type', '_vectorizer_many_sql', '_vectorizer_per_row', '_vectorizer_row_body'
+        , '_vectorizer_key_type', '_vectorizer_many_sql', '_vectorizer_per_row', '_vectorizer_row_body', '_vectorizer_single_sql'
         , '_vectorizer_stored_key_sql', '_vectorizer_trigger_body', '_vectorizer_trigger_frame'
         , '_vectorizer_truncate_body', '_vectorizer_truncate_part_body', '_vectorizer_truncate_parts'
         , '_vectorizer_usable_sql', '_vectorizer_variables');

@@ -50,9 +50,18 @@ begin atomic
     from ai._vectorizer_image_columns(source, watched) c;
 end;
 
--- The changed rows of a statement: keys as k1, k2, ..., and whether the key is deleted. An update counts if the
--- record image of a watched column differs: json and xml have no equality, and 1.0 and 1.00 are equal but have
--- different texts. (A full join is never a nested loop, whatever number of rows the planner estimates: the plan is
+-- Whether the watched columns of two images differ: by their record image, because json and xml have no equality, and
+-- 1.0 and 1.00 are equal but have different texts.
+create or replace function ai._vectorizer_changed_sql(source regclass, watched name[]) returns text
+language sql stable
+begin atomic
+    select format('row(%s)::record operator(pg_catalog.*<>) row(%s)::record'
+        , string_agg('o.' || c.alias, ', '), string_agg('n.' || c.alias, ', '))
+    from ai._vectorizer_image_columns(source, watched) c where c.alias like 'w%';
+end;
+
+-- The changed rows of a statement: keys as k1, k2, ..., and whether the key is deleted. An update counts if
+-- a watched column differs. (A full join is never a nested loop, whatever number of rows the planner estimates: the plan is
 -- kept from the first call.)
 create or replace function ai._vectorizer_changes_sql
 ( source regclass
@@ -76,9 +85,7 @@ begin atomic
             , ai._vectorizer_image_sql(source, watched, 'o', old_set)
             , ai._vectorizer_image_sql(source, watched, 'n', new_set)
             , string_agg(format('o.k%1$s %2$s n.k%1$s', k.pknum, k.equals), ' and ' order by k.pknum)
-            , (select format('row(%s)::record operator(pg_catalog.*<>) row(%s)::record'
-                   , string_agg('o.' || c.alias, ', '), string_agg('n.' || c.alias, ', '))
-               from ai._vectorizer_image_columns(source, watched) c where c.alias like 'w%'))
+            , ai._vectorizer_changed_sql(source, watched))
         end
     from ai._vectorizer_key(source) k;
 end;

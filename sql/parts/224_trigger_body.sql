@@ -1,7 +1,9 @@
 -- The bodies of the trigger functions: queue keys, delete stored chunks, wake a worker. They never read the source,
 -- which may have another owner by now. They raise no error that the application would not get without them.
 --
--- * A single row is queued by itself, which is cheapest. Two or more rows are queued in one statement.
+-- * An UPDATE that changes one row, and not its key, takes a path of its own: a full join of two transition tables of
+--   one row each costs as much as queueing the key.
+-- * Otherwise a single row is queued by itself, which is cheapest. Two or more rows are queued in one statement.
 -- * A key whose type has changed is queued if its text is valid for the old type.
 -- * In REPEATABLE READ and SERIALIZABLE a worker's commit between the conflict check and the row lock makes the
 --   upsert fail, although no other writer touched the row: there it is tried again, in a subtransaction. For the same
@@ -35,6 +37,7 @@ declare
 begin
     return format
     ( $body$
+    %12$s
     for %1$s, this.fits, this.gone in
         select %2$s, c.fits, c.gone from (select c.*, %3$s as fits from (%4$s) c) c
     loop
@@ -58,6 +61,7 @@ begin
         %8$s
     end loop;
     %9$s
+    %13$s
 $body$
     , (select string_agg(format('this.k%1$s, this.t%1$s', k.pknum), ', ' order by k.pknum) from ai._vectorizer_key(source) k)
     , (select string_agg(format('case when c.fits then %s end, case when not c.fits then c.k%s::text end', v.filled, v.pknum)
@@ -84,9 +88,45 @@ $body$
     , case when per_row then 'this.is_strict' else 'this.is_strict or this.queued > 1' end
     , case when per_row then '' else (
         select string_agg(format('this.f%1$s = this.k%1$s;', v.pknum), ' ' order by v.pknum) from ai._vectorizer_variables(source) v) end
+    , case when event = 'update' and not per_row then ai._vectorizer_single_sql(source, watched, queue) else '' end
+    , case when event = 'update' and not per_row then 'end if;' else '' end
     );
 end
 $$;
+
+-- The path of an UPDATE that changes one row whose key has the queue's type and stays as it was. It sets `is_single` if
+-- it has done all there is to do; what follows is for other statements. (An INSERT or a DELETE of one row gains nothing
+-- by it: there is nothing to join.)
+create or replace function ai._vectorizer_single_sql(source regclass, watched name[], queue text) returns text
+language sql stable
+begin atomic
+    select format
+    ( $body$if not this.is_strict then
+        select %1$s, c.fits and c.same and not exists (select from new_rows offset 1), c.changed
+        into %2$s, this.is_single, this.gone
+        from (select %3$s, %4$s as fits, %5$s as same, %6$s as changed from %7$s cross join %8$s limit 1) c;
+        if not found then
+            return null;
+        end if;
+        if this.is_single and this.gone then
+            this.queued = 1;
+            %9$s;
+        end if;
+    end if;
+    if this.is_single is not true then$body$
+    , string_agg(format('case when c.fits then %s end', v.filled), ', ' order by v.pknum)
+    , string_agg(format('this.k%s', v.pknum), ', ' order by v.pknum)
+    , ai._vectorizer_image_keys(source, 'n')
+    , ai._vectorizer_key_fits_sql(source, 'n')
+    , (select string_agg(format('o.k%1$s %2$s n.k%1$s', k.pknum, k.equals), ' and ' order by k.pknum)
+       from ai._vectorizer_key(source) k)
+    , ai._vectorizer_changed_sql(source, watched)
+    , ai._vectorizer_image_sql(source, watched, 'o', 'old_rows')
+    , ai._vectorizer_image_sql(source, watched, 'n', 'new_rows')
+    , ai._vectorizer_enqueue_one_sql(source, queue, string_agg(v.value, ', ' order by v.pknum))
+    )
+    from ai._vectorizer_variables(source) v;
+end;
 
 -- The statements after the loop over the rows: queue all at once if there are many, or if the isolation level
 -- requires it. (Only many rows are tried as new ones, in a subtransaction: otherwise a transaction of many small
@@ -154,6 +194,7 @@ declare
     %1$s
     fits boolean;
     gone boolean;
+    is_single boolean;
     queued bigint = 0;
     trouble text;
     moment bigint;

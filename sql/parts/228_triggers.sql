@@ -74,11 +74,11 @@ begin atomic
     from pg_proc p
     where p.pronamespace = 'ai'::regnamespace
     and p.proname in
-        ( '_vectorizer_changes_sql', '_vectorizer_conflict_sql', '_vectorizer_create_lease', '_vectorizer_create_queue'
+        ( '_vectorizer_changed_sql', '_vectorizer_changes_sql', '_vectorizer_conflict_sql', '_vectorizer_create_lease', '_vectorizer_create_queue'
         , '_vectorizer_create_trigger_function', '_vectorizer_create_triggers', '_vectorizer_enqueue_all_sql'
         , '_vectorizer_enqueue_one_sql', '_vectorizer_heirs', '_vectorizer_image_columns', '_vectorizer_image_keys'
         , '_vectorizer_image_sql', '_vectorizer_is_hypertable', '_vectorizer_key_fits_sql'
-        , '_vectorizer_key_type', '_vectorizer_many_sql', '_vectorizer_per_row', '_vectorizer_row_body'
+        , '_vectorizer_key_type', '_vectorizer_many_sql', '_vectorizer_per_row', '_vectorizer_row_body', '_vectorizer_single_sql'
         , '_vectorizer_stored_key_sql', '_vectorizer_trigger_body', '_vectorizer_trigger_frame'
         , '_vectorizer_truncate_body', '_vectorizer_truncate_part_body', '_vectorizer_truncate_parts'
         , '_vectorizer_usable_sql', '_vectorizer_variables');
