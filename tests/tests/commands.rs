@@ -314,7 +314,7 @@ fn doctor_finds_what_is_wrong_and_says_how_to_mend_it() {
             &[
                 "triggers on public.blog",
                 "alter table public.blog enable trigger _vectorizer_src_trg_1;",
-                "worker resync blog",
+                &format!("{shell} resync blog"),
             ],
         );
         stage

@@ -140,7 +140,8 @@ fn a_schema_that_is_not_installed() {
     let database = Server::shared().database();
     let wanted = [
         "pgai is not installed in the database",
-        "worker install",
+        // By the name that it was started with.
+        " install`",
         "sql/setup.sql",
     ];
     mistake(&["--once"], &[("DB_URL", database.url())], 1, &wanted);
