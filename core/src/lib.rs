@@ -122,8 +122,9 @@
 //!
 //! [`options`](Command) and [`Settings`] hold the configuration. `command` contains the operator's commands, such as
 //! `status` and `search` ([`Task`]). `worker` contains the state machine: `claims` decides what to claim, `batch` is
-//! the work for one claim, `commit_size` limits the size of a commit, `requests` calls providers, `throttle` limits
-//! the requests, `blame` finds the cause of a rejection, `resync` compares a source with what is stored for it,
+//! the work for one claim, `commit_size` limits the size of a commit, `calls` holds what is in flight besides
+//! statements, `requests` writes requests to providers, `verdicts` handles their answers, `accounts` limits the
+//! requests, `blame` finds the cause of a rejection, `resync` compares a source with what is stored for it,
 //! `outage` handles providers that are down, `session` is the worker's registration in the database, `statements`
 //! handles answers, `life` stops the worker. The other modules are pure: [`text`] chunks and formats, `reuse`
 //! compares with what is stored, `provider` writes requests and interprets answers, `sql` plans statements, `retry`
