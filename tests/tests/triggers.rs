@@ -357,3 +357,35 @@ fn many_rows_that_are_not_queued_are_tried_as_new_ones() {
         stage.run("drop table seen");
     }
 }
+
+/// An UPDATE of one row that keeps its key takes a path of its own: what it must leave to the other path,
+/// and what it must not queue.
+#[test]
+fn an_update_of_few_rows_queues_what_has_changed() {
+    let mut stage = Stage::with_blog();
+    stage.run("insert into blog values (1, 't', 'b', 0), (2, 't', 'b', 0), (3, 't', 'b', 0)");
+    for (change, queued) in [
+        ("update blog set body = body || 'x' where id = 1", "1"),
+        ("update blog set body = body || 'x' where id < 3", "1,2"),
+        ("update blog set views = views + 1 where id = 1", ""),
+        ("update blog set views = views + 1", ""),
+        (
+            "update blog set body = case id when 2 then body || 'y' else body end",
+            "2",
+        ),
+        ("update blog set body = body || 'z' where id = 9", ""),
+        ("update blog set id = 4 where id = 3", "3,4"),
+        ("update blog set id = 3, body = 'new' where id = 4", "3,4"),
+        (
+            "begin isolation level repeatable read; update blog set body = body || 'r' where id = 1; commit",
+            "1",
+        ),
+    ] {
+        stage.run("truncate ai._vectorizer_q_1");
+        stage.run(change);
+        let keys =
+            "select coalesce(string_agg(id::text, ',' order by id), '') from ai._vectorizer_q_1";
+        let keys: String = stage.sql.query_one(keys, &[]).unwrap().get(0);
+        assert_eq!(keys, queued, "{change}");
+    }
+}
