@@ -207,7 +207,9 @@ impl Worker {
             return false;
         };
         let doubt = &vectorizer.doubt;
-        if doubt.is_resolved() || self.now < doubt.probe_at {
+        // A busy provider, too, must have answered something before a doubtful request is sent.
+        let is_known = doubt.is_resolved() && self.is_well(id);
+        if is_known || self.now < doubt.probe_at {
             return false;
         }
         let (is_quiet, has_fresh, has_doubtful) = self.waiting(id);
@@ -261,10 +263,21 @@ impl Worker {
             return true;
         }
         let account = batch.profile.provider.account();
-        let is_well = self.accounts.known(&account).is_none_or(Throttle::is_well);
+        let is_well = self.is_well(batch.profile.id);
         let is_tried =
             |other: &Batch| other.is_trying() && other.profile.provider.account() == account;
         vectorizer.doubt.is_resolved() && is_well && !self.batches.values().any(is_tried)
+    }
+
+    /// Whether the last requests to the account of this vectorizer were answered.
+    fn is_well(&self, id: i64) -> bool {
+        let known = self.vectorizers.get(&id);
+        let profile = known.and_then(|known| known.profile.as_ref());
+        profile.is_none_or(|profile| {
+            let account = profile.provider.account();
+            let throttle = self.accounts.known(&account);
+            throttle.is_none_or(Throttle::is_well)
+        })
     }
 
     /// Blames what has failed alone often enough while the provider worked.
