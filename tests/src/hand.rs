@@ -81,6 +81,11 @@ impl Hand {
         self.worker.wake(None);
     }
 
+    /// Asks the worker to stop.
+    pub fn stop(&mut self) {
+        self.worker.stop();
+    }
+
     /// Runs something else in the worker's session.
     ///
     /// # Panics

@@ -134,18 +134,22 @@ fn on_all_processors<T: Sync, R: Send>(all: &[T], work: impl Fn(&T) -> R + Sync)
     })
 }
 
-/// As many worlds as `PGAI_WORLDS` says, on all processors: `PGAI_WORLDS=100000 cargo test --release
+/// As many worlds as `PGAI_WORLDS` says (`N`, or the seeds `N..M`), on all processors: `PGAI_WORLDS=100000 cargo test --release
 /// -p tests --test simulation -- --ignored --nocapture`.
 #[test]
 #[ignore = "a campaign"]
 fn a_campaign_of_worlds() {
-    let worlds: u64 = std::env::var("PGAI_WORLDS")
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(100_000);
+    let number = |text: &str| text.parse::<u64>().expect("PGAI_WORLDS is N or N..M");
+    let (first, worlds) = match std::env::var("PGAI_WORLDS").ok().as_deref() {
+        None => (0, 100_000),
+        Some(text) => match text.split_once("..") {
+            Some((first, end)) => (number(first), number(end)),
+            None => (0, number(text)),
+        },
+    };
     let threads = std::thread::available_parallelism().map_or(1, usize::from) as u64;
     let began = std::time::Instant::now();
-    let next = AtomicU64::new(0);
+    let next = AtomicU64::new(first);
     let mut coverage = Coverage::default();
     std::thread::scope(|scope| {
         let runs: Vec<_> = (0..threads)
@@ -169,7 +173,10 @@ fn a_campaign_of_worlds() {
             coverage.add(&run.join().expect("no rule is broken"));
         }
     });
-    println!("{worlds} worlds in {:.1?}: {coverage:#?}", began.elapsed());
+    println!(
+        "worlds {first} to {worlds} in {:.1?}: {coverage:#?}",
+        began.elapsed()
+    );
     assert_eq!(coverage.missing(), [""; 0]);
 }
 

@@ -49,12 +49,8 @@ impl World {
         self.rest(deadline, stumble)?;
         // A row whose workers were cut off too often is given up, and says so. An operator's
         // `retry` brings it back.
-        rules::rows_are_given_up_for_a_reason_only(
-            self.database.tables(),
-            &self.swarm.faults,
-            self.swarm.stumble.is_some(),
-            self.swarm.lose_answers,
-        )?;
+        let tables = self.database.tables();
+        rules::rows_are_given_up_for_a_reason_only(tables, &self.swarm)?;
         self.database.retry_failed(self.now);
         self.rest(deadline, Mood::default())?;
         self.hold_one_row()?;

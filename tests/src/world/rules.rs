@@ -3,7 +3,8 @@
 use std::fmt;
 
 use super::database::Tables;
-use super::provider::{Fault, is_about_a_row, is_stumbling, vector_for};
+use super::provider::{is_about_a_row, is_stumbling, vector_for};
+use super::swarm::Swarm;
 
 /// What must hold.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -185,26 +186,22 @@ pub(super) fn every_row_stands_true(tables: &Tables) -> Result<(), Violation> {
 
 /// No row is given up without a reason: its workers kept dying, the provider refused its text or
 /// never had a vector for it, or its text makes the provider fail. Where answers are lost at random, a
-/// text may be unlucky three times running while others are answered: nobody could tell.
+/// text may be unlucky three times running while others are answered: nobody could tell. And a row that
+/// was given up stays so when its text is changed past the triggers: then its text says nothing.
 pub(super) fn rows_are_given_up_for_a_reason_only(
     tables: &Tables,
-    faults: &[Fault],
-    stumbles: bool,
-    loses_answers: bool,
+    swarm: &Swarm,
 ) -> Result<(), Violation> {
     let stumbles = |key: &i64| {
-        stumbles
-            && tables
-                .source
-                .get(key)
-                .is_some_and(|text| is_stumbling(text))
+        let text = tables.source.get(key);
+        swarm.stumble.is_some()
+            && (swarm.past_triggers || text.is_some_and(|text| is_stumbling(text)))
     };
-    let is_unlucky = |reason: &str| loses_answers && reason.contains("fails again and again");
     let is_fair = |key: &i64, reason: &str| {
+        let fails_again = reason.contains("fails again and again");
         reason.starts_with("the worker died")
-            || is_about_a_row(reason, faults)
-            || stumbles(key)
-            || is_unlucky(reason)
+            || is_about_a_row(reason, &swarm.faults)
+            || fails_again && (swarm.lose_answers || stumbles(key))
     };
     let mut failed = tables.failed.iter();
     match failed.find(|(key, reason)| !is_fair(key, reason)) {

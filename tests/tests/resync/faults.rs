@@ -69,6 +69,25 @@ fn a_stopped_worker_gives_its_resync_back_at_once() {
     }
 }
 
+/// A worker is told to stop while it waits for the answer to a statement that extends its lease: that
+/// statement does not end the lease, so another one follows.
+#[test]
+fn a_worker_that_is_stopped_during_a_save_gives_its_resync_back() {
+    let mut stage = Stage::with_blog();
+    stage.run("insert into blog select n, 't', 'body ' || n from generate_series(1, 1500) n");
+    stage.run("select ai.resync_vectorizer('blog')");
+    let mut hand = Hand::new(stage.database.client(), 1);
+    let is_save = |query: &Query| matches!(query, Query::Resync(ResyncQuery::Save { .. }));
+    let saved = hand.until(is_save);
+    hand.stop();
+    hand.run(saved).unwrap();
+    let claim = "select _claim from ai.vectorizer_resync";
+    assert_ne!(stage.number(claim), 0);
+    let given_back = hand.until(is_save);
+    hand.run(given_back).unwrap();
+    assert_eq!(stage.number(claim), 0);
+}
+
 #[test]
 fn of_two_workers_one_carries_a_resync_out() {
     for shell in SHELLS {

@@ -89,12 +89,19 @@ enum Stage {
 pub(in crate::worker) enum Step {
     Barrier,
     Bound,
-    Compare { asked: Time },
+    Compare {
+        asked: Time,
+    },
     Queue(Vec<Key>),
     Queued,
     Read(Vec<Key>),
     Renew,
-    Save { asked: Time, is_step: bool },
+    Save {
+        asked: Time,
+        is_step: bool,
+        /// It ends the lease: the request is anybody's afterwards.
+        gives_back: bool,
+    },
 }
 
 /// What an answer brought about.
@@ -323,6 +330,7 @@ impl Pass {
         let step = Step::Save {
             asked: now,
             is_step,
+            gives_back: lease.is_zero(),
         };
         (step, Query::Resync(query))
     }

@@ -47,10 +47,14 @@ impl Pass {
                 self.read(keys, ReadRow::all(rows, columns)?);
             }
             Step::Renew => self.stage = Stage::Bound,
-            Step::Save { asked, is_step } => {
+            Step::Save {
+                asked,
+                is_step,
+                gives_back,
+            } => {
                 let is_mine = !rows.is_empty();
                 let is_over = is_step && self.standing.state != ResyncState::Running;
-                if !is_mine || self.leaving || is_over {
+                if !is_mine || gives_back || is_over {
                     self.stage = Stage::Over;
                     return Ok(Progress::Over);
                 }
