@@ -1457,12 +1457,84 @@ $$;
 -- Embedding: which model of which provider turns a text into a vector. The config functions
 -- return exactly pgai's JSON; configurations that no provider supports are rejected here.
 
+-- Drops older versions of these functions, which have fewer parameters: with both, a call would be ambiguous.
+do $$
+declare
+    signature text;
+begin
+    foreach signature in array array
+        [ 'ai.embedding_litellm(text, int, text, jsonb)'
+        , 'ai.embedding_ollama(text, int, text, jsonb, text)'
+        , 'ai.embedding_openai(text, int, text, text, text)'
+        , 'ai.embedding_sentence_transformers(text, int)'
+        , 'ai.embedding_voyageai(text, int, text, text)'
+        , 'ai.embedding_voyageai(text, int, text, text, int, text)'
+        ]
+    loop
+        if to_regprocedure(signature) is not null then
+            execute format('drop function %s', to_regprocedure(signature));
+        end if;
+    end loop;
+end
+$$;
+
+-- The texts that some models want to see before a document and before a question. Sources: the model cards of
+-- google/embeddinggemma-300m, nomic-ai/nomic-embed-text-v1.5, intfloat/multilingual-e5-small, intfloat/e5-base-v2,
+-- intfloat/multilingual-e5-large-instruct, Qwen/Qwen3-Embedding-0.6B, Snowflake/snowflake-arctic-embed-m and
+-- snowflake-arctic-embed-l-v2.0, BAAI/bge-base-en-v1.5, mixedbread-ai/mxbai-embed-large-v1.
+create or replace function ai.model_prompts(model text, out document_prompt text, out query_prompt text)
+language sql immutable
+begin atomic
+    select p.document_prompt, p.query_prompt
+    from (values
+      (1, 'embeddinggemma', 'title: none | text: ', 'task: search result | query: ')
+    , (2, 'nomic-embed-text', 'search_document: ', 'search_query: ')
+    , (3, 'e5-[a-z0-9-]*instruct', ''
+      , e'Instruct: Given a web search query, retrieve relevant passages that answer the query\nQuery: ')
+    , (4, '(^|[/-])e5-', 'passage: ', 'query: ')
+    , (5, 'qwen3-embedding', ''
+      , e'Instruct: Given a web search query, retrieve relevant passages that answer the query\nQuery:')
+    , (6, 'arctic-embed[a-z0-9-]*2([.]0)?([:-]|$)', '', 'query: ')
+    , (7, 'arctic-embed', '', 'Represent this sentence for searching relevant passages: ')
+    , (8, 'bge-(small|base|large)-en', '', 'Represent this sentence for searching relevant passages: ')
+    , (9, 'mxbai-embed-large', '', 'Represent this sentence for searching relevant passages: ')
+    ) p(rank, pattern, document_prompt, query_prompt)
+    where lower(model_prompts.model) ~ p.pattern
+    order by p.rank
+    limit 1;
+end;
+comment on function ai.model_prompts is
+    'The texts that a model wants to see before a document and before a question, as its makers publish them; null if none are known.';
+
+-- A prompt as given, or for 'auto' the one that the model's makers publish.
+create or replace function ai._embedding_prompt(prompt text, model text, kind text) returns text
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    known record;
+begin
+    if prompt is distinct from 'auto' then
+        return prompt;
+    end if;
+    select * into known from ai.model_prompts(model);
+    if known.query_prompt is null then
+        raise exception 'no prompts are known for the model "%"', left(model, 200)
+            using errcode = 'invalid_parameter_value',
+                  hint = format('If it wants prompts, give them as %s; if not, leave it out.', kind);
+    end if;
+    return case kind when 'query_prompt' then known.query_prompt else known.document_prompt end;
+end
+$$;
+
 create or replace function ai.embedding_ollama
 ( model text
 , dimensions int
 , base_url text default null
 , options jsonb default null
 , keep_alive text default null
+, document_prompt text default null
+, query_prompt text default null
 ) returns jsonb
 language sql immutable
 return json_strip_nulls(json_build_object
@@ -1473,6 +1545,8 @@ return json_strip_nulls(json_build_object
 , 'base_url', base_url
 , 'options', options
 , 'keep_alive', keep_alive
+, 'document_prompt', ai._embedding_prompt(document_prompt, model, 'document_prompt')
+, 'query_prompt', ai._embedding_prompt(query_prompt, model, 'query_prompt')
 ))::jsonb;
 comment on function ai.embedding_ollama is 'A model that Ollama serves.';
 
@@ -1482,6 +1556,8 @@ create or replace function ai.embedding_openai
 , chat_user text default null
 , api_key_name text default 'OPENAI_API_KEY'
 , base_url text default null
+, document_prompt text default null
+, query_prompt text default null
 ) returns jsonb
 language sql immutable
 return json_strip_nulls(json_build_object
@@ -1492,12 +1568,16 @@ return json_strip_nulls(json_build_object
 , 'user', chat_user
 , 'api_key_name', api_key_name
 , 'base_url', base_url
+, 'document_prompt', ai._embedding_prompt(document_prompt, model, 'document_prompt')
+, 'query_prompt', ai._embedding_prompt(query_prompt, model, 'query_prompt')
 ))::jsonb;
 comment on function ai.embedding_openai is 'A model of OpenAI, or of any server that speaks its interface (base_url).';
 
 create or replace function ai.embedding_sentence_transformers
 ( model text default 'nomic-ai/nomic-embed-text-v1.5'
 , dimensions int4 default 768
+, document_prompt text default null
+, query_prompt text default null
 ) returns jsonb
 language sql immutable
 return json_strip_nulls(json_build_object
@@ -1505,18 +1585,11 @@ return json_strip_nulls(json_build_object
 , 'config_type', 'embedding'
 , 'model', model
 , 'dimensions', dimensions
+, 'document_prompt', ai._embedding_prompt(document_prompt, model, 'document_prompt')
+, 'query_prompt', ai._embedding_prompt(query_prompt, model, 'query_prompt')
 ))::jsonb;
 comment on function ai.embedding_sentence_transformers is
     'A model in the worker''s own process: a directory, or a name that the worker looks up in its --models-dir.';
-
--- Drops pgai's function, which has fewer parameters: with both, a call would be ambiguous.
-do $$
-begin
-    if to_regprocedure('ai.embedding_voyageai(text, int, text, text)') is not null then
-        drop function ai.embedding_voyageai(text, int, text, text);
-    end if;
-end
-$$;
 
 create or replace function ai.embedding_voyageai
 ( model text
@@ -1525,6 +1598,9 @@ create or replace function ai.embedding_voyageai
 , api_key_name text default 'VOYAGE_API_KEY'
 , output_dimension int default null
 , output_dtype text default null
+, base_url text default null
+, document_prompt text default null
+, query_prompt text default null
 ) returns jsonb
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
@@ -1542,6 +1618,9 @@ begin
     , 'api_key_name', api_key_name
     , 'output_dimension', output_dimension
     , 'output_dtype', output_dtype
+    , 'base_url', base_url
+    , 'document_prompt', ai._embedding_prompt(document_prompt, model, 'document_prompt')
+    , 'query_prompt', ai._embedding_prompt(query_prompt, model, 'query_prompt')
     ))::jsonb;
 end
 $$;
@@ -1552,6 +1631,8 @@ create or replace function ai.embedding_litellm
 , dimensions int
 , api_key_name text default null
 , extra_options jsonb default null
+, document_prompt text default null
+, query_prompt text default null
 ) returns jsonb
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
@@ -1564,11 +1645,118 @@ begin
     , 'dimensions', dimensions
     , 'api_key_name', api_key_name
     , 'extra_options', extra_options
+    , 'document_prompt', ai._embedding_prompt(document_prompt, model, 'document_prompt')
+    , 'query_prompt', ai._embedding_prompt(query_prompt, model, 'query_prompt')
     ))::jsonb;
 end
 $$;
 comment on function ai.embedding_litellm is
-    'A model that the Python library LiteLLM reaches. Workers reach it through a LiteLLM proxy only: ai.embedding_openai.';
+    'A model of any provider: the part of its name before the first slash says which, as in the Python library LiteLLM.';
+
+-- The providers that workers know by LiteLLM's names.
+create or replace function ai._litellm_providers() returns text[]
+language sql immutable
+return array
+[ 'azure'
+, 'azure_ai'
+, 'bedrock'
+, 'cohere'
+, 'dashscope'
+, 'databricks'
+, 'deepinfra'
+, 'fireworks_ai'
+, 'gemini'
+, 'github'
+, 'hosted_vllm'
+, 'huggingface'
+, 'infinity'
+, 'jina_ai'
+, 'litellm_proxy'
+, 'llamafile'
+, 'lm_studio'
+, 'mistral'
+, 'nebius'
+, 'nvidia_nim'
+, 'ollama'
+, 'openai'
+, 'openrouter'
+, 'ovhcloud'
+, 'perplexity'
+, 'sambanova'
+, 'together_ai'
+, 'vertex_ai'
+, 'voyage'
+, 'watsonx'
+, 'xinference'
+];
+
+-- The provider of a model by its name in LiteLLM; null if workers do not know it.
+create or replace function ai._litellm_provider(model text, named text) returns text
+language sql immutable
+return case
+    when named = any (ai._litellm_providers()) then named
+    when model ~ '^[a-z_]+/.' and split_part(model, '/', 1) = any (ai._litellm_providers())
+        then split_part(model, '/', 1)
+    when model ~ '^(amazon[.]titan-embed|cohere[.]embed)' then 'bedrock'
+    when model ~ '^embed-' then 'cohere'
+    when model ~ '^text-embedding-(3|ada)-' then 'openai'
+    when model ~ '^(text-embedding-0|text-multilingual-embedding-|textembedding-gecko)' then 'vertex_ai'
+end;
+
+-- What extra_options must not contain: messages do not repeat it.
+create or replace function ai._validate_litellm(config jsonb) returns void
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    options jsonb = coalesce(config -> 'extra_options', '{}');
+    name text;
+begin
+    if jsonb_typeof(options) <> 'object' then
+        raise exception 'extra_options must be a jsonb object'
+            using errcode = 'invalid_parameter_value';
+    end if;
+    if ai._litellm_provider(config ->> 'model', options ->> 'custom_llm_provider') is null then
+        raise exception 'the provider of the model "%" is not known', left(config ->> 'model', 200)
+            using errcode = 'invalid_parameter_value',
+                  hint = format('The name must begin with the name of a provider and a slash. The providers are %s.'
+                      , array_to_string(ai._litellm_providers(), ', '));
+    end if;
+    foreach name in array array['api_key', 'aws_secret_access_key', 'aws_session_token', 'vertex_credentials'] loop
+        if options ? name then
+            raise exception 'extra_options must not contain %', name
+                using errcode = 'invalid_parameter_value',
+                      hint = 'Put it into an environment variable of the worker, and name that in api_key_name. '
+                          'If it was a key, replace that key: it may stand in the logs of server and client now.';
+        end if;
+    end loop;
+    foreach name in array array['extra_headers', 'headers'] loop
+        if options ? name then
+            raise exception 'extra_options must not contain %', name
+                using errcode = 'feature_not_supported';
+        end if;
+    end loop;
+    foreach name in array array['api_base', 'base_url', 'aws_bedrock_runtime_endpoint'] loop
+        perform ai._validate_base_url(name, options ->> name);
+    end loop;
+end
+$$;
+
+-- An address of a provider.
+create or replace function ai._validate_base_url(name text, url text) returns void
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if url ~ '[@#]' or url ~ '[?](?!api-version=[A-Za-z0-9.-]+$)' then
+        raise exception '% must not hold a user, a password, a fragment or a query other than ?api-version=...', name
+            using errcode = 'invalid_parameter_value';
+    end if;
+    if url !~ '^https?://[^/]' then
+        raise exception '% must begin with http:// or https://, got "%"', name, left(url, 200);
+    end if;
+end
+$$;
 
 create or replace function ai._validate_embedding(config jsonb) returns void
 language plpgsql immutable
@@ -1584,14 +1772,9 @@ begin
     if config ->> 'implementation' is null then
         raise exception 'embedding implementation not specified';
     end if;
-    if config ->> 'implementation' = 'litellm' then
-        raise exception 'ai.embedding_litellm is not supported'
-            using errcode = 'feature_not_supported',
-                  hint = 'LiteLLM is a Python library. Run its proxy, and use ai.embedding_openai with the proxy''s base_url.';
-    end if;
-    if config ->> 'implementation' not in ('openai', 'ollama', 'sentence_transformers', 'voyageai') then
+    if config ->> 'implementation' not in ('litellm', 'openai', 'ollama', 'sentence_transformers', 'voyageai') then
         raise exception 'invalid embedding implementation: "%"', config ->> 'implementation'
-            using hint = 'This version knows ai.embedding_ollama, ai.embedding_openai, '
+            using hint = 'This version knows ai.embedding_litellm, ai.embedding_ollama, ai.embedding_openai, '
                 'ai.embedding_sentence_transformers and ai.embedding_voyageai.';
     end if;
     if coalesce(config ->> 'model', '') = '' then
@@ -1628,12 +1811,26 @@ begin
             using errcode = 'invalid_parameter_value',
                   hint = 'If it was a key itself, replace that key: it may stand in the logs of server and client now.';
     end if;
-    if config ->> 'base_url' ~ '[@#]' or config ->> 'base_url' ~ '[?](?!api-version=[A-Za-z0-9.-]+$)' then
-        raise exception 'base_url must not hold a user, a password, a fragment or a query other than ?api-version=...'
-            using errcode = 'invalid_parameter_value';
+    perform ai._validate_base_url('base_url', config ->> 'base_url');
+    if config ->> 'implementation' = 'litellm' then
+        perform ai._validate_litellm(config);
     end if;
-    if config ->> 'base_url' !~ '^https?://[^/]' then
-        raise exception 'base_url must begin with http:// or https://, got "%"', left(config ->> 'base_url', 200);
+end
+$$;
+
+-- Says so if a model is made for prompts and the vectorizer has none. (pgai had none, so they are no default.)
+create or replace function ai._advise_prompts(config jsonb) returns void
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if not config ?| array['document_prompt', 'query_prompt']
+        and (ai.model_prompts(config ->> 'model')).query_prompt is not null
+    then
+        raise notice 'the model % is made for prompts, and this vectorizer has none', config ->> 'model'
+            using hint = 'Searches find more with document_prompt => ''auto'', query_prompt => ''auto'' in its '
+                'embedding. An application must then put the query prompt before its questions: '
+                'select query_prompt from ai.model_prompts(...).';
     end if;
 end
 $$;
@@ -3916,6 +4113,7 @@ begin
         raise notice 'a vectorizer named % already exists, skipping', name;
         return existing;
     end if;
+    perform ai._advise_prompts(embedding);
     perform ai._require_current_snapshot(source);
     perform ai._validate_destination_can_create_objects(destination);
     perform ai._vectorizer_check_creator(source, array(

@@ -74,6 +74,23 @@ impl BaseUrl {
         url.parse().map_err(|_| refused("this is no URL"))
     }
 
+    /// The address of a path below it, with a version of the interface, which wins over its own.
+    pub(crate) fn endpoint_of_version(&self, path: &str, version: &str) -> Result<Uri, String> {
+        let base = Self {
+            query: Some(format!("api-version={version}")),
+            ..self.clone()
+        };
+        base.endpoint(path)
+    }
+
+    /// The address itself.
+    pub(crate) fn itself(&self) -> Result<Uri, String> {
+        let query = self.query.as_ref();
+        let query = query.map_or_else(String::new, |query| format!("?{query}"));
+        let url = format!("{}{query}", self.text).parse();
+        url.map_err(|_| refused("this is no URL"))
+    }
+
     /// Without the query.
     pub(crate) fn as_str(&self) -> &str {
         &self.text

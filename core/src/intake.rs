@@ -1,15 +1,19 @@
-//! Adds the secret to a request, and processes the answer: it is read and unpacked within limits,
-//! and the secret is masked in it.
+//! Adds the secret or a signature to a request, and processes the answer: it is read and unpacked within
+//! limits, and the secret is masked in it.
 
+mod aws;
+mod google;
 mod mask;
 mod unpack;
 
 use std::fmt;
+use std::time::Duration;
 
-use http::{HeaderValue, StatusCode};
+use http::header::AUTHORIZATION;
+use http::{HeaderName, HeaderValue, StatusCode};
 
 use crate::provider::Reader;
-use crate::request::{Received, Request, RequestError, Response};
+use crate::request::{Credential, Received, Request, RequestError, Response, Secret, Token};
 
 /// An answer of at most this many bytes is processed within a millisecond or two.
 const INLINE_BYTES_MAX: usize = 64 * 1024;
@@ -24,44 +28,90 @@ pub struct Intake {
     reader: Option<Reader>,
 }
 
-/// Adds the secrets to a request. Secrets are added only here. `value` returns the value of an
-/// environment variable.
+/// Where a worker's secrets are. A shell reads them at each request, so a key that was replaced in its
+/// file is used from the next request on.
+pub trait Vault {
+    /// The value of an environment variable, or of the file that the variable with `_FILE` appended
+    /// names.
+    fn variable(&self, name: &str) -> Option<String>;
+
+    /// The content of a file.
+    ///
+    /// # Errors
+    /// Why it cannot be read.
+    fn file(&self, path: &str) -> Result<String, String>;
+
+    /// The time since 1970.
+    fn wall_time(&self) -> Duration;
+
+    /// Signs a message with a private RSA key in PEM (PKCS #8), as RS256 of RFC 7518.
+    ///
+    /// # Errors
+    /// If the key is not such a key.
+    fn sign(&self, key: &str, message: &[u8]) -> Result<Vec<u8>, String>;
+}
+
+/// Adds to a request what shows who is asking. Secrets are added only here.
 ///
 /// # Errors
-/// If a secret is not set, is empty, or is not a legal header value.
+/// If a secret is not set, is empty, or cannot be used.
 pub fn authorize(
     request: Request,
-    value: impl Fn(&str) -> Option<String>,
+    vault: &impl Vault,
 ) -> Result<(http::Request<Vec<u8>>, Intake), RequestError> {
     let mut http = request.http;
-    let mut intake = Intake {
-        secrets: vec![],
+    let secrets = match &request.credential {
+        None => Ok(vec![]),
+        Some(Credential::Key(secret)) => key(&mut http, secret, vault),
+        Some(Credential::Token(Token(token))) => token_of(&mut http, token),
+        Some(Credential::Aws(credential)) => aws::sign(&mut http, credential, vault),
+        Some(Credential::Google { variable }) => google::ask(&mut http, variable, vault),
+    };
+    let intake = Intake {
+        secrets: secrets.map_err(RequestError::Secret)?,
         bytes_max: request.answer_bytes_max,
         reader: request.reader,
     };
-    for secret in request.secrets {
-        let name = secret.variable;
-        let value = value(&name);
-        let value = value
-            .as_deref()
-            .map(str::trim)
-            .filter(|value| !value.is_empty())
-            .ok_or_else(|| {
-                RequestError::Secret(format!(
-                    "ApiKeyNotFoundError: the environment variable {name} is not set"
-                ))
-            })?;
-        let mut carried =
-            HeaderValue::try_from(format!("{}{value}", secret.scheme)).map_err(|_| {
-                RequestError::Secret(format!(
-                    "the value of {name} holds characters that no header may carry"
-                ))
-            })?;
-        carried.set_sensitive(true);
-        http.headers_mut().insert(secret.header, carried);
-        intake.secrets.push(value.to_owned());
-    }
     Ok((http, intake))
+}
+
+type Http = http::Request<Vec<u8>>;
+
+/// Puts a key into its header. Returns what must not be seen in the answer.
+fn key(http: &mut Http, secret: &Secret, vault: &impl Vault) -> Result<Vec<String>, String> {
+    let name = &secret.variable;
+    let keys = value(name, vault)?;
+    let mut several = keys.split(',').map(str::trim).filter(|key| !key.is_empty());
+    let value = several.nth(secret.number).unwrap_or(&keys);
+    let broken = || format!("the value of {name} holds characters that no header may carry");
+    put(http, &secret.header, &format!("{}{value}", secret.scheme)).ok_or_else(broken)?;
+    Ok(vec![value.to_owned()])
+}
+
+fn token_of(http: &mut Http, token: &str) -> Result<Vec<String>, String> {
+    let broken = || "the token holds characters that no header may carry".to_owned();
+    put(http, &AUTHORIZATION, &format!("Bearer {token}")).ok_or_else(broken)?;
+    Ok(vec![token.to_owned()])
+}
+
+/// A header that is not printed.
+fn put(http: &mut Http, name: &HeaderName, value: &str) -> Option<()> {
+    let mut value = HeaderValue::try_from(value).ok()?;
+    value.set_sensitive(true);
+    http.headers_mut().insert(name.clone(), value);
+    Some(())
+}
+
+/// The value of a variable that must be set.
+fn value(name: &str, vault: &impl Vault) -> Result<String, String> {
+    let value = vault.variable(name);
+    let value = value.as_deref().map(str::trim).unwrap_or_default();
+    if value.is_empty() {
+        return Err(format!(
+            "ApiKeyNotFoundError: the environment variable {name} is not set"
+        ));
+    }
+    Ok(value.to_owned())
 }
 
 impl Intake {
@@ -122,13 +172,53 @@ mod tests {
     use super::*;
     use crate::request::Secret;
 
-    fn request(secret: Option<&str>) -> Result<Intake, RequestError> {
+    /// An environment with one variable.
+    struct Known(&'static str, Option<&'static str>);
+
+    impl Vault for Known {
+        fn variable(&self, name: &str) -> Option<String> {
+            self.1.filter(|_| name == self.0).map(str::to_owned)
+        }
+
+        fn file(&self, _: &str) -> Result<String, String> {
+            Err("there are no files".to_owned())
+        }
+
+        fn wall_time(&self) -> Duration {
+            Duration::ZERO
+        }
+
+        fn sign(&self, _: &str, _: &[u8]) -> Result<Vec<u8>, String> {
+            Err("there are no keys".to_owned())
+        }
+    }
+
+    fn authorized(
+        value: Option<&'static str>,
+        number: usize,
+    ) -> Result<(Http, Intake), RequestError> {
         let timeout = Duration::from_secs(1);
         let mut request = Request::new(http::Request::default(), timeout, 1_000_000);
-        let variable = secret.map(|_| "X_API_KEY".to_owned());
-        request.secrets.extend(variable.map(Secret::bearer));
-        let value = |_: &str| secret.map(str::to_owned);
-        authorize(request, value).map(|(_, intake)| intake)
+        request.credential = value.map(|_| {
+            Credential::Key(Secret {
+                number,
+                ..Secret::bearer("X_API_KEY".to_owned())
+            })
+        });
+        authorize(request, &Known("X_API_KEY", value))
+    }
+
+    fn request(value: Option<&'static str>) -> Result<Intake, RequestError> {
+        authorized(value, 0).map(|(_, intake)| intake)
+    }
+
+    #[test]
+    fn of_several_keys_the_wanted_one_is_sent() {
+        for (number, sent) in [(0, "Bearer a"), (1, "Bearer b"), (2, "Bearer c")] {
+            let (http, intake) = authorized(Some("a, b,,c"), number).unwrap();
+            assert_eq!(http.headers()[AUTHORIZATION], sent);
+            assert_eq!(intake.secrets, [sent.trim_start_matches("Bearer ")]);
+        }
     }
 
     #[test]

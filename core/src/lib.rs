@@ -165,7 +165,7 @@ pub use command::{Answer, Ask, Inquiry, Report, Task};
 pub use compute::{Done, Work};
 pub use database_url::{ChannelBinding, DatabaseUrl, Host, Keepalives, SslMode, Tls, password_for};
 pub use event::{Event, Level};
-pub use intake::{Intake, authorize};
+pub use intake::{Intake, Vault, authorize};
 pub use model::{ModelAnswer, ModelError, ModelRequest, Wanted};
 pub use options::{Command, Options, Usage};
 pub use output::{Output, Summary};
@@ -173,7 +173,9 @@ pub use query::{
     Binary, ChunkHash, ClaimId, CommitChunk, CommitRow, DbError, ErrorRecord, FailedRow, Heartbeat,
     Key, Param, Progress, Query, QueryTicket, Rows, session_settings,
 };
-pub use request::{Received, Request, RequestError, Response, Secret};
+pub use request::{
+    AwsCredential, Credential, Received, Request, RequestError, Response, Secret, Token,
+};
 pub use resync::{ResyncCounts, ResyncQuery, ResyncStanding, ResyncState};
 pub use settings::{Limits, Secrets, Settings, SettingsError};
 pub use sql::{Depth, Plan};

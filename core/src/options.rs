@@ -12,6 +12,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use crate::command::{self, Inquiry};
 use crate::event::Level;
 use crate::log::Format;
+use crate::provider::variables;
 use crate::settings::{Limits, Secrets, Settings};
 use values::{Ids, at_least_one, bytes, duration, ids};
 
@@ -128,7 +129,7 @@ pub struct Options {
     #[arg(
         long,
         global = true,
-        default_value = "*_API_KEY",
+        default_values = Secrets::NAMES,
         value_delimiter = ',',
         value_name = "NAMES"
     )]
@@ -349,14 +350,23 @@ impl Options {
                 row_bytes: self.max_row_bytes,
                 ..limits
             },
-            ollama_host: value("OLLAMA_HOST"),
-            openai_base_url: value("OPENAI_BASE_URL"),
-            voyage_base_url: value("VOYAGE_BASE_URL"),
+            variables: variables()
+                .filter_map(|name| Some((name.to_owned(), value(name)?)))
+                .collect(),
             models_dir: self.models_dir.clone(),
             owners: self.owner.clone(),
             require_trust: self.require_trust,
             secrets: Secrets {
-                present: present.map(|(name, _)| name.clone()).collect(),
+                present: present
+                    .flat_map(|(name, _)| [name.strip_suffix("_FILE"), Some(name)])
+                    .flatten()
+                    .map(str::to_owned)
+                    .collect(),
+                keys: environment
+                    .iter()
+                    .map(|(name, value)| (name.clone(), keys_in(value)))
+                    .filter(|(_, keys)| *keys > 1)
+                    .collect(),
                 names: self.secret_names.clone(),
                 hosts: self.allow_host.clone(),
                 ..Secrets::default()
@@ -365,6 +375,15 @@ impl Options {
             ..Settings::new(version)
         }
     }
+}
+
+/// How many keys, separated by commas, a value contains. No key has a brace or a space in it.
+fn keys_in(value: &str) -> usize {
+    if value.contains(['{', '}', ' ', '\n']) && !value.contains(", ") {
+        return 1;
+    }
+    let keys = value.split(',').filter(|key| !key.trim().is_empty());
+    keys.count()
 }
 
 /// Does not print the database's URL, which may contain a password.

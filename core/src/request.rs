@@ -1,21 +1,20 @@
 //! Requests to embedding providers, and their answers.
 
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderName;
 use http::header::AUTHORIZATION;
 
-use crate::provider::{BadAnswer, Reader};
+use crate::provider::{BadAnswer, Reader, Vectors};
 
 /// One request to a provider.
 #[derive(Clone)]
 pub struct Request {
     /// The request, without secrets.
     pub http: http::Request<Vec<u8>>,
-    /// The secrets that [`authorize`](crate::authorize) adds.
-    pub secrets: Vec<Secret>,
+    /// What [`authorize`](crate::authorize) adds, if the provider wants to know who is asking.
+    pub credential: Option<Credential>,
     /// The timeout of the whole request, from the connection to the last byte of the answer.
     pub timeout: Duration,
     /// A valid answer is not longer than this many bytes, neither packed nor unpacked.
@@ -24,11 +23,30 @@ pub struct Request {
     pub(crate) reader: Option<Reader>,
 }
 
+/// How a request shows who is asking. Apart from a token that a provider has issued to this worker, it
+/// names the source of a secret and does not contain it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Credential {
+    /// A signature of Amazon Web Services.
+    Aws(AwsCredential),
+    /// A signed statement of a Google service account, in exchange for a token (RFC 7523).
+    Google {
+        /// The environment variable that contains the account's JSON key, or the path of its file.
+        variable: String,
+    },
+    /// A key in a header.
+    Key(Secret),
+    /// A token that was issued to this worker.
+    Token(Token),
+}
+
 /// A secret of a request: its source and its header.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Secret {
     /// The name of the environment variable that contains it.
     pub variable: String,
+    /// Which of several keys, separated by commas, if there are several.
+    pub(crate) number: usize,
     /// The header that carries it.
     pub(crate) header: HeaderName,
     /// The prefix in the header.
@@ -39,11 +57,45 @@ impl Secret {
     /// A bearer token (RFC 6750).
     #[must_use]
     pub const fn bearer(variable: String) -> Self {
+        Self::in_header(variable, AUTHORIZATION, "Bearer ")
+    }
+
+    /// A key in this header, after a prefix.
+    pub(crate) const fn in_header(
+        variable: String,
+        header: HeaderName,
+        scheme: &'static str,
+    ) -> Self {
         Self {
             variable,
-            header: AUTHORIZATION,
-            scheme: "Bearer ",
+            number: 0,
+            header,
+            scheme,
         }
+    }
+}
+
+/// What a signature of Amazon Web Services is made with.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct AwsCredential {
+    /// The id of the key, if the vectorizer's config contains it; otherwise the variable
+    /// `AWS_ACCESS_KEY_ID` contains it.
+    pub(crate) key_id: Option<String>,
+    /// The environment variable that contains the secret key.
+    pub(crate) variable: String,
+    /// Such as `us-east-1`.
+    pub(crate) region: String,
+    /// Such as `bedrock`.
+    pub(crate) service: &'static str,
+}
+
+/// A token that a provider has issued to this worker. It is never printed.
+#[derive(Clone, Eq, PartialEq)]
+pub struct Token(pub(crate) String);
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(..)")
     }
 }
 
@@ -57,7 +109,7 @@ impl Request {
     ) -> Self {
         Self {
             http,
-            secrets: vec![],
+            credential: None,
             timeout,
             answer_bytes_max,
             reader: None,
@@ -71,7 +123,7 @@ impl fmt::Debug for Request {
             .field("method", self.http.method())
             .field("uri", self.http.uri())
             .field("bytes", &self.http.body().len())
-            .field("secrets", &self.secrets)
+            .field("credential", &self.credential)
             .field("timeout", &self.timeout)
             .finish()
     }
@@ -87,7 +139,7 @@ pub struct Received {
     /// The answer; its body is empty if it was read.
     pub(crate) response: Response,
     /// The vectors of the body.
-    pub(crate) vectors: Option<Result<Vec<Arc<[f32]>>, BadAnswer>>,
+    pub(crate) vectors: Option<Result<Vectors, BadAnswer>>,
 }
 
 impl Received {

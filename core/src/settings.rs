@@ -1,12 +1,13 @@
 //! The settings of a worker, and its limits.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
 use thiserror::Error;
 
 use crate::address::BaseUrl;
+use crate::provider::{hosts_of_key, is_signing};
 
 /// The settings of one worker, given once at its start.
 #[derive(Clone)]
@@ -41,12 +42,8 @@ pub struct Settings {
     /// Whether to emit [`Event::Progress`](crate::Event::Progress), for which the queues are
     /// counted.
     pub progress: bool,
-    /// The address of Ollama; it overrides the `base_url` of a vectorizer's config.
-    pub ollama_host: Option<String>,
-    /// The address of OpenAI, if the vectorizer's config does not contain one.
-    pub openai_base_url: Option<String>,
-    /// The address of Voyage AI, if it is not the default.
-    pub voyage_base_url: Option<String>,
+    /// The environment variables that say where providers are, such as `OLLAMA_HOST`.
+    pub variables: BTreeMap<String, String>,
     /// The directory of models that run in the worker process.
     pub models_dir: Option<String>,
     /// Roles whose vectorizers this worker may serve, in addition to those whose privileges it
@@ -114,6 +111,8 @@ impl Default for Limits {
 pub struct Secrets {
     /// The names of all variables that are set and not empty.
     pub present: BTreeSet<String>,
+    /// How many keys, separated by commas, a variable contains, if there are several.
+    pub keys: BTreeMap<String, usize>,
     /// The allowed names; a leading `*` matches any beginning.
     pub names: Vec<String>,
     /// Hosts to which any of them may be sent, also without TLS, in addition to the provider's
@@ -155,15 +154,21 @@ impl Settings {
             tokens_per_minute: None,
             limits: Limits::default(),
             progress: false,
-            ollama_host: None,
-            openai_base_url: None,
-            voyage_base_url: None,
+            variables: BTreeMap::new(),
             models_dir: None,
             owners: vec![],
             require_trust: false,
             secrets: Secrets::default(),
             wall_start: Duration::ZERO,
         }
+    }
+
+    /// The value of the first of these variables that is set.
+    pub(crate) fn variable(&self, names: &[&str]) -> Option<&str> {
+        names
+            .iter()
+            .find_map(|name| self.variables.get(*name))
+            .map(String::as_str)
     }
 
     /// The longest time that one request may take.
@@ -221,7 +226,16 @@ impl fmt::Debug for Settings {
 
 impl Secrets {
     /// The default names of secrets.
-    pub const NAMES: &'static [&'static str] = &["*_API_KEY"];
+    pub const NAMES: &'static [&'static str] = &[
+        "*_API_KEY",
+        "AWS_BEARER_TOKEN_BEDROCK",
+        "AWS_SECRET_ACCESS_KEY",
+        "GOOGLE_APPLICATION_CREDENTIALS",
+        "HF_TOKEN",
+        "VERTEXAI_CREDENTIALS",
+        "VERTEX_CREDENTIALS",
+        "WATSONX_TOKEN",
+    ];
 
     /// For commands that do not call a provider: nothing is rejected, because no secret is
     /// sent.
@@ -240,6 +254,44 @@ impl Secrets {
         place: &BaseUrl,
         own_hosts: &[&str],
     ) -> Option<String> {
+        if is_signing(name) {
+            return (!self.are_unasked).then(|| {
+                format!("the secret {name} is for requests to its own provider, and is not sent anywhere")
+            });
+        }
+        self.refusal_at(
+            name,
+            place,
+            hosts_of_key(name).unwrap_or(own_hosts),
+            own_hosts,
+        )
+    }
+
+    /// The same for a variable with which requests to this host are signed.
+    pub(crate) fn refusal_to_sign(
+        &self,
+        name: &str,
+        place: &BaseUrl,
+        own_host: &str,
+    ) -> Option<String> {
+        if let Some(hosts) = hosts_of_key(name).filter(|_| !is_signing(name)) {
+            return self.refusal_at(name, place, hosts, &[own_host]);
+        }
+        self.refusal_at(name, place, &[own_host], &[own_host])
+    }
+
+    /// Whether a variable is set.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.are_unasked || self.present.contains(name)
+    }
+
+    fn refusal_at(
+        &self,
+        name: &str,
+        place: &BaseUrl,
+        home: &[&str],
+        own_hosts: &[&str],
+    ) -> Option<String> {
         if self.are_unasked {
             return None;
         }
@@ -247,7 +299,6 @@ impl Secrets {
             return Some(refusal);
         }
         let host = place.host();
-        let home = well_known(name).unwrap_or(own_hosts);
         let is_home = home.iter().any(|domain| place.is_within(domain));
         // What the operator says of a provider's address says nothing of other providers' keys.
         let is_vouched = place.is_operators() && home == own_hosts;
@@ -298,33 +349,12 @@ impl Secrets {
     }
 }
 
-/// The hosts of the provider whose key this variable usually contains: the key is not sent
-/// elsewhere unless the operator allows it.
-fn well_known(name: &str) -> Option<&'static [&'static str]> {
-    Some(match name {
-        "ANTHROPIC_API_KEY" => &["api.anthropic.com"],
-        "AZURE_API_KEY" | "AZURE_OPENAI_API_KEY" => &["openai.azure.com"],
-        "CO_API_KEY" | "COHERE_API_KEY" => &["api.cohere.ai", "api.cohere.com"],
-        "GEMINI_API_KEY" | "GOOGLE_API_KEY" => &["generativelanguage.googleapis.com"],
-        "HUGGINGFACE_API_KEY" => &["router.huggingface.co"],
-        "JINA_API_KEY" => &["api.jina.ai"],
-        "MISTRAL_API_KEY" => &["api.mistral.ai"],
-        "OPENAI_API_KEY" => OPENAI_HOSTS,
-        "OPENROUTER_API_KEY" => &["openrouter.ai"],
-        "TOGETHER_API_KEY" => &["api.together.ai", "api.together.xyz"],
-        "VOYAGE_API_KEY" => VOYAGE_HOSTS,
-        _ => return None,
-    })
-}
-
-/// OpenAI's own hosts, and those of its models at Azure.
-pub(crate) const OPENAI_HOSTS: &[&str] = &["openai.com", "openai.azure.com"];
-/// Voyage AI's own hosts.
-pub(crate) const VOYAGE_HOSTS: &[&str] = &["voyageai.com"];
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// OpenAI's.
+    const HOSTS: &[&str] = &["openai.com", "openai.azure.com"];
 
     fn secrets() -> Secrets {
         let present = [
@@ -342,11 +372,11 @@ mod tests {
     }
 
     fn refusal(name: &str, url: &str) -> Option<String> {
-        secrets().refusal(name, &BaseUrl::from_config(url).unwrap(), OPENAI_HOSTS)
+        secrets().refusal(name, &BaseUrl::from_config(url).unwrap(), HOSTS)
     }
 
     fn refusal_of_operators(name: &str, url: &str) -> Option<String> {
-        secrets().refusal(name, &BaseUrl::from_operator(url).unwrap(), OPENAI_HOSTS)
+        secrets().refusal(name, &BaseUrl::from_operator(url).unwrap(), HOSTS)
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use pgai_core::{Intake, Received, Request, RequestError, Response, allowed_addresses, authorize};
 use rustls::crypto::ring;
+use shell_common::vault::Environment;
 use ureq::config::Config;
 use ureq::http::Uri;
 use ureq::tls::{RootCerts, TlsConfig};
@@ -80,7 +81,7 @@ impl Http {
     /// If the answer is not complete within the request's timeout, or if its secret is missing.
     pub fn answer(&self, request: Request) -> Result<Received, RequestError> {
         let timeout = request.timeout;
-        let (request, intake) = authorize(request, |name| std::env::var(name).ok())?;
+        let (request, intake) = authorize(request, &Environment)?;
         let (answer, _turn) = match self.read(request, timeout, &intake) {
             Ok((answer, turn)) => (Ok(answer), turn),
             Err(error) => (Err(error), None),

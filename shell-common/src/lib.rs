@@ -7,3 +7,4 @@ pub mod models;
 pub mod program;
 pub mod target;
 mod tls;
+pub mod vault;

@@ -11,6 +11,7 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Url};
 use rustls::{ClientConfig, RootCertStore};
+use shell_common::vault::Environment;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
@@ -63,7 +64,7 @@ impl Http {
         request: Request,
     ) -> Result<(Result<Received, RequestError>, Turn), RequestError> {
         let patience = request.timeout;
-        let (request, intake) = authorize(request, |name| std::env::var(name).ok())?;
+        let (request, intake) = authorize(request, &Environment)?;
         let mut request = reqwest::Request::try_from(request).map_err(request_error)?;
         *request.timeout_mut() = Some(patience);
         let answer = self.read(request, &intake).await;

@@ -128,6 +128,7 @@ begin
         raise notice 'a vectorizer named % already exists, skipping', name;
         return existing;
     end if;
+    perform ai._advise_prompts(embedding);
     perform ai._require_current_snapshot(source);
     perform ai._validate_destination_can_create_objects(destination);
     perform ai._vectorizer_check_creator(source, array(

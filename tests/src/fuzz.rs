@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use pgai_core::text::{Chunker, Template};
 use pgai_core::{
-    Call, Limits, ModelError, Output, Query, Reply, Request, Response, Secret, Settings, Time,
-    Worker, authorize,
+    Call, Credential, Limits, ModelError, Output, Query, Reply, Request, Response, Secret,
+    Settings, Time, Vault, Worker, authorize,
 };
 use serde_json::{Value, json};
 
@@ -117,7 +117,6 @@ pub fn provider(bytes: &[u8]) {
 /// # Panics
 /// If more is held than may be, or the secret is seen.
 pub fn answers(bytes: &[u8]) {
-    const SECRET: &str = "sk-0123456789/+";
     const BYTES_MAX: usize = 600_000;
     let [status, encoding, times, body @ ..] = bytes else {
         return;
@@ -140,8 +139,9 @@ pub fn answers(bytes: &[u8]) {
         response.headers_mut().insert("content-encoding", value);
     }
     let mut request = Request::new(http::Request::default(), Duration::from_secs(1), BYTES_MAX);
-    request.secrets.push(Secret::bearer("X_API_KEY".to_owned()));
-    let (_, intake) = authorize(request, |_| Some(SECRET.to_owned())).expect("a good secret");
+    let key = Secret::bearer("X_API_KEY".to_owned());
+    request.credential = Some(Credential::Key(key));
+    let (_, intake) = authorize(request, &OneSecret).expect("a good secret");
     if let Ok(received) = intake.take(Ok(response)) {
         let response = received.response();
         let body = response.body();
@@ -322,5 +322,29 @@ fn play_with(
             }
             Output::Wait(_) => return,
         }
+    }
+}
+
+/// What no answer may repeat.
+const SECRET: &str = "sk-0123456789/+";
+
+/// Every variable has the same value.
+struct OneSecret;
+
+impl Vault for OneSecret {
+    fn variable(&self, _: &str) -> Option<String> {
+        Some(SECRET.to_owned())
+    }
+
+    fn file(&self, _: &str) -> Result<String, String> {
+        Err("there are no files".to_owned())
+    }
+
+    fn wall_time(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    fn sign(&self, _: &str, _: &[u8]) -> Result<Vec<u8>, String> {
+        Err("there are no keys".to_owned())
     }
 }

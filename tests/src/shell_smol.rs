@@ -24,6 +24,7 @@ use pgai_core::{
     QueryTicket, Received, Reply, Request, RequestError, Response, Rows, Settings, Summary, Time,
     Worker, allowed_addresses, authorize, session_settings,
 };
+use shell_common::vault::Environment;
 use smol::Timer;
 use smol::future::FutureExt as _;
 use sqlx::encode::{Encode, IsNull};
@@ -267,7 +268,7 @@ fn reply(agent: &ureq::Agent, call: Call) -> Reply {
 /// The secret's value goes out through `authorize`; `Intake` sees to it that it does not come back.
 fn answer_request(agent: &ureq::Agent, request: Request) -> Result<Received, RequestError> {
     let timeout = request.timeout;
-    let (request, intake) = authorize(request, |name| std::env::var(name).ok())?;
+    let (request, intake) = authorize(request, &Environment)?;
     let request = agent
         .configure_request(request)
         .timeout_global(Some(timeout))

@@ -202,7 +202,7 @@ fn the_worker_understands_the_command_and_the_environment_of_its_service() {
     for (name, value) in &environment {
         match name.as_str() {
             "DB_URL" => assert_eq!(&options.db_url, value),
-            "OLLAMA_HOST" => assert_eq!(settings.ollama_host.as_ref(), Some(value)),
+            "OLLAMA_HOST" => assert_eq!(settings.variables.get(name), Some(value)),
             secret => assert!(secret.ends_with("_API_KEY"), "the worker ignores {secret}"),
         }
     }
@@ -265,7 +265,7 @@ fn the_service_of_the_manual_is_understood_before_and_now() {
         };
         let settings = settings(&options, &environment);
         assert_eq!(settings.poll_interval, Duration::from_secs(5));
-        assert!(settings.ollama_host.is_some());
+        assert!(settings.variables.contains_key("OLLAMA_HOST"));
         (command, environment)
     });
     assert_eq!(services[0], services[1], "only the image changes");

@@ -70,10 +70,11 @@ fn is_out_of_scope(name: &str) -> bool {
 }
 
 /// Ours besides.
-const NEW: [&str; 9] = [
+const NEW: [&str; 10] = [
     "adopt_vectorizer",
     "formatting_chunk_value",
     "grant_worker_usage",
+    "model_prompts",
     "recreate_view",
     "reembed_vectorizer",
     "refresh_vectorizer",
@@ -106,12 +107,29 @@ fn every_public_function_has_pgais_signature() {
             compared += 1;
             continue;
         }
-        // Two parameters that pgai's documentation has and its SQL had not.
-        if name.starts_with("embedding_voyageai(") {
-            let wider =
-                ours.remove(&name.replace(')', ", output_dimension integer, output_dtype text)"));
-            let more = ", output_dimension integer DEFAULT NULL::integer, output_dtype text DEFAULT NULL::text ->";
-            assert_eq!(wider.as_ref(), Some(&signature.replace(" ->", more)));
+        // Prompts, which pgai does not have; for Voyage also an address, and two parameters that only pgai's
+        // documentation had.
+        if name.starts_with("embedding_") {
+            let mut more = vec![("document_prompt", "text"), ("query_prompt", "text")];
+            if name.starts_with("embedding_voyageai(") {
+                let voyages = [
+                    ("output_dimension", "integer"),
+                    ("output_dtype", "text"),
+                    ("base_url", "text"),
+                ];
+                more.splice(..0, voyages);
+            }
+            let names: String = more
+                .iter()
+                .map(|(name, of)| format!(", {name} {of}"))
+                .collect();
+            let wider = ours.remove(&name.replace(')', &format!("{names})")));
+            let more = more
+                .iter()
+                .map(|(name, of)| format!(", {name} {of} DEFAULT NULL::{of}"));
+            let more = format!("{} ->", String::from_iter(more));
+            assert_eq!(wider.as_ref(), Some(&signature.replace(" ->", &more)));
+            compared += 1;
             continue;
         }
         assert_eq!(ours.remove(name).as_ref(), Some(signature), "{name}");

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::drift::{self, Sample};
+use super::question::{Next, Question};
 use super::{Answer, Ask, Report, Steps, checks, explained, named};
 use crate::provider::Purpose;
 use crate::query::{DbError, Param, Rows};
@@ -36,8 +37,8 @@ pub(super) struct Doctor {
     findings: Vec<Finding>,
     /// Vectorizers whose providers have not been checked yet.
     left: Vec<Arc<Profile>>,
-    /// Parameters that the current provider has rejected.
-    without: Vec<&'static str>,
+    /// What the current provider is asked.
+    question: Option<Question>,
     /// Vectorizers whose stores have not been checked yet; the last one is being checked.
     samples: Vec<Sample>,
     /// Whether all samples so far were in sync.
@@ -128,7 +129,7 @@ impl Doctor {
             step: Step::Server,
             findings: vec![],
             left: vec![],
-            without: vec![],
+            question: None,
             samples: vec![],
             is_in_sync: true,
         }
@@ -262,37 +263,37 @@ impl Doctor {
 
     fn next_provider(&mut self) -> Ask {
         self.step = Step::Providers;
-        match self.left.last() {
+        match self.left.pop() {
             Some(profile) if !self.args.offline => {
-                let timeout = self.settings.request_timeout();
-                let texts = [Arc::from(PROBE)];
-                profile
-                    .provider
-                    .call(&texts, Purpose::Document, timeout, &self.without)
-                    .into()
+                let question = Question::new(profile, PROBE, Purpose::Document, &self.settings);
+                let ask = question.call().into();
+                self.question = Some(question);
+                ask
             }
             _ => self.done(),
         }
     }
 
     fn provider(&mut self, answer: Answer) -> Result<Ask, String> {
-        let Some(profile) = self.left.pop() else {
+        let Some(mut question) = self.question.take() else {
             return Ok(self.done());
         };
-        if let Answer::Reply(reply) = &answer
-            && named::leaves_out(&profile, reply, &mut self.without)
-        {
-            self.left.push(profile);
-            return Ok(self.next_provider());
-        }
-        self.without.clear();
-        let provider = &profile.provider;
-        let vector = match answer {
-            Answer::Reply(reply) => named::vector(&profile, reply, self.settings.wall_start),
+        let next = match answer {
+            Answer::Reply(reply) => question.answered(reply),
             Answer::Begin | Answer::Rows(_) | Answer::Waited => {
                 Err("the provider was not asked".to_owned())
             }
         };
+        let vector = match next {
+            Ok(Next::Call(call)) => {
+                self.question = Some(question);
+                return Ok(call.into());
+            }
+            Ok(Next::Vector(vector)) => Ok(vector),
+            Err(reason) => Err(reason),
+        };
+        let profile = question.profile;
+        let provider = &profile.provider;
         let name = &profile.name;
         self.findings.push(match vector {
             Ok(_) => Finding::good(format!(

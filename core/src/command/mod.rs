@@ -12,6 +12,7 @@ mod errors;
 mod estimate;
 mod key;
 mod named;
+mod question;
 mod resync;
 mod retry;
 mod search;

@@ -1,13 +1,7 @@
 //! The vectorizer that a command names.
 
-use std::sync::Arc;
-use std::time::Duration;
-
 use super::{Ask, field};
-use crate::call::Reply;
-use crate::provider::{Verdict, refused_parameters};
 use crate::query::{Query, Rows};
-use crate::request::RequestError;
 use crate::settings::{Secrets, Settings};
 use crate::vectorizer::{Definition, Profile};
 
@@ -65,57 +59,4 @@ pub(super) fn without_secrets(settings: Settings) -> Settings {
 /// The vectorizer of this name or id, ready to be used.
 pub(super) fn profile(rows: &Rows, wanted: &str, settings: &Settings) -> Result<Profile, String> {
     Profile::new(&find(rows, wanted)?, settings)
-}
-
-/// The single requested vector, or an error message. `wall` is the time since 1970.
-pub(super) fn vector(
-    profile: &Profile,
-    reply: Reply,
-    wall: Duration,
-) -> Result<Arc<[f32]>, String> {
-    let account = profile.provider.account();
-    let verdict = match reply {
-        Reply::Http(Ok(answer)) => profile.provider.judge(answer, 1, wall),
-        Reply::Http(Err(error)) => return Err(unreached(profile, &error)),
-        Reply::Model(answer) => profile.provider.judge_model(answer, 1),
-        Reply::Compute(_) => return Err("the provider was not asked".to_owned()),
-    };
-    match verdict {
-        Verdict::Vectors(vectors) => vectors
-            .into_iter()
-            .next()
-            .ok_or_else(|| format!("{account} answered without a vector")),
-        Verdict::Bad(bad) => Err(format!("{account}: {bad}")),
-        Verdict::Refused(refusal) => Err(format!(
-            "{account}, model {:?}: {refusal}",
-            profile.provider.model
-        )),
-    }
-}
-
-/// Whether an answer rejects optional parameters of the request. If so, they are added to the omitted
-/// ones, and the request must be sent again.
-pub(super) fn leaves_out(
-    profile: &Profile,
-    reply: &Reply,
-    without: &mut Vec<&'static str>,
-) -> bool {
-    let Reply::Http(Ok(answer)) = reply else {
-        return false;
-    };
-    let mut refused = refused_parameters(&answer.response, without);
-    refused.retain(|name| profile.provider.sends(name));
-    without.extend(&refused);
-    !refused.is_empty()
-}
-
-/// The message for a provider that did not answer.
-fn unreached(profile: &Profile, error: &RequestError) -> String {
-    let account = profile.provider.account();
-    match error {
-        RequestError::Secret(reason) => reason.clone(),
-        RequestError::Broken(_) | RequestError::Connect(_) | RequestError::Timeout => {
-            format!("{account} does not answer: {error}: check that it runs, and its address")
-        }
-    }
 }

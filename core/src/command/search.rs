@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
+use super::question::{Next, Question};
 use super::table::short;
 use super::{Answer, Ask, Steps, field, key, named};
 use crate::provider::Purpose;
@@ -36,9 +37,7 @@ const SHOWN: usize = 300;
 pub(super) struct Search {
     args: SearchArgs,
     settings: Settings,
-    profile: Option<Arc<Profile>>,
-    /// Parameters that the server rejected.
-    without: Vec<&'static str>,
+    question: Option<Question>,
 }
 
 impl Search {
@@ -46,8 +45,7 @@ impl Search {
         Self {
             args,
             settings,
-            profile: None,
-            without: vec![],
+            question: None,
         }
     }
 
@@ -58,18 +56,11 @@ impl Search {
         if self.args.words.trim().is_empty() {
             return Err("there are no words to look for".to_owned());
         }
-        let ask = self.ask(&profile);
-        self.profile = Some(Arc::new(profile));
+        let profile = Arc::new(profile);
+        let question = Question::new(profile, &self.args.words, Purpose::Query, &self.settings);
+        let ask = question.call().into();
+        self.question = Some(question);
         Ok(ask)
-    }
-
-    fn ask(&self, profile: &Profile) -> Ask {
-        let question: Arc<str> = Arc::from(self.args.words.as_str());
-        let timeout = self.settings.request_timeout();
-        let call = profile
-            .provider
-            .call(&[question], Purpose::Query, timeout, &self.without);
-        call.into()
     }
 
     fn look_up(&self, profile: &Profile, vector: &[f32]) -> Ask {
@@ -111,19 +102,19 @@ impl Search {
 
 impl Steps for Search {
     fn next(&mut self, answer: Answer) -> Result<Ask, String> {
-        let wall = self.settings.wall_start;
-        match (answer, self.profile.clone()) {
+        match (answer, &mut self.question) {
             (Answer::Begin, _) => Ok(named::ask()),
-            (Answer::Reply(reply), Some(profile)) => {
-                if named::leaves_out(&profile, &reply, &mut self.without) {
-                    return Ok(self.ask(&profile));
+            (Answer::Reply(reply), Some(question)) => match question.answered(reply)? {
+                Next::Call(call) => Ok(call.into()),
+                Next::Vector(vector) => {
+                    let profile = Arc::clone(&question.profile);
+                    Ok(self.look_up(&profile, &vector))
                 }
-                let vector = named::vector(&profile, reply, wall)?;
-                Ok(self.look_up(&profile, &vector))
+            },
+            (answer, Some(question)) => {
+                let columns = question.profile.plan.key_columns;
+                Ok(Ask::done(self.report(columns, &answer.rows()?)))
             }
-            (answer, Some(profile)) => Ok(Ask::done(
-                self.report(profile.plan.key_columns, &answer.rows()?),
-            )),
             (answer, None) => self.embed(&answer.rows()?),
         }
     }

@@ -1,12 +1,18 @@
 //! Reads answers no further than what was requested, and checks them.
 
-mod ollama;
-mod openai;
+mod path;
 mod read;
 
 use std::fmt;
 use std::sync::Arc;
 
+use http::StatusCode;
+use serde_json::Value;
+
+use crate::request::Response;
+pub(super) use path::{
+    AnswerFormat, BARE, COHERE, GEMINI, NOVA, OLLAMA, ONE_CONTENT, OPENAI, TITAN, VERTEX, WATSONX,
+};
 use read::{Numbers, Reading, read};
 
 /// What a request wants.
@@ -18,11 +24,13 @@ pub(super) struct Wanted {
     pub(super) dimensions: usize,
 }
 
-/// What an answer looks like.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum AnswerFormat {
-    Ollama,
-    OpenAi,
+/// The vectors of an answer.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Vectors {
+    /// One for each text, in order.
+    pub(crate) vectors: Vec<Arc<[f32]>>,
+    /// The number of tokens that the provider has counted, if it says so.
+    pub(crate) tokens: Option<u64>,
 }
 
 /// Reads the vectors of an answer that is no refusal.
@@ -34,18 +42,46 @@ pub(crate) struct Reader {
 
 impl Reader {
     /// The vectors, one for each text, in order.
-    pub(crate) fn read(self, body: &[u8]) -> Result<Vec<Arc<[f32]>>, BadAnswer> {
-        let vectors = match self.format {
-            AnswerFormat::Ollama => ollama::vectors(body, self.wanted),
-            AnswerFormat::OpenAi => openai::vectors(body, self.wanted),
+    pub(crate) fn read(self, body: &[u8]) -> Result<Vectors, BadAnswer> {
+        let (vectors, tokens) = match path::vectors(body, self.format, self.wanted) {
+            Err(bad @ BadAnswer::Unreadable(_)) => return Err(error_within(body).unwrap_or(bad)),
+            read => read?,
         };
-        check(vectors?, self.wanted.count, self.wanted.dimensions)
+        let vectors = check(vectors, self.wanted.count, self.wanted.dimensions)?;
+        Ok(Vectors { vectors, tokens })
     }
 
     /// A valid answer is not longer.
     pub(super) const fn bytes_max(self) -> usize {
         self.wanted.bytes_max()
     }
+}
+
+/// A longer answer is no error.
+const ERROR_BYTES_MAX: usize = 64 * 1024;
+
+/// The error that a server reports with a status of success, such as OpenRouter.
+fn error_within(body: &[u8]) -> Option<BadAnswer> {
+    if body.len() > ERROR_BYTES_MAX {
+        return None;
+    }
+    let value: Value = serde_json::from_slice(body).ok()?;
+    let error = value.get("error").filter(|error| !error.is_null())?;
+    let code = [
+        &error["code"],
+        &error["status"],
+        &value["code"],
+        &value["status"],
+    ];
+    let number = |code: &Value| code.as_u64().or_else(|| code.as_str()?.parse().ok());
+    let code = code.into_iter().find_map(number);
+    let status = code.and_then(|code| StatusCode::from_u16(u16::try_from(code).ok()?).ok());
+    let is_error = |status: &StatusCode| status.is_client_error() || status.is_server_error();
+    let mut response = Response::new(body.to_vec());
+    *response.status_mut() = status
+        .filter(is_error)
+        .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    Some(BadAnswer::Error(Box::new(response)))
 }
 
 /// The length of a component as text with its separator: the longest number has 24 bytes, and some
@@ -70,12 +106,14 @@ impl Wanted {
 }
 
 /// Why an answer is invalid.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug)]
 pub(crate) enum BadAnswer {
     /// The number of vectors differs from the number of texts; surplus vectors are not counted.
     Count { wanted: usize, got: usize },
     /// The dimensions differ from the store's: the error is in the vectorizer or the model.
     Dimensions { wanted: usize, got: usize },
+    /// An error, as if it had come with its own status.
+    Error(Box<Response>),
     /// A vector with a component that is infinite or not a number.
     NotFinite,
     /// Two vectors for one text, or one for a text that was not sent.
@@ -108,6 +146,7 @@ impl fmt::Display for BadAnswer {
                 "the model's vectors have {got} dimensions and the vectorizer's {wanted}: \
                  create it with dimensions => {got}, or with another model"
             ),
+            Self::Error(error) => f.write_str(&super::said(error.body())),
             Self::NotFinite => f.write_str("a vector holds NaN or infinity"),
             Self::Order => f.write_str("the provider's answer does not say which vector is whose"),
             Self::TooLong(bytes) => write!(

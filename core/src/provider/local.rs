@@ -1,6 +1,6 @@
 //! A sentence-transformers model in the worker's own process.
 
-use super::{Account, BadAnswer, Common, Provider, RequestLimits, Tokenizer, Wire};
+use super::{Account, BadAnswer, Common, Prompts, Provider, RequestLimits, Tokenizer, Wire};
 use crate::model::ModelAnswer;
 use crate::settings::Settings;
 
@@ -23,6 +23,8 @@ pub(super) fn provider(Common { model, dimensions }: Common, settings: &Settings
         tokens_max: None,
         // Which cannot be out of reach.
         if_unreachable: "",
+        prompts: Prompts::default(),
+        keys: 1,
         wire: Wire::Model {
             models_dir: settings.models_dir.clone(),
         },

@@ -5,37 +5,50 @@
 //! below works on these.
 
 mod answer;
+mod azure;
+mod bedrock;
+mod cohere;
+mod gemini;
+mod huggingface;
+mod known;
+mod litellm;
 mod local;
 mod ollama;
 mod openai;
 mod optional;
 mod refusal;
 mod remaining;
+mod token;
+mod vertex;
 mod voyage;
 mod wait;
+mod watsonx;
+mod wire;
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderValue, header};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 
 use crate::call::Call;
 use crate::cut::cut;
 use crate::model::{self, ModelAnswer, ModelError, ModelRequest};
-use crate::request::{Received, Request, Secret};
+use crate::request::{Received, Request};
 use crate::settings::Settings;
 use crate::tokens;
 
-use answer::{AnswerFormat, Wanted};
-pub(crate) use answer::{BadAnswer, Reader};
+use answer::Wanted;
+pub(crate) use answer::{BadAnswer, Reader, Vectors};
+pub(crate) use known::{hosts_of_key, is_signing, variables};
 pub(crate) use optional::refused as refused_parameters;
 pub(crate) use refusal::{Refusal, brief, said};
 pub(crate) use remaining::Remaining;
+pub(crate) use token::IssuedToken;
 pub(crate) use wait::WAIT_MAX;
+use wire::HttpWire;
 
 /// The provider of a vectorizer, from the `embedding` part of its config.
 #[derive(Clone, Debug)]
@@ -48,8 +61,12 @@ pub(crate) struct Provider {
     /// Longer texts are truncated here to this many tokens, because neither the provider nor the
     /// model does it.
     tokens_max: Option<usize>,
+    /// What stands before each text that is embedded, and is not stored.
+    prompts: Prompts,
     /// Advice if no connection can be made.
     pub(crate) if_unreachable: &'static str,
+    /// How many keys there are, to be used in turn.
+    pub(crate) keys: usize,
     wire: Wire,
 }
 
@@ -63,18 +80,21 @@ enum Wire {
     },
 }
 
-/// A provider that accepts a JSON object with the texts in `input`.
-#[derive(Clone, Debug)]
-struct HttpWire {
-    url: http::Uri,
-    /// The object, without the texts.
-    body: Map<String, Value>,
-    /// A member with another value if a question is embedded, not a document.
-    question: Option<(&'static str, &'static str)>,
-    answer: AnswerFormat,
-    secret: Option<Secret>,
-    /// The URL of the request that makes it pull its model.
-    pull: Option<http::Uri>,
+/// What a model wants to see before a text.
+#[derive(Clone, Debug, Default, Deserialize)]
+struct Prompts {
+    document_prompt: Option<String>,
+    query_prompt: Option<String>,
+}
+
+impl Prompts {
+    fn of(&self, purpose: Purpose) -> Option<&str> {
+        let prompt = match purpose {
+            Purpose::Document => &self.document_prompt,
+            Purpose::Query => &self.query_prompt,
+        };
+        prompt.as_deref().filter(|prompt| !prompt.is_empty())
+    }
 }
 
 /// What counts the tokens of a model.
@@ -137,7 +157,7 @@ pub(crate) struct RequestLimits {
 #[derive(Debug)]
 pub(crate) enum Verdict {
     /// The vectors, one for each input, in order.
-    Vectors(Vec<Arc<[f32]>>),
+    Vectors(Vectors),
     /// An invalid answer.
     Bad(BadAnswer),
     /// The provider rejected the request.
@@ -173,17 +193,25 @@ impl Provider {
                 .filter(|dimensions| (1..=16_000).contains(dimensions))
                 .ok_or("embedding config: dimensions must be between 1 and 16000")?,
         };
-        match any.implementation.as_str() {
+        let provider = match any.implementation.as_str() {
+            "litellm" => litellm::provider(config, common, settings),
             "ollama" => ollama::provider(config, common, settings),
             "openai" => openai::provider(config, common, settings),
             "sentence_transformers" => Ok(local::provider(common, settings)),
             "voyageai" => voyage::provider(config, common, settings),
             other => Err(format!(
                 "this worker does not know the embedding implementation {:?}: \
-                 it knows ollama, openai, sentence_transformers and voyageai",
+                 it knows litellm, ollama, openai, sentence_transformers and voyageai",
                 cut(other)
             )),
-        }
+        };
+        let keys = |secret: &String| settings.secrets.keys.get(secret).copied();
+        let prompts = read_config(config)?;
+        provider.map(|provider| Self {
+            prompts,
+            keys: provider.account.secret.as_ref().and_then(keys).unwrap_or(1),
+            ..provider
+        })
     }
 
     pub(crate) fn account(&self) -> Account {
@@ -198,30 +226,44 @@ impl Provider {
         timeout: Duration,
         without: &[&'static str],
     ) -> Call {
+        let prompt = self.prompts.of(purpose);
+        let prompted: Option<Vec<Arc<str>>> = prompt.map(|prompt| {
+            let texts = texts.iter();
+            texts
+                .map(|text| Arc::from(format!("{prompt}{text}")))
+                .collect()
+        });
+        let texts = prompted.as_deref().unwrap_or(texts);
         let wire = match &self.wire {
             Wire::Http(wire) => wire,
             Wire::Model { .. } => {
                 let wanted = match purpose {
-                    Purpose::Document => model::Wanted::Documents,
-                    Purpose::Query => model::Wanted::Queries,
+                    // The model's own prompt is for questions that have none yet.
+                    Purpose::Query if prompt.is_none() => model::Wanted::Queries,
+                    Purpose::Document | Purpose::Query => model::Wanted::Documents,
                 };
                 return Call::Model(self.model_request(texts, wanted));
             }
         };
-        let mut body = wire.body.clone();
-        if let (Purpose::Query, Some((name, value))) = (purpose, wire.question) {
-            body.insert(name.to_owned(), value.into());
+        let reader = self.reader(wire, texts.len());
+        wire.request(texts, purpose, timeout, without, reader)
+            .into()
+    }
+
+    /// Whether requests need a token.
+    pub(crate) fn wants_token(&self) -> bool {
+        match &self.wire {
+            Wire::Http(wire) => wire.token.is_some(),
+            Wire::Model { .. } => false,
         }
-        for name in without {
-            body.remove(*name);
+    }
+
+    /// The request for a token, if this provider wants one before anything else.
+    pub(crate) fn token_request(&self, timeout: Duration) -> Option<Request> {
+        match &self.wire {
+            Wire::Http(wire) => wire.token(timeout),
+            Wire::Model { .. } => None,
         }
-        let texts: Vec<&str> = texts.iter().map(|text| &**text).collect();
-        let reader = self.reader(wire.answer, texts.len());
-        body.insert("input".to_owned(), texts.into());
-        let mut request = post(&wire.url, body, timeout, reader.bytes_max());
-        request.reader = Some(reader);
-        request.secrets.extend(wire.secret.clone());
-        request.into()
     }
 
     fn model_request(&self, texts: &[Arc<str>], wanted: model::Wanted) -> ModelRequest {
@@ -240,7 +282,7 @@ impl Provider {
     /// Whether requests have this optional parameter.
     pub(crate) fn sends(&self, parameter: &str) -> bool {
         match &self.wire {
-            Wire::Http(wire) => wire.body.contains_key(parameter),
+            Wire::Http(wire) => wire.sends(parameter),
             Wire::Model { .. } => false,
         }
     }
@@ -280,8 +322,7 @@ impl Provider {
         let Wire::Http(wire) = &self.wire else {
             return None;
         };
-        let body = json!({"model": self.model, "stream": false});
-        Some(post(wire.pull.as_ref()?, body, timeout, OTHER_BYTES_MAX))
+        wire.pull(&self.model, timeout)
     }
 
     /// Advice if the provider does not have the model.
@@ -297,19 +338,33 @@ impl Provider {
     pub(crate) fn judge(&self, answer: Received, count: usize, wall: Duration) -> Verdict {
         let Received { response, vectors } = answer;
         if !response.status().is_success() {
-            return Verdict::Refused(Refusal::from_response(&response, wall));
+            return Verdict::Refused(Refusal::from_response(&response, wall, &self.place()));
         }
         let read = || match &self.wire {
-            Wire::Http(wire) => self.reader(wire.answer, count).read(response.body()),
+            Wire::Http(wire) => self.reader(wire, count).read(response.body()),
             Wire::Model { .. } => Err(BadAnswer::Unreadable("no provider was called".to_owned())),
         };
-        Verdict::from(vectors.unwrap_or_else(read))
+        match vectors.unwrap_or_else(read) {
+            // Some servers report an error with a status of success.
+            Err(BadAnswer::Error(error)) => {
+                Verdict::Refused(Refusal::from_response(&error, wall, &self.place()))
+            }
+            vectors => Verdict::from(vectors),
+        }
+    }
+
+    /// The address that is asked, for messages.
+    fn place(&self) -> String {
+        match &self.wire {
+            Wire::Http(wire) => wire.place(),
+            Wire::Model { .. } => String::new(),
+        }
     }
 
     /// What reads the answer to a request for `count` texts.
-    const fn reader(&self, format: AnswerFormat, count: usize) -> Reader {
+    const fn reader(&self, wire: &HttpWire, count: usize) -> Reader {
         Reader {
-            format,
+            format: wire.answer,
             wanted: Wanted {
                 count,
                 dimensions: self.dimensions,
@@ -326,7 +381,11 @@ impl Provider {
         match answer {
             Ok(answer) => Verdict::from(
                 local::vectors(answer)
-                    .and_then(|vectors| answer::check(vectors, count, self.dimensions)),
+                    .and_then(|vectors| answer::check(vectors, count, self.dimensions))
+                    .map(|vectors| Vectors {
+                        vectors,
+                        tokens: None,
+                    }),
             ),
             Err(ModelError::Broken(reason)) => Verdict::Refused(Refusal::Failed {
                 reason,
@@ -339,35 +398,13 @@ impl Provider {
     }
 }
 
-impl From<Result<Vec<Arc<[f32]>>, BadAnswer>> for Verdict {
-    fn from(vectors: Result<Vec<Arc<[f32]>>, BadAnswer>) -> Self {
+impl From<Result<Vectors, BadAnswer>> for Verdict {
+    fn from(vectors: Result<Vectors, BadAnswer>) -> Self {
         match vectors {
             Ok(vectors) => Self::Vectors(vectors),
             Err(bad) => Self::Bad(bad),
         }
     }
-}
-
-/// An answer without vectors is not longer.
-const OTHER_BYTES_MAX: usize = 64 * 1024;
-
-/// A POST with a JSON body. The URL was checked when the provider was made.
-fn post(
-    url: &http::Uri,
-    body: impl Into<Value>,
-    timeout: Duration,
-    answer_bytes_max: usize,
-) -> Request {
-    let body: Value = body.into();
-    let mut http = http::Request::new(body.to_string().into_bytes());
-    *http.method_mut() = http::Method::POST;
-    *http.uri_mut() = url.clone();
-    let headers = http.headers_mut();
-    let json = HeaderValue::from_static("application/json");
-    headers.insert(header::CONTENT_TYPE, json);
-    let packed = HeaderValue::from_static("gzip, deflate");
-    headers.insert(header::ACCEPT_ENCODING, packed);
-    Request::new(http, timeout, answer_bytes_max)
 }
 
 #[cfg(test)]

@@ -3,8 +3,10 @@
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::litellm::{Asked, Made};
+use super::wire::HttpWire;
 use super::{
-    Account, AnswerFormat, Common, HttpWire, Provider, RequestLimits, Tokenizer, Wire, read_config,
+    Account, Common, Prompts, Provider, RequestLimits, Tokenizer, Wire, answer, read_config,
 };
 use crate::address::BaseUrl;
 use crate::settings::Settings;
@@ -28,7 +30,7 @@ pub(super) fn provider(
     settings: &Settings,
 ) -> Result<Provider, String> {
     let config: Config = read_config(config)?;
-    let base_url = match (&settings.ollama_host, &config.base_url) {
+    let base_url = match (settings.variable(&["OLLAMA_HOST"]), &config.base_url) {
         (Some(host), _) => BaseUrl::from_operator(&with_scheme(host))?,
         (None, Some(host)) => BaseUrl::from_config(&with_scheme(host))?,
         (None, None) => BaseUrl::from_operator("http://localhost:11434")?,
@@ -51,31 +53,77 @@ pub(super) fn provider(
         tokenizer: Tokenizer::Unknown,
         tokens_max: None,
         if_unreachable: "start Ollama (`ollama serve`), or say with OLLAMA_HOST where it is",
-        wire: Wire::Http(Box::new(HttpWire {
-            url: base_url.endpoint("api/embed")?,
-            body,
-            question: None,
-            answer: AnswerFormat::Ollama,
-            secret: None,
-            pull: Some(base_url.endpoint("api/pull")?),
-        })),
+        prompts: Prompts::default(),
+        keys: 1,
+        wire: Wire::Http(Box::new(http_wire(&base_url, body)?)),
         model,
         dimensions,
     })
 }
 
-/// `OLLAMA_HOST` may be a bare host, with or without a port, as for Ollama's own programs.
-fn with_scheme(host: &str) -> String {
-    let host = host.trim();
-    if host.contains("://") {
-        return host.to_owned();
+fn http_wire(base_url: &BaseUrl, body: Map<String, Value>) -> Result<HttpWire, String> {
+    let url = base_url.endpoint("api/embed")?;
+    let mut wire = HttpWire::new(url, body, answer::OLLAMA, None);
+    wire.pull = Some(base_url.endpoint("api/pull")?);
+    Ok(wire)
+}
+
+/// As LiteLLM asks Ollama: what is no parameter of a request is an option of the model.
+pub(super) fn wire(asked: &mut Asked<'_>) -> Result<Made, String> {
+    let mut body = Map::new();
+    body.insert("model".to_owned(), asked.model.as_str().into());
+    for name in ["dimensions", "keep_alive", "truncate"] {
+        if let Some(value) = asked.options.take(name) {
+            body.insert(name.to_owned(), value);
+        }
     }
-    let has_port = host
+    let given = asked.options.text("api_base")?;
+    let variable = asked.settings.variable(asked.known.base_variables);
+    let base_url = match (given, variable) {
+        (Some(url), _) => BaseUrl::from_config(&with_scheme(&url))?,
+        (None, Some(url)) => BaseUrl::from_operator(&with_scheme(url))?,
+        (None, None) => BaseUrl::from_operator(asked.known.base_url)?,
+    };
+    let mut options = std::mem::take(&mut asked.options.0);
+    if let Some(Value::Object(more)) = options.remove("options") {
+        options.extend(more);
+    }
+    if !options.is_empty() {
+        body.insert("options".to_owned(), Value::Object(options));
+    }
+    Ok(Made {
+        wire: http_wire(&base_url, body)?,
+        base_url,
+        secret: None,
+        inputs: asked.known.inputs,
+    })
+}
+
+/// `OLLAMA_HOST` in every form that Ollama's own programs accept (`envconfig.Host`): quotes around it, no
+/// scheme, no port, an IPv6 address with or without brackets, a path.
+fn with_scheme(host: &str) -> String {
+    let host = host.trim().trim_matches(['"', '\'', ' ']);
+    let (scheme, rest, port) = match host.split_once("://") {
+        // The scheme's own port.
+        Some((scheme, rest)) => (scheme, rest, ""),
+        None => ("http", host, ":11434"),
+    };
+    let (place, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let is_bare_ipv6 = place.parse::<std::net::Ipv6Addr>().is_ok();
+    let has_port = place
         .rsplit_once(':')
         .is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-    if has_port {
-        format!("http://{host}")
-    } else {
-        format!("http://{host}:11434")
+    let place = match place {
+        place if is_bare_ipv6 => format!("[{place}]{port}"),
+        place if has_port => match place.strip_prefix(':') {
+            Some(port) => format!("127.0.0.1:{port}"),
+            None => place.to_owned(),
+        },
+        "" => format!("127.0.0.1{port}"),
+        place => format!("{place}{port}"),
+    };
+    match path.trim_end_matches('/') {
+        "" => format!("{scheme}://{place}"),
+        path => format!("{scheme}://{place}/{path}"),
     }
 }

@@ -2,18 +2,22 @@
 
 use serde_json::{Map, Value};
 
+use super::known::OPENAI_HOSTS;
+use super::wire::HttpWire;
 use super::{
-    Account, AnswerFormat, Common, HttpWire, Provider, RequestLimits, Tokenizer, Wire, read_config,
+    Account, Common, Prompts, Provider, RequestLimits, Tokenizer, Wire, answer, read_config,
 };
 use crate::address::BaseUrl;
-use crate::request::Secret;
-use crate::settings::{OPENAI_HOSTS, Settings};
+use crate::request::{Credential, Secret};
+use crate::settings::Settings;
 
-/// At most 2,048 inputs. The limit of 300,000 tokens is enforced as a quarter of the bytes
-/// (pgai#730), so 1.2 MB; a tenth of it is kept as a reserve.
+/// The limit of 300,000 tokens is enforced as a quarter of the bytes (pgai#730), so 1.2 MB; a tenth of
+/// it is kept as a reserve.
+pub(super) const BYTES_MAX: usize = 1_080_000;
+/// OpenAI's limits.
 const LIMITS: RequestLimits = RequestLimits {
     inputs: 2048,
-    bytes: 1_080_000,
+    bytes: BYTES_MAX,
 };
 
 /// The models for which pgai truncates texts, at one token less than their limit.
@@ -41,7 +45,7 @@ pub(super) fn provider(
     if is_ada && dimensions != 1536 {
         return Err("dimensions must be 1536 for text-embedding-ada-002".to_owned());
     }
-    let base_url = match (&config.base_url, &settings.openai_base_url) {
+    let base_url = match (&config.base_url, settings.variable(&["OPENAI_BASE_URL"])) {
         (Some(url), _) => BaseUrl::from_config(url)?,
         (None, Some(url)) => BaseUrl::from_operator(url)?,
         (None, None) => BaseUrl::from_operator("https://api.openai.com/v1")?,
@@ -74,14 +78,14 @@ pub(super) fn provider(
         tokens_max: CUT.contains(&model.as_str()).then_some(TOKENS_MAX),
         if_unreachable: "check the base_url of the vectorizer's embedding or OPENAI_BASE_URL, and the \
             network",
-        wire: Wire::Http(Box::new(HttpWire {
-            url: base_url.endpoint("embeddings")?,
+        prompts: Prompts::default(),
+        keys: 1,
+        wire: Wire::Http(Box::new(HttpWire::new(
+            base_url.endpoint("embeddings")?,
             body,
-            question: None,
-            answer: AnswerFormat::OpenAi,
-            secret: secret.map(Secret::bearer),
-            pull: None,
-        })),
+            answer::OPENAI,
+            secret.map(|name| Credential::Key(Secret::bearer(name))),
+        ))),
         model,
         dimensions,
     })

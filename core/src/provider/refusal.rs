@@ -95,8 +95,8 @@ impl fmt::Display for Refusal {
 }
 
 impl Refusal {
-    /// `wall` is the time since 1970.
-    pub(super) fn from_response(response: &Response, wall: Duration) -> Self {
+    /// `wall` is the time since 1970; `place` is the address that was asked.
+    pub(super) fn from_response(response: &Response, wall: Duration, place: &str) -> Self {
         let status = response.status();
         let said = said(response.body());
         let reason = if said.is_empty() {
@@ -116,7 +116,11 @@ impl Refusal {
             StatusCode::UNAUTHORIZED | StatusCode::PAYMENT_REQUIRED | StatusCode::FORBIDDEN => {
                 Self::Pause(reason)
             }
-            StatusCode::NOT_FOUND => Self::ModelMissing(reason),
+            StatusCode::NOT_FOUND if is_about_model(&words) => Self::ModelMissing(reason),
+            // The server knows no such path: it says nothing of a model.
+            StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => {
+                Self::Vectorizer(format!("{reason}; {place} was asked: {IF_PATH_IS_WRONG}"))
+            }
             StatusCode::TOO_MANY_REQUESTS if code(response.body()) == "insufficient_quota" => {
                 Self::Pause(reason)
             }
@@ -141,10 +145,27 @@ impl Refusal {
                 }
             }
             status if status.is_client_error() => Self::Inputs(reason),
-            // A redirect, which is never followed, or nothing that HTTP knows.
+            status if status.is_redirection() => {
+                let to = response.headers().get(http::header::LOCATION);
+                let to = to.and_then(|to| to.to_str().ok()).map(brief);
+                let to = to.map_or_else(String::new, |to| format!(" to {to}"));
+                Self::Pause(format!(
+                    "{status}: {place} redirects{to}, which is not followed: correct the address"
+                ))
+            }
+            // Nothing that HTTP knows.
             _ => Self::Pause(reason),
         }
     }
+}
+
+/// Advice if the server does not know the path.
+const IF_PATH_IS_WRONG: &str = "check the address in the vectorizer's embedding or the worker's environment; \
+     of an interface like OpenAI's, it usually ends in /v1";
+
+/// Whether an answer that something was not found is about the model, or about a deployment of it.
+fn is_about_model(words: &str) -> bool {
+    words.contains("model") || words.contains("deployment")
 }
 
 /// Whether only the model is rejected, so that the account may work with another one.
@@ -174,15 +195,35 @@ fn code(body: &[u8]) -> String {
 /// The error message in a body: providers put it in one of these places.
 pub(crate) fn said(body: &[u8]) -> String {
     let value = parsed(body);
+    let first = |list: &Value| list.get(0).cloned().unwrap_or_default();
+    // Of several errors, FastAPI lists them in `detail`, and Google answers with a list.
+    let (value, detail) = (
+        if value.is_array() {
+            first(&value)
+        } else {
+            value.clone()
+        },
+        first(&value["detail"]),
+    );
     let said = value["error"]["message"]
         .as_str()
         .or_else(|| value["error"].as_str())
         .or_else(|| value["detail"].as_str())
-        .or_else(|| value["message"].as_str());
-    match said {
-        Some(said) => brief(said),
-        None => brief(&String::from_utf8_lossy(body)),
+        .or_else(|| detail["msg"].as_str())
+        .or_else(|| value["message"].as_str())
+        .or_else(|| value["Message"].as_str());
+    if let Some(said) = said {
+        return brief(said);
     }
+    let text = String::from_utf8_lossy(body);
+    brief(title(&text).unwrap_or(&text))
+}
+
+/// The title of a page of HTML, which proxies answer with.
+fn title(text: &str) -> Option<&str> {
+    let is_page = text.trim_start().starts_with('<');
+    let (_, rest) = text.split_once("<title>").filter(|_| is_page)?;
+    rest.split_once("</title>").map(|(title, _)| title)
 }
 
 /// A provider's message for logs and tables: truncated, on one line, and without anything that
@@ -239,7 +280,11 @@ mod tests {
         for (name, value) in headers {
             response.headers_mut().insert(*name, value.parse().unwrap());
         }
-        Refusal::from_response(&response, Duration::from_secs(1_445_412_400))
+        Refusal::from_response(
+            &response,
+            Duration::from_secs(1_445_412_400),
+            "host/v1/embeddings",
+        )
     }
 
     #[test]

@@ -1,6 +1,7 @@
 use serde_json::json;
 
 use super::*;
+use crate::request::{Credential, Secret};
 
 fn settings() -> Settings {
     let mut settings = Settings::new("test");
@@ -36,9 +37,22 @@ fn ollama_is_asked_at_the_address_of_the_environment_first() {
         (Some("env"), "http://env:11434/api/embed"),
         (Some("env:3"), "http://env:3/api/embed"),
         (Some("https://env"), "https://env/api/embed"),
+        (Some("http://env/"), "http://env/api/embed"),
+        (Some("\"env\""), "http://env:11434/api/embed"),
+        (Some(" 'env:4' "), "http://env:4/api/embed"),
+        (Some("env/path/"), "http://env:11434/path/api/embed"),
+        (Some("https://env:5/path"), "https://env:5/path/api/embed"),
+        (Some(":6"), "http://127.0.0.1:6/api/embed"),
+        (Some("0.0.0.0"), "http://0.0.0.0:11434/api/embed"),
+        (Some("::1"), "http://[::1]:11434/api/embed"),
+        (Some("[::1]"), "http://[::1]:11434/api/embed"),
+        (Some("[::1]:7"), "http://[::1]:7/api/embed"),
     ] {
         let settings = Settings {
-            ollama_host: host.map(str::to_owned),
+            variables: host
+                .map(|host| ("OLLAMA_HOST".to_owned(), host.to_owned()))
+                .into_iter()
+                .collect(),
             ..settings()
         };
         let provider = Provider::from_config(&config, &settings).unwrap();
@@ -60,8 +74,8 @@ fn openai_is_asked_for_base64_and_takes_both_forms() {
     let request = request(&provider, &["a"], Purpose::Document);
     assert_eq!(request.http.uri(), "https://api.openai.com/v1/embeddings");
     assert_eq!(
-        request.secrets,
-        [Secret::bearer("OPENAI_API_KEY".to_owned())]
+        request.credential,
+        Some(Credential::Key(Secret::bearer("OPENAI_API_KEY".to_owned())))
     );
     let body: Value = serde_json::from_slice(request.http.body()).unwrap();
     assert_eq!(
@@ -71,7 +85,8 @@ fn openai_is_asked_for_base64_and_takes_both_forms() {
     );
     for embedding in ["[1.5, -2]", "\"AADAPwAAAMA=\""] {
         let body = format!(r#"{{"data": [{{"index": 0, "embedding": {embedding}}}]}}"#);
-        let Verdict::Vectors(vectors) = provider.judge(response(200, &body), 1, Duration::ZERO)
+        let Verdict::Vectors(Vectors { vectors, .. }) =
+            provider.judge(response(200, &body), 1, Duration::ZERO)
         else {
             panic!("{body}")
         };
@@ -84,7 +99,9 @@ fn vectors_come_in_the_order_of_their_index() {
     let config = json!({"implementation": "openai", "model": "m", "dimensions": 1});
     let provider = Provider::from_config(&config, &settings()).unwrap();
     let body = r#"{"data": [{"index": 1, "embedding": [1]}, {"index": 0, "embedding": [0.5]}]}"#;
-    let Verdict::Vectors(vectors) = provider.judge(response(200, body), 2, Duration::ZERO) else {
+    let Verdict::Vectors(Vectors { vectors, .. }) =
+        provider.judge(response(200, body), 2, Duration::ZERO)
+    else {
         panic!()
     };
     assert_eq!((vectors[0][0], vectors[1][0]), (0.5, 1.0));

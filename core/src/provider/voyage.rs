@@ -3,19 +3,22 @@
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::known::VOYAGE_HOSTS;
+use super::wire::HttpWire;
 use super::{
-    Account, AnswerFormat, Common, HttpWire, Provider, RequestLimits, Tokenizer, Wire, read_config,
+    Account, Common, Prompts, Provider, RequestLimits, Tokenizer, Wire, answer, read_config,
 };
 use crate::address::BaseUrl;
-use crate::request::Secret;
-use crate::settings::{Settings, VOYAGE_HOSTS};
+use crate::request::{Credential, Secret};
+use crate::settings::Settings;
 
-/// pgai's limit on inputs. A request to the models with the lowest limit may have 120,000 tokens.
-/// A token is counted as three bytes; most texts have more bytes per token. A request that is
-/// rejected anyway is split.
+/// A request to the models with the lowest limit may have 120,000 tokens. A token is counted as three
+/// bytes; most texts have more bytes per token. A request that is rejected anyway is split.
+pub(super) const BYTES_MAX: usize = 360_000;
+/// pgai's limit on inputs.
 const LIMITS: RequestLimits = RequestLimits {
     inputs: 128,
-    bytes: 360_000,
+    bytes: BYTES_MAX,
 };
 
 #[derive(Deserialize)]
@@ -24,6 +27,7 @@ struct Config {
     input_type: Option<String>,
     output_dimension: Option<usize>,
     output_dtype: Option<String>,
+    base_url: Option<String>,
 }
 
 pub(super) fn provider(
@@ -40,8 +44,11 @@ pub(super) fn provider(
                 .to_owned(),
         );
     }
-    let base_url = settings.voyage_base_url.as_deref();
-    let base_url = BaseUrl::from_operator(base_url.unwrap_or("https://api.voyageai.com/v1"))?;
+    let base_url = match (&config.base_url, settings.variable(&["VOYAGE_BASE_URL"])) {
+        (Some(url), _) => BaseUrl::from_config(url)?,
+        (None, Some(url)) => BaseUrl::from_operator(url)?,
+        (None, None) => BaseUrl::from_operator("https://api.voyageai.com/v1")?,
+    };
     let secret = config
         .api_key_name
         .unwrap_or_else(|| "VOYAGE_API_KEY".to_owned());
@@ -51,7 +58,10 @@ pub(super) fn provider(
     let mut body = Map::new();
     body.insert("model".to_owned(), model.as_str().into());
     // Who wants documents embedded as such wants questions embedded as questions.
-    let question = config.input_type.as_ref().map(|_| ("input_type", "query"));
+    let question = config
+        .input_type
+        .as_ref()
+        .map(|_| ("input_type", "query".into()));
     if let Some(input_type) = config.input_type {
         body.insert("input_type".to_owned(), input_type.into());
     }
@@ -60,24 +70,26 @@ pub(super) fn provider(
     }
     body.insert("truncation".to_owned(), true.into());
     body.insert("encoding_format".to_owned(), "base64".into());
+    let mut wire = HttpWire::new(
+        base_url.endpoint("embeddings")?,
+        body,
+        answer::OPENAI,
+        Some(Credential::Key(Secret::bearer(secret.clone()))),
+    );
+    wire.question.extend(question);
     Ok(Provider {
         account: Account {
             provider: "voyageai",
             base_url: base_url.as_str().to_owned(),
-            secret: Some(secret.clone()),
+            secret: Some(secret),
         },
         limits: LIMITS,
         tokenizer: Tokenizer::Unknown,
         tokens_max: None,
         if_unreachable: "check the network, and VOYAGE_BASE_URL if it is set",
-        wire: Wire::Http(Box::new(HttpWire {
-            url: base_url.endpoint("embeddings")?,
-            body,
-            question,
-            answer: AnswerFormat::OpenAi,
-            secret: Some(Secret::bearer(secret)),
-            pull: None,
-        })),
+        prompts: Prompts::default(),
+        keys: 1,
+        wire: Wire::Http(Box::new(wire)),
         model,
         dimensions,
     })

@@ -1,6 +1,7 @@
 //! What is known of the accounts that are asked for vectors: when each may be asked, and what its servers
 //! do not take.
 
+mod credentials;
 mod parameters;
 mod throttle;
 
@@ -10,6 +11,7 @@ use crate::provider::{Account, Remaining};
 use crate::settings::Settings;
 use crate::time::Time;
 
+use credentials::Credentials;
 use parameters::Parameters;
 pub(super) use parameters::RefusedParameter;
 use throttle::Allowance;
@@ -22,6 +24,7 @@ const REQUESTS_HERE_MAX: usize = 4;
 #[derive(Debug)]
 pub(super) struct Accounts {
     throttles: BTreeMap<Account, Throttle>,
+    credentials: BTreeMap<Account, Credentials>,
     /// By account and model.
     parameters: BTreeMap<(Account, String), Parameters>,
     allowance: Allowance,
@@ -32,6 +35,7 @@ impl Accounts {
     pub(super) const fn new(settings: &Settings) -> Self {
         Self {
             throttles: BTreeMap::new(),
+            credentials: BTreeMap::new(),
             parameters: BTreeMap::new(),
             allowance: Allowance {
                 requests_per_minute: settings.requests_per_minute,

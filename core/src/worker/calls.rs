@@ -3,24 +3,34 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::StatusCode;
+
 use super::Worker;
 use super::accounts::RefusedParameter;
 use super::batch::{PlannedRows, Span};
+use super::outage::silence;
 use crate::call::{Call, Reply};
 use crate::compute::{Done, Made, Work};
 use crate::event::Event;
 use crate::model::ModelAnswer;
-use crate::provider::{Remaining, Verdict};
+use crate::provider::{IssuedToken, Refusal, Remaining, Verdict};
 use crate::query::ClaimId;
 use crate::request::{Received, RequestError};
 use crate::time::Time;
 use crate::vectorizer::Profile;
+
+/// One of several keys that was refused is not used for so long.
+const KEY_REFUSED: Duration = Duration::from_secs(300);
+/// One that has too much to do, if the provider does not say for how long.
+const KEY_BUSY: Duration = Duration::from_secs(10);
 
 /// A call in flight: what it is for, and for which vectorizer, and so towards which account.
 #[derive(Debug)]
 pub(super) struct Called {
     pub(super) profile: Arc<Profile>,
     pub(super) at: Time,
+    /// Which of the account's keys it carries.
+    pub(super) key: usize,
     pub(super) purpose: Purpose,
 }
 
@@ -44,12 +54,15 @@ pub(super) enum Purpose {
     Probe { without: Vec<&'static str> },
     /// The provider fetches its model.
     Pull,
+    /// A token is issued, which requests then carry.
+    Token,
 }
 
 impl Worker {
     /// What to do next that is no statement.
     pub(super) fn next_call(&mut self) -> Option<(Called, Call)> {
         self.work_call()
+            .or_else(|| self.token_call())
             .or_else(|| self.embed_call())
             .or_else(|| self.probe_call())
             .or_else(|| self.pull_call())
@@ -91,6 +104,7 @@ impl Worker {
         Called {
             profile,
             at: self.now,
+            key: 0,
             purpose,
         }
     }
@@ -115,11 +129,13 @@ impl Worker {
         let Called {
             profile,
             at,
+            key,
             purpose,
         } = called;
         match purpose {
             Purpose::Compare(claim) => return self.rows_compared(claim, done(reply)),
             Purpose::Plan { batch } => return self.rows_planned(batch, done(reply)),
+            Purpose::Token => return self.token_came(&profile, http(reply)),
             // A definition that was fixed meanwhile is not paused for what the old one met.
             _ if !self.is_current(&profile) => return,
             Purpose::Embed { .. } | Purpose::Probe { .. } | Purpose::Pull => {}
@@ -132,6 +148,9 @@ impl Worker {
                     return self.probe_wanted(profile.id);
                 }
                 let verdict = self.judged(&profile, reply, 1);
+                if self.key_refused(&profile, key, &verdict) {
+                    return self.probe_wanted(profile.id);
+                }
                 self.probed(&profile, at, verdict);
             }
             Purpose::Embed {
@@ -145,18 +164,78 @@ impl Worker {
                 }
                 let count = span.inputs.len();
                 let verdict = self.judged(&profile, reply, count);
+                if self.key_refused(&profile, key, &verdict) {
+                    return self.put_back(batch, span);
+                }
                 self.size_requests(profile.id, count, took, &verdict);
                 self.embedded(batch, span, &profile, took, verdict);
             }
-            Purpose::Compare(_) | Purpose::Plan { .. } => {}
+            Purpose::Compare(_) | Purpose::Plan { .. } | Purpose::Token => {}
         }
+    }
+
+    /// A token was issued, or not.
+    fn token_came(&mut self, profile: &Arc<Profile>, answer: Result<Received, RequestError>) {
+        let issued = match &answer {
+            Ok(answer) => IssuedToken::read(&answer.response),
+            Err(error) => Err(silence(profile, error)),
+        };
+        let token = issued.as_ref().ok().cloned();
+        self.accounts.token_came(self.now, &profile.provider, token);
+        let Err(reason) = issued else {
+            return;
+        };
+        let status = answer.as_ref().map(|answer| answer.response.status());
+        let is_refused = match (&answer, status) {
+            (Err(error), _) => matches!(error, RequestError::Secret(_)),
+            (_, Ok(status)) => !status.is_server_error() && status != StatusCode::TOO_MANY_REQUESTS,
+            (Ok(_), Err(_)) => false,
+        };
+        if is_refused {
+            self.account_refused(profile, &reason);
+        } else {
+            self.provider_failed(profile, None, &reason);
+        }
+    }
+
+    /// Whether a request was refused for its key, and there is another key for it.
+    fn key_refused(
+        &mut self,
+        profile: &Profile,
+        key: usize,
+        verdict: &Result<Verdict, RequestError>,
+    ) -> bool {
+        let (reason, after) = match verdict {
+            Ok(Verdict::Refused(Refusal::Pause(reason))) => (reason, KEY_REFUSED),
+            Ok(Verdict::Refused(Refusal::Retry { reason, after })) => {
+                (reason, after.unwrap_or(KEY_BUSY))
+            }
+            _ => return false,
+        };
+        let provider = &profile.provider;
+        if provider.wants_token() && after == KEY_REFUSED {
+            self.accounts.token_refused(provider);
+        }
+        let until = self.now + after;
+        if provider.keys < 2 || !self.accounts.key_refused(self.now, provider, key, until) {
+            return false;
+        }
+        let (number, account) = (key + 1, provider.account());
+        let seconds = after.as_secs();
+        self.events.push_back(Event::Advice {
+            message: format!(
+                "{account}: key {number} of {} is not used for {seconds} s: {reason}",
+                provider.keys
+            ),
+        });
+        true
     }
 
     fn no_longer_in_flight(&mut self, called: &Called) {
         let tokens = match &called.purpose {
             Purpose::Compare(_) | Purpose::Plan { .. } => return,
             Purpose::Embed { tokens, .. } => *tokens,
-            Purpose::Probe { .. } | Purpose::Pull => 1,
+            Purpose::Probe { .. } | Purpose::Pull | Purpose::Token => 1,
         };
         let account = called.profile.provider.account();
         self.accounts.throttle(self.now, &account).back(tokens);

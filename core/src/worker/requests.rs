@@ -51,6 +51,7 @@ impl Worker {
                     && !batch.leaving
                     // No request outlives its lease.
                     && self.now < batch.extend_at(timeout)
+                    && !self.accounts.waits_for_token(self.now, &batch.profile.provider)
                     && self.is_trusted(batch.profile.id)
                     && self.may_send_rows(batch.profile.id)
             })
@@ -89,14 +90,49 @@ impl Worker {
             tokens,
             without,
         };
-        Some((self.calling(profile, purpose), call))
+        Some(self.equipped(profile, purpose, call))
+    }
+
+    /// A request that carries what the account's server wants to see.
+    fn equipped(
+        &mut self,
+        profile: Arc<Profile>,
+        purpose: Purpose,
+        mut call: Call,
+    ) -> (Called, Call) {
+        let key = self.accounts.equip(self.now, &profile.provider, &mut call);
+        let called = self.calling(profile, purpose);
+        (Called { key, ..called }, call)
+    }
+
+    /// A token, for whoever has something to send.
+    pub(super) fn token_call(&mut self) -> Option<(Called, Call)> {
+        let profile = self.wanting(|id, vectorizer| {
+            let profile = vectorizer.profile.as_ref();
+            let lacks =
+                |profile: &Arc<Profile>| self.accounts.wants_token(self.now, &profile.provider);
+            let mut batches = self.batches.values();
+            let has_texts = batches.any(|batch| batch.profile.id == id && !batch.spans.is_empty());
+            profile.is_some_and(lacks) && (has_texts || vectorizer.proof.probe == Probe::Wanted)
+        })?;
+        let request = profile
+            .provider
+            .token_request(self.settings.request_timeout())?;
+        self.accounts.token_asked(&profile.provider);
+        self.sent(&profile, 1);
+        Some((self.calling(profile, Purpose::Token), request.into()))
     }
 
     pub(super) fn probe_call(&mut self) -> Option<(Called, Call)> {
-        let profile = self.wanting(|id, vectorizer| match vectorizer.proof.probe {
-            Probe::Wanted => true,
-            Probe::Out => false,
-            Probe::None => self.wants_evidence(id),
+        let profile = self.wanting(|id, vectorizer| {
+            let is_wanted = match vectorizer.proof.probe {
+                Probe::Wanted => true,
+                Probe::Out => false,
+                Probe::None => self.wants_evidence(id),
+            };
+            let waits =
+                |profile: &Arc<Profile>| self.accounts.waits_for_token(self.now, &profile.provider);
+            is_wanted && !vectorizer.profile.as_ref().is_some_and(waits)
         })?;
         self.vectorizers.get_mut(&profile.id)?.proof.probe = Probe::Out;
         self.sent(&profile, 1);
@@ -105,7 +141,7 @@ impl Worker {
         let call = profile
             .provider
             .call(&[PROBE.into()], TextsAre::Document, timeout, &without);
-        Some((self.calling(profile, Purpose::Probe { without }), call))
+        Some(self.equipped(profile, Purpose::Probe { without }, call))
     }
 
     pub(super) fn pull_call(&mut self) -> Option<(Called, Call)> {

@@ -7,7 +7,7 @@ use super::batch::Span;
 use super::doubt::Failed;
 use super::outage::silence;
 use super::{Worker, failure};
-use crate::provider::{BadAnswer, Refusal, Verdict};
+use crate::provider::{BadAnswer, Refusal, Vectors, Verdict};
 use crate::request::RequestError;
 use crate::vectorizer::Profile;
 
@@ -24,7 +24,7 @@ impl Worker {
         verdict: Result<Verdict, RequestError>,
     ) {
         match verdict {
-            Ok(Verdict::Vectors(vectors)) => {
+            Ok(Verdict::Vectors(Vectors { vectors, .. })) => {
                 self.provider_answered(profile, took, vectors.len());
                 if let Some(vectorizer) = self.vectorizers.get_mut(&profile.id) {
                     vectorizer.succeeded(self.now - took);

@@ -1,0 +1,308 @@
+//! Signature Version 4 of Amazon Web Services.
+//!
+//! Source: "Create a signed AWS API request" in the IAM User Guide. Every header that the request has when
+//! it is signed is signed.
+
+use http::{HeaderName, Uri};
+use jiff::Timestamp;
+use sha2::{Digest, Sha256};
+
+use super::{Http, Vault, put, value};
+use crate::request::AwsCredential;
+
+const ALGORITHM: &str = "AWS4-HMAC-SHA256";
+const DATE: HeaderName = HeaderName::from_static("x-amz-date");
+const SESSION: HeaderName = HeaderName::from_static("x-amz-security-token");
+/// Headers that a shell or a proxy may change on the way.
+const UNSIGNED: [&str; 2] = ["accept-encoding", "user-agent"];
+
+/// Signs a request with the keys of a vault. Returns what must not be seen in the answer.
+pub(super) fn sign(
+    http: &mut Http,
+    credential: &AwsCredential,
+    vault: &impl Vault,
+) -> Result<Vec<String>, String> {
+    let secret = value(&credential.variable, vault)?;
+    let key_id = match &credential.key_id {
+        Some(id) => id.clone(),
+        None => value("AWS_ACCESS_KEY_ID", vault)?,
+    };
+    let session = vault.variable("AWS_SESSION_TOKEN");
+    let session = session.filter(|token| !token.trim().is_empty() && credential.key_id.is_none());
+    let keys = Keys {
+        id: &key_id,
+        secret: &secret,
+        session: session.as_deref().map(str::trim),
+    };
+    let time = Timestamp::from_second(i64::try_from(vault.wall_time().as_secs()).unwrap_or(0))
+        .map_err(|error| format!("the clock is wrong: {error}"))?;
+    let time = time.strftime("%Y%m%dT%H%M%SZ").to_string();
+    keys.sign(http, credential, &time)?;
+    Ok(std::iter::once(secret.clone()).chain(session).collect())
+}
+
+struct Keys<'a> {
+    id: &'a str,
+    secret: &'a str,
+    session: Option<&'a str>,
+}
+
+impl Keys<'_> {
+    /// `time` is in ISO 8601 without punctuation, in UTC.
+    fn sign(&self, http: &mut Http, credential: &AwsCredential, time: &str) -> Result<(), String> {
+        let broken = || "an AWS key holds characters that no header may carry".to_owned();
+        put(http, &DATE, time).ok_or_else(broken)?;
+        if let Some(session) = self.session {
+            put(http, &SESSION, session).ok_or_else(broken)?;
+        }
+        let (names, request) = canonical(http);
+        let date = time.get(..8).unwrap_or_default();
+        let (region, service) = (&credential.region, credential.service);
+        let scope = format!("{date}/{region}/{service}/aws4_request");
+        let to_sign = format!("{ALGORITHM}\n{time}\n{scope}\n{}", hash(request.as_bytes()));
+        let mut key = hmac(format!("AWS4{}", self.secret).as_bytes(), date);
+        for part in [region, service, "aws4_request"] {
+            key = hmac(&key, part);
+        }
+        let signature = hexadecimal(&hmac(&key, &to_sign));
+        let id = self.id;
+        let value = format!(
+            "{ALGORITHM} Credential={id}/{scope}, SignedHeaders={names}, Signature={signature}"
+        );
+        put(http, &http::header::AUTHORIZATION, &value).ok_or_else(broken)
+    }
+}
+
+/// The names of the signed headers, and the request in its canonical form.
+fn canonical(http: &Http) -> (String, String) {
+    let host = http.uri().authority().map_or("", |host| host.as_str());
+    let mut headers: Vec<(&str, String)> = vec![("host", host.to_owned())];
+    for name in http.headers().keys() {
+        if UNSIGNED.contains(&name.as_str()) {
+            continue;
+        }
+        let values = http.headers().get_all(name).iter();
+        let values: Vec<String> = values
+            .map(|value| one_space(&String::from_utf8_lossy(value.as_bytes())))
+            .collect();
+        headers.push((name.as_str(), values.join(",")));
+    }
+    headers.sort();
+    let names: Vec<&str> = headers.iter().map(|(name, _)| *name).collect();
+    let names = names.join(";");
+    let lines: String = headers
+        .iter()
+        .map(|(name, value)| format!("{name}:{value}\n"))
+        .collect();
+    let (path, query) = (path(http.uri()), query(http.uri()));
+    let (method, body) = (http.method(), hash(http.body()));
+    let request = format!("{method}\n{path}\n{query}\n{lines}\n{names}\n{body}");
+    (names, request)
+}
+
+/// A value of a header with single spaces.
+fn one_space(value: &str) -> String {
+    let words: Vec<&str> = value.split(' ').filter(|word| !word.is_empty()).collect();
+    words.join(" ")
+}
+
+/// The path, encoded once more, as every service but S3 wants it.
+fn path(uri: &Uri) -> String {
+    let mut path = String::new();
+    for byte in uri.path().bytes() {
+        match byte {
+            b'/' => path.push('/'),
+            byte => encode(&mut path, byte),
+        }
+    }
+    if path.is_empty() {
+        path.push('/');
+    }
+    path
+}
+
+/// The parts of the query in order.
+fn query(uri: &Uri) -> String {
+    let query = uri.query().unwrap_or_default();
+    let parts = query.split('&').filter(|part| !part.is_empty());
+    let mut parts: Vec<(&str, &str)> = parts
+        .map(|part| part.split_once('=').unwrap_or((part, "")))
+        .collect();
+    parts.sort_unstable();
+    let parts: Vec<String> = parts
+        .into_iter()
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
+    parts.join("&")
+}
+
+/// Percent-encodes a byte unless RFC 3986 calls it unreserved.
+fn encode(text: &mut String, byte: u8) {
+    if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+        text.push(char::from(byte));
+    } else {
+        text.push_str(&format!("%{byte:02X}"));
+    }
+}
+
+fn hash(bytes: &[u8]) -> String {
+    hexadecimal(&Sha256::digest(bytes))
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// HMAC with SHA-256 (RFC 2104).
+fn hmac(key: &[u8], message: &str) -> [u8; 32] {
+    const BLOCK: usize = 64;
+    let mut padded = [0_u8; BLOCK];
+    if key.len() > BLOCK {
+        padded[..32].copy_from_slice(&Sha256::digest(key));
+    } else {
+        padded[..key.len()].copy_from_slice(key);
+    }
+    let inner = Sha256::new()
+        .chain_update(padded.map(|byte| byte ^ 0x36))
+        .chain_update(message)
+        .finalize();
+    Sha256::new()
+        .chain_update(padded.map(|byte| byte ^ 0x5c))
+        .chain_update(inner)
+        .finalize()
+        .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEYS: Keys<'_> = Keys {
+        id: "AKIDEXAMPLE",
+        secret: "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY",
+        session: None,
+    };
+
+    fn signed(http: http::request::Builder, body: &str, service: &'static str) -> String {
+        let mut http = http.body(body.as_bytes().to_vec()).unwrap();
+        let credential = AwsCredential {
+            key_id: None,
+            variable: String::new(),
+            region: "us-east-1".to_owned(),
+            service,
+        };
+        KEYS.sign(&mut http, &credential, "20150830T123600Z")
+            .unwrap();
+        let value = http.headers()[http::header::AUTHORIZATION]
+            .to_str()
+            .unwrap();
+        value.to_owned()
+    }
+
+    fn request(method: &str, uri: &str) -> http::request::Builder {
+        let uri = format!("https://example.amazonaws.com{uri}");
+        http::Request::builder().method(method).uri(uri)
+    }
+
+    /// The signatures of the test suite that AWS publishes for version 4: get-vanilla, get-vanilla-query,
+    /// get-vanilla-query-order-key-case, get-vanilla-utf8-query, post-vanilla, post-vanilla-query,
+    /// post-x-www-form-urlencoded, get-header-value-trim.
+    #[test]
+    fn signatures_are_those_of_the_published_test_suite() {
+        for (method, uri, headers, body, names, signature) in [
+            (
+                "GET",
+                "/",
+                &[][..],
+                "",
+                "host;x-amz-date",
+                "5fa00fa31553b73ebf1942676e86291e8372ff2a2260956d9b8aae1d763fbf31",
+            ),
+            (
+                "GET",
+                "/?Param2=value2&Param1=value1",
+                &[],
+                "",
+                "host;x-amz-date",
+                "b97d918cfa904a5beff61c982a1b6f458b799221646efd99d3219ec94cdf2500",
+            ),
+            (
+                "GET",
+                "/?%E1%88%B4=bar",
+                &[],
+                "",
+                "host;x-amz-date",
+                "2cdec8eed098649ff3a119c94853b13c643bcf08f8b0a1d91e12c9027818dd04",
+            ),
+            (
+                "POST",
+                "/",
+                &[],
+                "",
+                "host;x-amz-date",
+                "5da7c1a2acd57cee7505fc6676e4e544621c30862966e37dddb68e92efbe5d6b",
+            ),
+            (
+                "POST",
+                "/?Param1=value1",
+                &[],
+                "",
+                "host;x-amz-date",
+                "28038455d6de14eafc1f9222cf5aa6f1a96197d7deb8263271d420d138af7f11",
+            ),
+            (
+                "POST",
+                "/",
+                &[("content-type", "application/x-www-form-urlencoded")],
+                "Param1=value1",
+                "content-type;host;x-amz-date",
+                "ff11897932ad3f4e8b18135d722051e5ac45fc38421b1da7b9d196a0fe09473a",
+            ),
+            (
+                "GET",
+                "/",
+                &[("my-header1", " value1"), ("my-header2", " \"a   b   c\"")],
+                "",
+                "host;my-header1;my-header2;x-amz-date",
+                "acc3ed3afb60bb290fc8d2dd0098b9911fcaa05412b367055dee359757a9c736",
+            ),
+        ] {
+            let mut request = request(method, uri);
+            for (name, value) in headers {
+                request = request.header(*name, *value);
+            }
+            assert_eq!(
+                signed(request, body, "service"),
+                format!(
+                    "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20150830/us-east-1/service/aws4_request, \
+                     SignedHeaders={names}, Signature={signature}"
+                ),
+                "{method} {uri}"
+            );
+        }
+    }
+
+    /// RFC 4231, test cases 1, 2 and 6.
+    #[test]
+    fn the_code_of_a_message_is_that_of_the_rfc() {
+        for (key, message, code) in [
+            (
+                &[0x0b; 20][..],
+                "Hi There",
+                "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7",
+            ),
+            (
+                b"Jefe",
+                "what do ya want for nothing?",
+                "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843",
+            ),
+            (
+                &[0xaa; 131],
+                "Test Using Larger Than Block-Size Key - Hash Key First",
+                "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54",
+            ),
+        ] {
+            assert_eq!(hexadecimal(&hmac(key, message)), code);
+        }
+    }
+}

@@ -1,0 +1,335 @@
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use serde_json::json;
+
+use std::sync::Arc;
+
+use super::*;
+use crate::call::Call;
+use crate::intake::{Vault, authorize};
+use crate::provider::Purpose;
+
+/// The requests that the Python library sends for the same texts: see `record.py` beside it.
+const RECORDED: &str = include_str!("../../../../tests/golden/providers/litellm.jsonl");
+const ENVIRONMENT: &[(&str, &str)] = &[
+    ("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE"),
+    ("AWS_REGION_NAME", "us-east-1"),
+    (
+        "AWS_SECRET_ACCESS_KEY",
+        "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY",
+    ),
+    ("AZURE_AI_API_BASE", "https://r.services.ai.azure.com"),
+    ("AZURE_API_BASE", "https://r.openai.azure.com"),
+    ("AZURE_API_VERSION", "2024-02-01"),
+    (
+        "DATABRICKS_API_BASE",
+        "https://d.cloud.databricks.com/serving-endpoints",
+    ),
+    ("HOSTED_VLLM_API_BASE", "http://localhost:8000/v1"),
+    ("LM_STUDIO_API_BASE", "http://localhost:1234/v1"),
+    ("VERTEX_CREDENTIALS", "/etc/key.json"),
+    ("WATSONX_PROJECT_ID", "p"),
+    ("WATSONX_TOKEN", "tok"),
+    ("WATSONX_URL", "https://us-south.ml.cloud.ibm.com"),
+];
+/// Of the variables that may contain its key, the first one is set for each of these providers.
+const WITH_KEYS: &[&str] = &[
+    "azure",
+    "azure_ai",
+    "cohere",
+    "dashscope",
+    "databricks",
+    "fireworks_ai",
+    "gemini",
+    "hosted_vllm",
+    "huggingface",
+    "infinity",
+    "jina_ai",
+    "lm_studio",
+    "mistral",
+    "nebius",
+    "nvidia_nim",
+    "openai",
+    "openrouter",
+    "sambanova",
+    "together_ai",
+    "voyage",
+    "xinference",
+];
+
+/// The environment of the recording, and its time.
+struct Recorded(Duration);
+
+fn variable(name: &str) -> Option<String> {
+    let known = ENVIRONMENT.iter().find(|(known, _)| *known == name);
+    let key = name.strip_suffix("_API_KEY");
+    let key = key.map(|name| format!("key-of-{}", name.to_lowercase()));
+    known.map(|(_, value)| (*value).to_owned()).or(key)
+}
+
+impl Vault for Recorded {
+    fn variable(&self, name: &str) -> Option<String> {
+        variable(name)
+    }
+
+    fn file(&self, _: &str) -> Result<String, String> {
+        Err("there are no files".to_owned())
+    }
+
+    fn wall_time(&self) -> Duration {
+        self.0
+    }
+
+    fn sign(&self, _: &str, _: &[u8]) -> Result<Vec<u8>, String> {
+        Err("there are no keys".to_owned())
+    }
+}
+
+fn settings() -> Settings {
+    let mut settings = Settings::new("test");
+    settings.variables = ENVIRONMENT
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect();
+    let keys = WITH_KEYS.iter().map(|name| {
+        let known = known::provider(name).unwrap();
+        known.keys[0].to_owned()
+    });
+    settings.secrets.present = settings.variables.keys().cloned().chain(keys).collect();
+    settings.secrets.names = crate::settings::Secrets::NAMES
+        .iter()
+        .map(|name| (*name).to_owned())
+        .collect();
+    settings
+}
+
+fn embedding(model: &str, extra_options: &Value) -> Value {
+    json!({"implementation": "litellm", "model": model, "dimensions": 8, "extra_options": extra_options})
+}
+
+fn made(config: &Value) -> Result<Provider, String> {
+    Provider::from_config(config, &settings())
+}
+
+#[test]
+fn every_request_is_the_one_that_the_python_library_sends() {
+    let mut prefixes = BTreeSet::new();
+    for line in RECORDED.lines() {
+        let case: Value = serde_json::from_str(line).unwrap();
+        let model = case["model"].as_str().unwrap();
+        let mut options = case["extra_options"].clone();
+        // A key in the options is refused.
+        options.as_object_mut().unwrap().remove("api_key");
+        let provider =
+            made(&embedding(model, &options)).unwrap_or_else(|error| panic!("{line}: {error}"));
+        prefixes.insert(provider.account.provider);
+        let texts = ["a text", "another"].map(Arc::from);
+        let texts = &texts[..provider.limits.inputs.min(2)];
+        let timeout = Duration::from_secs(1);
+        let call = provider.call(texts, Purpose::Document, timeout, &[]);
+        let Call::Http(request) = call else {
+            panic!("{line}")
+        };
+        let date = case["headers"]["x-amz-date"]
+            .as_str()
+            .unwrap_or("20261126T000000Z");
+        let date: jiff::civil::DateTime = jiff::fmt::strtime::parse("%Y%m%dT%H%M%SZ", date)
+            .unwrap()
+            .to_datetime()
+            .unwrap();
+        let seconds = date
+            .to_zoned(jiff::tz::TimeZone::UTC)
+            .unwrap()
+            .timestamp()
+            .as_second();
+        let vault = Recorded(Duration::from_secs(u64::try_from(seconds).unwrap()));
+        let (http, _) = authorize(*request, &vault).unwrap();
+        assert_eq!(http.method().as_str(), case["method"], "{line}");
+        assert_eq!(
+            http.uri().to_string().trim_end_matches('/'),
+            case["url"],
+            "{line}"
+        );
+        let body: Value = serde_json::from_slice(http.body()).unwrap();
+        assert_eq!(body, expected_body(&case, texts.len()), "{line}");
+        for (name, value) in case["headers"].as_object().unwrap() {
+            // Tokens of Vertex come from elsewhere; a signature is of the body as each library writes it.
+            let is_signature = value.as_str().unwrap().starts_with("AWS4");
+            // Without a key nothing is sent, and no other provider's key is.
+            let is_no_key = matches!(provider.account.provider, "litellm_proxy" | "llamafile");
+            if provider.wants_token() || is_signature || is_no_key {
+                continue;
+            }
+            let sent = http
+                .headers()
+                .get(name)
+                .and_then(|value| value.to_str().ok());
+            assert_eq!(sent, value.as_str(), "{name}: {line}");
+        }
+    }
+    assert!(prefixes.len() >= 22, "{prefixes:?}");
+}
+
+/// What is sent for so many of the recorded texts.
+fn expected_body(case: &Value, texts: usize) -> Value {
+    let mut body = case["body"].clone();
+    if let Some(parts) = body
+        .pointer_mut("/content/parts")
+        .and_then(Value::as_array_mut)
+    {
+        // The library joins all texts in one vector.
+        parts.truncate(texts);
+    }
+    for name in ["instances", "requests"] {
+        if let Some(all) = body.get_mut(name).and_then(Value::as_array_mut) {
+            all.truncate(texts);
+        }
+    }
+    if case["model"].as_str().unwrap().starts_with("watsonx/") {
+        // The library's own token, by mistake.
+        body["parameters"].as_object_mut().unwrap().remove("token");
+    }
+    body
+}
+
+#[test]
+fn an_unknown_prefix_is_refused_with_those_that_there_are() {
+    for model in ["nope/x", "x", "voyage-3", "cohere/", "/x"] {
+        let error = made(&embedding(model, &json!({}))).unwrap_err();
+        assert!(
+            error.contains("azure, azure_ai, bedrock, cohere"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn questions_have_the_providers_own_form() {
+    for (model, options, sent) in [
+        (
+            "cohere/embed-v4.0",
+            json!({}),
+            r#""input_type":"search_query""#,
+        ),
+        (
+            "voyage/voyage-3",
+            json!({"input_type": "document"}),
+            r#""input_type":"query""#,
+        ),
+        (
+            "gemini/gemini-embedding-001",
+            json!({"task_type": "RETRIEVAL_DOCUMENT"}),
+            r#""taskType":"RETRIEVAL_QUERY""#,
+        ),
+        (
+            "vertex_ai/text-embedding-005",
+            json!({"vertex_project": "p", "task_type": "RETRIEVAL_DOCUMENT"}),
+            r#""task_type":"RETRIEVAL_QUERY""#,
+        ),
+        (
+            "jina_ai/jina-embeddings-v3",
+            json!({"task": "retrieval.passage"}),
+            r#""task":"retrieval.query""#,
+        ),
+        (
+            "nvidia_nim/nvidia/nv-embedqa-e5-v5",
+            json!({"input_type": "passage"}),
+            r#""input_type":"query""#,
+        ),
+        (
+            "bedrock/cohere.embed-english-v3",
+            json!({}),
+            r#""input_type":"search_query""#,
+        ),
+        (
+            "bedrock/amazon.nova-2-multimodal-embeddings-v1:0",
+            json!({}),
+            r#""embeddingPurpose":"GENERIC_RETRIEVAL""#,
+        ),
+    ] {
+        let provider = made(&embedding(model, &options)).unwrap();
+        let timeout = Duration::from_secs(1);
+        let of = |purpose| match provider.call(&[Arc::from("q")], purpose, timeout, &[]) {
+            Call::Http(request) => String::from_utf8(request.http.into_body()).unwrap(),
+            other @ (Call::Compute(_) | Call::Model(_)) => panic!("{other:?}"),
+        };
+        assert!(of(Purpose::Query).contains(sent), "{model}");
+        assert!(!of(Purpose::Document).contains(sent), "{model}");
+    }
+}
+
+#[test]
+fn secrets_in_options_are_refused_and_not_repeated() {
+    for (model, options) in [
+        ("openai/m", json!({"api_key": "hunter2"})),
+        (
+            "openai/m",
+            json!({"extra_headers": {"authorization": "hunter2"}}),
+        ),
+        (
+            "bedrock/amazon.titan-embed-text-v2:0",
+            json!({"aws_secret_access_key": "hunter2"}),
+        ),
+        (
+            "vertex_ai/text-embedding-005",
+            json!({"vertex_credentials": "hunter2"}),
+        ),
+    ] {
+        let error = made(&embedding(model, &options)).unwrap_err();
+        assert!(!error.contains("hunter2"), "{error}");
+        assert!(error.contains("extra_options"), "{error}");
+    }
+}
+
+/// A vectorizer chooses the address, and a worker's keys do not follow it there.
+#[test]
+fn no_key_is_sent_and_nothing_is_signed_for_a_foreign_host() {
+    let address = json!("https://evil.example/v1");
+    for known in KNOWN {
+        let (model, address_in) = match known.name {
+            "bedrock" => (
+                "amazon.titan-embed-text-v2:0",
+                "aws_bedrock_runtime_endpoint",
+            ),
+            _ => ("m", "api_base"),
+        };
+        let options = json!({address_in: address, "vertex_project": "p"});
+        let config = embedding(&format!("{}/{model}", known.name), &options);
+        match made(&config) {
+            Ok(provider) => {
+                let call = provider.call(&[Arc::from("t")], Purpose::Document, Duration::MAX, &[]);
+                let Call::Http(request) = call else { panic!() };
+                assert_eq!(request.credential, None, "{}", known.name);
+            }
+            Err(error) => assert!(error.contains("--allow-host"), "{}: {error}", known.name),
+        }
+        // Nor the keys of other providers, by name.
+        for key in [
+            "OPENAI_API_KEY",
+            "AWS_SECRET_ACCESS_KEY",
+            "VERTEX_CREDENTIALS",
+            "COHERE_API_KEY",
+        ] {
+            let mut config = config.clone();
+            config["api_key_name"] = key.into();
+            if known.wire != Dialect::Ollama {
+                assert!(made(&config).is_err(), "{} {key}", known.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_secrets_of_signatures_are_for_their_own_provider_only() {
+    for (model, key) in [
+        ("openai/m", "AWS_SECRET_ACCESS_KEY"),
+        ("cohere/m", "VERTEX_CREDENTIALS"),
+        ("bedrock/amazon.titan-embed-text-v2:0", "OPENAI_API_KEY"),
+        ("vertex_ai/text-embedding-005", "OPENAI_API_KEY"),
+    ] {
+        let mut config = embedding(model, &json!({"vertex_project": "p"}));
+        config["api_key_name"] = key.into();
+        made(&config).unwrap_err();
+    }
+}
