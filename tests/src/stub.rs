@@ -1,4 +1,4 @@
-//! A stub embedding provider: a real HTTP server on a loopback port that speaks Ollama and OpenAI,
+//! A stub embedding provider: a real HTTP server on a loopback port that speaks every provider's format,
 //! checks what it is sent, remembers it, and misbehaves when told to.
 //!
 //! The vector of a text is a function of the text ([`vector_of`]), so that whoever looks into a
@@ -7,6 +7,7 @@
 mod answer;
 mod behaviour;
 mod connection;
+mod dialect;
 mod question;
 mod shared;
 mod vector;
@@ -17,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
 
+pub use answer::TOKEN;
 pub use behaviour::{Answer, Behaviour};
 pub use vector::{is_vector_of, vector_of};
 

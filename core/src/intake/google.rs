@@ -20,6 +20,8 @@ struct Account {
     client_email: String,
     private_key: String,
     private_key_id: Option<String>,
+    /// Where Google issues tokens for it: the file is the operator's, so it is trusted.
+    token_uri: Option<String>,
 }
 
 /// Puts the signed statement into the body of a request to the token endpoint. Returns what must not be
@@ -42,6 +44,11 @@ pub(super) fn ask(
             "{variable} must contain the JSON key of a service account, or the path of its file"
         )
     })?;
+    if let Some(place) = account.token_uri {
+        *http.uri_mut() = place
+            .parse()
+            .map_err(|_| format!("the token_uri of {variable} is no URL"))?;
+    }
     let issued = vault.wall_time().as_secs();
     let header = json!({"alg": "RS256", "typ": "JWT", "kid": account.private_key_id});
     let claims = json!({

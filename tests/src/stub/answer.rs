@@ -164,6 +164,19 @@ fn native_dimensions(model: &str, state: &State) -> usize {
     }
 }
 
+/// Issues a token.
+pub(super) fn token() -> Response {
+    Response {
+        status: 200,
+        headers: Vec::new(),
+        body: json!({"access_token": TOKEN, "expires_in": 3599, "token_type": "Bearer"})
+            .to_string(),
+    }
+}
+
+/// The token that the stub issues.
+pub const TOKEN: &str = "ya29.issued-by-the-stub";
+
 /// Answers with a vector for every input, but for what the behaviour spoils.
 pub(super) fn embed(question: &Question, behaviour: &Behaviour, honest: usize) -> Response {
     let dimensions = if let Behaviour::WrongDimensions(wrong) = behaviour {
@@ -183,7 +196,10 @@ pub(super) fn embed(question: &Question, behaviour: &Behaviour, honest: usize) -
     if *behaviour == Behaviour::TooManyVectors {
         vectors.extend(vectors.last().cloned());
     }
-    let body = if question.endpoint == Endpoint::OpenAi {
+    let body = if let Endpoint::Other(dialect) = question.endpoint {
+        let tokens = estimated_tokens(&question.inputs);
+        dialect.answer(&vectors, tokens).to_string()
+    } else if question.endpoint == Endpoint::OpenAi {
         openai_body(question, behaviour, &vectors)
     } else {
         ollama_body(question, &vectors)
@@ -264,7 +280,9 @@ pub(super) fn error(
     message: &str,
     code: Option<&str>,
 ) -> Response {
-    let body = if endpoint == Endpoint::OpenAi {
+    let body = if let Endpoint::Other(dialect) = endpoint {
+        dialect.error(status, message)
+    } else if endpoint == Endpoint::OpenAi {
         let (kind, usual) = match status {
             429 => ("requests", Some("rate_limit_exceeded")),
             500.. => ("server_error", None),

@@ -34,7 +34,7 @@ pub(super) fn serve(stream: &TcpStream, shared: &Shared) -> io::Result<()> {
             return Ok(());
         }
         let body = head.read_body(&mut reader, stream)?;
-        let question = question::read(endpoint, &head.headers, &body);
+        let question = question::read(endpoint, &head.path, &head.headers, &body);
         let id = record(shared, &head, question.as_ref().ok());
         let reply = reply(shared, stream, endpoint, id, question);
         // Before the client can act on the answer: a test that sees the effect sees the record.
@@ -102,7 +102,8 @@ fn reply(
         Endpoint::OllamaShow | Endpoint::Unknown => {
             return Reply::Whole(answer::show(&question, &shared.state()));
         }
-        Endpoint::OllamaEmbed | Endpoint::OpenAi => {}
+        Endpoint::Token => return Reply::Whole(answer::token()),
+        Endpoint::OllamaEmbed | Endpoint::OpenAi | Endpoint::Other(_) => {}
     }
     let mut behaviour = choose(shared, id);
     hold(shared, stream, id);

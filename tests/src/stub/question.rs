@@ -1,8 +1,9 @@
-//! What clients of Ollama and OpenAI may ask.
+//! What clients may ask.
 
 use serde_json::{Map, Value};
 
 use super::answer::{Response, error};
+use super::dialect::Dialect;
 
 /// OpenAI's limit on one request, which the stub holds Ollama's clients to as well.
 const INPUTS_MAX: usize = 2_048;
@@ -14,22 +15,31 @@ pub(super) enum Endpoint {
     OllamaPull,
     OllamaShow,
     OpenAi,
+    Other(Dialect),
+    /// Of OAuth: it issues a token for a statement.
+    Token,
     Unknown,
 }
 
 impl Endpoint {
     pub(super) fn of(method: &str, path: &str) -> Self {
-        match (method, path.split('?').next().unwrap_or_default()) {
+        let path = path.split('?').next().unwrap_or_default();
+        match (method, path) {
             ("POST", "/api/embed") => Self::OllamaEmbed,
             ("POST", "/api/pull") => Self::OllamaPull,
             ("POST", "/api/show") => Self::OllamaShow,
-            ("POST", "/v1/embeddings" | "/embeddings") => Self::OpenAi,
+            ("POST", "/token") => Self::Token,
+            ("POST", path) => match Dialect::of(path) {
+                Some(dialect) => Self::Other(dialect),
+                None if path.ends_with("/embeddings") => Self::OpenAi,
+                None => Self::Unknown,
+            },
             _ => Self::Unknown,
         }
     }
 
     pub(super) fn embeds(self) -> bool {
-        matches!(self, Self::OllamaEmbed | Self::OpenAi)
+        matches!(self, Self::OllamaEmbed | Self::OpenAi | Self::Other(_))
     }
 }
 
@@ -71,6 +81,7 @@ pub(super) struct Refusal {
 /// Understands a request, or says what is wrong with it.
 pub(super) fn read(
     endpoint: Endpoint,
+    path: &str,
     headers: &[(String, String)],
     body: &[u8],
 ) -> Result<Question, Refusal> {
@@ -84,6 +95,17 @@ pub(super) fn read(
         if endpoint == Endpoint::Unknown {
             return Err("no such endpoint".to_owned());
         }
+        if endpoint == Endpoint::Token {
+            let key = header("authorization").map(str::to_owned);
+            let body = String::from_utf8_lossy(body).into_owned();
+            let fields = [("form".to_owned(), body.into())].into_iter().collect();
+            return Ok(Question {
+                endpoint,
+                fields,
+                inputs: vec![],
+                key,
+            });
+        }
         let media_type = header("content-type").unwrap_or_default();
         if media_type.split(';').next() != Some("application/json") {
             return Err(format!(
@@ -94,7 +116,11 @@ pub(super) fn read(
         let Value::Object(mut fields) = body else {
             return Err("not a JSON object".to_owned());
         };
-        let input = fields.remove("input");
+        let input = if let Endpoint::Other(dialect) = endpoint {
+            Some(dialect.take_inputs(path, &mut fields)?)
+        } else {
+            fields.remove("input")
+        };
         check_fields(endpoint, &fields)?;
         let inputs = if endpoint.embeds() {
             read_inputs(input)?
@@ -132,7 +158,7 @@ fn check_fields(endpoint: Endpoint, fields: &Map<String, Value>) -> Result<(), S
     }
     for (name, value) in fields {
         let right = match (endpoint, name.as_str()) {
-            (_, "model") => true,
+            (_, "model") | (Endpoint::Other(_), _) => true,
             (Endpoint::OllamaEmbed | Endpoint::OpenAi, "dimensions") => {
                 value.as_u64().is_some_and(|dimensions| dimensions > 0)
             }
@@ -144,7 +170,9 @@ fn check_fields(endpoint: Endpoint, fields: &Map<String, Value>) -> Result<(), S
             (Endpoint::OpenAi, "encoding_format") => {
                 matches!(value.as_str(), Some("base64" | "float"))
             }
-            (Endpoint::OpenAi, "user") => value.is_string(),
+            (Endpoint::OpenAi, "input_type" | "task" | "user") => value.is_string(),
+            (Endpoint::OpenAi, "output_dimension") => value.is_u64(),
+            (Endpoint::OpenAi, "truncation") => value.is_boolean(),
             _ => return Err(format!("unrecognized request argument: {name}")),
         };
         if !right {
