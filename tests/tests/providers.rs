@@ -4,8 +4,9 @@
 
 use std::collections::BTreeSet;
 
+use tests::python;
 use tests::stage::{DIMENSIONS, PATIENCE, Stage};
-use tests::stub::{TOKEN, vector_of};
+use tests::stub::{Answer, Behaviour, Recorded, TOKEN, vector_of};
 
 const SHELLS: [&str; 2] = ["worker", "worker-blocking"];
 
@@ -325,7 +326,7 @@ fn every_provider_is_asked_in_its_own_way() {
                 let (text, vector): (String, Vec<f32>) = (row.get(0), row.get(1));
                 assert_eq!(vector, vector_of(&text, DIMENSIONS), "{shell}: {model}");
             }
-            let is_it = |request: &&tests::stub::Recorded| {
+            let is_it = |request: &&Recorded| {
                 let is_carried = |sent: &str| sent.starts_with(value);
                 request.path == *path && request.header(header).is_some_and(is_carried)
             };
@@ -509,4 +510,156 @@ fn sql_knows_the_providers_that_the_workers_know() {
         .unwrap();
     let known: Vec<String> = known.get(0);
     assert_eq!(names, known.iter().map(String::as_str).collect());
+}
+
+/// What a server says to a request that is too large for it.
+type Says = fn(&Recorded) -> Option<String>;
+
+/// A server that takes ten texts says so, and is asked for ten from then on: 1,000 texts take 100 requests
+/// and a few more.
+#[test]
+fn the_size_of_requests_is_learnt_from_a_refusal() {
+    let says: [Says; 2] = [
+        |request| {
+            let said = r#"{"error": {"message": "batch size is invalid, it should not be larger than 10.: input.contents"}}"#;
+            (request.inputs.len() > 10).then(|| said.to_owned())
+        },
+        |request| {
+            let tokens = 1500 * request.inputs.iter().map(String::len).sum::<usize>();
+            let said = format!("Requested {tokens} tokens, max 300000 tokens per request");
+            (tokens > 300_000).then(|| format!(r#"{{"error": {{"message": "{said}"}}}}"#))
+        },
+    ];
+    for shell in SHELLS {
+        for (number, says) in says.into_iter().enumerate() {
+            let mut stage = Stage::new();
+            let url = stage.stub.openai_url();
+            stage.run(&format!(
+                "create table t (id int primary key, body text);
+                 select ai.create_vectorizer('t', name => 'v', loading => ai.loading_column('body'),
+                   embedding => ai.embedding_litellm('openai/m', 8, extra_options => '{{\"api_base\": \"{url}\"}}'),
+                   chunking => ai.chunking_none(), destination => ai.destination_table('d'),
+                   processing => ai.processing_default(batch_size => 1000))"
+            ));
+            // Texts of 19 bytes: ten of them are 190.
+            stage.run("insert into t select n, 'a text with ' || 1000000 + n from generate_series(1, 1000) n");
+            stage.stub.behave(move |request| {
+                let said = says(request);
+                said.map_or(Behaviour::Honest, |said| {
+                    Behaviour::Answer(Answer {
+                        status: 400,
+                        headers: vec![],
+                        body: Some(said),
+                    })
+                })
+            });
+            let mut worker = stage.worker_with(shell, &["--once"], &[("OPENAI_API_KEY", "a-key")]);
+            assert_eq!(worker.wait(PATIENCE).code(), Some(0), "{shell} {number}");
+            assert_eq!(stage.number("select count(*) from d_store"), 1000);
+            let requests = stage.stub.requests().len();
+            assert!(
+                (100..=140).contains(&requests),
+                "{shell} {number}: {requests} requests"
+            );
+        }
+    }
+}
+
+/// The manual's examples run as they are, with the stub at every provider's address.
+#[test]
+fn the_examples_of_the_manual_embed() {
+    let manual = include_str!("../../docs/providers.md");
+    let known = include_str!("../../core/src/provider/known.rs");
+    let mut stage = Stage::new();
+    let url = stage.stub.url();
+    let mut examples = 0;
+    for (name, block) in python::blocks(manual) {
+        assert_eq!(name, "sql");
+        stage.run(block);
+        let Some((_, rest)) = block.split_once("embedding => ai.embedding_") else {
+            continue;
+        };
+        let mut arguments = rest.split(['(', ',', ')']);
+        let model = arguments.nth(1).unwrap().trim_matches('\'');
+        let model = model.split_once('/').map_or(model, |(_, model)| model);
+        let dimensions = arguments.next().unwrap().trim().parse().unwrap();
+        // As the path of a request has it.
+        stage.stub.add_model(&model.replace(':', "%3A"), dimensions);
+        stage.stub.add_model(model, dimensions);
+        stage
+            .stub
+            .add_model(model.rsplit('/').next().unwrap(), dimensions);
+        examples += 1;
+    }
+    stage.run("insert into blog values (1, 'title', 'a text')");
+    let credentials = format!(
+        r#"{{"client_email": "a@p.example", "private_key": {}, "token_uri": "{url}/token"}}"#,
+        serde_json::Value::from(PRIVATE_KEY),
+    );
+    let mut environment = environment(&credentials);
+    for line in known.lines() {
+        let Some((_, names)) = line.split_once("base_variables: &[\"") else {
+            continue;
+        };
+        let name = names.split('"').next().unwrap();
+        let path = match name {
+            "COHERE_API_BASE" => "/v2/embed",
+            "HUGGINGFACE_API_BASE" => "/pipeline/feature-extraction/bge-small-en-v1.5",
+            "OLLAMA_API_BASE" | "AZURE_API_BASE" | "VERTEXAI_API_BASE" => "",
+            "AWS_ENDPOINT_URL_BEDROCK_RUNTIME" => "",
+            _ => "/v1",
+        };
+        environment.push((name.to_owned(), format!("{url}{path}")));
+    }
+    environment.push(("VOYAGE_BASE_URL".to_owned(), format!("{url}/v1")));
+    let environment: Vec<(&str, &str)> = environment
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect();
+    let mut worker = stage.worker_with("worker", &["--once"], &environment);
+    assert_eq!(worker.wait(PATIENCE).code(), Some(0));
+    let stores = "select format('%I.%I', config #>> '{destination,target_schema}',
+        config #>> '{destination,target_table}') from ai.vectorizer";
+    let stores = stage.sql.query(stores, &[]).unwrap();
+    for store in &stores {
+        let store: String = store.get(0);
+        assert_eq!(
+            stage.number(&format!("select count(*) from {store}")),
+            1,
+            "{store}"
+        );
+    }
+    assert_eq!((stores.len(), examples), (12, 12));
+    assert_eq!(stage.stub.complaints(), Vec::<String>::new());
+}
+
+/// The table of all names has each provider with its keys and addresses.
+#[test]
+fn the_manual_names_every_provider() {
+    let manual = include_str!("../../docs/providers.md");
+    let known = include_str!("../../core/src/provider/known.rs");
+    let mut names = 0;
+    for part in known.split("    Known {\n").skip(1) {
+        let field = |field: &str| -> Vec<&str> {
+            let rest = part.split_once(field).map_or("", |(_, rest)| rest);
+            let rest = rest.split_once("],").map_or("", |(list, _)| list);
+            rest.split('"').skip(1).step_by(2).collect()
+        };
+        let Some((_, name)) = part.split_once("name: \"") else {
+            continue;
+        };
+        let name = name.split('"').next().unwrap();
+        let row = manual
+            .lines()
+            .find(|line| line.starts_with(&format!("| `{name}` |")));
+        let row = row.unwrap_or_else(|| panic!("{name} is not in the manual"));
+        for variable in field("keys: &[").iter().chain(&field("base_variables: &[")) {
+            assert!(
+                row.contains(&format!("`{variable}`")),
+                "{name}: {variable}: {row}"
+            );
+        }
+        names += 1;
+    }
+    assert!(names >= 31, "{names}");
 }

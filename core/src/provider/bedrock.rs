@@ -36,9 +36,11 @@ pub(super) fn wire(asked: &mut Asked<'_>) -> Result<Made, String> {
     let key_id = asked.options.text("aws_access_key_id")?;
     let host = format!("bedrock-runtime.{region}.amazonaws.com");
     let endpoint = asked.options.text("aws_bedrock_runtime_endpoint")?;
-    let base_url = match endpoint.or(asked.options.text("api_base")?) {
-        Some(url) => BaseUrl::from_config(&url)?,
-        None => BaseUrl::from_operator(&format!("https://{host}"))?,
+    let endpoint = endpoint.or(asked.options.text("api_base")?);
+    let base_url = match (endpoint, settings.variable(asked.known.base_variables)) {
+        (Some(url), _) => BaseUrl::from_config(&url)?,
+        (None, Some(url)) => BaseUrl::from_operator(url)?,
+        (None, None) => BaseUrl::from_operator(&format!("https://{host}"))?,
     };
     let has_bearer = settings.secrets.present.contains(BEARER);
     let name = match asked.key_name() {

@@ -86,6 +86,7 @@ pub(crate) const KNOWN: &[Known] = &[
     Known {
         name: "bedrock",
         // Its hosts have names of regions: see `bedrock.rs`.
+        base_variables: &["AWS_ENDPOINT_URL_BEDROCK_RUNTIME"],
         keys: &["AWS_SECRET_ACCESS_KEY"],
         wire: Dialect::Bedrock,
         inputs: 96,
@@ -304,6 +305,7 @@ pub(crate) const KNOWN: &[Known] = &[
     Known {
         name: "vertex_ai",
         // Its hosts have names of regions: see `vertex.rs`.
+        base_variables: &["VERTEXAI_API_BASE"],
         keys: &[
             "VERTEXAI_CREDENTIALS",
             "VERTEX_CREDENTIALS",

@@ -40,9 +40,11 @@ pub(super) fn wire(asked: &mut Asked<'_>) -> Result<Made, String> {
         "global" => "aiplatform.googleapis.com".to_owned(),
         location => format!("{location}-aiplatform.googleapis.com"),
     };
-    let base_url = match asked.options.text("api_base")? {
-        Some(url) => BaseUrl::from_config(&url)?,
-        None => BaseUrl::from_operator(&format!("https://{host}"))?,
+    let given = asked.options.text("api_base")?;
+    let base_url = match (given, settings.variable(asked.known.base_variables)) {
+        (Some(url), _) => BaseUrl::from_config(&url)?,
+        (None, Some(url)) => BaseUrl::from_operator(url)?,
+        (None, None) => BaseUrl::from_operator(&format!("https://{host}"))?,
     };
     let name = asked
         .key_name()

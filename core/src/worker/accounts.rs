@@ -3,6 +3,7 @@
 
 mod credentials;
 mod parameters;
+mod sizes;
 mod throttle;
 
 use std::collections::BTreeMap;
@@ -14,8 +15,9 @@ use crate::time::Time;
 use credentials::Credentials;
 use parameters::Parameters;
 pub(super) use parameters::RefusedParameter;
+pub(super) use sizes::Sizes;
 use throttle::Allowance;
-pub(super) use throttle::{Throttle, tokens_of};
+pub(super) use throttle::{Throttle, bytes_of, tokens_of};
 
 /// Requests of a model in this process: one at work, and the next ones at hand.
 const REQUESTS_HERE_MAX: usize = 4;
@@ -27,6 +29,7 @@ pub(super) struct Accounts {
     credentials: BTreeMap<Account, Credentials>,
     /// By account and model.
     parameters: BTreeMap<(Account, String), Parameters>,
+    sizes: BTreeMap<(Account, String), Sizes>,
     allowance: Allowance,
     requests_max: usize,
 }
@@ -37,6 +40,7 @@ impl Accounts {
             throttles: BTreeMap::new(),
             credentials: BTreeMap::new(),
             parameters: BTreeMap::new(),
+            sizes: BTreeMap::new(),
             allowance: Allowance {
                 requests_per_minute: settings.requests_per_minute,
                 tokens_per_minute: settings.tokens_per_minute,

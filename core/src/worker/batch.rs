@@ -15,6 +15,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::accounts::Sizes;
 use super::doubt::FAILURES_MAX;
 use super::failure::Failure;
 use crate::compute::Work;
@@ -268,10 +269,16 @@ impl Batch {
     }
 
     /// Takes a span that is to be sent, or as much of it as a request may hold by now.
-    pub(super) fn take_span(&mut self, at: usize, inputs_max: usize) -> Option<Span> {
+    pub(super) fn take_span(&mut self, at: usize, sizes: Sizes) -> Option<Span> {
         let mut span = self.spans.remove(at)?;
-        if span.inputs.len() > inputs_max {
-            let inputs = span.inputs.split_off(inputs_max);
+        let mut bytes = 0;
+        let room = span.inputs.iter().take(sizes.inputs).take_while(|at| {
+            bytes += self.inputs[**at].sent().len();
+            bytes <= sizes.bytes
+        });
+        let room = room.count().max(1);
+        if span.inputs.len() > room {
+            let inputs = span.inputs.split_off(room);
             self.spans.push_front(Span {
                 inputs,
                 ..span.clone()

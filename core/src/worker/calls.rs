@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::StatusCode;
 
 use super::Worker;
-use super::accounts::RefusedParameter;
+use super::accounts::{RefusedParameter, bytes_of};
 use super::batch::{PlannedRows, Span};
 use super::outage::silence;
 use crate::call::{Call, Reply};
@@ -156,8 +156,8 @@ impl Worker {
             Purpose::Embed {
                 batch,
                 span,
+                tokens,
                 without,
-                ..
             } => {
                 if self.parameters_refused(&profile, &without, &reply) {
                     return self.put_back(batch, span);
@@ -166,6 +166,15 @@ impl Worker {
                 let verdict = self.judged(&profile, reply, count);
                 if self.key_refused(&profile, key, &verdict) {
                     return self.put_back(batch, span);
+                }
+                if let Ok(Verdict::Refused(Refusal::Inputs(reason))) = &verdict {
+                    let bytes = bytes_of(tokens);
+                    if self
+                        .accounts
+                        .size_refused(&profile.provider, reason, count, bytes)
+                    {
+                        return self.put_back(batch, span);
+                    }
                 }
                 self.size_requests(profile.id, count, took, &verdict);
                 self.embedded(batch, span, &profile, took, verdict);

@@ -73,7 +73,8 @@ impl Worker {
         let batch = self.batches.get_mut(&number)?;
         let known = self.vectorizers.get(&batch.profile.id);
         let inputs_max = known.map_or(1, |known| known.inputs_max);
-        let mut span = batch.take_span(at, inputs_max)?;
+        let sizes = self.accounts.sizes(&batch.profile.provider);
+        let mut span = batch.take_span(at, sizes.within(inputs_max))?;
         let works = known.is_some_and(|known| known.doubt.is_resolved());
         span.is_trial = span.is_doubtful() && works;
         let profile = Arc::clone(&batch.profile);

@@ -294,8 +294,9 @@ impl Worker {
         };
         let vectorizer = batch.profile.id;
         let known = self.vectorizers.get(&vectorizer);
+        let sizes = self.accounts.sizes(&batch.profile.provider);
         let inputs_max = known.map_or(1, |known| known.inputs_max);
-        let taken = batch.plan_rows(planned, inputs_max);
+        let taken = batch.plan_rows(planned, sizes.within(inputs_max));
         let truncated = taken.truncated;
         self.tell_truncated(vectorizer, truncated.inputs, Some(truncated.bytes));
         if let Some(reason) = taken.out_of_steps {

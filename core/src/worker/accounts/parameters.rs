@@ -78,6 +78,7 @@ impl Accounts {
     }
 }
 
-fn place(provider: &Provider) -> (Account, String) {
+/// What is known of a server is known for an account and a model.
+pub(super) fn place(provider: &Provider) -> (Account, String) {
     (provider.account(), provider.model.clone())
 }

@@ -5,8 +5,8 @@ mod width;
 
 use std::time::Duration;
 
-pub(in crate::worker) use budget::tokens_of;
 use budget::{Bucket, Remote};
+pub(in crate::worker) use budget::{bytes_of, tokens_of};
 use width::Width;
 
 use crate::provider::{Remaining, WAIT_MAX};

@@ -7,7 +7,7 @@ use super::plan::{NewPiece, PlanRows, PlannedRows};
 use super::{Batch, Input, Planned, RowState, Span, Taken, Truncated};
 use crate::query::ReadRow;
 use crate::reuse::Piece;
-use crate::worker::accounts::tokens_of;
+use crate::worker::accounts::{Sizes, tokens_of};
 use crate::worker::failure::Failure;
 
 impl Batch {
@@ -29,11 +29,7 @@ impl Batch {
     }
 
     /// Takes what the rows of a read became, and packs their new texts into requests.
-    pub(in crate::worker) fn plan_rows(
-        &mut self,
-        planned: PlannedRows,
-        inputs_max: usize,
-    ) -> Taken {
+    pub(in crate::worker) fn plan_rows(&mut self, planned: PlannedRows, sizes: Sizes) -> Taken {
         if !self
             .rows
             .iter()
@@ -62,7 +58,7 @@ impl Batch {
                 row.state = RowState::Unread;
             }
         }
-        self.pack_all(first, inputs_max);
+        self.pack_all(first, sizes);
         let mut truncated = Truncated::default();
         for input in &self.inputs[first..] {
             if let Some(cut) = &input.cut {
@@ -101,7 +97,7 @@ impl Batch {
 
     /// Packs the inputs from `first` on into requests. Those of a row that has failed before go
     /// apart, so that it need not be searched for again.
-    fn pack_all(&mut self, first: usize, inputs_max: usize) {
+    fn pack_all(&mut self, first: usize, sizes: Sizes) {
         let mut apart = vec![];
         let mut is_apart = BTreeSet::new();
         for row in self.rows.iter().filter(|row| row.is_suspect) {
@@ -116,16 +112,17 @@ impl Batch {
         }
         let together = (first..self.inputs.len()).filter(|at| !is_apart.contains(at));
         let together: Vec<_> = together.collect();
-        self.pack(&together, inputs_max);
+        self.pack(&together, sizes);
         for row in apart {
-            self.pack(&row, inputs_max);
+            self.pack(&row, sizes);
         }
     }
 
     /// Packs inputs into requests of about the same size, within the provider's limits.
-    fn pack(&mut self, of: &[usize], inputs_max: usize) {
+    fn pack(&mut self, of: &[usize], sizes: Sizes) {
         let provider = self.profile.provider.limits;
-        let inputs_max = provider.inputs.min(inputs_max);
+        let inputs_max = provider.inputs.min(sizes.inputs);
+        let bytes_max = provider.bytes.min(sizes.bytes);
         let count = of.len();
         let requests = count.div_ceil(inputs_max).max(1);
         let each = count.div_ceil(requests).max(1);
@@ -133,7 +130,7 @@ impl Batch {
         for at in of.iter().copied() {
             let input = &self.inputs[at];
             if !inputs.is_empty()
-                && (inputs.len() == each || bytes + input.sent().len() > provider.bytes)
+                && (inputs.len() == each || bytes + input.sent().len() > bytes_max)
             {
                 self.spans.push_back(Span::new(std::mem::take(&mut inputs)));
                 bytes = 0;
@@ -207,7 +204,7 @@ impl Batch {
 }
 
 impl Input {
-    fn sent(&self) -> &Arc<str> {
+    pub(super) fn sent(&self) -> &Arc<str> {
         self.cut.as_ref().unwrap_or(&self.text)
     }
 }

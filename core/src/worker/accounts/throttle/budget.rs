@@ -11,6 +11,11 @@ pub(crate) const fn tokens_of(bytes: usize) -> u64 {
     bytes as u64 / 4 + 1
 }
 
+/// The bytes of a request that costs so many tokens, or a few less.
+pub(crate) const fn bytes_of(tokens: u64) -> usize {
+    tokens.saturating_sub(1) as usize * 4
+}
+
 /// What the provider said is left, less what was sent since.
 #[derive(Debug, Default)]
 pub(super) struct Remote {
