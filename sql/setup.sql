@@ -1457,7 +1457,8 @@ $$;
 -- Embedding: which model of which provider turns a text into a vector. The config functions
 -- return exactly pgai's JSON; configurations that no provider supports are rejected here.
 
--- Drops older versions of these functions, which have fewer parameters: with both, a call would be ambiguous.
+-- Drops older versions of these functions, which have fewer parameters: with both, a call would be ambiguous. One that
+-- something depends on gets another name, and what depends on it goes on.
 do $$
 declare
     signature text;
@@ -1472,7 +1473,12 @@ begin
         ]
     loop
         if to_regprocedure(signature) is not null then
-            execute format('drop function %s', to_regprocedure(signature));
+            begin
+                execute format('drop function %s', to_regprocedure(signature));
+            exception when dependent_objects_still_exist then
+                execute format('alter function %s rename to %I', to_regprocedure(signature)
+                    , '_older_' || split_part(split_part(signature, '(', 1), '.', 2));
+            end;
         end if;
     end loop;
 end
