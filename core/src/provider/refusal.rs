@@ -349,6 +349,67 @@ mod tests {
     }
 
     #[test]
+    fn a_wrong_path_is_told_from_a_missing_model() {
+        for body in [
+            r#"{"error": "model 'm' not found"}"#,
+            r#"{"error": {"message": "The model `m` does not exist", "code": "model_not_found"}}"#,
+            r#"{"error": {"code": "DeploymentNotFound", "message": "The API deployment for this resource does not exist."}}"#,
+        ] {
+            let refusal = refusal(404, &[], body);
+            assert!(
+                matches!(refusal, Refusal::ModelMissing(_)),
+                "{body}: {refusal:?}"
+            );
+        }
+        for (status, body, said) in [
+            (404, "404 page not found", "404 page not found"),
+            (404, r#"{"detail": "Not Found"}"#, "Not Found"),
+            (
+                404,
+                "<html><head><title>404 Not Found</title></head><body>nginx</body></html>",
+                "404 Not Found: 404 Not Found;",
+            ),
+            (405, "", "405 Method Not Allowed"),
+        ] {
+            let Refusal::Vectorizer(reason) = refusal(status, &[], body) else {
+                panic!("{body}")
+            };
+            assert!(reason.contains(said), "{reason}");
+            assert!(reason.contains("host/v1/embeddings was asked"), "{reason}");
+        }
+    }
+
+    #[test]
+    fn a_redirect_says_where_it_leads() {
+        let location = [("location", "https://new.example/v1/embeddings")];
+        let Refusal::Pause(reason) = refusal(308, &location, "") else {
+            panic!()
+        };
+        assert_eq!(
+            reason,
+            "308 Permanent Redirect: host/v1/embeddings redirects to https://new.example/v1/embeddings, \
+             which is not followed: correct the address"
+        );
+    }
+
+    #[test]
+    fn the_message_is_found_where_each_provider_puts_it() {
+        for body in [
+            r#"{"error": {"message": "it"}}"#,
+            r#"{"error": "it"}"#,
+            r#"{"detail": "it"}"#,
+            r#"{"detail": [{"loc": ["body"], "msg": "it", "type": "x"}]}"#,
+            r#"{"message": "it"}"#,
+            r#"{"Message": "it"}"#,
+            r#"[{"error": {"code": 400, "message": "it"}}]"#,
+            "<html><title>it</title></html>",
+            "it",
+        ] {
+            assert_eq!(said(body.as_bytes()), "it", "{body}");
+        }
+    }
+
+    #[test]
     fn a_model_that_the_account_may_not_use_is_no_fault_of_the_account() {
         for (status, body) in [
             (

@@ -144,3 +144,24 @@ fn a_bad_address_is_refused_before_anything_is_sent() {
         assert!(error.contains("base_url"), "{error}");
     }
 }
+
+/// OpenRouter and others answer 200 with an error in the body.
+#[test]
+fn an_error_with_a_status_of_success_is_an_error() {
+    let config = json!({"implementation": "openai", "model": "m", "dimensions": 2});
+    let provider = Provider::from_config(&config, &settings()).unwrap();
+    let judged = |body: &str| match provider.judge(response(200, body), 2, Duration::ZERO) {
+        Verdict::Refused(refusal) => refusal,
+        other @ (Verdict::Vectors(_) | Verdict::Bad(_)) => panic!("{body}: {other:?}"),
+    };
+    let busy = judged(r#"{"error": {"message": "Rate limited", "code": 429}}"#);
+    assert!(matches!(busy, Refusal::Retry { .. }), "{busy:?}");
+    let refused = judged(r#"{"error": {"message": "No such key", "code": "401"}}"#);
+    assert!(matches!(refused, Refusal::Pause(_)), "{refused:?}");
+    let failed = judged(r#"{"error": {"message": "Provider returned error"}}"#);
+    assert!(matches!(failed, Refusal::Failed { .. }), "{failed:?}");
+    for body in [r#"{"error": null, "data": 1}"#, "[1]", "{}"] {
+        let verdict = provider.judge(response(200, body), 2, Duration::ZERO);
+        assert!(matches!(verdict, Verdict::Bad(_)), "{body}");
+    }
+}
