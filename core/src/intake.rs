@@ -63,7 +63,9 @@ pub fn authorize(
     let secrets = match &request.credential {
         None => Ok(vec![]),
         Some(Credential::Key(secret)) => key(&mut http, secret, vault),
-        Some(Credential::Token(Token(token))) => token_of(&mut http, token),
+        Some(Credential::Token(Token::Bearer(token))) => token_of(&mut http, token),
+        Some(Credential::Token(Token::Aws(_))) => Err("keys are no token".to_owned()),
+        Some(Credential::WebIdentity) => aws::ask_for_keys(&mut http, vault),
         Some(Credential::Aws(credential)) => aws::sign(&mut http, credential, vault),
         Some(Credential::Google { variable }) => google::ask(&mut http, variable, vault),
     };

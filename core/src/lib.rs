@@ -174,7 +174,7 @@ pub use query::{
     Key, Param, Progress, Query, QueryTicket, Rows, session_settings,
 };
 pub use request::{
-    AwsCredential, Credential, Received, Request, RequestError, Response, Secret, Token,
+    AwsCredential, AwsKeys, Credential, Received, Request, RequestError, Response, Secret, Token,
 };
 pub use resync::{ResyncCounts, ResyncQuery, ResyncStanding, ResyncState};
 pub use settings::{Limits, Secrets, Settings, SettingsError};

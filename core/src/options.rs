@@ -361,7 +361,9 @@ impl Options {
                     .flat_map(|(name, _)| [name.strip_suffix("_FILE"), Some(name)])
                     .flatten()
                     .map(str::to_owned)
+                    .chain(of_aws(value))
                     .collect(),
+                has_web_identity: has_web_identity(value),
                 keys: environment
                     .iter()
                     .map(|(name, value)| (name.clone(), keys_in(value)))
@@ -375,6 +377,23 @@ impl Options {
             ..Settings::new(version)
         }
     }
+}
+
+/// Whether the environment has a role of AWS with a token to take it on, and no keys.
+fn has_web_identity(value: impl Fn(&str) -> Option<String>) -> bool {
+    let is_set = |name| value(name).is_some();
+    let has_keys = is_set("AWS_ACCESS_KEY_ID") || is_set("AWS_PROFILE");
+    is_set("AWS_WEB_IDENTITY_TOKEN_FILE") && is_set("AWS_ROLE_ARN") && !has_keys
+}
+
+/// The variables whose values the operator has put elsewhere: in a profile file, or a role has them.
+fn of_aws(value: impl Fn(&str) -> Option<String>) -> impl Iterator<Item = String> {
+    let is_set = |name| value(name).is_some();
+    let is_elsewhere =
+        is_set("AWS_PROFILE") || is_set("AWS_SHARED_CREDENTIALS_FILE") || has_web_identity(&value);
+    let names = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"];
+    let names = names.into_iter().map(str::to_owned);
+    names.filter(move |_| is_elsewhere)
 }
 
 /// How many keys, separated by commas, a value contains. No key has a brace or a space in it.

@@ -38,6 +38,9 @@ pub enum Credential {
     Key(Secret),
     /// A token that was issued to this worker.
     Token(Token),
+    /// The token of a Kubernetes service account or of another issuer, in exchange for keys of Amazon Web
+    /// Services.
+    WebIdentity,
 }
 
 /// A secret of a request: its source and its header.
@@ -87,11 +90,32 @@ pub struct AwsCredential {
     pub(crate) region: String,
     /// Such as `bedrock`.
     pub(crate) service: &'static str,
+    /// Keys that were issued to this worker, instead of those of the variables.
+    pub(crate) issued: Option<AwsKeys>,
+}
+
+/// Keys of Amazon Web Services. They are never printed.
+#[derive(Clone, Eq, PartialEq)]
+pub struct AwsKeys {
+    pub(crate) id: String,
+    pub(crate) secret: String,
+    pub(crate) session: Option<String>,
+}
+
+impl fmt::Debug for AwsKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AwsKeys(..)")
+    }
 }
 
 /// A token that a provider has issued to this worker. It is never printed.
 #[derive(Clone, Eq, PartialEq)]
-pub struct Token(pub(crate) String);
+pub enum Token {
+    /// Keys with which requests are signed.
+    Aws(AwsKeys),
+    /// A bearer token (RFC 6750).
+    Bearer(String),
+}
 
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -113,6 +137,16 @@ impl Request {
             timeout,
             answer_bytes_max,
             reader: None,
+        }
+    }
+
+    /// Lets it carry what was issued, or be signed with it.
+    pub(crate) fn carry(&mut self, token: &Token) {
+        match (&mut self.credential, token) {
+            (Some(Credential::Aws(credential)), Token::Aws(keys)) => {
+                credential.issued = Some(keys.clone());
+            }
+            (credential, token) => *credential = Some(Credential::Token(token.clone())),
         }
     }
 }

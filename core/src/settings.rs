@@ -111,6 +111,8 @@ impl Default for Limits {
 pub struct Secrets {
     /// The names of all variables that are set and not empty.
     pub present: BTreeSet<String>,
+    /// The operator's environment has a role of Amazon Web Services, and a token to take it on, and no keys.
+    pub has_web_identity: bool,
     /// How many keys, separated by commas, a variable contains, if there are several.
     pub keys: BTreeMap<String, usize>,
     /// The allowed names; a leading `*` matches any beginning.

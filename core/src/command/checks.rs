@@ -78,6 +78,13 @@ select v.name, format('its view %I.%I is gone', v.config #>> '{destination,view_
 from v
 where v.destination = 'table' and v.source is not null and v.store is not null and v.view is null
 union all
+select null, format('the vectorizer %s: its model %s is made for prompts, and it has none: searches find less', v.name,
+    v.config #>> '{embedding,model}'),
+  'create another vectorizer with document_prompt => ''auto'', query_prompt => ''auto'' in its embedding'
+from v
+where not v.config -> 'embedding' ?| array['document_prompt', 'query_prompt']
+  and (ai.model_prompts(v.config #>> '{embedding,model}')).query_prompt is not null
+union all
 select null, format('%s may read the view %s, and not the source %s or the store, which have row-level security: '
     'it sees nothing there', g.rolname, v.view, v.source),
   format('if it shall see the chunks of its rows: grant select on %s, %s to %I', v.source, v.store, g.rolname)

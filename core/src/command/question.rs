@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::call::{Call, Reply};
 use crate::provider::{IssuedToken, Purpose, Verdict, refused_parameters};
-use crate::request::{Credential, RequestError, Token};
+use crate::request::{RequestError, Token};
 use crate::settings::Settings;
 use crate::vectorizer::Profile;
 
@@ -58,7 +58,7 @@ impl Question {
         let texts = [Arc::clone(&self.text)];
         let mut call = provider.call(&texts, self.purpose, self.timeout, &self.without);
         if let (Call::Http(request), Some(token)) = (&mut call, &self.token) {
-            request.credential = Some(Credential::Token(token.clone()));
+            request.carry(token);
         }
         call
     }
@@ -75,7 +75,7 @@ impl Question {
             };
             let answer = answer.map_err(|error| self.unreached(&error))?;
             let account = provider.account();
-            let issued = IssuedToken::read(answer.response());
+            let issued = IssuedToken::read(answer.response(), self.wall);
             self.token = Some(
                 issued
                     .map_err(|reason| format!("{account}: {reason}"))?

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
 use super::{Http, Vault, put, value};
-use crate::request::AwsCredential;
+use crate::request::{AwsCredential, AwsKeys};
 
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 const DATE: HeaderName = HeaderName::from_static("x-amz-date");
@@ -16,43 +16,122 @@ const SESSION: HeaderName = HeaderName::from_static("x-amz-security-token");
 /// Headers that a shell or a proxy may change on the way.
 const UNSIGNED: [&str; 2] = ["accept-encoding", "user-agent"];
 
-/// Signs a request with the keys of a vault. Returns what must not be seen in the answer.
+/// Signs a request. Returns what must not be seen in the answer.
 pub(super) fn sign(
     http: &mut Http,
     credential: &AwsCredential,
     vault: &impl Vault,
 ) -> Result<Vec<String>, String> {
-    let secret = value(&credential.variable, vault)?;
-    let key_id = match &credential.key_id {
-        Some(id) => id.clone(),
-        None => value("AWS_ACCESS_KEY_ID", vault)?,
-    };
-    let session = vault.variable("AWS_SESSION_TOKEN");
-    let session = session.filter(|token| !token.trim().is_empty() && credential.key_id.is_none());
-    let keys = Keys {
-        id: &key_id,
-        secret: &secret,
-        session: session.as_deref().map(str::trim),
+    let keys = match &credential.issued {
+        Some(keys) => keys.clone(),
+        None => keys(credential, vault)?,
     };
     let time = Timestamp::from_second(i64::try_from(vault.wall_time().as_secs()).unwrap_or(0))
         .map_err(|error| format!("the clock is wrong: {error}"))?;
     let time = time.strftime("%Y%m%dT%H%M%SZ").to_string();
     keys.sign(http, credential, &time)?;
-    Ok(std::iter::once(secret.clone()).chain(session).collect())
+    Ok(std::iter::once(keys.secret).chain(keys.session).collect())
 }
 
-struct Keys<'a> {
-    id: &'a str,
-    secret: &'a str,
-    session: Option<&'a str>,
+/// The keys of the environment, or of a profile file, as AWS's own programs look for them.
+fn keys(credential: &AwsCredential, vault: &impl Vault) -> Result<AwsKeys, String> {
+    let set = |name: &str| {
+        let value = vault.variable(name)?;
+        Some(value.trim().to_owned()).filter(|value| !value.is_empty())
+    };
+    let Some(secret) = set(&credential.variable) else {
+        return profile(vault);
+    };
+    Ok(match &credential.key_id {
+        Some(id) => AwsKeys {
+            id: id.clone(),
+            secret,
+            session: None,
+        },
+        None => AwsKeys {
+            id: value("AWS_ACCESS_KEY_ID", vault)?,
+            secret,
+            session: set("AWS_SESSION_TOKEN"),
+        },
+    })
 }
 
-impl Keys<'_> {
+/// The keys of the profile that `AWS_PROFILE` names, or of `default`.
+fn profile(vault: &impl Vault) -> Result<AwsKeys, String> {
+    let name = vault.variable("AWS_PROFILE");
+    let name = name.unwrap_or_else(|| "default".to_owned());
+    let path = vault.variable("AWS_SHARED_CREDENTIALS_FILE").or_else(|| {
+        let home = vault.variable("HOME")?;
+        Some(format!("{home}/.aws/credentials"))
+    });
+    let path = path.ok_or("ApiKeyNotFoundError: AWS_SECRET_ACCESS_KEY is not set")?;
+    let text = vault
+        .file(&path)
+        .map_err(|reason| format!("the profile file {path} cannot be read: {reason}"))?;
+    let section = format!("[{name}]");
+    let lines = text.lines().map(str::trim);
+    let lines = lines.skip_while(|line| *line != section).skip(1);
+    let lines: Vec<(&str, &str)> = lines
+        .take_while(|line| !line.starts_with('['))
+        .filter_map(|line| line.split_once('='))
+        .map(|(name, value)| (name.trim(), value.trim()))
+        .collect();
+    let field = |name: &str| {
+        let mut lines = lines.iter();
+        let line = lines.find(|(known, _)| known.eq_ignore_ascii_case(name))?;
+        Some(line.1.to_owned())
+    };
+    match (field("aws_access_key_id"), field("aws_secret_access_key")) {
+        (Some(id), Some(secret)) => Ok(AwsKeys {
+            id,
+            secret,
+            session: field("aws_session_token"),
+        }),
+        _ => Err(format!(
+            "ApiKeyNotFoundError: the profile {name} of {path} has no aws_access_key_id and aws_secret_access_key"
+        )),
+    }
+}
+
+/// Puts a request for keys into the body: a role, and a token that shows who is asking
+/// (AssumeRoleWithWebIdentity of AWS's Security Token Service).
+pub(super) fn ask_for_keys(http: &mut Http, vault: &impl Vault) -> Result<Vec<String>, String> {
+    let role = value("AWS_ROLE_ARN", vault)?;
+    let path = value("AWS_WEB_IDENTITY_TOKEN_FILE", vault)?;
+    let token = vault.file(&path).map_err(|reason| {
+        format!("the file that AWS_WEB_IDENTITY_TOKEN_FILE names cannot be read: {reason}")
+    })?;
+    let token = token.trim();
+    let session = vault.variable("AWS_ROLE_SESSION_NAME");
+    let session = session.unwrap_or_else(|| "pgai-worker".to_owned());
+    let fields = [
+        ("Action", "AssumeRoleWithWebIdentity"),
+        ("Version", "2011-06-15"),
+        ("RoleArn", &role),
+        ("RoleSessionName", &session),
+        ("WebIdentityToken", token),
+    ];
+    let mut body = String::new();
+    for (name, value) in fields {
+        if !body.is_empty() {
+            body.push('&');
+        }
+        body.push_str(name);
+        body.push('=');
+        value.bytes().for_each(|byte| encode(&mut body, byte));
+    }
+    *http.body_mut() = body.into_bytes();
+    let json = http::HeaderValue::from_static("application/json");
+    http.headers_mut().insert(http::header::ACCEPT, json);
+    Ok(vec![token.to_owned()])
+}
+
+impl AwsKeys {
     /// `time` is in ISO 8601 without punctuation, in UTC.
     fn sign(&self, http: &mut Http, credential: &AwsCredential, time: &str) -> Result<(), String> {
         let broken = || "an AWS key holds characters that no header may carry".to_owned();
         put(http, &DATE, time).ok_or_else(broken)?;
-        if let Some(session) = self.session {
+        if let Some(session) = &self.session {
             put(http, &SESSION, session).ok_or_else(broken)?;
         }
         let (names, request) = canonical(http);
@@ -65,7 +144,7 @@ impl Keys<'_> {
             key = hmac(&key, part);
         }
         let signature = hexadecimal(&hmac(&key, &to_sign));
-        let id = self.id;
+        let id = &self.id;
         let value = format!(
             "{ALGORITHM} Credential={id}/{scope}, SignedHeaders={names}, Signature={signature}"
         );
@@ -177,11 +256,13 @@ fn hmac(key: &[u8], message: &str) -> [u8; 32] {
 mod tests {
     use super::*;
 
-    const KEYS: Keys<'_> = Keys {
-        id: "AKIDEXAMPLE",
-        secret: "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY",
-        session: None,
-    };
+    fn keys() -> AwsKeys {
+        AwsKeys {
+            id: "AKIDEXAMPLE".to_owned(),
+            secret: "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY".to_owned(),
+            session: None,
+        }
+    }
 
     fn signed(http: http::request::Builder, body: &str, service: &'static str) -> String {
         let mut http = http.body(body.as_bytes().to_vec()).unwrap();
@@ -190,8 +271,10 @@ mod tests {
             variable: String::new(),
             region: "us-east-1".to_owned(),
             service,
+            issued: None,
         };
-        KEYS.sign(&mut http, &credential, "20150830T123600Z")
+        keys()
+            .sign(&mut http, &credential, "20150830T123600Z")
             .unwrap();
         let value = http.headers()[http::header::AUTHORIZATION]
             .to_str()

@@ -4,13 +4,15 @@ use serde_json::{Map, Value, json};
 
 use super::answer;
 use super::litellm::{Asked, Made, encoded, plain, question};
-use super::wire::{HttpWire, Texts};
+use super::wire::{HttpWire, Texts, TokenSource};
 use crate::address::BaseUrl;
 use crate::request::{AwsCredential, Credential, Secret};
 
 /// A key of Bedrock's own, which is sent as it is.
 const BEARER: &str = "AWS_BEARER_TOKEN_BEDROCK";
 const SECRET_KEY: &str = "AWS_SECRET_ACCESS_KEY";
+/// Another address of the Security Token Service.
+const STS: &str = "AWS_ENDPOINT_URL_STS";
 /// The dimensions of Amazon's Nova model if nobody names others.
 const NOVA_DIMENSIONS: u64 = 3072;
 
@@ -51,6 +53,9 @@ pub(super) fn wire(asked: &mut Asked<'_>) -> Result<Made, String> {
     if let Some(refusal) = settings.secrets.refusal_to_sign(&name, &base_url, &host) {
         return Err(refusal);
     }
+    // The environment's own keys win over a role.
+    let has_web_identity =
+        name == SECRET_KEY && key_id.is_none() && settings.secrets.has_web_identity;
     if name == SECRET_KEY && key_id.is_none() && !settings.secrets.has("AWS_ACCESS_KEY_ID") {
         return Err(
             "ApiKeyNotFoundError: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY for the worker"
@@ -61,8 +66,9 @@ pub(super) fn wire(asked: &mut Asked<'_>) -> Result<Made, String> {
         Credential::Aws(AwsCredential {
             key_id,
             variable: name.clone(),
-            region,
+            region: region.clone(),
             service: "bedrock",
+            issued: None,
         })
     } else {
         Credential::Key(Secret::bearer(name.clone()))
@@ -70,7 +76,14 @@ pub(super) fn wire(asked: &mut Asked<'_>) -> Result<Made, String> {
     let id = asked.options.text("model_id")?;
     let id = encoded(&id.unwrap_or_else(|| asked.model.clone()), "");
     let url = base_url.endpoint(&format!("model/{id}/invoke"))?;
-    let wire = of_model(asked, url, credential)?;
+    let mut wire = of_model(asked, url, credential)?;
+    if has_web_identity {
+        let place = format!("https://sts.{region}.amazonaws.com/");
+        wire.token = Some(TokenSource {
+            url: BaseUrl::from_operator(settings.variable(&[STS]).unwrap_or(&place))?.itself()?,
+            credential: Credential::WebIdentity,
+        });
+    }
     Ok(Made {
         inputs: match wire.texts {
             Texts::One(_) => 1,

@@ -353,6 +353,7 @@ pub(crate) const VOYAGE_HOSTS: &[&str] = &["voyageai.com"];
 /// Other variables that say where a provider is, or which part of it.
 const VARIABLES: &[&str] = &[
     "AWS_DEFAULT_REGION",
+    "AWS_ENDPOINT_URL_STS",
     "AWS_REGION",
     "AWS_REGION_NAME",
     "AZURE_API_VERSION",

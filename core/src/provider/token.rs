@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::said;
-use crate::request::{Response, Token};
+use crate::request::{AwsKeys, Response, Token};
 
 /// A token, and how long it is valid.
 #[derive(Clone, Debug)]
@@ -16,15 +17,19 @@ pub(crate) struct IssuedToken {
 
 /// A token is replaced after this part of its time.
 const USED: f64 = 0.9;
+/// Where AWS's keys are.
+const AWS_KEYS: &str =
+    "/AssumeRoleWithWebIdentityResponse/AssumeRoleWithWebIdentityResult/Credentials";
 /// If the answer does not say how long it is valid.
 const VALID: u64 = 3600;
 
 impl IssuedToken {
-    /// Reads an answer of a token endpoint (RFC 6749, section 5.1).
+    /// Reads an answer of a token endpoint (RFC 6749, section 5.1), or of AWS's Security Token Service.
+    /// `wall` is the time since 1970.
     ///
     /// # Errors
     /// What the endpoint says. A token is never part of it.
-    pub(crate) fn read(response: &Response) -> Result<Self, String> {
+    pub(crate) fn read(response: &Response, wall: Duration) -> Result<Self, String> {
         #[derive(Deserialize)]
         struct Answer {
             access_token: String,
@@ -37,12 +42,30 @@ impl IssuedToken {
                 said(response.body())
             ));
         }
-        let answer: Answer = serde_json::from_slice(response.body())
-            .map_err(|_| "no token was issued: the answer cannot be read".to_owned())?;
+        let unreadable = || "no token was issued: the answer cannot be read".to_owned();
+        let body: Value = serde_json::from_slice(response.body()).map_err(|_| unreadable())?;
+        if let Some(keys) = body.pointer(AWS_KEYS) {
+            return Self::of_aws(keys, wall).ok_or_else(unreadable);
+        }
+        let answer: Answer = serde_json::from_value(body).map_err(|_| unreadable())?;
         let valid = Duration::from_secs(answer.expires_in.unwrap_or(VALID));
         Ok(Self {
-            token: Token(answer.access_token),
+            token: Token::Bearer(answer.access_token),
             valid: valid.mul_f64(USED),
+        })
+    }
+
+    /// Keys of AWS with the time since 1970 at which they expire.
+    fn of_aws(keys: &Value, wall: Duration) -> Option<Self> {
+        let field = |name: &str| keys[name].as_str().map(str::to_owned);
+        let expires = Duration::try_from_secs_f64(keys["Expiration"].as_f64()?).ok()?;
+        Some(Self {
+            token: Token::Aws(AwsKeys {
+                id: field("AccessKeyId")?,
+                secret: field("SecretAccessKey")?,
+                session: field("SessionToken"),
+            }),
+            valid: expires.saturating_sub(wall).mul_f64(USED),
         })
     }
 }

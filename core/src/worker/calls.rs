@@ -186,7 +186,7 @@ impl Worker {
     /// A token was issued, or not.
     fn token_came(&mut self, profile: &Arc<Profile>, answer: Result<Received, RequestError>) {
         let issued = match &answer {
-            Ok(answer) => IssuedToken::read(&answer.response),
+            Ok(answer) => IssuedToken::read(&answer.response, self.wall()),
             Err(error) => Err(silence(profile, error)),
         };
         let token = issued.as_ref().ok().cloned();

@@ -70,7 +70,7 @@ impl Accounts {
         let keys = provider.keys;
         let known = self.credentials_of(provider);
         if let Some((token, _)) = &known.token {
-            request.credential = Some(Credential::Token(token.clone()));
+            request.carry(token);
         }
         let number = known.next(now, keys);
         known.last = number;
