@@ -29,8 +29,8 @@ impl Squid {
         path.exists().then_some(path)
     }
 
-    /// Starts a Squid that lets anybody in, or only this user with this password. It resolves names
-    /// with these lines of a file of hosts.
+    /// Starts a Squid that lets anybody in, but allows tunnels to port 443 only, or one that lets
+    /// in only this user with this password. It resolves names with these lines of a file of hosts.
     ///
     /// # Panics
     /// If it is not installed, or does not start.
@@ -100,7 +100,9 @@ impl Squid {
         sleep(Duration::from_millis(200));
         let log = fs::read_to_string(self.directory.path().join("access.log"));
         let log = log.expect("Squid has a log");
-        log.lines().map(str::to_owned).collect()
+        // A connection without a request is one of those that wait for the start.
+        let lines = log.lines().filter(|line| !line.contains(" - error:"));
+        lines.map(str::to_owned).collect()
     }
 }
 
@@ -120,8 +122,10 @@ fn configuration(path: &Path, port: u16, needs_login: bool) -> String {
              acl known proxy_auth REQUIRED\nhttp_access allow known\nhttp_access deny all\n"
         )
     } else {
-        // As in Debian's squid.conf: CONNECT is for the ports of https, which here are any.
-        "http_access allow all\n".to_owned()
+        // As Debian's squid.conf: CONNECT is only for the port of https.
+        "acl connect method CONNECT\nacl https port 443\nhttp_access deny connect !https\n\
+         http_access allow all\n"
+            .to_owned()
     };
     format!(
         "http_port 127.0.0.1:{port}\nhosts_file {path}/hosts\ndns_nameservers 127.0.0.1\n\
