@@ -63,6 +63,21 @@ fn stage() -> Stage {
     stage
 }
 
+/// A row to embed by OpenAI, at this URL.
+fn openai(url: &str, key: &str) -> String {
+    format!(
+        "create table t (id int primary key, body text); insert into t values (1, 'one');
+         select ai.create_vectorizer('t', name => 't', loading => ai.loading_column('body'),
+           embedding => ai.embedding_openai('m', {DIMENSIONS}, base_url => '{url}', api_key_name => {key}),
+           chunking => ai.chunking_none(), destination => ai.destination_table('s'))"
+    )
+}
+
+/// The stub's host and port.
+fn stub_address(stage: &Stage) -> String {
+    stage.stub.url().replace("http://", "")
+}
+
 /// The stub's URL with another host.
 fn url_at(stage: &Stage, host: &str) -> String {
     stage.stub.url().replace("127.0.0.1", host)
@@ -216,15 +231,10 @@ fn https_is_tunnelled_and_its_authority_is_named_by_a_variable() {
     on_both(|shell| {
         let certificates = Certificates::for_name("provider.test");
         let mut stage = Stage::new();
-        let front = Front::start(&certificates, &stage.stub);
+        let front = Front::start(&certificates, stub_address(&stage));
         stage.stub.require_key("sk-a-key-for-the-provider");
         let host = format!("provider.test:{}", front.port());
-        stage.run(&format!(
-            "create table t (id int primary key, body text); insert into t values (1, 'one');
-             select ai.create_vectorizer('t', name => 't', loading => ai.loading_column('body'),
-               embedding => ai.embedding_openai('m', {DIMENSIONS}, base_url => 'https://{host}/v1'),
-               chunking => ai.chunking_none(), destination => ai.destination_table('s'))"
-        ));
+        stage.run(&openai(&format!("https://{host}/v1"), "'OPENAI_API_KEY'"));
         let squid = Squid::start(HOSTS, Some(LOGIN));
         let proxy = format!("http://{LOGIN_IN_URL}@{}", squid.address());
         let allow = ["--allow-host", "provider.test"];
@@ -278,6 +288,38 @@ fn https_is_tunnelled_and_its_authority_is_named_by_a_variable() {
             let key = request.header("authorization");
             assert_eq!(key, Some("Bearer sk-a-key-for-the-provider"));
             assert_eq!(request.header("proxy-authorization"), None);
+        }
+    });
+}
+
+#[test]
+fn a_proxy_may_speak_tls_itself() {
+    on_both(|shell| {
+        let certificates = Certificates::for_name("provider.test");
+        let mut stage = stage();
+        let provider = Front::start(&certificates, stub_address(&stage));
+        let provider = format!("provider.test:{}", provider.port());
+        stage.run(&openai(&format!("https://{provider}/v1"), "null"));
+        let squid = Squid::start(HOSTS, Some(LOGIN));
+        let front = Front::start(&certificates, squid.address());
+        let proxy = format!("https://{LOGIN_IN_URL}@localhost:{}", front.port());
+        let ollama = url_at(&stage, "provider.test");
+        let authority = certificates.file("ca.crt");
+        let environment = [
+            ("OLLAMA_HOST", &*ollama),
+            ("ALL_PROXY", &*proxy),
+            ("SSL_CERT_FILE", &*authority),
+        ];
+        let (_, code) = once(&stage, shell, &environment);
+        assert_eq!(code, Some(0), "{shell}");
+        stage.assert_true();
+        assert_eq!(stage.number("select count(*) from s"), 1);
+        let requests = squid.requests();
+        for seen in [
+            format!("200 POST {ollama}/api/embed"),
+            format!("200 CONNECT {provider}"),
+        ] {
+            assert!(requests.contains(&seen), "{seen}: {requests:?}");
         }
     });
 }

@@ -1,4 +1,4 @@
-//! TLS in front of the stub.
+//! TLS in front of servers that have none.
 
 use std::fs;
 use std::io::{self, ErrorKind, Read, Write};
@@ -11,9 +11,8 @@ use std::time::Duration;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned, crypto::ring};
-use tests::stub::Stub;
 
-/// A server's certificate, its authority, and another authority.
+/// The certificate of a server with this name or `localhost`, its authority, and another authority.
 pub struct Certificates(tempfile::TempDir);
 
 impl Certificates {
@@ -38,7 +37,7 @@ impl Certificates {
                 "req -x509 -new -key {ca}.key -subj /CN={ca} -days 30 -out {ca}.crt"
             ));
         }
-        let names = format!("subjectAltName=DNS:{name}");
+        let names = format!("subjectAltName=DNS:{name},DNS:localhost");
         fs::write(directory.path().join("names"), names).unwrap();
         openssl(&format!(
             "req -new -key server.key -subj /CN={name} -out server.csr"
@@ -58,11 +57,11 @@ impl Certificates {
     }
 }
 
-/// A server that speaks TLS, and passes on to the stub what it reads. It runs until the test ends.
+/// A server that speaks TLS, and passes on to another one what it reads. It runs until the test ends.
 pub struct Front(u16);
 
 impl Front {
-    pub fn start(certificates: &Certificates, stub: &Stub) -> Self {
+    pub fn start(certificates: &Certificates, target: String) -> Self {
         let chain = CertificateDer::pem_file_iter(certificates.file("server.crt")).unwrap();
         let key = PrivateKeyDer::from_pem_file(certificates.file("server.key")).unwrap();
         let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -74,7 +73,6 @@ impl Front {
         let config = Arc::new(config);
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
-        let target = stub.url().replace("http://", "");
         thread::spawn(move || {
             for client in listener.incoming() {
                 let (config, target) = (Arc::clone(&config), target.clone());
@@ -95,12 +93,12 @@ impl Front {
 /// Passes bytes on in both directions, a few milliseconds in each, until one side ends.
 fn pass_on(
     mut client: StreamOwned<ServerConnection, TcpStream>,
-    mut stub: TcpStream,
+    mut target: TcpStream,
 ) -> io::Result<()> {
     let patience = Some(Duration::from_millis(5));
     client.sock.set_read_timeout(patience)?;
-    stub.set_read_timeout(patience)?;
-    while move_some(&mut client, &mut stub)? && move_some(&mut stub, &mut client)? {}
+    target.set_read_timeout(patience)?;
+    while move_some(&mut client, &mut target)? && move_some(&mut target, &mut client)? {}
     Ok(())
 }
 
