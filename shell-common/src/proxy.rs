@@ -75,10 +75,8 @@ impl Proxies {
         let (Some(proxy), Some(host)) = (proxy, url.host()) else {
             return Ok(None);
         };
-        if self
-            .exceptions
-            .contain(host, url.port_u16().unwrap_or(port))
-        {
+        let port = url.port_u16().unwrap_or(port);
+        if self.exceptions.contain(host, port) {
             return Ok(None);
         }
         let refused = |reason: &String| RequestError::Connect(reason.clone());

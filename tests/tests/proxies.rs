@@ -142,6 +142,23 @@ fn the_proxy_gets_requests_for_http_and_resolves_the_name() {
             let seen = format!("200 POST {provider}/api/embed");
             assert!(squid.requests()[from..].contains(&seen), "{shell}, {seen}");
         }
+
+        // Several requests over one connection.
+        stage.run(
+            "insert into blog select n, 'c', 'three' from generate_series(3, 8) n;
+             update ai.vectorizer set config = jsonb_set(config, '{processing,batch_size}', '1')",
+        );
+        let from = squid.requests().len();
+        let proxy = squid.address();
+        let environment = [environment[0], ("HTTP_PROXY", &*proxy)];
+        let mut worker = stage.worker_with(shell, &["--once", "--concurrency", "1"], &environment);
+        assert_eq!(worker.wait(PATIENCE).code(), Some(0), "{shell}");
+        stage.assert_true();
+        let requests = squid.requests().split_off(from);
+        let is_good = |request: &String| request.starts_with(&format!("200 POST {provider}/"));
+        assert!(requests.len() >= 3, "{shell}: {requests:?}");
+        assert!(requests.iter().all(is_good), "{shell}: {requests:?}");
+
         let host = provider.strip_prefix("http://");
         for request in stage.stub.requests() {
             assert_eq!(request.header("host"), host);
