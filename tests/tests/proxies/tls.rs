@@ -13,10 +13,10 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned, crypto::ring};
 
 /// The certificate of a server with this name or `localhost`, its authority, and another authority.
-pub struct Certificates(tempfile::TempDir);
+pub(crate) struct Certificates(tempfile::TempDir);
 
 impl Certificates {
-    pub fn for_name(name: &str) -> Self {
+    pub(crate) fn for_name(name: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let openssl = |arguments: &str| {
             let output = Command::new("openssl")
@@ -52,16 +52,16 @@ impl Certificates {
         Self(directory)
     }
 
-    pub fn file(&self, name: &str) -> String {
+    pub(crate) fn file(&self, name: &str) -> String {
         self.0.path().join(name).display().to_string()
     }
 }
 
 /// A server that speaks TLS, and passes on to another one what it reads. It runs until the test ends.
-pub struct Front(u16);
+pub(crate) struct Front(u16);
 
 impl Front {
-    pub fn start(certificates: &Certificates, target: String) -> Self {
+    pub(crate) fn start(certificates: &Certificates, target: String) -> Self {
         let chain = CertificateDer::pem_file_iter(certificates.file("server.crt")).unwrap();
         let key = PrivateKeyDer::from_pem_file(certificates.file("server.key")).unwrap();
         let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -85,7 +85,7 @@ impl Front {
         Self(port)
     }
 
-    pub fn port(&self) -> u16 {
+    pub(crate) fn port(&self) -> u16 {
         self.0
     }
 }
