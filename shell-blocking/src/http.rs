@@ -4,33 +4,19 @@ use std::io::{self, ErrorKind, Read as _};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use pgai_core::{Intake, Received, Request, RequestError, Response, allowed_addresses, authorize};
-use rustls::crypto::ring;
+use pgai_core::{Intake, Received, Request, RequestError, Response, authorize};
+use shell_common::proxy::Proxy;
 use shell_common::vault::Environment;
-use ureq::config::Config;
-use ureq::http::Uri;
-use ureq::tls::{RootCerts, TlsConfig};
-use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
-use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
-use ureq::{Agent, Error};
+use ureq::Error;
 
-/// The `User-Agent` header.
-const USER_AGENT: &str = concat!("pgai-worker-rs/", env!("CARGO_PKG_VERSION"));
+use crate::agents::Agents;
+use crate::forward::forwarded;
 
 /// Sends requests, and keeps connections open for later requests. Clones share them.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Http {
-    agent: Agent,
+    agents: Arc<Agents>,
     turns: Arc<Turns>,
-}
-
-impl Default for Http {
-    fn default() -> Self {
-        Self {
-            agent: agent(),
-            turns: Arc::default(),
-        }
-    }
 }
 
 /// One answer is read at a time: the others wait in the system's buffers, or at their servers, and cost
@@ -95,12 +81,33 @@ impl Http {
         timeout: Duration,
         intake: &Intake,
     ) -> Result<(Response, Option<Turn<'_>>), RequestError> {
-        let request = self
-            .agent
+        let proxy = self.agents.proxies.of(request.uri())?;
+        let read = self.read_through(proxy, request, timeout, intake);
+        match proxy {
+            Some(proxy) => read.map_err(|error| proxy.blame(error)),
+            None => read,
+        }
+    }
+
+    fn read_through(
+        &self,
+        proxy: Option<&Proxy>,
+        request: ureq::http::Request<Vec<u8>>,
+        timeout: Duration,
+        intake: &Intake,
+    ) -> Result<(Response, Option<Turn<'_>>), RequestError> {
+        let is_https = request.uri().scheme_str() == Some("https");
+        let agent = self.agents.agent(is_https, proxy)?;
+        let request = match proxy {
+            Some(proxy) if !is_https => forwarded(request, proxy)?,
+            _ => request,
+        };
+        let request = agent
             .configure_request(request)
             .timeout_global(Some(timeout))
             .build();
-        let answer = self.agent.run(request).map_err(request_error)?;
+        let answer = agent.run(request).map_err(request_error)?;
+        proxy.map_or(Ok(()), |proxy| proxy.check(answer.status()))?;
         let turn = self.turns.take();
         let (parts, body) = answer.into_parts();
         let bytes_max = u64::try_from(intake.bytes_max(parts.status)).unwrap_or(u64::MAX);
@@ -110,45 +117,6 @@ impl Http {
         let read = body.into_reader().take(bytes_max).read_to_end(&mut whole);
         read.map_err(|error| request_error(error.into()))?;
         Ok((Response::from_parts(parts, whole), turn))
-    }
-}
-
-fn agent() -> Agent {
-    let tls = TlsConfig::builder()
-        // The system's certificates, because a company may have its own.
-        .root_certs(RootCerts::PlatformVerifier)
-        .unversioned_rustls_crypto_provider(Arc::new(ring::default_provider()))
-        .build();
-    let config = Agent::config_builder()
-        .http_status_as_error(false)
-        .max_redirects(0)
-        .proxy(None)
-        .tls_config(tls)
-        .user_agent(USER_AGENT)
-        .build();
-    Agent::with_parts(config, DefaultConnector::default(), Names::default())
-}
-
-/// The system's resolver, restricted to the addresses that the core allows.
-#[derive(Debug, Default)]
-struct Names(DefaultResolver);
-
-impl Resolver for Names {
-    fn resolve(
-        &self,
-        uri: &Uri,
-        config: &Config,
-        timeout: NextTimeout,
-    ) -> Result<ResolvedSocketAddrs, Error> {
-        let found = self.0.resolve(uri, config, timeout)?;
-        let allowed = allowed_addresses(found.iter().copied())
-            .map_err(|reason| Error::Io(io::Error::new(ErrorKind::AddrNotAvailable, reason)))?;
-        let mut addresses = self.empty();
-        // Of those that were found, so there is room.
-        allowed
-            .into_iter()
-            .for_each(|address| addresses.push(address));
-        Ok(addresses)
     }
 }
 
@@ -163,6 +131,7 @@ fn request_error(error: Error) -> RequestError {
         Error::Io(error) if error.kind() == ErrorKind::TimedOut => RequestError::Timeout,
         Error::Io(error) if is_about_connecting(error) => RequestError::Connect(reason),
         Error::BadUri(_)
+        | Error::ConnectProxyFailed(_)
         | Error::ConnectionFailed
         | Error::HostNotFound
         | Error::Rustls(_)

@@ -7,9 +7,11 @@
 //! ([`errands`]), because they may take minutes. Meanwhile the worker must handle signals, send
 //! heartbeats, and extend its leases.
 
+mod agents;
 mod connect;
 pub mod database;
 pub mod errands;
+mod forward;
 pub mod http;
 mod signals;
 

@@ -1,10 +1,12 @@
 //! Code that every shell needs and that depends neither on tokio nor on threads: the process of a
-//! worker, its console, the database's address, and local models.
+//! worker, its console, the database's address, proxies, and local models.
 
 mod certificate_names;
+pub mod certificates;
 pub mod console;
 pub mod models;
 pub mod program;
+pub mod proxy;
 pub mod target;
 mod tls;
 pub mod vault;

@@ -8,9 +8,12 @@ use std::time::Duration;
 
 use pgai_core::{Intake, Received, Request, RequestError, Response, allowed_addresses, authorize};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use reqwest::header::HeaderValue;
 use reqwest::redirect::Policy;
-use reqwest::{Client, Url};
+use reqwest::{Client, ClientBuilder};
 use rustls::{ClientConfig, RootCertStore};
+use shell_common::certificates::authorities;
+use shell_common::proxy::{Proxies, Proxy};
 use shell_common::vault::Environment;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::spawn_blocking;
@@ -33,18 +36,21 @@ pub type Turn = Option<OwnedSemaphorePermit>;
 #[derive(Debug)]
 pub struct Http {
     turns: Arc<Semaphore>,
-    plain: OnceLock<Client>,
-    /// Created at first use, because the system's certificates need some memory, and may be
-    /// missing if they are not needed.
-    secure: OnceLock<Client>,
+    proxies: Proxies,
+    /// Clients for http and https. Each is created at first use, because the certificates of
+    /// authorities need some memory, and may be missing if they are not needed.
+    direct: [OnceLock<Client>; 2],
+    /// The same through proxies.
+    proxied: [OnceLock<Client>; 2],
 }
 
 impl Default for Http {
     fn default() -> Self {
         Self {
             turns: Arc::new(Semaphore::new(ANSWERS_MAX)),
-            plain: OnceLock::new(),
-            secure: OnceLock::new(),
+            proxies: Proxies::from_environment(),
+            direct: Default::default(),
+            proxied: Default::default(),
         }
     }
 }
@@ -65,9 +71,16 @@ impl Http {
     ) -> Result<(Result<Received, RequestError>, Turn), RequestError> {
         let patience = request.timeout;
         let (request, intake) = authorize(request, &Environment)?;
+        let proxy = self.proxies.of(request.uri())?;
+        let is_https = request.uri().scheme_str() == Some("https");
+        let client = self.client(is_https, proxy)?;
         let mut request = reqwest::Request::try_from(request).map_err(request_error)?;
         *request.timeout_mut() = Some(patience);
-        let answer = self.read(request, &intake).await;
+        let answer = self.read(client, proxy, request, &intake).await;
+        let answer = match proxy {
+            Some(proxy) => answer.map_err(|error| proxy.blame(error)),
+            None => answer,
+        };
         let (answer, turn) = match answer {
             Ok((response, turn)) => (Ok(response), turn),
             Err(error) => (Err(error), None),
@@ -86,11 +99,13 @@ impl Http {
 
     async fn read(
         &self,
+        client: &Client,
+        proxy: Option<&Proxy>,
         request: reqwest::Request,
         intake: &Intake,
     ) -> Result<(Response, Turn), RequestError> {
-        let client = self.client(request.url())?;
         let mut answer = client.execute(request).await.map_err(request_error)?;
+        proxy.map_or(Ok(()), |proxy| proxy.check(answer.status()))?;
         // The semaphore is never closed; without a turn the answer is only read early.
         let turn = timeout(ANSWER_PATIENCE, Arc::clone(&self.turns).acquire_owned()).await;
         let turn = turn.ok().and_then(Result::ok);
@@ -116,23 +131,33 @@ impl Http {
         Ok((response, turn))
     }
 
-    fn client(&self, url: &Url) -> Result<&Client, RequestError> {
-        let is_secure = url.scheme() == "https";
-        let place = if is_secure { &self.secure } else { &self.plain };
+    /// The client for a scheme and the proxy that [`Proxies::of`] returns for its URLs.
+    fn client(&self, is_https: bool, proxy: Option<&Proxy>) -> Result<&Client, RequestError> {
+        let places = match proxy {
+            Some(_) => &self.proxied,
+            None => &self.direct,
+        };
+        let place = &places[usize::from(is_https)];
         if let Some(client) = place.get() {
             return Ok(client);
         }
-        let client = client(is_secure).map_err(request_error)?;
+        let needs_tls = is_https || proxy.is_some_and(|proxy| proxy.is_https);
+        let builder = builder(needs_tls).map_err(RequestError::Connect)?;
+        let builder = match proxy {
+            // The only name to resolve is the proxy's. The operator chose it: it may have any
+            // address.
+            Some(proxy) => builder.proxy(all_through(proxy).map_err(request_error)?),
+            None => builder.no_proxy().dns_resolver(Arc::new(Names)),
+        };
+        let client = builder.build().map_err(request_error)?;
         Ok(place.get_or_init(|| client))
     }
 }
 
-fn client(is_secure: bool) -> reqwest::Result<Client> {
+fn builder(needs_tls: bool) -> Result<ClientBuilder, String> {
     let mut roots = RootCertStore::empty();
-    if is_secure {
-        // Those of the system, because a company may have its own. What cannot be read is left
-        // out: a provider that needs it cannot be verified, and the error says so.
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if needs_tls {
+        roots.add_parsable_certificates(authorities()?);
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let tls = ClientConfig::builder_with_provider(provider)
@@ -140,13 +165,23 @@ fn client(is_secure: bool) -> reqwest::Result<Client> {
         .expect("the provider knows TLS 1.2 and 1.3")
         .with_root_certificates(roots)
         .with_no_client_auth();
-    Client::builder()
+    Ok(Client::builder()
         .tls_backend_preconfigured(tls)
-        .dns_resolver(Arc::new(Names))
         .redirect(Policy::none())
-        .no_proxy()
-        .user_agent(USER_AGENT)
-        .build()
+        .user_agent(USER_AGENT))
+}
+
+fn all_through(proxy: &Proxy) -> reqwest::Result<reqwest::Proxy> {
+    let all = reqwest::Proxy::all(proxy.url())?;
+    let authorization = proxy.authorization();
+    let header = authorization.and_then(|value| HeaderValue::try_from(value).ok());
+    Ok(match header {
+        Some(mut value) => {
+            value.set_sensitive(true);
+            all.custom_http_auth(value)
+        }
+        None => all,
+    })
 }
 
 /// The system's resolver, restricted to the addresses that the core allows.

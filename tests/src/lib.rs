@@ -11,6 +11,7 @@ pub mod python;
 pub mod replay;
 pub mod role;
 pub mod shell_smol;
+pub mod squid;
 pub mod stage;
 pub mod stub;
 pub mod world;

@@ -386,6 +386,93 @@ fn prompts_are_sent_and_not_stored() {
     }
 }
 
+/// As on EKS: a role, and a token in a file.
+#[test]
+fn keys_of_aws_are_issued_for_a_role() {
+    for shell in SHELLS {
+        let mut stage = Stage::new();
+        let url = stage.stub.url();
+        stage.run(
+            "create table t (id int primary key, body text);
+             insert into t values (1, 'one'), (2, 'two');
+             select ai.create_vectorizer('t', name => 'v', loading => ai.loading_column('body'),
+               embedding => ai.embedding_litellm('bedrock/amazon.titan-embed-text-v2:0', 8),
+               chunking => ai.chunking_none(), destination => ai.destination_table('d'))",
+        );
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("token");
+        std::fs::write(&file, "a-token-of-kubernetes\n").unwrap();
+        let sts = format!("{url}/token");
+        let environment = [
+            ("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", url.as_str()),
+            ("AWS_ENDPOINT_URL_STS", &sts),
+            ("AWS_REGION", "eu-west-1"),
+            ("AWS_ROLE_ARN", "arn:aws:iam::1:role/r"),
+            ("AWS_WEB_IDENTITY_TOKEN_FILE", file.to_str().unwrap()),
+        ];
+        let mut worker = stage.worker_with(shell, &["--once"], &environment);
+        assert_eq!(
+            worker.wait(PATIENCE).code(),
+            Some(0),
+            "{shell}: {:?}",
+            worker.lines()
+        );
+        let requests = stage.stub.requests();
+        assert!(
+            requests[0].fields["form"]
+                .as_str()
+                .unwrap()
+                .contains("a-token-of-kubernetes")
+        );
+        for request in &requests[1..] {
+            let signature = request.header("authorization").unwrap();
+            assert!(signature.contains("Credential=ASIAISSUED/"), "{signature}");
+            assert!(signature.contains("x-amz-security-token"), "{signature}");
+            assert_eq!(
+                request.header("x-amz-security-token"),
+                Some("issued-session")
+            );
+        }
+        assert_eq!(requests.len(), 3, "{shell}");
+        assert!(
+            !worker
+                .lines()
+                .iter()
+                .any(|line| line.contains("issued-secret"))
+        );
+        let mut search = stage.worker_with(shell, &["search", "v", "what"], &environment);
+        assert_eq!(
+            search.wait(PATIENCE).code(),
+            Some(0),
+            "{shell}: {:?}",
+            search.lines()
+        );
+    }
+}
+
+#[test]
+fn doctor_says_that_a_model_wants_prompts() {
+    let mut stage = Stage::new();
+    stage.run("create table t (id int primary key, body text)");
+    for (name, prompt) in [("without", ""), ("with", ", query_prompt => 'auto'")] {
+        stage.run(&format!(
+            "select ai.create_vectorizer('t', name => '{name}', loading => ai.loading_column('body'),
+               embedding => ai.embedding_ollama('nomic-embed-text:v1.5', 8{prompt}),
+               destination => ai.destination_table('d_{name}'))"
+        ));
+    }
+    let mut doctor = stage.worker("worker", &["doctor", "--offline"]);
+    assert_eq!(doctor.wait(PATIENCE).code(), Some(0));
+    let lines = doctor.lines();
+    let says = |name: &str| {
+        let said =
+            format!("the vectorizer {name}: its model nomic-embed-text:v1.5 is made for prompts");
+        lines.iter().any(|line| line.contains(&said))
+    };
+    assert!(says("without"), "{lines:?}");
+    assert!(!says("with"), "{lines:?}");
+}
+
 #[test]
 fn a_paused_key_does_not_stop_the_others() {
     for shell in SHELLS {

@@ -365,6 +365,102 @@ mod tests {
         }
     }
 
+    /// Variables and one file.
+    struct Known(&'static [(&'static str, &'static str)], &'static str);
+
+    impl Vault for Known {
+        fn variable(&self, name: &str) -> Option<String> {
+            let known = self.0.iter().find(|(known, _)| *known == name);
+            known.map(|(_, value)| (*value).to_owned())
+        }
+
+        fn file(&self, path: &str) -> Result<String, String> {
+            let is_there = path == "/home/me/.aws/credentials" || path == "/file";
+            is_there
+                .then(|| self.1.to_owned())
+                .ok_or_else(|| "it is not there".to_owned())
+        }
+
+        fn wall_time(&self) -> std::time::Duration {
+            std::time::Duration::from_secs(1_440_938_160)
+        }
+
+        fn sign(&self, _: &str, _: &[u8]) -> Result<Vec<u8>, String> {
+            Err("there are no keys".to_owned())
+        }
+    }
+
+    fn found(known: &Known) -> Result<AwsKeys, String> {
+        let credential = AwsCredential {
+            key_id: None,
+            variable: "AWS_SECRET_ACCESS_KEY".to_owned(),
+            region: "us-east-1".to_owned(),
+            service: "bedrock",
+            issued: None,
+        };
+        super::keys(&credential, known)
+    }
+
+    #[test]
+    fn keys_are_looked_for_where_the_programs_of_aws_look() {
+        const FILE: &str = "[other]\naws_access_key_id = o\naws_secret_access_key=os\n\n\
+            [default]\n# a comment\naws_access_key_id=d\nAWS_SECRET_ACCESS_KEY = ds=\naws_session_token = dt\n[x]\n";
+        for (variables, id, secret, session) in [
+            (
+                &[
+                    ("AWS_ACCESS_KEY_ID", "e"),
+                    ("AWS_SECRET_ACCESS_KEY", "es"),
+                    ("HOME", "/home/me"),
+                ][..],
+                "e",
+                "es",
+                None,
+            ),
+            (&[("HOME", "/home/me")], "d", "ds=", Some("dt")),
+            (
+                &[
+                    ("AWS_SHARED_CREDENTIALS_FILE", "/file"),
+                    ("AWS_PROFILE", "other"),
+                ],
+                "o",
+                "os",
+                None,
+            ),
+        ] {
+            let keys = found(&Known(variables, FILE)).unwrap();
+            assert_eq!(
+                (&*keys.id, &*keys.secret, keys.session.as_deref()),
+                (id, secret, session)
+            );
+        }
+        for variables in [
+            &[("HOME", "/home/other")][..],
+            &[("HOME", "/home/me"), ("AWS_PROFILE", "x")],
+            &[("HOME", "/home/me"), ("AWS_PROFILE", "nope")],
+            &[],
+        ] {
+            found(&Known(variables, FILE)).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn a_role_is_taken_on_with_a_token() {
+        let known = Known(
+            &[
+                ("AWS_ROLE_ARN", "arn:aws:iam::1:role/r"),
+                ("AWS_WEB_IDENTITY_TOKEN_FILE", "/file"),
+            ],
+            "a+token\n",
+        );
+        let mut http = request("POST", "/").body(vec![]).unwrap();
+        assert_eq!(ask_for_keys(&mut http, &known).unwrap(), ["a+token"]);
+        assert_eq!(
+            String::from_utf8(http.into_body()).unwrap(),
+            "Action=AssumeRoleWithWebIdentity&Version=2011-06-15&RoleArn=arn%3Aaws%3Aiam%3A%3A1%3Arole%2Fr\
+             &RoleSessionName=pgai-worker&WebIdentityToken=a%2Btoken"
+        );
+    }
+
     /// RFC 4231, test cases 1, 2 and 6.
     #[test]
     fn the_code_of_a_message_is_that_of_the_rfc() {

@@ -164,13 +164,21 @@ fn native_dimensions(model: &str, state: &State) -> usize {
     }
 }
 
-/// Issues a token.
-pub(super) fn token() -> Response {
+/// Issues a token, or keys of AWS if somebody wants to take on a role.
+pub(super) fn token(question: &Question) -> Response {
+    let form = question.fields["form"].as_str().unwrap_or_default();
+    let body = if form.starts_with("Action=AssumeRoleWithWebIdentity&") {
+        let keys = json!({"AccessKeyId": "ASIAISSUED", "SecretAccessKey": "issued-secret",
+            "SessionToken": "issued-session", "Expiration": 4e9});
+        json!({"AssumeRoleWithWebIdentityResponse":
+            {"AssumeRoleWithWebIdentityResult": {"Credentials": keys}}})
+    } else {
+        json!({"access_token": TOKEN, "expires_in": 3599, "token_type": "Bearer"})
+    };
     Response {
         status: 200,
         headers: Vec::new(),
-        body: json!({"access_token": TOKEN, "expires_in": 3599, "token_type": "Bearer"})
-            .to_string(),
+        body: body.to_string(),
     }
 }
 

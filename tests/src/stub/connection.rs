@@ -102,7 +102,7 @@ fn reply(
         Endpoint::OllamaShow | Endpoint::Unknown => {
             return Reply::Whole(answer::show(&question, &shared.state()));
         }
-        Endpoint::Token => return Reply::Whole(answer::token()),
+        Endpoint::Token => return Reply::Whole(answer::token(&question)),
         Endpoint::OllamaEmbed | Endpoint::OpenAi | Endpoint::Other(_) => {}
     }
     let mut behaviour = choose(shared, id);
