@@ -33,7 +33,7 @@
 //! * It returns every ticket exactly once, with an answer or an error, unless the worker has
 //!   returned `Stopped`.
 //! * It runs each statement in one transaction, on a connection where [`session_settings`] ran
-//!   first. If the outcome of a statement is unknown (the connection broke), it returns a
+//!   first; behind a pooler, [`transaction_settings`] before each statement. If the outcome of a statement is unknown (the connection broke), it returns a
 //!   [`DbError`] without SQLSTATE.
 //! * It enforces a request's timeout, follows no redirects, and adds secrets with [`authorize`]
 //!   only. It connects to [`allowed_addresses`] only, reads no more of an answer than the request's
@@ -171,7 +171,8 @@ pub use options::{Command, Options, Usage};
 pub use output::{Output, Summary};
 pub use query::{
     Binary, ChunkHash, ClaimId, CommitChunk, CommitRow, DbError, ErrorRecord, FailedRow, Heartbeat,
-    Key, Param, Progress, Query, QueryTicket, Rows, session_settings,
+    Key, POOLS_STATEMENTS, Param, Progress, Query, QueryTicket, Rows, SESSION_VALUE,
+    refuses_options, refuses_transactions, session_option, session_settings, transaction_settings,
 };
 pub use request::{
     AwsCredential, AwsKeys, Credential, Received, Request, RequestError, Response, Secret, Token,

@@ -4,9 +4,10 @@ use std::error::Error as _;
 use std::io;
 use std::time::Duration;
 
-use pgai_core::{ChannelBinding, Host};
+use pgai_core::{ChannelBinding, Host, SESSION_VALUE, refuses_options, session_option};
 use postgres::config::{self, SslMode, SslNegotiation};
-use postgres::{Client, Config, NoTls};
+use postgres::{Client, Config, NoTls, SimpleQueryMessage};
+use shell_common::program::seed;
 use shell_common::target::{Target, is_about_the_host, is_about_the_way};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
@@ -22,10 +23,45 @@ const SILENCE_MAX: Duration = Duration::from_secs(60);
 /// # Errors
 /// The errors of all hosts.
 pub(crate) fn connect(target: &Target, warn: Option<fn(message: &str)>) -> Result<Client, String> {
+    connect_with(target, warn, None)
+}
+
+/// Connects, and says whether the connection has a session of its own: that is not so behind a pooler.
+///
+/// # Errors
+/// The errors of all hosts.
+pub(crate) fn connect_to_session(target: &Target) -> Result<(Client, bool), String> {
+    let nonce = seed();
+    match connect_with(target, None, Some(nonce)) {
+        Ok(mut client) => {
+            // A simple query: a statement with a name would stay in the session.
+            let answer = client.simple_query(SESSION_VALUE);
+            let answer = answer.map_err(|error| db_error(&error).message)?;
+            let nonce = nonce.to_string();
+            let is_nonce = |message: &SimpleQueryMessage| match message {
+                SimpleQueryMessage::Row(row) => row.get(0) == Some(nonce.as_str()),
+                _ => false,
+            };
+            if answer.iter().any(is_nonce) {
+                return Ok((client, true));
+            }
+        }
+        Err(reason) if refuses_options(&reason) => {}
+        Err(reason) => return Err(reason),
+    }
+    Ok((connect_with(target, None, None)?, false))
+}
+
+fn connect_with(
+    target: &Target,
+    warn: Option<fn(message: &str)>,
+    nonce: Option<u64>,
+) -> Result<Client, String> {
     let mut failures = vec![];
     for host in &target.url.hosts {
         for with_tls in target.attempts(host) {
-            let config = config(target, host, *with_tls, warn)?;
+            let mut config = config(target, host, *with_tls, warn)?;
+            set_options(&mut config, target, nonce);
             let connected = match target.tls.as_ref().filter(|_| *with_tls) {
                 Some(tls) => config.connect(MakeRustlsConnect::new((**tls).clone())),
                 None => config.connect(NoTls),
@@ -72,10 +108,6 @@ fn config(
     if let Some(database) = &url.database {
         config.dbname(database);
     }
-    if let Some(options) = &url.options {
-        config.options(options);
-    }
-    config.application_name(&url.application_name);
     config.connect_timeout(target.connect_timeout());
     if url.read_write {
         config.target_session_attrs(config::TargetSessionAttrs::ReadWrite);
@@ -105,6 +137,19 @@ fn config(
         _ => {}
     });
     Ok(config)
+}
+
+/// The settings of the URL, and the one that shows whether the session is the connection's own. Without
+/// it, nothing is set that a pooler would leave to the next client.
+fn set_options(config: &mut Config, target: &Target, nonce: Option<u64>) {
+    let options = target.url.options.iter().cloned();
+    let options: Vec<String> = options.chain(nonce.map(session_option)).collect();
+    if !options.is_empty() {
+        config.options(&options.join(" "));
+    }
+    if nonce.is_some() {
+        config.application_name(&target.url.application_name);
+    }
 }
 
 /// Whether the TLS handshake failed, or the server is not trusted.

@@ -5,13 +5,16 @@ use std::error::Error;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use pgai_core::{CHANNEL, DbError, Param, Query, Rows, session_settings};
+use pgai_core::{
+    CHANNEL, DbError, POOLS_STATEMENTS, Param, Query, Rows, refuses_transactions, session_settings,
+    transaction_settings,
+};
 use postgres::fallible_iterator::FallibleIterator as _;
-use postgres::types::{IsNull, ToSql, Type, to_sql_checked};
+use postgres::types::{IsNull, Kind, ToSql, Type, to_sql_checked};
 use postgres::{Client, Row, SimpleQueryMessage, Statement};
 use shell_common::target::Target;
 
-use crate::connect::connect;
+use crate::connect::{connect, connect_to_session};
 
 /// The pause between two attempts to connect while no statement is waiting.
 const CONNECT_PAUSE: Duration = Duration::from_secs(1);
@@ -32,6 +35,8 @@ pub struct Database {
 struct Session {
     client: Client,
     statements: HashMap<String, Statement>,
+    /// Not behind a pooler.
+    is_own: bool,
 }
 
 impl Database {
@@ -52,13 +57,23 @@ impl Database {
     /// If PostgreSQL returns an error, or if the outcome is unknown.
     pub fn answer(&mut self, query: &Query) -> Result<Rows, DbError> {
         let session = self.connected()?;
-        let answer = session.ask(query);
+        let answer = if session.is_own {
+            session.ask(query)
+        } else {
+            session.ask_pooler(query)
+        };
         // A cursor may be left open.
         if answer.is_err() && query.held().is_some() {
             self.session = None;
         }
         self.drop_if_closed();
-        answer.map_err(|error| db_error(&error))
+        answer.map_err(|error| {
+            let error = db_error(&error);
+            if refuses_transactions(&error.message) {
+                return DbError::unanswered(POOLS_STATEMENTS);
+            }
+            error
+        })
     }
 
     /// Waits for notifications for at most this time.
@@ -114,9 +129,10 @@ impl Database {
 
 impl Session {
     fn begin(target: &Target) -> Result<Self, DbError> {
-        let mut client = connect(target, None).map_err(DbError::unanswered)?;
+        let (mut client, is_own) = connect_to_session(target).map_err(DbError::unanswered)?;
         let listen = format!("listen {CHANNEL}");
-        for statement in [session_settings(), &listen] {
+        let settings = [session_settings(), &listen];
+        for statement in settings.iter().filter(|_| is_own) {
             let begun = client.batch_execute(statement);
             // What the server says here says nothing of the statement.
             begun.map_err(|error| DbError::unanswered(db_error(&error).message))?;
@@ -124,7 +140,25 @@ impl Session {
         Ok(Self {
             client,
             statements: HashMap::new(),
+            is_own,
         })
+    }
+
+    /// Runs a statement behind a pooler: in a transaction with settings of its own, and without a name.
+    fn ask_pooler(&mut self, query: &Query) -> Result<Rows, postgres::Error> {
+        self.client.batch_execute(transaction_settings())?;
+        let params = query.params();
+        let values: Vec<_> = params.iter().map(Value).collect();
+        let typed: Vec<_> = values
+            .iter()
+            .map(|value| (value as &(dyn ToSql + Sync), value.kind()))
+            .collect();
+        let rows = self.client.query_typed(query.sql(), &typed);
+        let end = if rows.is_ok() { "commit" } else { "rollback" };
+        let ended = self.client.batch_execute(end);
+        let rows = rows?;
+        ended?;
+        rows.iter().map(texts).collect()
     }
 
     fn ask(&mut self, query: &Query) -> Result<Rows, postgres::Error> {
@@ -185,6 +219,22 @@ pub fn install(target: &Target, script: &str, warn: fn(message: &str)) -> Result
 /// A parameter in the form that the crate `postgres` accepts.
 #[derive(Debug)]
 struct Value<'a>(&'a Param);
+
+impl Value<'_> {
+    /// The type that it has in a statement without a name.
+    fn kind(&self) -> Type {
+        match self.0 {
+            Param::Binary(binary) => {
+                let (name, schema) = ("vector".to_owned(), String::new());
+                Type::new(name, binary.type_oid, Kind::Simple, schema)
+            }
+            Param::Int(_) => Type::INT8,
+            Param::Ints(_) => Type::INT8_ARRAY,
+            Param::Text(_) => Type::TEXT,
+            Param::Texts(_) => Type::TEXT_ARRAY,
+        }
+    }
+}
 
 impl ToSql for Value<'_> {
     fn to_sql(

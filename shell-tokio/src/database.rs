@@ -5,7 +5,11 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pgai_core::{Binary, CHANNEL, DbError, Param, Query, Rows, session_settings};
+use pgai_core::{
+    Binary, CHANNEL, DbError, POOLS_STATEMENTS, Param, Query, Rows, SESSION_VALUE, refuses_options,
+    refuses_transactions, session_settings, transaction_settings,
+};
+use shell_common::program::seed;
 use shell_common::target::Target;
 use sqlx::encode::{Encode, IsNull};
 use sqlx::error::BoxDynError;
@@ -33,6 +37,12 @@ const STATEMENT_TIMEOUT: Duration = Duration::from_secs(70);
 /// The pause between two attempts to listen.
 const LISTEN_PAUSE: Duration = Duration::from_secs(1);
 
+/// The same behind a pooler, where listening is useless: the worker polls.
+const POOLED_PAUSE: Duration = Duration::from_secs(600);
+
+/// Why a connection cannot listen.
+const POOLED: &str = "the connection has no session of its own";
+
 /// The interval at which an idle listening connection is checked.
 const LISTEN_CHECK_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -40,8 +50,16 @@ const LISTEN_CHECK_INTERVAL: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct Database {
     target: Arc<Target>,
-    idle: Mutex<Vec<PgConnection>>,
+    idle: Mutex<Vec<Connection>>,
     turns: Semaphore,
+}
+
+/// A connection for statements.
+#[derive(Debug)]
+struct Connection {
+    sql: PgConnection,
+    /// Whether it has a session of its own: not so behind a pooler.
+    is_own: bool,
 }
 
 impl Database {
@@ -77,15 +95,16 @@ impl Database {
             None => connect(&self.target).await?,
         };
         let answer = match query.held() {
+            _ if !connection.is_own => ask_pooler(&mut connection.sql, query).await,
             None => {
                 statement(query.sql(), query)
-                    .fetch_all(&mut connection)
+                    .fetch_all(&mut connection.sql)
                     .await
             }
             Some((declare, fetch)) => {
-                match statement(declare, query).execute(&mut connection).await {
+                match statement(declare, query).execute(&mut connection.sql).await {
                     // The session goes if this fails, whatever the reason.
-                    Ok(_) => match sqlx::raw_sql(fetch).fetch_all(&mut connection).await {
+                    Ok(_) => match sqlx::raw_sql(fetch).fetch_all(&mut connection.sql).await {
                         Ok(rows) => Ok(rows),
                         Err(error) => {
                             self.drop_idle().await;
@@ -113,6 +132,21 @@ impl Database {
     }
 }
 
+/// Runs a statement behind a pooler: in a transaction with settings of its own, and without a name.
+async fn ask_pooler(sql: &mut PgConnection, query: &Query) -> sqlx::Result<Vec<PgRow>> {
+    sqlx::raw_sql(transaction_settings())
+        .execute(&mut *sql)
+        .await?;
+    let rows = statement(query.sql(), query)
+        .persistent(false)
+        .fetch_all(&mut *sql)
+        .await;
+    let end = if rows.is_ok() { "commit" } else { "rollback" };
+    let ended = sqlx::raw_sql(end).execute(sql).await;
+    let rows = rows?;
+    ended.map(|_| rows)
+}
+
 /// Listens on the core's channel while the receiver exists. Sends the payload of every
 /// notification, and `None` whenever listening starts, because notifications may have been
 /// missed.
@@ -122,8 +156,14 @@ pub fn listen(target: Arc<Target>) -> mpsc::Receiver<Option<String>> {
     tokio::spawn(async move {
         while !wakes.is_closed() {
             // Statements meet the same trouble, and the core tells of it.
-            let Err(_trouble) = listen_once(&target, &wakes).await;
-            sleep(LISTEN_PAUSE).await;
+            let Err(trouble) = listen_once(&target, &wakes).await;
+            let is_pooled = refuses_options(&trouble.message) || trouble.message.contains(POOLED);
+            sleep(if is_pooled {
+                POOLED_PAUSE
+            } else {
+                LISTEN_PAUSE
+            })
+            .await;
         }
     });
     receiver
@@ -133,13 +173,19 @@ async fn listen_once(
     target: &Target,
     wakes: &mpsc::Sender<Option<String>>,
 ) -> Result<Infallible, DbError> {
+    let nonce = seed();
     let listening = |options| async {
         let pool = PgPoolOptions::new()
             .max_connections(1)
             .idle_timeout(None)
             .max_lifetime(None)
-            .after_connect(|connection, _| {
-                Box::pin(async move { connection.execute(session_settings()).await.map(drop) })
+            .after_connect(move |connection, _| {
+                Box::pin(async move {
+                    if !has_own_session(connection, nonce).await.unwrap_or(false) {
+                        return Err(sqlx::Error::Configuration(POOLED.into()));
+                    }
+                    connection.execute(session_settings()).await.map(drop)
+                })
             })
             .connect_lazy_with(options);
         let mut listener = PgListener::connect_with(&pool).await?;
@@ -147,7 +193,7 @@ async fn listen_once(
         listener.listen(CHANNEL).await?;
         Ok(listener)
     };
-    let mut listener = line::reach(target, listening, message)
+    let mut listener = line::reach(target, Some(nonce), listening, message)
         .await
         .map_err(DbError::unanswered)?;
     let gone = |_| DbError::unanswered("the worker has ended");
@@ -180,7 +226,7 @@ async fn listen_once(
 /// PostgreSQL's message.
 pub async fn install(target: &Target, script: &'static str) -> Result<String, DbError> {
     let connecting = |options| async move { PgConnection::connect_with(&options).await };
-    let mut connection = line::reach(target, connecting, message)
+    let mut connection = line::reach(target, None, connecting, message)
         .await
         .map_err(DbError::unanswered)?;
     // Several statements in one message are one transaction.
@@ -194,10 +240,28 @@ pub async fn install(target: &Target, script: &'static str) -> Result<String, Db
         .map_err(|error| db_error(&error))
 }
 
-async fn connect(target: &Target) -> Result<PgConnection, DbError> {
+async fn connect(target: &Target) -> Result<Connection, DbError> {
+    let nonce = seed();
+    match open(target, Some(nonce)).await {
+        Ok(mut sql) => {
+            let is_own = has_own_session(&mut sql, nonce).await;
+            if is_own.map_err(DbError::unanswered)? {
+                let settings = sql.execute(session_settings()).await;
+                settings.map_err(|error| connect_error(&error))?;
+                return Ok(Connection { sql, is_own: true });
+            }
+        }
+        Err(reason) if refuses_options(&reason) => {}
+        Err(reason) => return Err(DbError::unanswered(reason)),
+    }
+    let sql = open(target, None).await.map_err(DbError::unanswered)?;
+    Ok(Connection { sql, is_own: false })
+}
+
+/// Connects, with the option that shows whether the session is the connection's own.
+async fn open(target: &Target, nonce: Option<u64>) -> Result<PgConnection, String> {
     let connecting = |options| async move {
         let mut connection = PgConnection::connect_with(&options).await?;
-        connection.execute(session_settings()).await?;
         if target.url.read_write && is_read_only(&mut connection).await? {
             return Err(sqlx::Error::Configuration(
                 "the server takes no writes".into(),
@@ -205,14 +269,22 @@ async fn connect(target: &Target) -> Result<PgConnection, DbError> {
         }
         Ok(connection)
     };
-    line::reach(target, connecting, message)
-        .await
-        .map_err(DbError::unanswered)
+    line::reach(target, nonce, connecting, message).await
+}
+
+/// Whether the option of the connection has reached the session.
+async fn has_own_session(sql: &mut PgConnection, nonce: u64) -> Result<bool, String> {
+    // A simple query: a statement with a name would stay in the session.
+    let row = sqlx::raw_sql(SESSION_VALUE).fetch_one(sql).await;
+    let row = row.map_err(|error| message(&error))?;
+    let value: Option<String> = row.try_get(0).map_err(|error| message(&error))?;
+    Ok(value == Some(nonce.to_string()))
 }
 
 async fn is_read_only(connection: &mut PgConnection) -> sqlx::Result<bool> {
-    let recovers = sqlx::query_scalar("select pg_is_in_recovery()");
-    recovers.fetch_one(connection).await
+    let recovers = sqlx::raw_sql("select pg_is_in_recovery()::text");
+    let row = recovers.fetch_one(connection).await?;
+    Ok(row.try_get::<String, _>(0)? == "true")
 }
 
 /// sqlx keeps the statement prepared under its text.
@@ -286,6 +358,9 @@ fn postgres_error(error: &sqlx::Error) -> Option<&PgDatabaseError> {
 
 fn db_error(error: &sqlx::Error) -> DbError {
     match postgres_error(error) {
+        Some(refusal) if refuses_transactions(refusal.message()) => {
+            DbError::unanswered(POOLS_STATEMENTS)
+        }
         Some(refusal) => DbError::refused(
             refusal.code(),
             refusal.message(),

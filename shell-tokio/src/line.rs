@@ -7,7 +7,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pgai_core::Host;
+use pgai_core::{Host, session_option};
 use rustls::pki_types::ServerName;
 use shell_common::program::seed;
 use shell_common::target::{Target, is_about_the_host, is_about_the_way};
@@ -67,6 +67,7 @@ impl Refusal {
 /// The errors of all hosts.
 pub(crate) async fn reach<T, F>(
     target: &Target,
+    nonce: Option<u64>,
     connect: impl Fn(PgConnectOptions) -> F,
     explain: fn(&Error) -> String,
 ) -> Result<T, String>
@@ -77,7 +78,7 @@ where
     for host in &target.url.hosts {
         for with_tls in target.attempts(host) {
             let attempt = async {
-                let options = open(target, host, *with_tls).await?;
+                let options = open(target, nonce, host, *with_tls).await?;
                 connect(options).await.map_err(Refusal::new)
             };
             let patience = target.connect_timeout();
@@ -106,13 +107,23 @@ where
 
 /// Connects to a host, and returns the options with which sqlx uses that connection. They can be
 /// used once.
-async fn open(target: &Target, host: &Host, with_tls: bool) -> Result<PgConnectOptions, Refusal> {
+async fn open(
+    target: &Target,
+    nonce: Option<u64>,
+    host: &Host,
+    with_tls: bool,
+) -> Result<PgConnectOptions, Refusal> {
     let server = dial(target, host, with_tls).await?;
     let (listener, directory) = listen().map_err(Refusal::new)?;
-    let settings = target.url.options.clone();
+    let options = target.url.options.iter().cloned();
+    let options: Vec<String> = options.chain(nonce.map(session_option)).collect();
+    let startup = Startup {
+        options: (!options.is_empty()).then(|| options.join(" ")),
+        is_pooled: nonce.is_none(),
+    };
     tokio::spawn(async move {
         // sqlx meets the end of the line, and says so.
-        let _ = forward(listener, server, settings).await;
+        let _ = forward(listener, server, startup).await;
     });
     let url = &target.url;
     let mut options = PgConnectOptions::new_without_pgpass()
@@ -239,7 +250,7 @@ fn listen() -> io::Result<(UnixListener, String)> {
 async fn forward(
     listener: UnixListener,
     mut server: Box<dyn Stream>,
-    settings: Option<String>,
+    startup: Startup,
 ) -> io::Result<()> {
     // sqlx may have been told to give up meanwhile.
     let mut client = timeout(ACCEPT_TIMEOUT, accept(listener)).await??;
@@ -247,11 +258,9 @@ async fn forward(
     if !(8..=STARTUP_MAX).contains(&length) {
         return Err(io::ErrorKind::InvalidData.into());
     }
-    let mut startup = vec![0; length - 4];
-    client.read_exact(&mut startup).await?;
-    server
-        .write_all(&startup_message(&startup, settings.as_deref()))
-        .await?;
+    let mut message = vec![0; length - 4];
+    client.read_exact(&mut message).await?;
+    server.write_all(&startup.message(&message)).await?;
     server.flush().await?;
     let (from_server, to_server) = split(server);
     let (from_client, to_client) = client.into_split();
@@ -298,26 +307,41 @@ fn remove(listener: &UnixListener) {
     }
 }
 
-/// sqlx's first message (a version, then names and values) without its time zone, and with the
-/// settings of the URL: so the time zones of databases, roles and connections apply.
-fn startup_message(message: &[u8], settings: Option<&str>) -> Vec<u8> {
-    let (version, pairs) = message.split_at(4);
-    let mut body = version.to_vec();
-    let mut words = pairs.split(|byte| *byte == 0);
-    let mut add = |name: &[u8], value: &[u8]| {
-        body.extend([name, b"\0", value, b"\0"].concat());
-    };
-    while let (Some(name), Some(value)) = (words.next(), words.next()) {
-        if !name.is_empty() && !matches!(name, b"TimeZone" | b"options") {
-            add(name, value);
+/// What becomes of sqlx's first message: a version, then names and values.
+struct Startup {
+    /// The settings of the URL and of the worker.
+    options: Option<String>,
+    /// Behind a pooler nothing is set, because it would leave it to the next client.
+    is_pooled: bool,
+}
+
+impl Startup {
+    /// The message without sqlx's time zone and settings: so the time zones of databases, roles and
+    /// connections apply.
+    fn message(&self, message: &[u8]) -> Vec<u8> {
+        let (version, pairs) = message.split_at(4);
+        let mut body = version.to_vec();
+        let mut words = pairs.split(|byte| *byte == 0);
+        let mut add = |name: &[u8], value: &[u8]| {
+            body.extend([name, b"\0", value, b"\0"].concat());
+        };
+        while let (Some(name), Some(value)) = (words.next(), words.next()) {
+            let is_sent = match name {
+                b"" | b"TimeZone" | b"extra_float_digits" | b"options" => false,
+                b"user" | b"database" => true,
+                _ => !self.is_pooled,
+            };
+            if is_sent {
+                add(name, value);
+            }
         }
+        if let Some(options) = &self.options {
+            add(b"options", options.as_bytes());
+        }
+        body.push(0);
+        let length = u32::try_from(body.len() + 4).unwrap_or(u32::MAX);
+        [length.to_be_bytes().as_slice(), &body].concat()
     }
-    if let Some(settings) = settings {
-        add(b"options", settings.as_bytes());
-    }
-    body.push(0);
-    let length = u32::try_from(body.len() + 4).unwrap_or(u32::MAX);
-    [length.to_be_bytes().as_slice(), &body].concat()
 }
 
 #[cfg(test)]
@@ -327,12 +351,29 @@ mod tests {
     #[test]
     fn the_first_message_leaves_the_time_zone_alone() {
         let message = b"\0\x03\0\0user\0u\0TimeZone\0UTC\0options\0-c a=b\0database\0d\0\0";
+        let startup = |options: Option<&str>| Startup {
+            options: options.map(str::to_owned),
+            is_pooled: false,
+        };
         assert_eq!(
-            startup_message(message, Some("-c c=d")),
+            startup(Some("-c c=d")).message(message),
             b"\0\0\0\x2a\0\x03\0\0user\0u\0database\0d\0options\0-c c=d\0\0"
         );
         assert_eq!(
-            startup_message(message, None),
+            startup(None).message(message),
+            b"\0\0\0\x1b\0\x03\0\0user\0u\0database\0d\0\0"
+        );
+    }
+
+    #[test]
+    fn a_pooler_is_told_nothing_that_it_would_keep() {
+        let message = b"\0\x03\0\0user\0u\0application_name\0w\0DateStyle\0ISO\0database\0d\0\0";
+        let startup = Startup {
+            options: None,
+            is_pooled: true,
+        };
+        assert_eq!(
+            startup.message(message),
             b"\0\0\0\x1b\0\x03\0\0user\0u\0database\0d\0\0"
         );
     }

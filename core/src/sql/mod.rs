@@ -20,6 +20,59 @@ pub(crate) use protocol::UNREADABLE_REASON;
 pub use resync::Depth;
 pub(crate) use resync::{BARRIER, SAVE, TAKE};
 
+/// The settings, as statements: `$set` begins each, and `$is_local` says whether they end with the
+/// transaction.
+macro_rules! settings {
+    ($set:literal, $is_local:literal) => {
+        concat!(
+            $set,
+            "synchronous_commit = off;\n",
+            $set,
+            "row_security = off;\n",
+            $set,
+            "statement_timeout = '60s';\n",
+            $set,
+            "idle_in_transaction_session_timeout = '60s';\n",
+            $set,
+            "search_path = pg_catalog, pg_temp;\n",
+            $set,
+            "client_encoding = 'UTF8';\n",
+            $set,
+            "standard_conforming_strings = on;\n",
+            $set,
+            "datestyle = 'ISO, YMD';\n",
+            $set,
+            "intervalstyle = 'postgres';\n",
+            $set,
+            "bytea_output = 'hex';\n",
+            $set,
+            "extra_float_digits = 1;\n",
+            $set,
+            "plan_cache_mode = force_custom_plan;\n",
+            $set,
+            "jit = off;\n",
+            $set,
+            "enable_hashjoin = off;\n",
+            $set,
+            "enable_material = off;\n",
+            $set,
+            "enable_mergejoin = off;\n",
+            $set,
+            "enable_seqscan = off;\n",
+            $set,
+            "cursor_tuple_fraction = 1;\n",
+            "select set_config(name, 'view, foreign-table', ",
+            $is_local,
+            ")\n",
+            "from pg_settings where name = 'restrict_nonsystem_relation_kind';\n",
+            "select set_config('lock_timeout', (setting::bigint / 2)::text, ",
+            $is_local,
+            ")\n",
+            "from pg_settings where name = 'deadlock_timeout';\n",
+        )
+    };
+}
+
 /// The settings of every session of a worker. They fix the text form of keys and values, and prevent
 /// long waits.
 ///
@@ -33,38 +86,23 @@ pub(crate) use resync::{BARRIER, SAVE, TAKE};
 ///   tables that its statistics call empty. Queue and lease table look empty when they are analyzed
 ///   at rest, but contain many dead rows while a transaction holds the xmin horizon. (`equality` in
 ///   `plan` and the claim's `offset 0` prevent the remaining bad plans.)
-pub(crate) const SESSION: &str = "\
-set synchronous_commit = off;
+pub(crate) const SESSION: &str = concat!(
+    settings!("set ", "false"),
+    "\
 set default_transaction_isolation = 'read committed';
 set default_transaction_read_only = off;
-set row_security = off;
-set statement_timeout = '60s';
-set idle_in_transaction_session_timeout = '60s';
-set search_path = pg_catalog, pg_temp;
-set client_encoding = 'UTF8';
-set standard_conforming_strings = on;
-set datestyle = 'ISO, YMD';
-set intervalstyle = 'postgres';
-set bytea_output = 'hex';
-set extra_float_digits = 1;
-set plan_cache_mode = force_custom_plan;
-set jit = off;
-set enable_hashjoin = off;
-set enable_material = off;
-set enable_mergejoin = off;
-set enable_seqscan = off;
-set cursor_tuple_fraction = 1;
-select set_config(name, 'view, foreign-table', false)
-from pg_settings where name = 'restrict_nonsystem_relation_kind';
-select set_config(s.name, s.value, false) from (
-  select 'lock_timeout', (setting::bigint / 2)::text
-  from pg_settings where name = 'deadlock_timeout'
-  union all
-  select v.name, v.value
-  from (values ('tcp_user_timeout', '30s'), ('client_connection_check_interval', '10s'))
-    v(name, value)
-  join pg_settings g on g.name = v.name and g.context = 'user'
-  where v.name = 'tcp_user_timeout' or version() ~ 'linux|darwin|bsd') s(name, value)";
+select set_config(v.name, v.value, false)
+from (values ('tcp_user_timeout', '30s'), ('client_connection_check_interval', '10s')) v(name, value)
+join pg_settings g on g.name = v.name and g.context = 'user'
+where v.name = 'tcp_user_timeout' or version() ~ 'linux|darwin|bsd'"
+);
+
+/// Begins a transaction with the same settings for it alone: behind a pooler, which gives the session to
+/// others afterwards.
+pub(crate) const TRANSACTION: &str = concat!(
+    "begin isolation level read committed read write;\n",
+    settings!("set local ", "true")
+);
 
 /// Declares a cursor for a query whose answer may be large. The server computes the whole result,
 /// releases its locks, and only then sends the rows: a worker that stops reading holds no locks.
