@@ -38,12 +38,12 @@ pub(crate) fn connect_to_session(target: &Target) -> Result<(Client, bool), Stri
             let answer = client.simple_query(SESSION_VALUE);
             let answer = answer.map_err(|error| db_error(&error).message)?;
             let nonce = nonce.to_string();
-            let is_nonce = |message: &SimpleQueryMessage| match message {
-                SimpleQueryMessage::Row(row) => row.get(0) == Some(nonce.as_str()),
-                _ => false,
-            };
-            if answer.iter().any(is_nonce) {
-                return Ok((client, true));
+            for message in answer {
+                if let SimpleQueryMessage::Row(row) = message
+                    && row.get(0) == Some(nonce.as_str())
+                {
+                    return Ok((client, true));
+                }
             }
         }
         Err(reason) if refuses_options(&reason) => {}

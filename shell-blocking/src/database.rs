@@ -58,7 +58,8 @@ impl Database {
     pub fn answer(&mut self, query: &Query) -> Result<Rows, DbError> {
         let session = self.connected()?;
         let answer = if session.is_own {
-            session.ask(query)
+            let answer = session.ask(query);
+            answer.map_err(|error| db_error(&error))
         } else {
             session.ask_pooler(query)
         };
@@ -67,13 +68,7 @@ impl Database {
             self.session = None;
         }
         self.drop_if_closed();
-        answer.map_err(|error| {
-            let error = db_error(&error);
-            if refuses_transactions(&error.message) {
-                return DbError::unanswered(POOLS_STATEMENTS);
-            }
-            error
-        })
+        answer
     }
 
     /// Waits for notifications for at most this time.
@@ -145,8 +140,14 @@ impl Session {
     }
 
     /// Runs a statement behind a pooler: in a transaction with settings of its own, and without a name.
-    fn ask_pooler(&mut self, query: &Query) -> Result<Rows, postgres::Error> {
-        self.client.batch_execute(transaction_settings())?;
+    fn ask_pooler(&mut self, query: &Query) -> Result<Rows, DbError> {
+        // A pooler that refuses transactions closes the connection, and its message may be lost.
+        self.client
+            .batch_execute(transaction_settings())
+            .map_err(|error| match error.as_db_error() {
+                Some(refusal) if !refuses_transactions(refusal.message()) => db_error(&error),
+                _ => DbError::unanswered(format!("{}: perhaps {POOLS_STATEMENTS}", chain(&error))),
+            })?;
         let params = query.params();
         let values: Vec<_> = params.iter().map(Value).collect();
         let typed: Vec<_> = values
@@ -156,9 +157,9 @@ impl Session {
         let rows = self.client.query_typed(query.sql(), &typed);
         let end = if rows.is_ok() { "commit" } else { "rollback" };
         let ended = self.client.batch_execute(end);
-        let rows = rows?;
-        ended?;
-        rows.iter().map(texts).collect()
+        let rows = rows.and_then(|rows| ended.map(|()| rows));
+        let rows = rows.and_then(|rows| rows.iter().map(texts).collect());
+        rows.map_err(|error| db_error(&error))
     }
 
     fn ask(&mut self, query: &Query) -> Result<Rows, postgres::Error> {
