@@ -13,8 +13,8 @@ use crate::sql::{self, Plan};
 use crate::vectorizer::MakerDigests;
 
 pub(crate) use answers::{
-    ClaimedRow, ClaimedRows, Fate, Found, LoadedVectorizer, Outcome, ReadRow, SchemaVersions,
-    count, first_key, is_so, numbers, text,
+    BudgetTaken, ClaimedRow, ClaimedRows, Fate, Found, LoadedVectorizer, Outcome, ReadRow,
+    SchemaVersions, count, first_key, is_so, numbers, text,
 };
 pub(crate) use fields::{Unreadable, fields};
 pub use params::{Binary, Param};
@@ -54,6 +54,8 @@ pub enum Query {
         /// any, and of its texts.
         digests: MakerDigests,
     },
+    /// Adds to what vectorizers have used.
+    AddUsage(UsageAddition),
     /// Tells writers until when the worker will poll the queue without a notification.
     Bell {
         /// The vectorizer.
@@ -155,6 +157,20 @@ pub enum Query {
         /// The interval of its heartbeats.
         interval: Duration,
     },
+    /// Takes of the ceiling of a day. Returns one row: what was granted, and whether no worker had met
+    /// the ceiling before.
+    TakeBudget {
+        /// What the ceiling is over.
+        scope: String,
+        /// The vectorizer, if it is a vectorizer's.
+        vectorizer: Option<i64>,
+        /// The day, as days since 1970.
+        day: u64,
+        /// The ceiling, in tokens or in millionths of a US dollar.
+        ceiling: u64,
+        /// How much is wanted at most; a negative number is given back.
+        wanted: i64,
+    },
     /// Counts the items in the queue of a vectorizer.
     Waiting {
         /// The vectorizer.
@@ -243,6 +259,32 @@ pub struct Progress {
     pub successes: i64,
     /// The last failure.
     pub error_message: Option<String>,
+}
+
+/// What is added to the usage of vectorizers at a time.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct UsageAddition {
+    /// Its number: an addition that is repeated under its number is made once.
+    pub number: i64,
+    /// What is added.
+    pub entries: Vec<UsageEntry>,
+}
+
+/// What one vectorizer has used of one model on one day.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct UsageEntry {
+    /// The vectorizer's id.
+    pub vectorizer: i64,
+    /// The model's name.
+    pub model: String,
+    /// The day in UTC, as days since 1970.
+    pub day: u64,
+    /// Requests that were answered.
+    pub requests: u64,
+    /// Tokens.
+    pub tokens: u64,
+    /// The part of the tokens that is an estimate.
+    pub estimated: u64,
 }
 
 /// One row for the errors table.
@@ -340,6 +382,7 @@ impl Query {
     pub fn sql(&self) -> &str {
         match self {
             Self::AcceptTexts { .. } => sql::ACCEPT_TEXTS,
+            Self::AddUsage(_) => sql::ADD_USAGE,
             Self::Bell { plan, .. } => &plan.bell,
             Self::CheckSchema => sql::CHECK_SCHEMA,
             Self::Claim { plan, .. } => &plan.claim,
@@ -357,6 +400,7 @@ impl Query {
             Self::Release { plan, .. } => &plan.release,
             Self::Resync(query) => query.sql(),
             Self::StartWorker { .. } => sql::START_WORKER,
+            Self::TakeBudget { .. } => sql::TAKE_BUDGET,
             Self::Waiting { plan } => &plan.waiting,
         }
     }
@@ -370,6 +414,7 @@ impl Query {
         match self {
             Self::Read { plan, .. } => Some((&plan.read_held, sql::FETCH)),
             Self::AcceptTexts { .. }
+            | Self::AddUsage(_)
             | Self::Bell { .. }
             | Self::CheckSchema
             | Self::Claim { .. }
@@ -383,6 +428,7 @@ impl Query {
             | Self::Release { .. }
             | Self::Resync(_)
             | Self::StartWorker { .. }
+            | Self::TakeBudget { .. }
             | Self::Waiting { .. } => None,
         }
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 use crate::address::BaseUrl;
-use crate::provider::{hosts_of_key, is_signing};
+use crate::provider::{Prices, hosts_of_key, is_signing};
 
 /// The settings of one worker, given once at its start.
 #[derive(Clone)]
@@ -37,6 +37,10 @@ pub struct Settings {
     /// The maximum number of tokens per minute to an account, estimated as a quarter of the
     /// bytes.
     pub tokens_per_minute: Option<u64>,
+    /// The most that an account may cost in a day (in UTC), in millionths of a US dollar.
+    pub spend_per_day: Option<u64>,
+    /// The prices of models.
+    pub prices: Prices,
     /// The limits of the work in flight.
     pub limits: Limits,
     /// Whether to emit [`Event::Progress`](crate::Event::Progress), for which the queues are
@@ -53,7 +57,7 @@ pub struct Settings {
     pub require_trust: bool,
     /// The available secrets, and where they may be sent.
     pub secrets: Secrets,
-    /// The time since 1970 at [`Time::ZERO`](crate::Time::ZERO): for dates in headers only.
+    /// The time since 1970 at [`Time::ZERO`](crate::Time::ZERO): for dates in headers, and to know which day it is.
     pub wall_start: Duration,
 }
 
@@ -154,6 +158,8 @@ impl Settings {
             grace: Duration::from_secs(8),
             requests_per_minute: None,
             tokens_per_minute: None,
+            spend_per_day: None,
+            prices: Prices::default(),
             limits: Limits::default(),
             progress: false,
             variables: BTreeMap::new(),
@@ -195,6 +201,7 @@ impl Settings {
         let rates = [
             ("requests a minute", self.requests_per_minute),
             ("tokens a minute", self.tokens_per_minute),
+            ("dollars a day", self.spend_per_day),
         ];
         if let Some((name, _)) = rates.iter().find(|(_, rate)| *rate == Some(0)) {
             return Err(SettingsError::Limit(name));
