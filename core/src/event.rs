@@ -12,6 +12,15 @@ pub enum Event {
         /// The situation, and what to do.
         message: String,
     },
+    /// A ceiling of a day has nothing left: what is under it waits.
+    CeilingReached {
+        /// The vectorizer that met it.
+        vectorizer: i64,
+        /// What the ceiling is, when it ends, and how to raise it.
+        reason: String,
+        /// When the next day begins.
+        resumes_in: Duration,
+    },
     /// Rows of a vectorizer are in sync now.
     Committed {
         /// The vectorizer's id.
@@ -230,7 +239,8 @@ impl Event {
                     Level::Error
                 }
             }
-            Self::InvalidVectorizers { .. }
+            Self::CeilingReached { .. }
+            | Self::InvalidVectorizers { .. }
             | Self::NotInstalled { .. }
             | Self::Paused { .. }
             | Self::VectorizerBroken { .. } => Level::Error,
@@ -242,6 +252,7 @@ impl Event {
     pub fn message(&self) -> String {
         match self {
             Self::Advice { message } => message.clone(),
+            Self::CeilingReached { .. } => "daily ceiling reached".to_owned(),
             Self::Committed { .. } => "rows embedded".to_owned(),
             Self::DatabaseTrouble { reason, .. } => reason.clone(),
             Self::Finished { .. } => "finished processing vectorizer".to_owned(),
@@ -282,6 +293,15 @@ impl Event {
     #[must_use]
     pub fn fields(&self) -> Vec<(&'static str, String)> {
         match self {
+            Self::CeilingReached {
+                vectorizer,
+                reason,
+                resumes_in,
+            } => vec![
+                ("vectorizer_id", vectorizer.to_string()),
+                ("reason", reason.clone()),
+                ("resumes_in", seconds(*resumes_in)),
+            ],
             Self::Committed {
                 vectorizer,
                 rows,

@@ -124,7 +124,7 @@
 //! `status` and `search` ([`Task`]). `worker` contains the state machine: `claims` decides what to claim, `batch` is
 //! the work for one claim, `commit_size` limits the size of a commit, `calls` holds what is in flight besides
 //! statements, `requests` writes requests to providers, `verdicts` handles their answers, `accounts` limits the
-//! requests, `blame` finds the cause of a rejection, `resync` compares a source with what is stored for it,
+//! requests, `usage` counts what they cost and `budgets` limits that, `blame` finds the cause of a rejection, `resync` compares a source with what is stored for it,
 //! `outage` handles providers that are down, `session` is the worker's registration in the database, `statements`
 //! handles answers, `life` stops the worker. The other modules are pure: [`text`] chunks and formats, `reuse`
 //! compares with what is stored, `provider` writes requests and interprets answers, `sql` plans statements, `retry`
@@ -142,6 +142,7 @@ pub mod log;
 mod model;
 mod options;
 mod output;
+mod pooler;
 mod provider;
 mod query;
 mod random;
@@ -169,10 +170,14 @@ pub use intake::{Intake, Vault, authorize};
 pub use model::{ModelAnswer, ModelError, ModelRequest, Wanted};
 pub use options::{Command, Options, Usage};
 pub use output::{Output, Summary};
+pub use pooler::{
+    POOLS_STATEMENTS, SESSION_VALUE, refuses_options, refuses_transactions, session_option,
+    transaction_settings,
+};
+pub use provider::Prices;
 pub use query::{
     Binary, ChunkHash, ClaimId, CommitChunk, CommitRow, DbError, ErrorRecord, FailedRow, Heartbeat,
-    Key, POOLS_STATEMENTS, Param, Progress, Query, QueryTicket, Rows, SESSION_VALUE,
-    refuses_options, refuses_transactions, session_option, session_settings, transaction_settings,
+    Key, Param, Progress, Query, QueryTicket, Rows, UsageAddition, UsageEntry, session_settings,
 };
 pub use request::{
     AwsCredential, AwsKeys, Credential, Received, Request, RequestError, Response, Secret, Token,

@@ -14,7 +14,7 @@ use crate::event::Level;
 use crate::log::Format;
 use crate::provider::variables;
 use crate::settings::{Limits, Secrets, Settings};
-use values::{Ids, at_least_one, bytes, duration, ids};
+use values::{Ids, at_least_one, bytes, dollars, duration, ids};
 
 /// What the command line requests.
 #[derive(Clone, Debug)]
@@ -111,6 +111,16 @@ pub struct Options {
     /// bytes
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     max_tokens_per_minute: Option<u64>,
+
+    /// The most that an account (a provider, its address and a key) may cost in a day (in UTC), in
+    /// US dollars
+    #[arg(long, global = true, value_name = "DOLLARS", value_parser = dollars)]
+    max_spend_per_day: Option<u64>,
+
+    /// A file of prices, which go before the worker's own: lines of a model and US dollars for a
+    /// million tokens
+    #[arg(long, global = true, value_name = "FILE")]
+    prices: Option<String>,
 
     /// Stop at the first failure that does not concern one row only [default: true with --once]
     #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL")]
@@ -235,7 +245,9 @@ fn from_environment(environment: &BTreeMap<String, String>) -> Vec<(&'static str
         ("require_trust", "REQUIRE_TRUST"),
         ("max_requests_per_minute", "MAX_REQUESTS_PER_MINUTE"),
         ("max_row_bytes", "MAX_ROW_BYTES"),
+        ("max_spend_per_day", "MAX_SPEND_PER_DAY"),
         ("max_tokens_per_minute", "MAX_TOKENS_PER_MINUTE"),
+        ("prices", "PRICES"),
         ("log_level", "LOG_LEVEL"),
         ("log_format", "LOG_FORMAT"),
     ];
@@ -294,6 +306,13 @@ impl Options {
         }
     }
 
+    /// The path of the file with prices, if any: the shell reads it for
+    /// [`Settings::prices`](crate::Settings::prices).
+    #[must_use]
+    pub fn prices(&self) -> Option<&str> {
+        self.prices.as_deref()
+    }
+
     /// The requested number of batches, if any.
     #[must_use]
     pub const fn concurrency(&self) -> Option<usize> {
@@ -346,6 +365,7 @@ impl Options {
             lease: self.lease,
             requests_per_minute: self.max_requests_per_minute,
             tokens_per_minute: self.max_tokens_per_minute,
+            spend_per_day: self.max_spend_per_day,
             limits: Limits {
                 row_bytes: self.max_row_bytes,
                 ..limits

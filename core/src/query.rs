@@ -13,8 +13,8 @@ use crate::sql::{self, Plan};
 use crate::vectorizer::MakerDigests;
 
 pub(crate) use answers::{
-    ClaimedRow, ClaimedRows, Fate, Found, LoadedVectorizer, Outcome, ReadRow, SchemaVersions,
-    count, first_key, is_so, numbers, text,
+    BudgetTaken, ClaimedRow, ClaimedRows, Fate, Found, LoadedVectorizer, Outcome, ReadRow,
+    SchemaVersions, count, first_key, is_so, numbers, text,
 };
 pub(crate) use fields::{Unreadable, fields};
 pub use params::{Binary, Param};
@@ -54,6 +54,8 @@ pub enum Query {
         /// any, and of its texts.
         digests: MakerDigests,
     },
+    /// Adds to what vectorizers have used.
+    AddUsage(UsageAddition),
     /// Tells writers until when the worker will poll the queue without a notification.
     Bell {
         /// The vectorizer.
@@ -155,6 +157,20 @@ pub enum Query {
         /// The interval of its heartbeats.
         interval: Duration,
     },
+    /// Takes of the ceiling of a day. Returns one row: what was granted, and whether no worker had met
+    /// the ceiling before.
+    TakeBudget {
+        /// What the ceiling is over.
+        scope: String,
+        /// The vectorizer, if it is a vectorizer's.
+        vectorizer: Option<i64>,
+        /// The day, as days since 1970.
+        day: u64,
+        /// The ceiling, in tokens or in millionths of a US dollar.
+        ceiling: u64,
+        /// How much is wanted at most; a negative number is given back.
+        wanted: i64,
+    },
     /// Counts the items in the queue of a vectorizer.
     Waiting {
         /// The vectorizer.
@@ -245,6 +261,32 @@ pub struct Progress {
     pub error_message: Option<String>,
 }
 
+/// What is added to the usage of vectorizers at a time.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct UsageAddition {
+    /// Its number: an addition that is repeated under its number is made once.
+    pub number: i64,
+    /// What is added.
+    pub entries: Vec<UsageEntry>,
+}
+
+/// What one vectorizer has used of one model on one day.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct UsageEntry {
+    /// The vectorizer's id.
+    pub vectorizer: i64,
+    /// The model's name.
+    pub model: String,
+    /// The day in UTC, as days since 1970.
+    pub day: u64,
+    /// Requests that were answered.
+    pub requests: u64,
+    /// Tokens.
+    pub tokens: u64,
+    /// The part of the tokens that is an estimate.
+    pub estimated: u64,
+}
+
 /// One row for the errors table.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ErrorRecord {
@@ -333,42 +375,6 @@ pub const fn session_settings() -> &'static str {
     sql::SESSION
 }
 
-/// Begins a transaction with the settings of [`session_settings`] for it alone, in one simple query. A
-/// shell runs it before each statement on a connection without a session of its own (see [`session_option`]), and
-/// `commit` or `rollback` after it. There it prepares no statement by name, does not listen, and changes
-/// nothing else that outlives the transaction, because a pooler may give the session to another client.
-#[must_use]
-pub const fn transaction_settings() -> &'static str {
-    sql::TRANSACTION
-}
-
-/// The startup option that shows whether a connection has a session of its own: a pooler refuses it, or
-/// does not hand it on.
-#[must_use]
-pub fn session_option(nonce: u64) -> String {
-    format!("-c ai.session={nonce}")
-}
-
-/// What returns the value of [`session_option`], as a simple query.
-pub const SESSION_VALUE: &str = "select current_setting('ai.session', true)";
-
-/// Whether a pooler has refused to begin a transaction: it gives each statement to another session.
-#[must_use]
-pub fn refuses_transactions(message: &str) -> bool {
-    message.contains("transaction blocks not allowed")
-}
-
-/// What an operator can do then.
-pub const POOLS_STATEMENTS: &str = "the pooler gives each statement to another session (pool_mode = \
-    statement), and a worker needs transactions: let it connect to PostgreSQL itself, or to a pool with \
-    pool_mode = transaction or session";
-
-/// Whether a server, or rather a pooler, has refused [`session_option`].
-#[must_use]
-pub fn refuses_options(message: &str) -> bool {
-    message.contains("unsupported startup parameter")
-}
-
 impl Query {
     /// The text of the statement. It is the same for every query of its kind and vectorizer, so
     /// a shell may keep it prepared.
@@ -376,6 +382,7 @@ impl Query {
     pub fn sql(&self) -> &str {
         match self {
             Self::AcceptTexts { .. } => sql::ACCEPT_TEXTS,
+            Self::AddUsage(_) => sql::ADD_USAGE,
             Self::Bell { plan, .. } => &plan.bell,
             Self::CheckSchema => sql::CHECK_SCHEMA,
             Self::Claim { plan, .. } => &plan.claim,
@@ -393,6 +400,7 @@ impl Query {
             Self::Release { plan, .. } => &plan.release,
             Self::Resync(query) => query.sql(),
             Self::StartWorker { .. } => sql::START_WORKER,
+            Self::TakeBudget { .. } => sql::TAKE_BUDGET,
             Self::Waiting { plan } => &plan.waiting,
         }
     }
@@ -406,6 +414,7 @@ impl Query {
         match self {
             Self::Read { plan, .. } => Some((&plan.read_held, sql::FETCH)),
             Self::AcceptTexts { .. }
+            | Self::AddUsage(_)
             | Self::Bell { .. }
             | Self::CheckSchema
             | Self::Claim { .. }
@@ -419,6 +428,7 @@ impl Query {
             | Self::Release { .. }
             | Self::Resync(_)
             | Self::StartWorker { .. }
+            | Self::TakeBudget { .. }
             | Self::Waiting { .. } => None,
         }
     }

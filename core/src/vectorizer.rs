@@ -5,7 +5,7 @@ mod definition;
 use std::sync::Arc;
 
 use crate::cut::cut;
-use crate::provider::Provider;
+use crate::provider::{Price, Provider};
 use crate::retry;
 use crate::settings::Settings;
 use crate::sql::{Destination, KeyColumn, Plan, PlanInput, TemplateColumn, VectorTypes};
@@ -31,6 +31,10 @@ pub(crate) struct Profile {
     pub(crate) concurrency: Option<usize>,
     /// After this many failed attempts a row goes to the failed table.
     pub(crate) attempts_max: u32,
+    /// What its model costs, if that is known.
+    pub(crate) price: Option<Price>,
+    /// The most tokens that may be embedded in a day (in UTC).
+    pub(crate) tokens_per_day: Option<u64>,
 }
 
 /// How a chunk becomes the text that is embedded and stored.
@@ -79,6 +83,7 @@ impl Profile {
         let chunker = Chunker::parse(&config.chunking).map_err(|error| error.to_string())?;
         let format = format(&config.formatting, columns, &source)?;
         let provider = Provider::from_config(&config.embedding, settings)?;
+        let price = price(&provider, settings)?;
         let destination = destination(&config.destination, columns, &source)?;
         if let (Destination::Column(_), false) = (destination, matches!(chunker, Chunker::None)) {
             return Err("a column takes one vector a row: chunking must be none".to_owned());
@@ -129,8 +134,29 @@ impl Profile {
                 .and_then(|processing| processing.concurrency)
                 .map(|n| n.max(1)),
             attempts_max: config.loading.retries.unwrap_or(RETRIES).saturating_add(1),
+            price,
+            tokens_per_day: processing
+                .and_then(|processing| processing.max_tokens_per_day)
+                .map(|tokens| tokens.max(1)),
         })
     }
+}
+
+/// The price of a model. A ceiling in dollars cannot be kept without one.
+fn price(provider: &Provider, settings: &Settings) -> Result<Option<Price>, String> {
+    let model = &provider.model;
+    let price = if provider.account().is_here() {
+        Some(Price::FREE)
+    } else {
+        settings.prices.of(model)
+    };
+    if settings.spend_per_day.is_some() && price.is_none() {
+        return Err(format!(
+            "--max-spend-per-day needs the price of the model {model}, which this worker does not know: \
+             give it with --prices FILE and a line in it: {model} and US dollars for a million tokens"
+        ));
+    }
+    Ok(price)
 }
 
 impl Format {

@@ -8,7 +8,7 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use pgai_core::{
-    Command, Inquiry, Limits, Options, Report, Settings, SettingsError, Summary, Task, log,
+    Command, Inquiry, Limits, Options, Prices, Report, Settings, SettingsError, Summary, Task, log,
 };
 
 use crate::console::{self, Console};
@@ -88,9 +88,20 @@ impl Program {
         })
     }
 
-    fn settings(&self, options: &Options, environment: &BTreeMap<String, String>) -> Settings {
+    fn settings(
+        &self,
+        options: &Options,
+        environment: &BTreeMap<String, String>,
+    ) -> Result<Settings, Failure> {
         let version = format!("{} {}", self.name, self.version);
-        options.settings(&version, environment, self.limits, console::wall_time())
+        let mut settings =
+            options.settings(&version, environment, self.limits, console::wall_time());
+        if let Some(path) = options.prices() {
+            let prices = Prices::parse(&read(path)?);
+            settings.prices =
+                prices.map_err(|error| Failure::Usage(format!("the prices in {path}: {error}")))?;
+        }
+        Ok(settings)
     }
 
     fn report(
@@ -99,12 +110,8 @@ impl Program {
         options: &Options,
         environment: &BTreeMap<String, String>,
     ) -> Result<ExitCode, Failure> {
-        let read = |path| {
-            std::fs::read_to_string(path)
-                .map_err(|error| Failure::Failed(format!("reading {path}: {error}")))
-        };
         let file = inquiry.file().map(read).transpose()?;
-        let task = Task::new(inquiry, self.settings(options, environment), file);
+        let task = Task::new(inquiry, self.settings(options, environment)?, file);
         let report = (self.inquire)(&options.db_url, task)?;
         if !report.text.is_empty() {
             console::print(&log::printable(&report.text));
@@ -121,7 +128,7 @@ impl Program {
         environment: &BTreeMap<String, String>,
     ) -> Result<ExitCode, Failure> {
         let console = Console::new(options);
-        let mut settings = self.settings(options, environment);
+        let mut settings = self.settings(options, environment)?;
         settings.progress = console.draws_progress();
         let summary = (self.run)(&options.db_url, settings, &console)?;
         let failed = summary.failure.is_some() && options.exit_on_error();
@@ -150,6 +157,11 @@ fn environment() -> BTreeMap<String, String> {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect()
+}
+
+fn read(path: &str) -> Result<String, Failure> {
+    std::fs::read_to_string(path)
+        .map_err(|error| Failure::Failed(format!("reading {path}: {error}")))
 }
 
 fn complain(text: &str) {

@@ -1,16 +1,32 @@
--- Processing: how much work a worker takes at a time. The config function returns exactly pgai's
--- JSON; the validator raises before anything is created.
+-- Processing: how much work a worker takes at a time, and in a day. The config function returns exactly pgai's JSON (plus
+-- `max_tokens_per_day` if given, which pgai does not have); the validator raises before anything is created.
 
-create or replace function ai.processing_default(batch_size int default null, concurrency int default null)
-returns jsonb
+-- pgai's function with two parameters would make a call with fewer arguments ambiguous. A default of
+-- ai.create_vectorizer uses it.
+do $$
+begin
+    if to_regprocedure('ai.processing_default(int, int)') is not null then
+        drop function if exists ai.create_vectorizer(regclass, text, jsonb, jsonb, jsonb, jsonb, jsonb, jsonb, jsonb
+            , jsonb, jsonb, name, name, name[], boolean, boolean);
+        drop function ai.processing_default(int, int);
+    end if;
+end
+$$;
+
+create or replace function ai.processing_default
+( batch_size int default null
+, concurrency int default null
+, max_tokens_per_day bigint default null
+) returns jsonb
 language sql immutable
 return json_strip_nulls(json_build_object
 ( 'implementation', 'default'
 , 'config_type', 'processing'
 , 'batch_size', batch_size
 , 'concurrency', concurrency
+, 'max_tokens_per_day', max_tokens_per_day
 ))::jsonb;
-comment on function ai.processing_default is 'Rows in one batch, and batches in flight.';
+comment on function ai.processing_default is 'Rows in one batch, batches in flight, and a ceiling of tokens a day.';
 
 create or replace function ai._validate_processing(config jsonb) returns void
 language plpgsql immutable
@@ -49,6 +65,20 @@ begin
         end if;
         if (config ->> 'concurrency')::numeric < 1 then
             raise exception 'concurrency must be greater than 0';
+        end if;
+    end if;
+    if config ? 'max_tokens_per_day' then
+        if jsonb_typeof(config -> 'max_tokens_per_day') <> 'number' then
+            raise exception 'max_tokens_per_day must be a number';
+        end if;
+        if (config ->> 'max_tokens_per_day')::numeric < 1 then
+            raise exception 'max_tokens_per_day must be greater than 0';
+        end if;
+        if (config ->> 'max_tokens_per_day')::numeric % 1 <> 0 then
+            raise exception 'max_tokens_per_day must be a whole number';
+        end if;
+        if (config ->> 'max_tokens_per_day')::numeric > 9223372036854775807 then
+            raise exception 'max_tokens_per_day must be less than or equal to 9223372036854775807';
         end if;
     end if;
 end

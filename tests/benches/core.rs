@@ -228,6 +228,7 @@ impl World {
             }
             Query::StartWorker { .. } => vec![vec![text("a worker")]],
             Query::AcceptTexts { .. }
+            | Query::AddUsage(_)
             | Query::Bell { .. }
             | Query::Claim { .. }
             | Query::Command { .. }
@@ -237,6 +238,7 @@ impl World {
             | Query::RecordErrors(_)
             | Query::Release { .. }
             | Query::Resync(_)
+            | Query::TakeBudget { .. }
             | Query::Waiting { .. } => vec![],
         }
     }

@@ -296,7 +296,11 @@ fn play_with(
                     Query::Commit { .. } | Query::Fail { .. } => {
                         vec![vec![text("1"), text("done")]]
                     }
+                    Query::TakeBudget { wanted, .. } => {
+                        vec![vec![text(&wanted.to_string()), text("false")]]
+                    }
                     Query::AcceptTexts { .. }
+                    | Query::AddUsage(_)
                     | Query::Bell { .. }
                     | Query::Command { .. }
                     | Query::Extend { .. }

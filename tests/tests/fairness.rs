@@ -140,6 +140,7 @@ impl Database {
             }
             Query::StartWorker { .. } => vec![vec![text("a worker")]],
             Query::AcceptTexts { .. }
+            | Query::AddUsage(_)
             | Query::Bell { .. }
             | Query::Claim { .. }
             | Query::Command { .. }
@@ -149,6 +150,7 @@ impl Database {
             | Query::RecordErrors(_)
             | Query::Release { .. }
             | Query::Resync(_)
+            | Query::TakeBudget { .. }
             | Query::Waiting { .. } => vec![],
         }
     }

@@ -33,6 +33,7 @@ fn once_does_not_end_because_of_a_claim_that_was_overtaken() {
                     Query::Read { .. } => vec![vec![text("1"), text("true"), text("x"), None]],
                     Query::Waiting { .. } => vec![vec![text("1")]],
                     Query::AcceptTexts { .. }
+                    | Query::AddUsage(_)
                     | Query::Bell { .. }
                     | Query::Command { .. }
                     | Query::Commit { .. }
@@ -42,7 +43,8 @@ fn once_does_not_end_because_of_a_claim_that_was_overtaken() {
                     | Query::RecordErrors(_)
                     | Query::Release { .. }
                     | Query::Resync(_)
-                    | Query::StartWorker { .. } => vec![],
+                    | Query::StartWorker { .. }
+                    | Query::TakeBudget { .. } => vec![],
                 };
                 worker.handle_rows(now, ticket, Ok(rows));
                 is_leased &= !matches!(query, Query::Release { .. });

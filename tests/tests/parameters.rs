@@ -194,12 +194,14 @@ fn answer_query(query: &Query, keys: &mut std::ops::Range<u64>, play: &mut Play)
             vec![]
         }
         Query::AcceptTexts { .. }
+        | Query::AddUsage(_)
         | Query::Bell { .. }
         | Query::Command { .. }
         | Query::Extend { .. }
         | Query::Heartbeat(_)
         | Query::Release { .. }
         | Query::Resync(_)
+        | Query::TakeBudget { .. }
         | Query::Waiting { .. } => vec![],
     }
 }

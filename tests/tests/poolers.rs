@@ -170,6 +170,6 @@ fn in_statement_mode_it_says_what_to_do() {
         let running = worker(&stage, shell, &url, &["--poll-interval", "1"]);
         running.wait_for_line("pool_mode = transaction or session", PATIENCE);
         std::thread::sleep(Duration::from_millis(500));
-        assert_same(&mut client, &before, &format!("{shell}"));
+        assert_same(&mut client, &before, shell);
     }
 }

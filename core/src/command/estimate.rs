@@ -61,6 +61,8 @@ const Z95: f64 = 1.96;
 pub(super) struct Estimate {
     args: EstimateArgs,
     settings: Settings,
+    /// The operator's ceiling for an account, in millionths of a dollar.
+    spend_per_day: Option<u64>,
     profile: Option<Arc<Profile>>,
     size: Option<Size>,
     /// Keys that have not been read yet; `None` until they are known.
@@ -98,6 +100,7 @@ impl Estimate {
     pub(super) fn new(args: EstimateArgs, settings: Settings) -> Self {
         Self {
             args,
+            spend_per_day: settings.spend_per_day,
             settings: named::without_secrets(settings),
             profile: None,
             size: None,
@@ -176,6 +179,16 @@ impl Estimate {
         requests.sum()
     }
 
+    /// How many days it takes under the lowest ceiling of a day, if there is one.
+    fn days(&self, profile: &Profile, tokens: f64, dollars: Option<f64>) -> Option<u64> {
+        #[expect(clippy::cast_precision_loss, reason = "it is an estimate")]
+        let ratio = |all: f64, of_a_day: u64| as_whole((all / of_a_day as f64).ceil());
+        let by_tokens = profile.tokens_per_day.map(|max| ratio(tokens, max));
+        let spend = self.spend_per_day.zip(dollars);
+        let by_dollars = spend.map(|(max, dollars)| ratio(dollars * 1e6, max));
+        by_tokens.into_iter().chain(by_dollars).max()
+    }
+
     fn report(&self, profile: &Profile) -> String {
         let size = self.size.unwrap_or(Size {
             rows: 0,
@@ -191,16 +204,18 @@ impl Estimate {
             as_float(usize::try_from(all).unwrap_or(usize::MAX)) / as_float(looked_at)
         };
         let requests = (self.requests(profile) * share).ceil();
-        let cost = self.args.price.map(|price| Total {
+        let known = profile.price.map(|price| price.dollars(1_000_000));
+        let cost = self.args.price.or(known).map(|price| Total {
             value: tokens.value * price / 1e6,
             error: tokens.error * price / 1e6,
         });
+        let days = self.days(profile, tokens.value, cost.map(|cost| cost.value));
         if self.args.json {
             let total = |total: Total| json!({"estimate": total.value, "error": total.error});
             return json!({"vectorizer": profile.name, "rows": size.rows,
                 "rows_with_text": all, "rows_looked_at": looked_at, "rows_failed": self.failed,
                 "chunks": total(chunks), "tokens": total(tokens), "requests": requests,
-                "cost": cost.map(total), "token_measure": profile.provider.token_measure()})
+                "cost": cost.map(total), "days": days, "token_measure": profile.provider.token_measure()})
             .to_string();
         }
         let mut lines = vec![
@@ -215,6 +230,12 @@ impl Estimate {
         ];
         if let Some(cost) = cost {
             lines.push(format!("cost      {:.4} ± {:.4}", cost.value, cost.error));
+        }
+        if let Some(days) = days {
+            lines.push(format!(
+                "days      {} under the ceiling of a day",
+                grouped(days)
+            ));
         }
         lines.push(if looked_at as u64 + self.failed >= all {
             "from all rows".to_owned()

@@ -18,6 +18,7 @@ mod retry;
 mod search;
 mod status;
 mod table;
+mod usage;
 
 use std::fmt;
 use std::time::Duration;
@@ -34,6 +35,8 @@ use resync::ResyncArgs;
 use retry::RetryArgs;
 use search::SearchArgs;
 use status::StatusArgs;
+pub(crate) use table::grouped;
+use usage::UsageArgs;
 
 /// A command with its arguments.
 #[derive(Clone, Debug)]
@@ -57,6 +60,8 @@ pub(crate) enum Subcommand {
     Search(SearchArgs),
     /// Show each vectorizer's pending and failed rows, and the live workers
     Status(StatusArgs),
+    /// Show the requests and tokens of each vectorizer, model and day, and what they cost
+    Usage(UsageArgs),
 }
 
 /// A command in progress.
@@ -131,7 +136,8 @@ impl Inquiry {
             | Subcommand::Resync(_)
             | Subcommand::Retry(_)
             | Subcommand::Search(_)
-            | Subcommand::Status(_) => None,
+            | Subcommand::Status(_)
+            | Subcommand::Usage(_) => None,
         }
     }
 }
@@ -149,7 +155,8 @@ impl Task {
             Subcommand::Resync(args) => Box::new(resync::Resync::new(args)),
             Subcommand::Retry(args) => Box::new(retry::Retry::new(args)),
             Subcommand::Search(args) => Box::new(search::Search::new(args, settings)),
-            Subcommand::Status(args) => Box::new(status::Status::new(args)),
+            Subcommand::Status(args) => Box::new(status::Status::new(args, settings)),
+            Subcommand::Usage(args) => Box::new(usage::Usage::new(args, settings)),
         };
         Self {
             steps,

@@ -48,10 +48,11 @@ pub(super) fn find(rows: &Rows, wanted: &str) -> Result<Definition, String> {
         })
 }
 
-/// Settings of a command that asks no provider: no secret is needed.
+/// Settings of a command that asks no provider: no secret is needed, and no price.
 pub(super) fn without_secrets(settings: Settings) -> Settings {
     Settings {
         secrets: Secrets::unasked(),
+        spend_per_day: None,
         ..settings
     }
 }

@@ -4,8 +4,9 @@ use serde_json::{Value, json};
 
 use super::checks::python_workers;
 use super::table::{short, table};
-use super::{Answer, Ask, Steps, field};
+use super::{Answer, Ask, Steps, field, usage};
 use crate::query::{Param, Rows};
+use crate::settings::Settings;
 
 /// The arguments of `status`.
 #[derive(Clone, Debug, clap::Args)]
@@ -63,18 +64,23 @@ order by x.id"
 #[derive(Debug)]
 pub(super) struct Status {
     args: StatusArgs,
+    settings: Settings,
     vectorizers: Option<Rows>,
+    counts: Option<Rows>,
 }
 
 impl Status {
-    pub(super) const fn new(args: StatusArgs) -> Self {
+    pub(super) const fn new(args: StatusArgs, settings: Settings) -> Self {
         Self {
             args,
+            settings,
             vectorizers: None,
+            counts: None,
         }
     }
 
-    fn report(&self, vectorizers: &Rows, counts: &Rows) -> String {
+    fn report(&self, vectorizers: &Rows, counts: &Rows, today: &Rows) -> String {
+        let today = usage::total(today, &self.settings.prices);
         let workers = vectorizers.first().map_or("0", |row| field(row, 9));
         let python = vectorizers.first().map_or("", |row| field(row, 10));
         let vectorizers = vectorizers.iter().filter(|row| !field(row, 0).is_empty());
@@ -83,8 +89,10 @@ impl Status {
             let lines: Vec<Value> = lines.iter().map(Line::json).collect();
             let workers: u64 = workers.parse().unwrap_or_default();
             let python = (!python.is_empty()).then_some(python);
-            return json!({"workers": workers, "python_workers": python, "vectorizers": lines})
-                .to_string();
+            let today = today.map(|total| total.json());
+            return json!({"workers": workers, "python_workers": python, "vectorizers": lines,
+                "today": today})
+            .to_string();
         }
         let mut alive = match workers {
             "0" => "no worker is alive".to_owned(),
@@ -93,6 +101,9 @@ impl Status {
         };
         if !python.is_empty() {
             alive += &format!("\na worker of Python pgai is connected, stop it: {python}");
+        }
+        if let Some(total) = today {
+            alive += &format!("\ntoday (UTC): {total}");
         }
         if lines.is_empty() {
             return format!("no vectorizers found\n{alive}");
@@ -117,14 +128,22 @@ impl Steps for Status {
         if matches!(answer, Answer::Begin) {
             return Ok(Ask::query(VECTORIZERS, vec![]));
         }
-        let rows = answer.rows()?;
-        match self.vectorizers.take() {
-            None => {
+        match (&self.vectorizers, &self.counts) {
+            (None, _) => {
+                let rows = answer.rows()?;
                 let query = counts(&rows);
                 self.vectorizers = Some(rows);
                 Ok(query)
             }
-            Some(vectorizers) => Ok(Ask::done(self.report(&vectorizers, &rows))),
+            (Some(_), None) => {
+                self.counts = Some(answer.rows()?);
+                Ok(usage::ask(&self.settings, 1))
+            }
+            (Some(vectorizers), Some(counts)) => {
+                // An older schema has no usage, and everything else is worth showing.
+                let today = answer.rows().unwrap_or_default();
+                Ok(Ask::done(self.report(vectorizers, counts, &today)))
+            }
         }
     }
 }

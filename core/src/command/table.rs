@@ -34,7 +34,7 @@ pub(super) fn short(text: &str, max: usize) -> String {
 }
 
 /// A whole number with separated thousands.
-pub(super) fn grouped(number: u64) -> String {
+pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (at, digit) in digits.chars().enumerate() {

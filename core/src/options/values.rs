@@ -13,6 +13,27 @@ pub(super) fn at_least_one(text: &str) -> Result<usize, String> {
     }
 }
 
+/// US dollars, as millionths.
+pub(super) fn dollars(text: &str) -> Result<u64, String> {
+    let text = text.trim();
+    let dollars: f64 = text
+        .strip_prefix('$')
+        .unwrap_or(text)
+        .parse()
+        .unwrap_or(0.0);
+    if !(1e-6..=1e9).contains(&dollars) {
+        return Err(format!(
+            "{text:?} is not a sum of US dollars: give 5, or 0.50"
+        ));
+    }
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "it is neither negative nor too large"
+    )]
+    Ok((dollars * 1e6).round() as u64)
+}
+
 /// Bytes as PostgreSQL writes them: a number, or a number with kB, MB or GB, which are powers of 1024.
 pub(super) fn bytes(text: &str) -> Result<usize, String> {
     let text = text.trim();

@@ -54,6 +54,25 @@ impl SchemaVersions {
     }
 }
 
+/// The result of `Query::TakeBudget`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct BudgetTaken {
+    /// Tokens, or millionths of a dollar.
+    pub(crate) granted: i64,
+    /// Whether no worker had met the ceiling before.
+    pub(crate) is_news: bool,
+}
+
+impl BudgetTaken {
+    pub(crate) fn new(rows: Rows) -> Result<Self, Unreadable> {
+        let mut row = first(rows, "granted")?;
+        Ok(Self {
+            granted: row.parsed("granted")?,
+            is_news: row.parsed("is_news")?,
+        })
+    }
+}
+
 /// A vectorizer, from `Query::LoadVectorizers`.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct LoadedVectorizer {

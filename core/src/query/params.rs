@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{ClaimId, CommitChunk, CommitRow, FailedRow, Heartbeat, Key, Query};
+use super::{ClaimId, CommitChunk, CommitRow, FailedRow, Heartbeat, Key, Query, UsageAddition};
 use crate::sql::{Plan, VectorTypes};
 
 /// A parameter of a statement.
@@ -82,6 +82,7 @@ impl Query {
                 Param::Text(Some(digests.vectors.clone())),
                 Param::Text(Some(digests.texts.clone())),
             ],
+            Self::AddUsage(addition) => usage_params(addition),
             Self::Bell { promise, .. } => vec![millis(*promise)],
             Self::CheckSchema | Self::Waiting { .. } => vec![],
             Self::Claim {
@@ -151,6 +152,19 @@ impl Query {
             Self::StartWorker { version, interval } => {
                 vec![Param::Text(Some(version.clone())), millis(*interval)]
             }
+            Self::TakeBudget {
+                scope,
+                vectorizer,
+                day,
+                ceiling,
+                wanted,
+            } => vec![
+                Param::Text(Some(scope.clone())),
+                Param::Int(vectorizer.unwrap_or(0)),
+                Param::Int(whole(*day)),
+                Param::Int(whole(*ceiling)),
+                Param::Int(*wanted),
+            ],
         }
     }
 }
@@ -235,6 +249,28 @@ fn fail_params(plan: &Plan, claim: ClaimId, rows: &[FailedRow]) -> Vec<Param> {
         text(|row| row.details.clone()),
     ]);
     params
+}
+
+fn whole(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+fn usage_params(addition: &UsageAddition) -> Vec<Param> {
+    let entries = || addition.entries.iter();
+    let texts = entries().map(|entry| Some(entry.model.clone()));
+    vec![
+        Param::Int(addition.number),
+        Param::Ints(entries().map(|entry| Some(entry.vectorizer)).collect()),
+        Param::Texts(texts.collect()),
+        Param::Ints(entries().map(|entry| Some(whole(entry.day))).collect()),
+        Param::Ints(entries().map(|entry| Some(whole(entry.requests))).collect()),
+        Param::Ints(entries().map(|entry| Some(whole(entry.tokens))).collect()),
+        Param::Ints(
+            entries()
+                .map(|entry| Some(whole(entry.estimated)))
+                .collect(),
+        ),
+    ]
 }
 
 fn heartbeat_params(heartbeat: &Heartbeat) -> Vec<Param> {

@@ -133,6 +133,32 @@ select
 pub(crate) const ACCEPT_TEXTS: &str = "\
 select ai._vectorizer_accept_texts($1::bigint::int, $2::text, $3::text)::text";
 
+/// Parameters: the number of the addition, and for each entry: vectorizer, model, days since 1970, requests, tokens, the
+/// estimated part of them. What was added under this number already is not added again, and usage of dropped
+/// vectorizers is ignored.
+pub(crate) const ADD_USAGE: &str = "\
+with added as (
+  insert into ai.vectorizer_usage as u
+    (vectorizer_id, model, day, requests, tokens, estimated_tokens, _write)
+  select e.id::int, e.model, date '1970-01-01' + e.day::int, e.requests, e.tokens, e.estimated, $1::bigint
+  from unnest($2::bigint[], $3::text[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[])
+    as e(id, model, day, requests, tokens, estimated)
+  where exists (select from ai.vectorizer v where v.id = e.id)
+  order by e.id, e.model, e.day
+  on conflict (vectorizer_id, model, day) do update
+  set requests = u.requests + excluded.requests, tokens = u.tokens + excluded.tokens,
+    estimated_tokens = u.estimated_tokens + excluded.estimated_tokens, _write = excluded._write
+  where u._write <> excluded._write
+  returning 1
+)
+select count(*)::text from added";
+
+/// Parameters: the scope, its vectorizer (0: none), days since 1970, the ceiling, how much is wanted.
+pub(crate) const TAKE_BUDGET: &str = "\
+select t.granted::text, t.is_news::text
+from ai._vectorizer_budget_take($1::text, nullif($2::bigint, 0)::int,
+  date '1970-01-01' + $3::bigint::int, $4::bigint, $5::bigint) t";
+
 pub(crate) const RECORD_ERRORS: &str = "\
 with recorded as (
   insert into ai._vectorizer_errors (id, message, details)

@@ -137,6 +137,7 @@ pub(super) struct Formatting {
 pub(super) struct Processing {
     pub(super) batch_size: Option<usize>,
     pub(super) concurrency: Option<usize>,
+    pub(super) max_tokens_per_day: Option<u64>,
 }
 
 #[derive(Debug, Deserialize)]

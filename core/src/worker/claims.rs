@@ -103,6 +103,7 @@ impl Worker {
         let open = self.accounts.is_asked(self.now, &account);
         !vectorizer.claim_out
             && !vectorizer.is_paused()
+            && !self.rests(profile)
             && vectorizer.record.wanted.is_none()
             && self.is_trusted(id)
             // In deep doubt one batch is enough to find out.

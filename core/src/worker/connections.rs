@@ -48,12 +48,14 @@ impl Worker {
             | Asked::Bell(vectorizer)
             | Asked::Waiting(vectorizer) => Some(*vectorizer),
             Asked::Claim { profile, .. } => Some(profile.id),
-            Asked::CheckSchema
+            Asked::AddUsage
+            | Asked::CheckSchema
             | Asked::Heartbeat(_)
             | Asked::LoadVectorizers
             | Asked::Records(_)
             | Asked::RefuseResync
             | Asked::StartWorker
+            | Asked::TakeBudget { .. }
             | Asked::TakeResync { .. } => None,
             Asked::Resync(_) => self.resync.vectorizer(),
         }

@@ -21,6 +21,7 @@ pub(super) struct Failure {
     pub(super) is_final: bool,
 }
 
+pub(super) const CEILING: &str = "daily ceiling reached";
 pub(super) const EMBEDDING: &str = "embedding provider failed";
 pub(super) const UNEXPECTED: &str = "vectorizer failed with unexpected error";
 

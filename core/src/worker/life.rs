@@ -62,6 +62,7 @@ impl Worker {
         self.blame_doubtful();
         self.drop_batches();
         self.heed_waits();
+        self.heed_budgets();
         self.settle_resync();
         match self.life {
             Life::Running => {
@@ -134,12 +135,16 @@ impl Worker {
         }
     }
 
-    /// The last words: what still waits is counted, and the last heartbeat is sent.
+    /// The last words: what is left of budgets is given back, what still waits is counted, and the last heartbeat
+    /// is sent.
     pub(super) fn goodbye_query(&mut self) -> Option<(Asked, Query)> {
         let quiet = self.asked.is_empty() && self.batches.is_empty() && self.records.is_empty();
-        let quiet = quiet && self.resync.holds_nothing();
+        let quiet = quiet && self.resync.holds_nothing() && self.usage.is_written();
         if !matches!(self.life, Life::Stopping { .. }) || !quiet || self.session.goodbye_said {
             return None;
+        }
+        if let Some(query) = self.give_back_query() {
+            return Some(query);
         }
         if self.settings.once
             && let Some(query) = self.count_waiting_query()

@@ -5,6 +5,7 @@
 mod accounts;
 mod batch;
 mod blame;
+mod budgets;
 mod calls;
 mod claims;
 mod commit_size;
@@ -20,6 +21,7 @@ mod resync;
 mod session;
 mod statements;
 mod trouble;
+mod usage;
 mod vectorizers;
 mod verdicts;
 
@@ -37,12 +39,14 @@ use crate::time::Time;
 use accounts::Accounts;
 use batch::Batch;
 pub(crate) use batch::{PlanRows, PlannedRows};
+use budgets::Budgets;
 use calls::Called;
 use life::Life;
 use resync::Resync;
 pub(crate) use resync::{CompareRows, ComparedRows, is_current};
 use session::Session;
 use statements::{Asked, Database};
+use usage::Usage;
 use vectorizers::Vectorizer;
 
 /// Keeps the vectorizers of one database true, if a shell does what it says. See the crate's
@@ -60,6 +64,8 @@ pub struct Worker {
     last_claimed: i64,
     batches: BTreeMap<u64, Batch>,
     accounts: Accounts,
+    budgets: Budgets,
+    usage: Usage,
     resync: Resync,
     asked: BTreeMap<u64, Asked>,
     called: BTreeMap<u64, Called>,
@@ -100,6 +106,8 @@ impl Worker {
             vectorizers: BTreeMap::new(),
             last_claimed: i64::MIN,
             batches: BTreeMap::new(),
+            budgets: Budgets::default(),
+            usage: Usage::default(),
             resync: Resync::default(),
             asked: BTreeMap::new(),
             called: BTreeMap::new(),
@@ -191,6 +199,7 @@ impl Worker {
             return None;
         }
         self.session_query()
+            .or_else(|| self.budget_query())
             .or_else(|| self.batch_query())
             .or_else(|| self.accept_query())
             .or_else(|| self.claim_query())
@@ -213,6 +222,7 @@ impl Worker {
             .chain(claims)
             .chain(self.resync_wakes())
             .chain(self.accounts.wakes(self.now))
+            .chain(self.budget_wakes())
             .chain(others)
             .filter(|at| *at > self.now)
             .min()

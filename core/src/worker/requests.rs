@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::Worker;
 use super::accounts::tokens_of;
 use super::calls::{Called, Purpose};
+use super::usage::PROBE_TOKENS;
 use super::vectorizers::{Probe, Pull};
 use crate::call::Call;
 use crate::provider::{Account, Purpose as TextsAre};
@@ -42,7 +43,7 @@ impl Worker {
             let same = self.batches.values().filter(|batch| batch.profile.id == id);
             same.map(|batch| batch.requests_out).sum()
         };
-        let (number, at) = self
+        let (number, at, affordable) = self
             .batches
             .iter()
             .filter(|(_, batch)| {
@@ -59,9 +60,10 @@ impl Worker {
                 let at = batch.next_span(self.may_try(batch))?;
                 let account = batch.profile.provider.account();
                 let is_open = self.is_open(&account, batch.tokens(at));
-                is_open.then_some((number, batch, at))
+                let inputs = self.affordable(batch, at);
+                (is_open && inputs > 0).then_some((number, batch, at, inputs))
             })
-            .min_by_key(|(number, batch, at)| {
+            .min_by_key(|(number, batch, at, _)| {
                 // Where only one request may be out, what is fresh goes before what may fail again.
                 let span = &batch.spans[*at];
                 let is_last = span.is_doubtful()
@@ -69,12 +71,13 @@ impl Worker {
                     && self.accounts.width(&batch.profile.provider.account()) == 1;
                 (is_last, out(batch.profile.id), **number)
             })
-            .map(|(number, _, at)| (*number, at))?;
+            .map(|(number, _, at, inputs)| (*number, at, inputs))?;
         let batch = self.batches.get_mut(&number)?;
         let known = self.vectorizers.get(&batch.profile.id);
         let inputs_max = known.map_or(1, |known| known.inputs_max);
         let sizes = self.accounts.sizes(&batch.profile.provider);
-        let mut span = batch.take_span(at, sizes.within(inputs_max))?;
+        let sizes = sizes.within(inputs_max.min(affordable));
+        let mut span = batch.take_span(at, sizes)?;
         let works = known.is_some_and(|known| known.doubt.is_resolved());
         span.is_trial = span.is_doubtful() && works;
         let profile = Arc::clone(&batch.profile);
@@ -85,6 +88,7 @@ impl Worker {
             .provider
             .call(&texts, TextsAre::Document, timeout, &without);
         self.sent(&profile, tokens);
+        self.spend(&profile, tokens);
         let purpose = Purpose::Embed {
             batch: number,
             span,
@@ -133,10 +137,13 @@ impl Worker {
             };
             let waits =
                 |profile: &Arc<Profile>| self.accounts.waits_for_token(self.now, &profile.provider);
-            is_wanted && !vectorizer.profile.as_ref().is_some_and(waits)
+            let affords = |profile: &Arc<Profile>| self.affords_probe(profile);
+            let profile = vectorizer.profile.as_ref();
+            is_wanted && !profile.is_some_and(waits) && profile.is_some_and(affords)
         })?;
         self.vectorizers.get_mut(&profile.id)?.proof.probe = Probe::Out;
         self.sent(&profile, 1);
+        self.spend(&profile, PROBE_TOKENS);
         let timeout = self.settings.request_timeout();
         let without = self.accounts.left_out(&profile.provider);
         let call = profile

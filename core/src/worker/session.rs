@@ -48,6 +48,7 @@ pub(super) struct Session {
 /// What the worker asks of the database for itself.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Chore {
+    AddUsage,
     CheckSchema,
     Heartbeat,
     LoadVectorizers,
@@ -167,7 +168,9 @@ impl Worker {
         let record = is_known && !self.records.is_empty() && !session.records_out;
         let beat = is_known && session.worker.is_some() && !session.heartbeat_out;
         let recount = is_known && self.settings.progress;
+        let usage = self.usage.due(is_running).filter(|_| is_known);
         [
+            at(usage.is_some(), Chore::AddUsage, usage.unwrap_or(self.now)),
             at(is_running && check, Chore::CheckSchema, session.check_at),
             at(is_running && start, Chore::StartWorker, self.now),
             at(is_running && load, Chore::LoadVectorizers, session.list_at),
@@ -206,6 +209,7 @@ impl Worker {
     fn chore_query(&mut self, chore: Chore) -> Option<(Asked, Query)> {
         let session = &mut self.session;
         match chore {
+            Chore::AddUsage => Some(self.usage_query()),
             Chore::CheckSchema => {
                 session.schema = Schema::Asked;
                 Some((Asked::CheckSchema, Query::CheckSchema))
@@ -288,6 +292,11 @@ impl Worker {
                 }
             },
         }
+    }
+
+    /// A table or a function is missing that this version has added.
+    pub(super) fn outdated_schema(&self) -> String {
+        self.missing(OLDER)
     }
 
     /// What is missing, and what to do.
@@ -428,5 +437,7 @@ impl Worker {
     }
 }
 
+/// SQLSTATE `undefined_table`.
+pub(super) const MISSING_TABLE: &str = "42P01";
 const OLDER: &str = "the schema ai is older than this worker";
 const NOT_INSTALLED: &str = "pgai is not installed in the database";

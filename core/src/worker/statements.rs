@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::Worker;
 use super::batch::{PlannedRows, Step, StepAnswer};
+use super::budgets::Scope;
 use super::connections;
 use super::failure;
 use super::resync;
@@ -13,8 +14,8 @@ use crate::compute::{Done, Made, Work};
 use crate::cut::cut;
 use crate::event::Event;
 use crate::query::{
-    ClaimId, ClaimedRows, DbError, ErrorRecord, Heartbeat, LoadedVectorizer, Query, Rows,
-    SchemaVersions, count, is_so, text,
+    BudgetTaken, ClaimId, ClaimedRows, DbError, ErrorRecord, Heartbeat, LoadedVectorizer, Query,
+    Rows, SchemaVersions, count, is_so, text,
 };
 use crate::retry;
 use crate::time::Time;
@@ -24,6 +25,7 @@ use crate::vectorizer::{MakerDigests, Profile};
 #[derive(Debug)]
 pub(super) enum Asked {
     AcceptTexts(i64, MakerDigests),
+    AddUsage,
     Batch {
         number: u64,
         step: Step,
@@ -44,6 +46,12 @@ pub(super) enum Asked {
     RefuseResync,
     Resync(resync::Step),
     StartWorker,
+    /// Less than nothing is wanted where something is given back.
+    TakeBudget {
+        scope: Scope,
+        day: u64,
+        wanted: i64,
+    },
     TakeResync {
         claim: ClaimId,
         asked: Time,
@@ -97,6 +105,7 @@ impl Worker {
                     self.accept_refused(vectorizer, &digests, Trouble::Schema, &error.into());
                 }
             },
+            Asked::AddUsage => self.usage_added(),
             Asked::Batch {
                 number,
                 step,
@@ -128,6 +137,12 @@ impl Worker {
                 Ok(worker) => self.worker_started(worker),
                 Err(error) => self.start_refused(Trouble::Schema, &error.into()),
             },
+            Asked::TakeBudget { scope, day, wanted } => match BudgetTaken::new(rows) {
+                Ok(taken) => self.budget_taken(&scope, day, wanted, taken),
+                Err(error) => {
+                    self.budget_refused(&scope, wanted, Trouble::Schema, &error.into());
+                }
+            },
             Asked::TakeResync { claim, asked } => self.resync_taken(claim, asked, rows),
             Asked::Waiting(vectorizer) => match count(rows) {
                 Ok(count) => self.waiting_counted(vectorizer, count),
@@ -141,6 +156,7 @@ impl Worker {
             Asked::AcceptTexts(vectorizer, digests) => {
                 self.accept_refused(vectorizer, &digests, trouble, error);
             }
+            Asked::AddUsage => self.usage_refused(trouble, error),
             Asked::Batch {
                 number,
                 step,
@@ -157,6 +173,9 @@ impl Worker {
             Asked::RefuseResync => self.resync_refusal_saved(false),
             Asked::Resync(step) => self.resync_refused(&step, trouble, error),
             Asked::StartWorker => self.start_refused(trouble, error),
+            Asked::TakeBudget { scope, wanted, .. } => {
+                self.budget_refused(&scope, wanted, trouble, error);
+            }
             Asked::TakeResync { claim, .. } => self.take_refused(claim, trouble, error),
             Asked::Waiting(vectorizer) => self.waiting_refused(vectorizer),
         }

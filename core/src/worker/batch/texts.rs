@@ -149,6 +149,23 @@ impl Batch {
         tokens_of(inputs.iter().map(|at| self.inputs[*at].sent().len()).sum())
     }
 
+    /// How many inputs of the request at this place so many tokens are enough for.
+    pub(in crate::worker) fn inputs_within(&self, at: usize, tokens: u64) -> usize {
+        let inputs = self.spans.get(at).map_or(&[][..], |span| &span.inputs);
+        let mut bytes = 0;
+        let fits = |at: &&usize| {
+            bytes += self.inputs[**at].sent().len();
+            tokens_of(bytes) <= tokens
+        };
+        inputs.iter().take_while(fits).count()
+    }
+
+    /// The tokens of the first input of the request at this place, estimated.
+    pub(in crate::worker) fn first_tokens(&self, at: usize) -> u64 {
+        let first = self.spans.get(at).and_then(|span| span.inputs.first());
+        tokens_of(first.map_or(0, |at| self.inputs[*at].sent().len()))
+    }
+
     pub(in crate::worker) fn texts(&self, span: &Span) -> Vec<Arc<str>> {
         span.inputs
             .iter()

@@ -38,7 +38,10 @@ impl Database {
                 coverage.stale_claims += 1;
                 vec![]
             }
-            Query::Bell { .. } | Query::RecordErrors(_) | Query::Heartbeat(_) => vec![],
+            Query::AddUsage(_)
+            | Query::Bell { .. }
+            | Query::RecordErrors(_)
+            | Query::Heartbeat(_) => vec![],
             Query::CheckSchema => vec![vec![text("0.12.1"), text("1")]],
             Query::Claim {
                 plan,
@@ -75,6 +78,7 @@ impl Database {
             Query::Release { claim, keys, .. } => self.release(claim.0, keys, now),
             Query::Resync(query) => self.resync(query, snapshot, now, coverage),
             Query::StartWorker { .. } => vec![vec![text("a worker")]],
+            Query::TakeBudget { .. } => unreachable!("nobody sets a ceiling here"),
             Query::Waiting { .. } => vec![vec![text(&self.tables.items.len().to_string())]],
         })
     }

@@ -318,12 +318,14 @@ pub(in crate::world) fn plan(query: &Query) -> Option<&Plan> {
         | Query::Waiting { plan } => Some(plan),
         Query::Resync(query) => query.plan(),
         Query::AcceptTexts { .. }
+        | Query::AddUsage(_)
         | Query::CheckSchema
         | Query::Command { .. }
         | Query::Heartbeat(_)
         | Query::LoadVectorizers { .. }
         | Query::RecordErrors(_)
-        | Query::StartWorker { .. } => None,
+        | Query::StartWorker { .. }
+        | Query::TakeBudget { .. } => None,
     }
 }
 
