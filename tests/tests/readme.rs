@@ -37,7 +37,9 @@ fn words(line: &str) -> Vec<String> {
     let is_time = |at: usize| {
         let is_moment = words[at].len() == 8 && words[at].matches(':').count() == 2;
         let is_day = words[at].len() == 10 && words[at].matches('-').count() == 2;
-        is_moment || is_day || words.get(at + 1) == Some(&"ms")
+        // How many requests there are depends on how fast the model is.
+        let is_measured = matches!(words.get(at + 1), Some(&("ms" | "requests," | "tokens,")));
+        is_moment || is_day || is_measured
     };
     let words = words.iter().enumerate();
     words
