@@ -125,6 +125,15 @@ fn a_pool_of(mode: &str, more: &str) {
                 command.lines()
             );
         }
+        let says = |url: &str| {
+            let mut doctor = worker(&stage, shell, url, &["doctor", "--offline"]);
+            doctor.wait(PATIENCE);
+            let lines = doctor.lines();
+            lines
+                .iter()
+                .any(|line| line.contains("leads through a pooler"))
+        };
+        assert!(says(&url) && !says(&stage.worker_url), "{shell}, {mode}");
         assert_same(
             &mut client,
             &before,

@@ -18,7 +18,8 @@ pub(super) use python_workers;
 
 /// Server version as a number and as text, user, database, whether it is a standby, pgvector's
 /// installed and newest available version, the schema versions of pgai and of this project,
-/// sessions of Python workers, and whether PREPARE TRANSACTION is possible.
+/// sessions of Python workers, whether PREPARE TRANSACTION is possible, whether the schema may be used,
+/// and what shows that the session is the connection's own.
 pub(super) const SERVER: &str = concat!(
     "\
 select current_setting('server_version_num'), current_setting('server_version'),
@@ -31,7 +32,8 @@ select current_setting('server_version_num'), current_setting('server_version'),
     python_workers!(),
     ",
   current_setting('max_prepared_transactions'),
-  coalesce(has_schema_privilege(to_regnamespace('ai'), 'usage'), true)::text"
+  coalesce(has_schema_privilege(to_regnamespace('ai'), 'usage'), true)::text,
+  current_setting('ai.session', true)"
 );
 
 /// One row for each problem of a vectorizer's objects: its name, the problem, and the remedy. Also
@@ -162,6 +164,12 @@ pub(super) fn server(rows: &Rows, program: &str) -> Vec<Finding> {
                 field(row, 9)
             ),
             "stop it",
+        ));
+    }
+    if field(row, 12).is_empty() {
+        findings.push(Finding::note(
+            "the connection leads through a pooler: changes are polled for, and statements take longer",
+            "connect to PostgreSQL itself, or live with --poll-interval",
         ));
     }
     if field(row, 10) != "0" {
