@@ -32,8 +32,50 @@ pub const POOLS_STATEMENTS: &str = "the pooler gives each statement to another s
     statement), and a worker needs transactions: let it connect to PostgreSQL itself, or to a pool with \
     pool_mode = transaction or session";
 
-/// Whether a server, or rather a pooler, has refused [`session_option`].
+/// Whether a server, or rather a pooler, has refused [`session_option`]: each has its own words.
 #[must_use]
 pub fn refuses_options(message: &str) -> bool {
-    message.contains("unsupported startup parameter")
+    let message = message.to_lowercase();
+    let has = |words: &[&str]| words.iter().any(|word| message.contains(word));
+    let is_about_options = has(&[
+        "startup parameter",
+        "command-line option",
+        "options",
+        "ai.session",
+    ]);
+    is_about_options
+        && has(&[
+            "n't support",
+            "not allowed",
+            "not permitted",
+            "not support",
+            "unknown",
+            "unrecognized",
+            "unsupported",
+        ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn poolers_refuse_options_in_their_own_words() {
+        for message in [
+            "127.0.0.1:6432: unsupported startup parameter: options",
+            "unsupported startup parameter in options: ai.session",
+            "Feature not supported: RDS Proxy currently doesn't support command-line options.",
+            "unrecognized configuration parameter \"ai.session\"",
+        ] {
+            assert!(refuses_options(message), "{message}");
+        }
+        for message in [
+            "password authentication failed for user \"u\"",
+            "database \"options\" does not exist",
+            "the server does not support TLS",
+            "connection refused",
+        ] {
+            assert!(!refuses_options(message), "{message}");
+        }
+    }
 }
