@@ -40,10 +40,10 @@ begin atomic
       (1, 'embeddinggemma', 'title: none | text: ', 'task: search result | query: ')
     , (2, 'nomic-embed-text', 'search_document: ', 'search_query: ')
     , (3, 'e5-[a-z0-9-]*instruct', ''
-      , e'Instruct: Given a web search query, retrieve relevant passages that answer the query\nQuery: ')
+      , E'Instruct: Given a web search query, retrieve relevant passages that answer the query\nQuery: ')
     , (4, '(^|[/-])e5-', 'passage: ', 'query: ')
     , (5, 'qwen3-embedding', ''
-      , e'Instruct: Given a web search query, retrieve relevant passages that answer the query\nQuery:')
+      , E'Instruct: Given a web search query, retrieve relevant passages that answer the query\nQuery:')
     , (6, 'arctic-embed[a-z0-9-]*2([.]0)?([:-]|$)', '', 'query: ')
     , (7, 'arctic-embed', '', 'Represent this sentence for searching relevant passages: ')
     , (8, 'bge-(small|base|large)-en', '', 'Represent this sentence for searching relevant passages: ')
