@@ -83,8 +83,11 @@ type Http = http::Request<Vec<u8>>;
 fn key(http: &mut Http, secret: &Secret, vault: &impl Vault) -> Result<Vec<String>, String> {
     let name = &secret.variable;
     let keys = value(name, vault)?;
-    let mut several = keys.split(',').map(str::trim).filter(|key| !key.is_empty());
-    let value = several.nth(secret.number).unwrap_or(&keys);
+    let several = keys.split(',').map(str::trim).filter(|key| !key.is_empty());
+    let several: Vec<&str> = several.collect();
+    // There may be fewer by now, in a file.
+    let number = secret.number.checked_rem(several.len()).unwrap_or(0);
+    let value = several.get(number).copied().unwrap_or(&keys);
     let broken = || format!("the value of {name} holds characters that no header may carry");
     put(http, &secret.header, &format!("{}{value}", secret.scheme)).ok_or_else(broken)?;
     Ok(vec![value.to_owned()])
@@ -216,7 +219,12 @@ mod tests {
 
     #[test]
     fn of_several_keys_the_wanted_one_is_sent() {
-        for (number, sent) in [(0, "Bearer a"), (1, "Bearer b"), (2, "Bearer c")] {
+        for (number, sent) in [
+            (0, "Bearer a"),
+            (1, "Bearer b"),
+            (2, "Bearer c"),
+            (3, "Bearer a"),
+        ] {
             let (http, intake) = authorized(Some("a, b,,c"), number).unwrap();
             assert_eq!(http.headers()[AUTHORIZATION], sent);
             assert_eq!(intake.secrets, [sent.trim_start_matches("Bearer ")]);

@@ -2,10 +2,11 @@
 
 use crate::sql;
 
-/// Begins a transaction with the settings of [`session_settings`](crate::session_settings) for it alone, in one simple query. A
-/// shell runs it before each statement on a connection without a session of its own (see [`session_option`]), and
-/// `commit` or `rollback` after it. There it prepares no statement by name, does not listen, and changes
-/// nothing else that outlives the transaction, because a pooler may give the session to another client.
+/// Begins a transaction with the settings of [`session_settings`](crate::session_settings) for it alone,
+/// in one simple query. A shell runs it before each statement on a connection without a session of its
+/// own (see [`session_option`]), and `commit` or `rollback` after it. There it prepares no statement by
+/// name, does not listen, and changes nothing else that outlives the transaction, because a pooler may
+/// give the session to another client.
 #[must_use]
 pub const fn transaction_settings() -> &'static str {
     sql::TRANSACTION

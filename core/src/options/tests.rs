@@ -146,3 +146,17 @@ fn levels_of_the_python_worker_are_understood() {
         parse(&["--log-level", level], &[]).unwrap();
     }
 }
+
+#[test]
+fn several_keys_are_counted_and_json_is_one() {
+    for (value, keys) in [
+        ("one", 1),
+        ("one,two", 2),
+        ("one, two ,, three,", 3),
+        (r#"{"type": "service_account", "client_email": "a,b"}"#, 1),
+        (r#"{"a":1,"b":2}"#, 1),
+        ("", 0),
+    ] {
+        assert_eq!(keys_in(value), keys, "{value}");
+    }
+}
