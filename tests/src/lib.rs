@@ -5,6 +5,7 @@ pub mod fuzz;
 pub mod hand;
 pub mod measure;
 pub mod minilm;
+mod nobody;
 pub mod pgbouncer;
 pub mod postgres;
 pub mod process;

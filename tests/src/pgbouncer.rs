@@ -1,18 +1,14 @@
 //! A PgBouncer of a test's own, in front of a test's server.
 
-use std::fs::{self, Permissions};
+use std::fs;
 use std::net::TcpStream;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
-use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use crate::nobody::run_as_nobody;
 use crate::process::listen;
-
-/// An account that PgBouncer may run as: it refuses to run as root.
-const NOBODY: u32 = 65534;
 
 /// A running PgBouncer. It ends when this is dropped.
 #[derive(Debug)]
@@ -63,12 +59,7 @@ impl PgBouncer {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null());
-        if fs::metadata(path).expect("the directory").uid() == 0 {
-            fs::set_permissions(path, Permissions::from_mode(0o755))
-                .expect("opening the directory");
-            chown(path, Some(NOBODY), Some(NOBODY)).expect("giving the directory away");
-            command.uid(NOBODY).gid(NOBODY);
-        }
+        run_as_nobody(&mut command, path);
         let bouncer = Self {
             process: command.spawn().expect("starting PgBouncer"),
             directory,

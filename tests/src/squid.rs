@@ -1,18 +1,14 @@
 //! A Squid of a test's own: the proxy that many companies have.
 
-use std::fs::{self, Permissions};
+use std::fs;
 use std::net::TcpStream;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
-use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use crate::nobody::run_as_nobody;
 use crate::process::listen;
-
-/// An account that Squid may run as: it refuses to run as root.
-const NOBODY: u32 = 65534;
 
 /// A running Squid. It ends when this is dropped.
 #[derive(Debug)]
@@ -60,12 +56,7 @@ impl Squid {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null());
-        if fs::metadata(path).expect("the directory").uid() == 0 {
-            fs::set_permissions(path, Permissions::from_mode(0o755))
-                .expect("opening the directory");
-            chown(path, Some(NOBODY), Some(NOBODY)).expect("giving the directory away");
-            command.uid(NOBODY).gid(NOBODY);
-        }
+        run_as_nobody(&mut command, path);
         let squid = Self {
             process: command.spawn().expect("starting Squid"),
             directory,
