@@ -215,14 +215,17 @@ fn what_no_provider_counts_is_estimated_and_marked() {
 
 #[test]
 fn a_ceiling_holds_with_many_requests_in_flight_and_a_raised_one_goes_on() {
-    for (shell, width) in [("worker", 16), ("worker-blocking", 4)] {
+    for shell in SHELLS {
         let mut stage = with_ceiling(600, CEILING);
         let delayed = Behaviour::Delayed(Duration::from_millis(50), Box::new(Behaviour::Honest));
         stage.stub.behave(move |_| delayed.clone());
         let worker = stage.worker(shell, &["--poll-interval", "2"]);
         stage.stub.wait_for_requests(150, PATIENCE);
+        // Both workers send at least so many requests side by side. `worker` sends more where it finds that this brings
+        // more, which depends on the machine.
         let hold = stage.stub.hold();
-        stage.stub.wait_for_waiting(width, PATIENCE);
+        stage.stub.wait_for_waiting(4, PATIENCE);
+        std::thread::sleep(Duration::from_millis(500));
         hold.release();
         let line = worker.wait_for_line("daily ceiling reached", PATIENCE);
         for part in [
