@@ -51,6 +51,24 @@ const PERMANENT: &[&str] = &[
 /// Service Unavailable, and the status that Anthropic and others send when they are overloaded.
 const OVERLOADED: [u16; 2] = [503, 529];
 
+/// Statuses of servers that failed, like those from 500: the second one is of Text Embeddings Inference if
+/// the model failed.
+const OF_SERVERS: [StatusCode; 2] = [StatusCode::REQUEST_TIMEOUT, StatusCode::FAILED_DEPENDENCY];
+
+/// Codes or types of errors that mean that nothing is left of what was paid for, with any status: of
+/// OpenAI (two), a LiteLLM proxy, DashScope, Fireworks and watsonx.
+const UNPAID: &[&str] = &[
+    "insufficient_quota",
+    "billing_hard_limit_reached",
+    "budget_exceeded",
+    "Arrearage",
+    "suspended",
+    "token_quota_reached",
+];
+
+/// The reason that Google's details of an error have if the key is wrong; the status is 400.
+const BAD_KEY: &str = "API_KEY_INVALID";
+
 /// Codes or types of errors that mean that this account has no access to this model: of OpenAI and
 /// of a LiteLLM proxy.
 const MODEL_DENIED_CODES: &[&str] = &[
@@ -110,6 +128,13 @@ impl Refusal {
             after: wait::asked_for(response, wall),
         };
         match status {
+            status if status.is_client_error() && has_code(response.body(), UNPAID) => {
+                Self::Pause(reason)
+            }
+            // Google's answer to a wrong key.
+            StatusCode::BAD_REQUEST if details(response.body(), "reason") == [BAD_KEY] => {
+                Self::Pause(reason)
+            }
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if denies_model(response) => {
                 Self::Vectorizer(format!("{reason}; {IF_MODEL_IS_DENIED}"))
             }
@@ -121,15 +146,12 @@ impl Refusal {
             StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => {
                 Self::Vectorizer(format!("{reason}; {place} was asked: {IF_PATH_IS_WRONG}"))
             }
-            StatusCode::TOO_MANY_REQUESTS if code(response.body()) == "insufficient_quota" => {
-                Self::Pause(reason)
-            }
             // More than the whole limit: waiting does not help.
             StatusCode::TOO_MANY_REQUESTS if words.contains("request too large") => {
                 Self::Inputs(reason)
             }
             StatusCode::CONFLICT | StatusCode::TOO_MANY_REQUESTS => retry(reason),
-            status if status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT => {
+            status if status.is_server_error() || OF_SERVERS.contains(&status) => {
                 let after = wait::asked_for(response, wall);
                 let is_overloaded = OVERLOADED.contains(&status.as_u16());
                 if PERMANENT.iter().any(|sign| words.contains(sign)) {
@@ -170,14 +192,10 @@ fn is_about_model(words: &str) -> bool {
 
 /// Whether only the model is rejected, so that the account may work with another one.
 fn denies_model(response: &Response) -> bool {
-    let value = parsed(response.body());
-    let mut codes = ["code", "type"]
-        .into_iter()
-        .filter_map(|name| value["error"][name].as_str());
     // A 401 without a code may ask for a key "to use the model".
     let is_plain = response.status() == StatusCode::FORBIDDEN;
     let words = said(response.body()).to_lowercase();
-    codes.any(|code| MODEL_DENIED_CODES.contains(&code))
+    has_code(response.body(), MODEL_DENIED_CODES)
         || (is_plain && MODEL_DENIED_WORDS.iter().any(|sign| words.contains(sign)))
 }
 
@@ -185,34 +203,51 @@ fn parsed(body: &[u8]) -> Value {
     serde_json::from_slice(body).unwrap_or(Value::Null)
 }
 
-fn code(body: &[u8]) -> String {
-    let body = parsed(body);
-    let error = &body["error"];
-    let code = error["code"].as_str().or_else(|| error["type"].as_str());
-    code.unwrap_or_default().to_owned()
+/// Whether an error has one of these codes or types.
+fn has_code(body: &[u8], codes: &[&str]) -> bool {
+    let value = parsed(body);
+    let places = ["/error/code", "/error/type", "/errors/0/code"];
+    let mut said = places.iter().filter_map(|at| value.pointer(at)?.as_str());
+    said.any(|code| codes.contains(&code))
 }
 
-/// The error message in a body: providers put it in one of these places.
+/// The values of a field in Google's details of an error.
+pub(super) fn details(body: &[u8], name: &str) -> Vec<String> {
+    let value = parsed(body);
+    let error = if value.is_array() {
+        &value[0]["error"]
+    } else {
+        &value["error"]
+    };
+    let details = error["details"].as_array().into_iter().flatten();
+    let values = details.filter_map(|detail| detail[name].as_str());
+    values.map(str::to_owned).collect()
+}
+
+/// Where providers put the message of an error: JSON pointers, the first one that leads to a text. Lists of
+/// errors are FastAPI's (`detail`), watsonx's (`errors`) and Google's (the whole).
+const MESSAGES: &[&str] = &[
+    "/error/message",
+    "/error/message/detail/0/msg",
+    "/error",
+    "/detail",
+    "/detail/0/msg",
+    "/detail/error",
+    "/detail/message",
+    "/errors/0/message",
+    "/errors/0",
+    "/message",
+    "/message/detail/0/msg",
+    "/Message",
+    "/title",
+    "/0/error/message",
+];
+
+/// The error message in a body.
 pub(crate) fn said(body: &[u8]) -> String {
     let value = parsed(body);
-    let first = |list: &Value| list.get(0).cloned().unwrap_or_default();
-    // Of several errors, FastAPI lists them in `detail`, and Google answers with a list.
-    let (value, detail) = (
-        if value.is_array() {
-            first(&value)
-        } else {
-            value.clone()
-        },
-        first(&value["detail"]),
-    );
-    let said = value["error"]["message"]
-        .as_str()
-        .or_else(|| value["error"].as_str())
-        .or_else(|| value["detail"].as_str())
-        .or_else(|| detail["msg"].as_str())
-        .or_else(|| value["message"].as_str())
-        .or_else(|| value["Message"].as_str());
-    if let Some(said) = said {
+    let mut said = MESSAGES.iter().filter_map(|at| value.pointer(at)?.as_str());
+    if let Some(said) = said.find(|said| !said.trim().is_empty()) {
         return brief(said);
     }
     let text = String::from_utf8_lossy(body);

@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::civil::DateTime;
 use jiff::{SignedDuration, Timestamp, tz};
 
+use super::refusal::details;
 use crate::request::Response;
 
 /// The longest wait: after it the provider is called again, whatever it requested.
@@ -92,6 +93,8 @@ pub(super) fn asked_for(response: &Response, wall: Duration) -> Option<Duration>
         .or_else(|| time("x-ratelimit-reset-after"))
         .or_else(|| time("x-ratelimit-reset"))
         .or_else(|| time("ratelimit-reset"))
+        // Google says it in the body.
+        .or_else(|| parse(details(response.body(), "retryDelay").first()?, wall))
 }
 
 #[cfg(test)]

@@ -24,6 +24,7 @@ pub(super) enum Endpoint {
 impl Endpoint {
     pub(super) fn of(method: &str, path: &str) -> Self {
         let path = path.split('?').next().unwrap_or_default();
+        let path = without_tenant(path);
         match (method, path) {
             ("POST", "/api/embed") => Self::OllamaEmbed,
             ("POST", "/api/pull") => Self::OllamaPull,
@@ -41,6 +42,14 @@ impl Endpoint {
     pub(super) fn embeds(self) -> bool {
         matches!(self, Self::OllamaEmbed | Self::OpenAi | Self::Other(_))
     }
+}
+
+/// A path without `/~NAME`: below such a path, the stub is a server of its own for each name, so that one stub is many
+/// providers.
+fn without_tenant(path: &str) -> &str {
+    let rest = path.strip_prefix("/~");
+    rest.and_then(|rest| rest.find('/').map(|at| &rest[at..]))
+        .unwrap_or(path)
 }
 
 /// A request that was understood.

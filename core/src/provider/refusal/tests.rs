@@ -209,3 +209,56 @@ fn what_a_provider_says_is_cut_and_has_no_keys() {
         "{\"k\":\"[redacted]\"} x"
     );
 }
+
+/// `tests/golden/providers/refusals.jsonl`: for each provider what it says, by its documentation and in reports of
+/// its users, if the key is wrong, what was paid for is used up, it is busy, the model is missing, or an input
+/// is the cause.
+#[test]
+fn the_errors_of_every_provider_mean_what_they_say() {
+    use serde_json::Value;
+
+    let mut kinds = std::collections::BTreeMap::<String, Vec<String>>::new();
+    for line in include_str!("../../../../tests/golden/providers/refusals.jsonl").lines() {
+        let golden: Value = serde_json::from_str(line).unwrap();
+        let text = |name: &str| golden[name].as_str().unwrap();
+        let headers = golden["headers"].as_object().unwrap();
+        let headers: Vec<(&'static str, &str)> = headers
+            .iter()
+            .map(|(name, value)| (&*name.clone().leak(), value.as_str().unwrap()))
+            .collect();
+        let status = u16::try_from(golden["status"].as_u64().unwrap()).unwrap();
+        let refusal = refusal(status, &headers, text("body"));
+        let is_right = match text("kind") {
+            "key" | "quota" => matches!(refusal, Refusal::Pause(_)),
+            "busy" => matches!(refusal, Refusal::Failed { .. } | Refusal::Retry { .. }),
+            // With a 400, a text that surely can be embedded finds out what is wrong.
+            "model" => match refusal {
+                Refusal::ModelMissing(_) | Refusal::Vectorizer(_) => true,
+                Refusal::Inputs(_) => status == 400,
+                _ => false,
+            },
+            "input" => matches!(refusal, Refusal::Inputs(_)),
+            kind => panic!("{kind}"),
+        };
+        assert!(is_right, "{line}: {refusal:?}");
+        // The words are those of the message, not a piece of JSON.
+        assert!(
+            !refusal.to_string().contains('{') || text("body").contains("OllamaException"),
+            "{refusal}"
+        );
+        let provider = kinds.entry(text("provider").to_owned()).or_default();
+        provider.push(text("kind").to_owned());
+    }
+    for known in super::super::known::KNOWN {
+        let kinds = kinds
+            .get(known.name)
+            .unwrap_or_else(|| panic!("{} has no errors", known.name));
+        for kind in ["key", "busy", "model", "input"] {
+            assert!(
+                kinds.iter().any(|known| known == kind),
+                "{}: {kind}",
+                known.name
+            );
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! Keys: several in turn, from files, and issued ones.
+
+use tests::stage::{PATIENCE, Stage};
+
+use crate::SHELLS;
+
+/// As on EKS: a role, and a token in a file.
+#[test]
+fn keys_of_aws_are_issued_for_a_role() {
+    for shell in SHELLS {
+        let mut stage = Stage::new();
+        let url = stage.stub.url();
+        stage.run(
+            "create table t (id int primary key, body text);
+             insert into t values (1, 'one'), (2, 'two');
+             select ai.create_vectorizer('t', name => 'v', loading => ai.loading_column('body'),
+               embedding => ai.embedding_litellm('bedrock/amazon.titan-embed-text-v2:0', 8),
+               chunking => ai.chunking_none(), destination => ai.destination_table('d'))",
+        );
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("token");
+        std::fs::write(&file, "a-token-of-kubernetes\n").unwrap();
+        let sts = format!("{url}/token");
+        let environment = [
+            ("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", url.as_str()),
+            ("AWS_ENDPOINT_URL_STS", &sts),
+            ("AWS_REGION", "eu-west-1"),
+            ("AWS_ROLE_ARN", "arn:aws:iam::1:role/r"),
+            ("AWS_WEB_IDENTITY_TOKEN_FILE", file.to_str().unwrap()),
+        ];
+        let mut worker = stage.worker_with(shell, &["--once"], &environment);
+        assert_eq!(
+            worker.wait(PATIENCE).code(),
+            Some(0),
+            "{shell}: {:?}",
+            worker.lines()
+        );
+        let requests = stage.stub.requests();
+        assert!(
+            requests[0].fields["form"]
+                .as_str()
+                .unwrap()
+                .contains("a-token-of-kubernetes")
+        );
+        for request in &requests[1..] {
+            let signature = request.header("authorization").unwrap();
+            assert!(signature.contains("Credential=ASIAISSUED/"), "{signature}");
+            assert!(signature.contains("x-amz-security-token"), "{signature}");
+            assert_eq!(
+                request.header("x-amz-security-token"),
+                Some("issued-session")
+            );
+        }
+        assert_eq!(requests.len(), 3, "{shell}");
+        assert!(
+            !worker
+                .lines()
+                .iter()
+                .any(|line| line.contains("issued-secret"))
+        );
+        let mut search = stage.worker_with(shell, &["search", "v", "what"], &environment);
+        assert_eq!(
+            search.wait(PATIENCE).code(),
+            Some(0),
+            "{shell}: {:?}",
+            search.lines()
+        );
+    }
+}
+
+#[test]
+fn a_paused_key_does_not_stop_the_others() {
+    for shell in SHELLS {
+        let mut stage = Stage::new();
+        let url = stage.stub.openai_url();
+        stage.run(&format!(
+            "create table t (id int primary key, body text);
+             select ai.create_vectorizer('t', name => 'v', loading => ai.loading_column('body'),
+               embedding => ai.embedding_openai('m', 8, base_url => '{url}'),
+               chunking => ai.chunking_none(), destination => ai.destination_table('d'))"
+        ));
+        stage.run("insert into t select n, 'text ' || n from generate_series(1, 300) n");
+        stage.stub.require_key("good");
+        let mut worker =
+            stage.worker_with(shell, &["--once"], &[("OPENAI_API_KEY", "bad, good,worse")]);
+        assert_eq!(worker.wait(PATIENCE).code(), Some(0), "{shell}");
+        assert_eq!(stage.number("select count(*) from d_store"), 300);
+        let requests = stage.stub.requests();
+        let with = |key: &str| {
+            let key = format!("Bearer {key}");
+            requests
+                .iter()
+                .filter(|request| request.header("authorization") == Some(&key))
+                .count()
+        };
+        assert!((1..=4).contains(&with("bad")), "{shell}: {}", with("bad"));
+        assert!(
+            (1..=4).contains(&with("worse")),
+            "{shell}: {}",
+            with("worse")
+        );
+        let lines = worker.lines();
+        let told = lines
+            .iter()
+            .filter(|line| line.contains("of 3 is not used for 300 s"));
+        assert!(told.count() >= 2, "{shell}: {lines:?}");
+        assert!(!lines.iter().any(|line| line.contains("worse")), "{shell}");
+    }
+}
+
+#[test]
+fn a_key_that_is_replaced_in_its_file_is_used_without_a_restart() {
+    for shell in SHELLS {
+        let mut stage = Stage::new();
+        let url = stage.stub.openai_url();
+        stage.run(&format!(
+            "create table t (id int primary key, body text);
+             select ai.create_vectorizer('t', name => 'v', loading => ai.loading_column('body'),
+               embedding => ai.embedding_openai('m', 8, base_url => '{url}'),
+               chunking => ai.chunking_none(), destination => ai.destination_table('d'))"
+        ));
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("key");
+        std::fs::write(&file, "first\n").unwrap();
+        stage.stub.require_key("first");
+        let variable = [("OPENAI_API_KEY_FILE", file.to_str().unwrap())];
+        let _worker = stage.worker_with(shell, &["--poll-interval", "1"], &variable);
+        stage.run("insert into t values (1, 'one')");
+        stage.wait_until_done();
+        std::fs::write(&file, "second\n").unwrap();
+        stage.stub.require_key("second");
+        stage.run("insert into t values (2, 'two')");
+        stage.wait_until_done();
+        assert_eq!(stage.number("select count(*) from d_store"), 2, "{shell}");
+    }
+}
