@@ -125,6 +125,14 @@ impl BaseUrl {
     }
 }
 
+/// A URL of the operator's environment at which tokens are issued to this machine: unlike a provider's, its
+/// host may have a link-local address.
+pub(crate) fn operators_url(text: &str) -> Option<Uri> {
+    let url: Uri = text.trim().parse().ok()?;
+    let is_whole = matches!(url.scheme_str(), Some("http" | "https")) && url.host().is_some();
+    is_whole.then_some(url)
+}
+
 fn refused(reason: &str) -> String {
     format!("embedding config: base_url: {reason}")
 }
@@ -182,6 +190,14 @@ pub fn allowed_addresses(
         (None, true) => Err("the name has no address".to_owned()),
         (_, false) => Ok(allowed),
     }
+}
+
+/// Whether the host of a URL is written as an address to which providers' names may not lead. The core makes
+/// such a URL only for an endpoint of the worker's own machine which the operator's environment names, so a
+/// shell connects to it, and not through a proxy.
+#[must_use]
+pub fn is_own_endpoint(host: &str) -> bool {
+    bare(host).parse().is_ok_and(metadata)
 }
 
 fn no_provider(address: IpAddr) -> String {

@@ -66,6 +66,8 @@ pub fn authorize(
         Some(Credential::Token(Token::Bearer(token))) => token_of(&mut http, token),
         Some(Credential::Token(Token::Aws(_))) => Err("keys are no token".to_owned()),
         Some(Credential::WebIdentity) => aws::ask_for_keys(&mut http, vault),
+        Some(Credential::Container) => aws::ask_in_container(&mut http, vault),
+        Some(Credential::Metadata) => Ok(vec![]),
         Some(Credential::Aws(credential)) => aws::sign(&mut http, credential, vault),
         Some(Credential::Google { variable }) => google::ask(&mut http, variable, vault),
     };

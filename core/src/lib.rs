@@ -33,12 +33,12 @@
 //! * It returns every ticket exactly once, with an answer or an error, unless the worker has
 //!   returned `Stopped`.
 //! * It runs each statement in one transaction, on a connection where [`session_settings`] ran
-//!   first; behind a pooler, [`transaction_settings`] before each statement. If the outcome of a statement is unknown (the connection broke), it returns a
-//!   [`DbError`] without SQLSTATE.
+//!   first; behind a pooler, [`transaction_settings`] before each statement. If the outcome of a
+//!   statement is unknown (the connection broke), it returns a [`DbError`] without SQLSTATE.
 //! * It enforces a request's timeout, follows no redirects, and adds secrets with [`authorize`]
-//!   only. It connects to [`allowed_addresses`] only, reads no more of an answer than the request's
-//!   [`Intake`] says, and passes the answer through it. A shell without local models answers
-//!   [`ModelError::Model`] with a text that says how to get them.
+//!   only. It connects to [`allowed_addresses`] only, and to what [`is_own_endpoint`] in a URL. It
+//!   reads no more of an answer than the request's [`Intake`] says, and passes the answer through it.
+//!   A shell without local models answers [`ModelError::Model`] with a text that says how to get them.
 //! * It runs [`Work`] with [`Work::run`] outside of the polling thread, because this takes up to a
 //!   second or two.
 //! * It rounds wake-up times up, never down. It never retries or interprets anything itself.
@@ -160,7 +160,7 @@ mod tokens;
 mod vectorizer;
 mod worker;
 
-pub use address::allowed_addresses;
+pub use address::{allowed_addresses, is_own_endpoint};
 pub use call::{Call, CallTicket, Reply};
 pub use command::{Answer, Ask, Inquiry, Report, Task};
 pub use compute::{Done, Work};
@@ -183,7 +183,7 @@ pub use request::{
     AwsCredential, AwsKeys, Credential, Received, Request, RequestError, Response, Secret, Token,
 };
 pub use resync::{ResyncCounts, ResyncQuery, ResyncStanding, ResyncState};
-pub use settings::{Limits, Secrets, Settings, SettingsError};
+pub use settings::{AwsSource, Limits, Secrets, Settings, SettingsError};
 pub use sql::{Depth, Plan};
 pub use time::Time;
 pub use vectorizer::MakerDigests;

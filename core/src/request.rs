@@ -34,8 +34,13 @@ pub enum Credential {
         /// The environment variable that contains the account's JSON key, or the path of its file.
         variable: String,
     },
+    /// What the operator's environment provides, in exchange for keys that a container has at Amazon Web
+    /// Services.
+    Container,
     /// A key in a header.
     Key(Secret),
+    /// Nothing but the place: a machine of Google's gives its token to its own processes.
+    Metadata,
     /// A token that was issued to this worker.
     Token(Token),
     /// The token of a Kubernetes service account or of another issuer, in exchange for keys of Amazon Web

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-pub use secrets::Secrets;
+pub use secrets::{AwsSource, Secrets};
 
 use crate::provider::Prices;
 

@@ -3,7 +3,7 @@
 use std::io::{self, ErrorKind};
 use std::sync::{Arc, OnceLock};
 
-use pgai_core::{RequestError, allowed_addresses};
+use pgai_core::{RequestError, allowed_addresses, is_own_endpoint};
 use rustls::crypto::ring;
 use shell_common::certificates::authorities;
 use shell_common::proxy::{Proxies, Proxy};
@@ -124,6 +124,10 @@ impl Resolver for Names {
         timeout: NextTimeout,
     ) -> Result<ResolvedSocketAddrs, Error> {
         let found = self.0.resolve(uri, config, timeout)?;
+        // Written as an address, it is the core's choice: no name leads there.
+        if uri.host().is_some_and(is_own_endpoint) {
+            return Ok(found);
+        }
         let allowed = allowed_addresses(found.iter().copied())
             .map_err(|reason| Error::Io(io::Error::new(ErrorKind::AddrNotAvailable, reason)))?;
         let mut addresses = self.empty();

@@ -12,7 +12,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use http::{StatusCode, Uri};
 use percent_encoding::percent_decode_str;
-use pgai_core::RequestError;
+use pgai_core::{RequestError, is_own_endpoint};
 
 use exceptions::Exceptions;
 
@@ -76,6 +76,10 @@ impl Proxies {
             return Ok(None);
         };
         let port = url.port_u16().unwrap_or(port);
+        // A machine's own endpoint answers to the machine only. Of these addresses, the core uses no others.
+        if is_own_endpoint(host) {
+            return Ok(None);
+        }
         if self.exceptions.contain(host, port) {
             return Ok(None);
         }

@@ -22,7 +22,7 @@ use futures_util::stream::FuturesUnordered;
 use pgai_core::{
     Binary, CHANNEL, Call, CallTicket, DbError, Event, Intake, ModelError, Output, Param, Query,
     QueryTicket, Received, Reply, Request, RequestError, Response, Rows, Settings, Summary, Time,
-    Worker, allowed_addresses, authorize, session_settings,
+    Worker, allowed_addresses, authorize, is_own_endpoint, session_settings,
 };
 use shell_common::vault::Environment;
 use smol::Timer;
@@ -303,6 +303,9 @@ impl Resolver for Names {
         timeout: NextTimeout,
     ) -> Result<ResolvedSocketAddrs, ureq::Error> {
         let found = self.0.resolve(uri, config, timeout)?;
+        if uri.host().is_some_and(is_own_endpoint) {
+            return Ok(found);
+        }
         let allowed = allowed_addresses(found.iter().copied())
             .map_err(|reason| std::io::Error::new(ErrorKind::ConnectionRefused, reason))?;
         let mut addresses = self.empty();

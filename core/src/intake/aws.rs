@@ -126,6 +126,18 @@ pub(super) fn ask_for_keys(http: &mut Http, vault: &impl Vault) -> Result<Vec<St
     Ok(vec![token.to_owned()])
 }
 
+/// Lets a request for keys carry the token that the container was given, if any.
+pub(super) fn ask_in_container(http: &mut Http, vault: &impl Vault) -> Result<Vec<String>, String> {
+    const VARIABLE: &str = "AWS_CONTAINER_AUTHORIZATION_TOKEN";
+    let Some(token) = vault.variable(VARIABLE) else {
+        return Ok(vec![]);
+    };
+    let token = token.trim();
+    let broken = || format!("the value of {VARIABLE} holds characters that no header may carry");
+    put(http, &http::header::AUTHORIZATION, token).ok_or_else(broken)?;
+    Ok(vec![token.to_owned()])
+}
+
 impl AwsKeys {
     /// `time` is in ISO 8601 without punctuation, in UTC.
     fn sign(&self, http: &mut Http, credential: &AwsCredential, time: &str) -> Result<(), String> {

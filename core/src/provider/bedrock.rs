@@ -5,8 +5,9 @@ use serde_json::{Map, Value, json};
 use super::answer;
 use super::litellm::{Asked, Made, encoded, plain, question};
 use super::wire::{HttpWire, Texts, TokenSource};
-use crate::address::BaseUrl;
+use crate::address::{BaseUrl, operators_url};
 use crate::request::{AwsCredential, Credential, Secret};
+use crate::settings::AwsSource;
 
 /// A key of Bedrock's own, which is sent as it is.
 const BEARER: &str = "AWS_BEARER_TOKEN_BEDROCK";
@@ -53,15 +54,15 @@ pub(super) fn wire(asked: &mut Asked<'_>) -> Result<Made, String> {
     if let Some(refusal) = settings.secrets.refusal_to_sign(&name, &base_url, &host) {
         return Err(refusal);
     }
-    // The environment's own keys win over a role.
-    let has_web_identity =
-        name == SECRET_KEY && key_id.is_none() && settings.secrets.has_web_identity;
     if name == SECRET_KEY && key_id.is_none() && !settings.secrets.has("AWS_ACCESS_KEY_ID") {
         return Err(
             "ApiKeyNotFoundError: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY for the worker"
                 .to_owned(),
         );
     }
+    // The environment's own keys win over issued ones.
+    let is_own = name != SECRET_KEY || key_id.is_some();
+    let source = settings.secrets.aws.as_ref().filter(|_| !is_own);
     let credential = if name == SECRET_KEY {
         Credential::Aws(AwsCredential {
             key_id,
@@ -77,13 +78,9 @@ pub(super) fn wire(asked: &mut Asked<'_>) -> Result<Made, String> {
     let id = encoded(&id.unwrap_or_else(|| asked.model.clone()), "");
     let url = base_url.endpoint(&format!("model/{id}/invoke"))?;
     let mut wire = of_model(asked, url, credential)?;
-    if has_web_identity {
-        let place = format!("https://sts.{region}.amazonaws.com/");
-        wire.token = Some(TokenSource {
-            url: BaseUrl::from_operator(settings.variable(&[STS]).unwrap_or(&place))?.itself()?,
-            credential: Credential::WebIdentity,
-        });
-    }
+    wire.token = source
+        .map(|source| token(source, &region, settings.variable(&[STS])))
+        .transpose()?;
     Ok(Made {
         inputs: match wire.texts {
             Texts::One(_) => 1,
@@ -92,6 +89,24 @@ pub(super) fn wire(asked: &mut Asked<'_>) -> Result<Made, String> {
         wire,
         base_url,
         secret: Some(name),
+    })
+}
+
+/// The request for keys. `sts` is another address of the Security Token Service.
+fn token(source: &AwsSource, region: &str, sts: Option<&str>) -> Result<TokenSource, String> {
+    Ok(match source {
+        AwsSource::Container(url) => TokenSource {
+            url: operators_url(url)
+                .ok_or("the URL of the container's keys (AWS_CONTAINER_CREDENTIALS_…) is no URL")?,
+            credential: Credential::Container,
+        },
+        AwsSource::WebIdentity => {
+            let place = format!("https://sts.{region}.amazonaws.com/");
+            TokenSource {
+                url: BaseUrl::from_operator(sts.unwrap_or(&place))?.itself()?,
+                credential: Credential::WebIdentity,
+            }
+        }
     })
 }
 

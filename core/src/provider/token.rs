@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -24,7 +25,7 @@ const AWS_KEYS: &str =
 const VALID: u64 = 3600;
 
 impl IssuedToken {
-    /// Reads an answer of a token endpoint (RFC 6749, section 5.1), or of AWS's Security Token Service.
+    /// Reads an answer of a token endpoint (RFC 6749, section 5.1), of AWS's Security Token Service, or of the endpoint of a container.
     /// `wall` is the time since 1970.
     ///
     /// # Errors
@@ -44,7 +45,9 @@ impl IssuedToken {
         }
         let unreadable = || "no token was issued: the answer cannot be read".to_owned();
         let body: Value = serde_json::from_slice(response.body()).map_err(|_| unreadable())?;
-        if let Some(keys) = body.pointer(AWS_KEYS) {
+        // A container's are not within anything.
+        let of_container = Some(&body).filter(|body| body.get("AccessKeyId").is_some());
+        if let Some(keys) = body.pointer(AWS_KEYS).or(of_container) {
             return Self::of_aws(keys, wall).ok_or_else(unreadable);
         }
         let answer: Answer = serde_json::from_value(body).map_err(|_| unreadable())?;
@@ -55,15 +58,18 @@ impl IssuedToken {
         })
     }
 
-    /// Keys of AWS with the time since 1970 at which they expire.
+    /// Keys of AWS with the moment at which they expire: a time since 1970, or a date.
     fn of_aws(keys: &Value, wall: Duration) -> Option<Self> {
         let field = |name: &str| keys[name].as_str().map(str::to_owned);
-        let expires = Duration::try_from_secs_f64(keys["Expiration"].as_f64()?).ok()?;
+        let expires = match keys["Expiration"].as_str() {
+            Some(date) => Duration::try_from(date.parse::<Timestamp>().ok()?.as_duration()).ok()?,
+            None => Duration::try_from_secs_f64(keys["Expiration"].as_f64()?).ok()?,
+        };
         Some(Self {
             token: Token::Aws(AwsKeys {
                 id: field("AccessKeyId")?,
                 secret: field("SecretAccessKey")?,
-                session: field("SessionToken"),
+                session: field("SessionToken").or_else(|| field("Token")),
             }),
             valid: expires.saturating_sub(wall).mul_f64(USED),
         })

@@ -6,13 +6,20 @@ use super::answer;
 use super::gemini::put_content;
 use super::litellm::{Asked, Made, encoded, plain, question};
 use super::wire::{HttpWire, Texts, TokenSource};
-use crate::address::BaseUrl;
+use crate::address::{BaseUrl, operators_url};
 use crate::request::{Credential, Secret};
 
 /// The location if nobody names one.
 const LOCATION: &str = "us-central1";
 /// Where Google issues tokens. The key file names one, too, which could be anybody's.
 const TOKENS: &str = "https://oauth2.googleapis.com/token";
+
+/// The variable with which the operator allows the machine's own token; Google's libraries read it, too.
+const METADATA_HOST: &str = "GCE_METADATA_HOST";
+/// The metadata server, whose name is not resolved here: it always has this address.
+const METADATA: &str = "metadata.google.internal";
+const METADATA_ADDRESS: &str = "169.254.169.254";
+const METADATA_PATH: &str = "/computeMetadata/v1/instance/service-accounts/default/token";
 
 pub(super) fn wire(asked: &mut Asked<'_>) -> Result<Made, String> {
     let settings = asked.settings;
@@ -46,15 +53,7 @@ pub(super) fn wire(asked: &mut Asked<'_>) -> Result<Made, String> {
         (None, Some(url)) => BaseUrl::from_operator(url)?,
         (None, None) => BaseUrl::from_operator(&format!("https://{host}"))?,
     };
-    let name = asked
-        .key_name()
-        .unwrap_or_else(|| "VERTEX_CREDENTIALS".to_owned());
-    // A token that is ready needs no exchange.
-    let is_token = name.ends_with("_TOKEN");
-    let refusal = settings.secrets.refusal_to_sign(&name, &base_url, &host);
-    if let Some(refusal) = refusal {
-        return Err(refusal);
-    }
+    let (credential, token) = credentials(asked, &base_url, &host)?;
     let one_by_one = asked.model.starts_with("gemini-embedding-2");
     let method = if one_by_one {
         "embedContent"
@@ -66,7 +65,17 @@ pub(super) fn wire(asked: &mut Asked<'_>) -> Result<Made, String> {
         "v1/projects/{project}/locations/{location}/publishers/google/models/{model}:{method}"
     );
     let url = base_url.endpoint(&path)?;
-    let credential = is_token.then(|| Credential::Key(Secret::bearer(name.clone())));
+    let secret = match (&credential, &token) {
+        (Some(Credential::Key(secret)), _) => Some(secret.variable.clone()),
+        (
+            _,
+            Some(TokenSource {
+                credential: Credential::Google { variable },
+                ..
+            }),
+        ) => Some(variable.clone()),
+        _ => None,
+    };
     let mut wire = if one_by_one {
         let body = asked.options.rest("outputDimensionality");
         let mut wire = HttpWire::new(url, body, answer::ONE_CONTENT, credential);
@@ -76,18 +85,11 @@ pub(super) fn wire(asked: &mut Asked<'_>) -> Result<Made, String> {
     } else {
         predict(asked, url, credential)
     };
-    if !is_token {
-        wire.token = Some(TokenSource {
-            url: BaseUrl::from_operator(TOKENS)?.itself()?,
-            credential: Credential::Google {
-                variable: name.clone(),
-            },
-        });
-    }
+    wire.token = token;
     Ok(Made {
         wire,
         base_url,
-        secret: Some(name),
+        secret,
         // This model takes one text for each request.
         inputs: if one_by_one || asked.model.starts_with("gemini-embedding") {
             1
@@ -95,6 +97,43 @@ pub(super) fn wire(asked: &mut Asked<'_>) -> Result<Made, String> {
             asked.known.inputs
         },
     })
+}
+
+/// What requests carry: a token that is ready, or one that is issued first, for a service account or for the
+/// machine.
+fn credentials(
+    asked: &Asked<'_>,
+    base_url: &BaseUrl,
+    host: &str,
+) -> Result<(Option<Credential>, Option<TokenSource>), String> {
+    let settings = asked.settings;
+    let name = asked.key_name();
+    let machine = settings.variable(&[METADATA_HOST]);
+    if let (Some(machine), None) = (machine, &name) {
+        if let Some(refusal) = settings.secrets.refusal_of_issued(base_url, host) {
+            return Err(refusal);
+        }
+        let machine = if machine == METADATA {
+            METADATA_ADDRESS
+        } else {
+            machine
+        };
+        let url = operators_url(&format!("http://{machine}{METADATA_PATH}"));
+        let url = url.ok_or_else(|| format!("{METADATA_HOST} is neither a host nor host:port"))?;
+        let credential = Credential::Metadata;
+        return Ok((None, Some(TokenSource { url, credential })));
+    }
+    let name = name.unwrap_or_else(|| "VERTEX_CREDENTIALS".to_owned());
+    if let Some(refusal) = settings.secrets.refusal_to_sign(&name, base_url, host) {
+        return Err(refusal);
+    }
+    // A token that is ready needs no exchange.
+    if name.ends_with("_TOKEN") {
+        return Ok((Some(Credential::Key(Secret::bearer(name))), None));
+    }
+    let url = BaseUrl::from_operator(TOKENS)?.itself()?;
+    let credential = Credential::Google { variable: name };
+    Ok((None, Some(TokenSource { url, credential })))
 }
 
 fn predict(asked: &mut Asked<'_>, url: http::Uri, credential: Option<Credential>) -> HttpWire {

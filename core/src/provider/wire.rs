@@ -51,6 +51,11 @@ pub(super) enum Texts {
     One(fn(&mut Map<String, Value>, &str)),
 }
 
+/// The content type of requests for tokens (RFC 6749, section 4).
+const FORM: &str = "application/x-www-form-urlencoded";
+/// Without this header, Google's metadata server does not answer.
+const METADATA_FLAVOR: HeaderName = HeaderName::from_static("metadata-flavor");
+
 /// An answer without vectors is not longer.
 const OTHER_BYTES_MAX: usize = 64 * 1024;
 
@@ -139,10 +144,22 @@ impl HttpWire {
     pub(super) fn token(&self, timeout: Duration) -> Option<Request> {
         let source = self.token.as_ref()?;
         let mut http = http::Request::new(vec![]);
-        *http.method_mut() = http::Method::POST;
         *http.uri_mut() = source.url.clone();
-        let form = HeaderValue::from_static("application/x-www-form-urlencoded");
-        http.headers_mut().insert(header::CONTENT_TYPE, form);
+        let headers = http.headers_mut();
+        match source.credential {
+            Credential::Container => {}
+            Credential::Metadata => {
+                headers.insert(METADATA_FLAVOR, HeaderValue::from_static("Google"));
+            }
+            Credential::Aws(_)
+            | Credential::Google { .. }
+            | Credential::Key(_)
+            | Credential::Token(_)
+            | Credential::WebIdentity => {
+                headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(FORM));
+                *http.method_mut() = http::Method::POST;
+            }
+        }
         let mut request = Request::new(http, timeout, OTHER_BYTES_MAX);
         request.credential = Some(source.credential.clone());
         Some(request)

@@ -11,8 +11,8 @@ use crate::provider::{hosts_of_key, is_signing};
 pub struct Secrets {
     /// The names of all variables that are set and not empty.
     pub present: BTreeSet<String>,
-    /// The operator's environment has a role of Amazon Web Services, and a token to take it on, and no keys.
-    pub has_web_identity: bool,
+    /// Where keys of Amazon Web Services are, if they are not in variables or a file.
+    pub aws: Option<AwsSource>,
     /// How many keys, separated by commas, a variable contains, if there are several.
     pub keys: BTreeMap<String, usize>,
     /// The allowed names; a leading `*` matches any beginning.
@@ -22,6 +22,15 @@ pub struct Secrets {
     pub hosts: Vec<String>,
     /// No provider is called, so no secret is needed.
     pub(crate) are_unasked: bool,
+}
+
+/// Where keys of Amazon Web Services are issued to this worker.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum AwsSource {
+    /// At this URL, which the operator's environment names: ECS and EKS give it to their containers.
+    Container(String),
+    /// In exchange for the token of a web identity, for a role.
+    WebIdentity,
 }
 
 impl Secrets {
@@ -80,6 +89,13 @@ impl Secrets {
         self.refusal_at(name, place, &[own_host], &[own_host])
     }
 
+    /// The same for a token that is issued to this machine, for requests to this host.
+    pub(crate) fn refusal_of_issued(&self, place: &BaseUrl, own_host: &str) -> Option<String> {
+        let (name, hosts) = ("of this machine", &[own_host]);
+        let refusal = || self.refusal_of_place(name, place, hosts, hosts);
+        if self.are_unasked { None } else { refusal() }
+    }
+
     /// Whether a variable is set.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.are_unasked || self.present.contains(name)
@@ -98,6 +114,25 @@ impl Secrets {
         if let Some(refusal) = self.refusal_of_name(name) {
             return Some(refusal);
         }
+        if let Some(refusal) = self.refusal_of_place(name, place, home, own_hosts) {
+            return Some(refusal);
+        }
+        if !self.present.contains(name) {
+            return Some(format!(
+                "ApiKeyNotFoundError: api_key_name={name}: set the environment variable {name} for the worker"
+            ));
+        }
+        None
+    }
+
+    /// The reason if this place may not see a secret, whatever its name is.
+    fn refusal_of_place(
+        &self,
+        name: &str,
+        place: &BaseUrl,
+        home: &[&str],
+        own_hosts: &[&str],
+    ) -> Option<String> {
         let host = place.host();
         let is_home = home.iter().any(|domain| place.is_within(domain));
         // What the operator says of a provider's address says nothing of other providers' keys.
@@ -113,11 +148,6 @@ impl Secrets {
             return Some(format!(
                 "the secret {name} may be sent to {host} over https only: \
                  correct the address, or allow it with --allow-host {host}"
-            ));
-        }
-        if !self.present.contains(name) {
-            return Some(format!(
-                "ApiKeyNotFoundError: api_key_name={name}: set the environment variable {name} for the worker"
             ));
         }
         None

@@ -164,7 +164,7 @@ fn native_dimensions(model: &str, state: &State) -> usize {
     }
 }
 
-/// Issues a token, or keys of AWS if somebody wants to take on a role.
+/// Issues a token, or keys of AWS if somebody wants to take on a role or is a container.
 pub(super) fn token(question: &Question) -> Response {
     let form = question.fields["form"].as_str().unwrap_or_default();
     let body = if form.starts_with("Action=AssumeRoleWithWebIdentity&") {
@@ -172,6 +172,9 @@ pub(super) fn token(question: &Question) -> Response {
             "SessionToken": "issued-session", "Expiration": 4e9});
         json!({"AssumeRoleWithWebIdentityResponse":
             {"AssumeRoleWithWebIdentityResult": {"Credentials": keys}}})
+    } else if question.fields["path"] == "/container" {
+        json!({"AccessKeyId": "ASIAISSUED", "SecretAccessKey": "issued-secret",
+            "Token": "issued-session", "Expiration": "2096-11-26T00:00:00Z"})
     } else {
         json!({"access_token": TOKEN, "expires_in": 3599, "token_type": "Bearer"})
     };

@@ -29,7 +29,8 @@ impl Endpoint {
             ("POST", "/api/embed") => Self::OllamaEmbed,
             ("POST", "/api/pull") => Self::OllamaPull,
             ("POST", "/api/show") => Self::OllamaShow,
-            ("POST", "/token") => Self::Token,
+            ("POST", "/token") | ("GET", "/container") => Self::Token,
+            ("GET", path) if path.starts_with("/computeMetadata/v1/instance/") => Self::Token,
             ("POST", path) => match Dialect::of(path) {
                 Some(dialect) => Self::Other(dialect),
                 None if path.ends_with("/embeddings") => Self::OpenAi,
@@ -106,8 +107,14 @@ pub(super) fn read(
         }
         if endpoint == Endpoint::Token {
             let key = header("authorization").map(str::to_owned);
+            if path.starts_with("/computeMetadata/") && header("metadata-flavor") != Some("Google")
+            {
+                return Err("Google's metadata server wants its header".to_owned());
+            }
             let body = String::from_utf8_lossy(body).into_owned();
-            let fields = [("form".to_owned(), body.into())].into_iter().collect();
+            let fields = [("form", body), ("path", path.to_owned())];
+            let fields = fields.map(|(name, value)| (name.to_owned(), value.into()));
+            let fields = fields.into_iter().collect();
             return Ok(Question {
                 endpoint,
                 fields,

@@ -1,18 +1,16 @@
 //! The providers, with what is special about their requests.
 
-use tests::stage::DIMENSIONS;
-
 /// A provider: its name, the rest of `ai.embedding_litellm` after the dimensions with `{url}` in place of the
 /// stub's address, the path of a request, and the header that shows who asks.
-pub struct Case(
-    pub &'static str,
-    pub &'static str,
-    pub &'static str,
-    pub &'static str,
-    pub &'static str,
+pub(crate) struct Case(
+    pub(crate) &'static str,
+    pub(crate) &'static str,
+    pub(crate) &'static str,
+    pub(crate) &'static str,
+    pub(crate) &'static str,
 );
 
-pub const CASES: [Case; 35] = [
+pub(crate) const CASES: [Case; 35] = [
     Case(
         "azure/dep",
         r#"{"api_base": "{url}", "api_version": "2024-02-01"}"#,
@@ -294,7 +292,7 @@ const KEYS: [&str; 26] = [
 const PRIVATE_KEY: &str = include_str!("../../golden/providers/service-account.pem");
 
 /// All keys, and the JSON key of a service account.
-pub fn environment(credentials: &str) -> Vec<(String, String)> {
+pub(crate) fn environment(credentials: &str) -> Vec<(String, String)> {
     let keys = KEYS.iter().map(|name| {
         let value = format!("key-of-{}", name.to_lowercase());
         (format!("{name}_API_KEY"), value)
@@ -313,7 +311,7 @@ pub fn environment(credentials: &str) -> Vec<(String, String)> {
 }
 
 /// The JSON key of a service account whose tokens the stub at this address issues.
-pub fn service_account(url: &str) -> String {
+pub(crate) fn service_account(url: &str) -> String {
     let key = serde_json::Value::from(PRIVATE_KEY);
     format!(
         r#"{{"type": "service_account", "client_email": "a@p.example", "private_key_id": "k",
@@ -322,7 +320,7 @@ pub fn service_account(url: &str) -> String {
 }
 
 /// As [`tests::stage::Stage::worker_with`] takes it.
-pub fn borrowed(environment: &[(String, String)]) -> Vec<(&str, &str)> {
+pub(crate) fn borrowed(environment: &[(String, String)]) -> Vec<(&str, &str)> {
     let variables = environment.iter();
     variables
         .map(|(name, value)| (name.as_str(), value.as_str()))

@@ -1,70 +1,119 @@
 //! Keys: several in turn, from files, and issued ones.
 
 use tests::stage::{PATIENCE, Stage};
+use tests::stub::{Recorded, TOKEN};
 
 use crate::SHELLS;
+
+/// A worker embeds two rows with a model of Bedrock; the keys are issued to it. Returns the request for keys.
+fn with_issued_keys(shell: &str, environment: &[(&str, &str)]) -> Recorded {
+    let mut stage = Stage::new();
+    let url = stage.stub.url();
+    stage.run(
+        "create table t (id int primary key, body text);
+         insert into t values (1, 'one'), (2, 'two');
+         select ai.create_vectorizer('t', name => 'v', loading => ai.loading_column('body'),
+           embedding => ai.embedding_litellm('bedrock/amazon.titan-embed-text-v2:0', 8),
+           chunking => ai.chunking_none(), destination => ai.destination_table('d'))",
+    );
+    let environment: Vec<(&str, String)> = environment
+        .iter()
+        .map(|(name, value)| (*name, value.replace("{url}", &url)))
+        .chain([("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", url.clone())])
+        .chain([("AWS_REGION", "eu-west-1".to_owned())])
+        .collect();
+    let environment: Vec<(&str, &str)> = environment
+        .iter()
+        .map(|(name, value)| (*name, value.as_str()))
+        .collect();
+    let mut worker = stage.worker_with(shell, &["--once"], &environment);
+    let code = worker.wait(PATIENCE).code();
+    assert_eq!(code, Some(0), "{shell}: {:?}", worker.lines());
+    let requests = stage.stub.requests();
+    for request in &requests[1..] {
+        let signature = request.header("authorization").unwrap();
+        assert!(signature.contains("Credential=ASIAISSUED/"), "{signature}");
+        assert!(signature.contains("x-amz-security-token"), "{signature}");
+        let session = request.header("x-amz-security-token");
+        assert_eq!(session, Some("issued-session"));
+    }
+    assert_eq!(requests.len(), 3, "{shell}");
+    let lines = worker.lines();
+    assert!(!lines.iter().any(|line| line.contains("issued-secret")));
+    let mut search = stage.worker_with(shell, &["search", "v", "what"], &environment);
+    let code = search.wait(PATIENCE).code();
+    assert_eq!(code, Some(0), "{shell}: {:?}", search.lines());
+    assert_eq!(stage.stub.complaints(), Vec::<String>::new());
+    requests.into_iter().next().unwrap()
+}
 
 /// As on EKS: a role, and a token in a file.
 #[test]
 fn keys_of_aws_are_issued_for_a_role() {
     for shell in SHELLS {
-        let mut stage = Stage::new();
-        let url = stage.stub.url();
-        stage.run(
-            "create table t (id int primary key, body text);
-             insert into t values (1, 'one'), (2, 'two');
-             select ai.create_vectorizer('t', name => 'v', loading => ai.loading_column('body'),
-               embedding => ai.embedding_litellm('bedrock/amazon.titan-embed-text-v2:0', 8),
-               chunking => ai.chunking_none(), destination => ai.destination_table('d'))",
-        );
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("token");
         std::fs::write(&file, "a-token-of-kubernetes\n").unwrap();
-        let sts = format!("{url}/token");
         let environment = [
-            ("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", url.as_str()),
-            ("AWS_ENDPOINT_URL_STS", &sts),
-            ("AWS_REGION", "eu-west-1"),
+            ("AWS_ENDPOINT_URL_STS", "{url}/token"),
             ("AWS_ROLE_ARN", "arn:aws:iam::1:role/r"),
             ("AWS_WEB_IDENTITY_TOKEN_FILE", file.to_str().unwrap()),
         ];
-        let mut worker = stage.worker_with(shell, &["--once"], &environment);
+        let asked = with_issued_keys(shell, &environment);
+        let form = asked.fields["form"].as_str().unwrap();
+        assert!(form.contains("a-token-of-kubernetes"));
+    }
+}
+
+/// As on ECS, and with EKS Pod Identity: an endpoint of the container, and a token in a file.
+#[test]
+fn keys_of_aws_are_issued_to_a_container() {
+    for shell in SHELLS {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("token");
+        std::fs::write(&file, "a-token-of-the-container\n").unwrap();
+        let environment = [
+            ("AWS_CONTAINER_CREDENTIALS_FULL_URI", "{url}/container"),
+            (
+                "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+                file.to_str().unwrap(),
+            ),
+        ];
+        let asked = with_issued_keys(shell, &environment);
         assert_eq!(
-            worker.wait(PATIENCE).code(),
-            Some(0),
-            "{shell}: {:?}",
-            worker.lines()
+            asked.header("authorization"),
+            Some("a-token-of-the-container")
         );
+    }
+}
+
+/// As on a machine of Google's, if the operator allows it.
+#[test]
+fn a_token_is_issued_to_a_machine_of_google() {
+    for shell in SHELLS {
+        let mut stage = Stage::new();
+        let url = stage.stub.url();
+        stage.run(&format!(
+            "create table t (id int primary key, body text);
+             insert into t values (1, 'one'), (2, 'two');
+             select ai.create_vectorizer('t', name => 'v', loading => ai.loading_column('body'),
+               embedding => ai.embedding_litellm('vertex_ai/text-embedding-005', 8,
+                 extra_options => '{{\"vertex_project\": \"p\", \"api_base\": \"{url}\"}}'),
+               chunking => ai.chunking_none(), destination => ai.destination_table('d'))"
+        ));
+        let mut without = stage.worker(shell, &["--once"]);
+        assert_eq!(without.wait(PATIENCE).code(), Some(1), "{shell}");
+        assert_eq!(stage.stub.requests().len(), 0, "{shell}");
+        let host = url.strip_prefix("http://").unwrap();
+        let mut worker = stage.worker_with(shell, &["--once"], &[("GCE_METADATA_HOST", host)]);
+        let code = worker.wait(PATIENCE).code();
+        assert_eq!(code, Some(0), "{shell}: {:?}", worker.lines());
         let requests = stage.stub.requests();
-        assert!(
-            requests[0].fields["form"]
-                .as_str()
-                .unwrap()
-                .contains("a-token-of-kubernetes")
-        );
-        for request in &requests[1..] {
-            let signature = request.header("authorization").unwrap();
-            assert!(signature.contains("Credential=ASIAISSUED/"), "{signature}");
-            assert!(signature.contains("x-amz-security-token"), "{signature}");
-            assert_eq!(
-                request.header("x-amz-security-token"),
-                Some("issued-session")
-            );
-        }
-        assert_eq!(requests.len(), 3, "{shell}");
-        assert!(
-            !worker
-                .lines()
-                .iter()
-                .any(|line| line.contains("issued-secret"))
-        );
-        let mut search = stage.worker_with(shell, &["search", "v", "what"], &environment);
-        assert_eq!(
-            search.wait(PATIENCE).code(),
-            Some(0),
-            "{shell}: {:?}",
-            search.lines()
-        );
+        assert_eq!(requests.len(), 2, "{shell}");
+        let bearer = format!("Bearer {TOKEN}");
+        assert_eq!(requests[1].header("authorization"), Some(bearer.as_str()));
+        assert!(!worker.lines().iter().any(|line| line.contains(TOKEN)));
+        assert_eq!(stage.stub.complaints(), Vec::<String>::new());
     }
 }
 

@@ -50,7 +50,7 @@ fn words(body: &str) -> String {
             Value::String(text) => found.push(text.clone()),
             Value::Array(list) => list.iter().for_each(|value| texts(value, found)),
             Value::Object(object) => object.values().for_each(|value| texts(value, found)),
-            _ => {}
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
         }
     }
     let mut found = vec![];

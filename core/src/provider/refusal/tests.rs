@@ -235,7 +235,7 @@ fn the_errors_of_every_provider_mean_what_they_say() {
             "model" => match refusal {
                 Refusal::ModelMissing(_) | Refusal::Vectorizer(_) => true,
                 Refusal::Inputs(_) => status == 400,
-                _ => false,
+                Refusal::Failed { .. } | Refusal::Pause(_) | Refusal::Retry { .. } => false,
             },
             "input" => matches!(refusal, Refusal::Inputs(_)),
             kind => panic!("{kind}"),
