@@ -17,6 +17,8 @@ mod ollama;
 mod openai;
 mod optional;
 mod prices;
+#[cfg(test)]
+mod recorded;
 mod refusal;
 mod remaining;
 mod size;

@@ -68,6 +68,9 @@ pub(super) fn provider(
     if let Some(dimension) = config.output_dimension {
         body.insert("output_dimension".to_owned(), dimension.into());
     }
+    if let Some(dtype) = config.output_dtype {
+        body.insert("output_dtype".to_owned(), dtype.into());
+    }
     body.insert("truncation".to_owned(), true.into());
     body.insert("encoding_format".to_owned(), "base64".into());
     let mut wire = HttpWire::new(

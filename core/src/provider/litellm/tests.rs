@@ -7,109 +7,16 @@ use std::sync::Arc;
 
 use super::*;
 use crate::call::Call;
-use crate::intake::{Vault, authorize};
-use crate::provider::Purpose;
+use crate::provider::{Purpose, recorded};
 
 /// The requests that the Python library sends for the same texts: see `record.py` beside it.
 const RECORDED: &str = include_str!("../../../../tests/golden/providers/litellm.jsonl");
-const ENVIRONMENT: &[(&str, &str)] = &[
-    ("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE"),
-    ("AWS_REGION_NAME", "us-east-1"),
-    (
-        "AWS_SECRET_ACCESS_KEY",
-        "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY",
-    ),
-    ("AZURE_AI_API_BASE", "https://r.services.ai.azure.com"),
-    ("AZURE_API_BASE", "https://r.openai.azure.com"),
-    ("AZURE_API_VERSION", "2024-02-01"),
-    (
-        "DATABRICKS_API_BASE",
-        "https://d.cloud.databricks.com/serving-endpoints",
-    ),
-    ("HOSTED_VLLM_API_BASE", "http://localhost:8000/v1"),
-    ("LM_STUDIO_API_BASE", "http://localhost:1234/v1"),
-    ("VERTEX_CREDENTIALS", "/etc/key.json"),
-    ("WATSONX_PROJECT_ID", "p"),
-    ("WATSONX_TOKEN", "tok"),
-    ("WATSONX_URL", "https://us-south.ml.cloud.ibm.com"),
-];
-/// Of the variables that may contain its key, the first one is set for each of these providers.
-const WITH_KEYS: &[&str] = &[
-    "azure",
-    "azure_ai",
-    "cohere",
-    "dashscope",
-    "databricks",
-    "fireworks_ai",
-    "gemini",
-    "hosted_vllm",
-    "huggingface",
-    "infinity",
-    "jina_ai",
-    "lm_studio",
-    "mistral",
-    "nebius",
-    "nvidia_nim",
-    "openai",
-    "openrouter",
-    "sambanova",
-    "together_ai",
-    "voyage",
-    "xinference",
-];
-
-/// The environment of the recording, and its time.
-struct Recorded(Duration);
-
-fn variable(name: &str) -> Option<String> {
-    let known = ENVIRONMENT.iter().find(|(known, _)| *known == name);
-    let key = name.strip_suffix("_API_KEY");
-    let key = key.map(|name| format!("key-of-{}", name.to_lowercase()));
-    known.map(|(_, value)| (*value).to_owned()).or(key)
-}
-
-impl Vault for Recorded {
-    fn variable(&self, name: &str) -> Option<String> {
-        variable(name)
-    }
-
-    fn file(&self, _: &str) -> Result<String, String> {
-        Err("there are no files".to_owned())
-    }
-
-    fn wall_time(&self) -> Duration {
-        self.0
-    }
-
-    fn sign(&self, _: &str, _: &[u8]) -> Result<Vec<u8>, String> {
-        Err("there are no keys".to_owned())
-    }
-}
-
-fn settings() -> Settings {
-    let mut settings = Settings::new("test");
-    settings.variables = ENVIRONMENT
-        .iter()
-        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-        .collect();
-    let keys = WITH_KEYS.iter().map(|name| {
-        let known = known::provider(name).unwrap();
-        known.keys[0].to_owned()
-    });
-    settings.secrets.present = settings.variables.keys().cloned().chain(keys).collect();
-    settings.secrets.names = crate::settings::Secrets::NAMES
-        .iter()
-        .map(|name| (*name).to_owned())
-        .collect();
-    settings
-}
-
 fn embedding(model: &str, extra_options: &Value) -> Value {
     json!({"implementation": "litellm", "model": model, "dimensions": 8, "extra_options": extra_options})
 }
 
 fn made(config: &Value) -> Result<Provider, String> {
-    Provider::from_config(config, &settings())
+    Provider::from_config(config, &recorded::settings())
 }
 
 #[test]
@@ -124,27 +31,7 @@ fn every_request_is_the_one_that_the_python_library_sends() {
         let provider =
             made(&embedding(model, &options)).unwrap_or_else(|error| panic!("{line}: {error}"));
         prefixes.insert(provider.account.provider);
-        let texts = ["a text", "another"].map(Arc::from);
-        let texts = &texts[..provider.limits.inputs.min(2)];
-        let timeout = Duration::from_secs(1);
-        let call = provider.call(texts, Purpose::Document, timeout, &[]);
-        let Call::Http(request) = call else {
-            panic!("{line}")
-        };
-        let date = case["headers"]["x-amz-date"]
-            .as_str()
-            .unwrap_or("20261126T000000Z");
-        let date: jiff::civil::DateTime = jiff::fmt::strtime::parse("%Y%m%dT%H%M%SZ", date)
-            .unwrap()
-            .to_datetime()
-            .unwrap();
-        let seconds = date
-            .to_zoned(jiff::tz::TimeZone::UTC)
-            .unwrap()
-            .timestamp()
-            .as_second();
-        let vault = Recorded(Duration::from_secs(u64::try_from(seconds).unwrap()));
-        let (http, _) = authorize(*request, &vault).unwrap();
+        let (http, texts) = recorded::request(&provider, &case);
         assert_eq!(http.method().as_str(), case["method"], "{line}");
         assert_eq!(
             http.uri().to_string().trim_end_matches('/'),
@@ -152,7 +39,7 @@ fn every_request_is_the_one_that_the_python_library_sends() {
             "{line}"
         );
         let body: Value = serde_json::from_slice(http.body()).unwrap();
-        assert_eq!(body, expected_body(&case, texts.len()), "{line}");
+        assert_eq!(body, expected_body(&case, texts), "{line}");
         for (name, value) in case["headers"].as_object().unwrap() {
             // Tokens of Vertex come from elsewhere; a signature is of the body as each library writes it.
             let is_signature = value.as_str().unwrap().starts_with("AWS4");
