@@ -67,6 +67,7 @@ pub fn authorize(
         Some(Credential::Token(Token::Aws(_))) => Err("keys are no token".to_owned()),
         Some(Credential::WebIdentity) => aws::ask_for_keys(&mut http, vault),
         Some(Credential::Container) => aws::ask_in_container(&mut http, vault),
+        Some(Credential::Ibm { variable }) => ask_ibm(&mut http, variable, vault),
         Some(Credential::Metadata) => Ok(vec![]),
         Some(Credential::Aws(credential)) => aws::sign(&mut http, credential, vault),
         Some(Credential::Google { variable }) => google::ask(&mut http, variable, vault),
@@ -107,6 +108,40 @@ fn put(http: &mut Http, name: &HeaderName, value: &str) -> Option<()> {
     value.set_sensitive(true);
     http.headers_mut().insert(name.clone(), value);
     Some(())
+}
+
+/// Puts fields into the body as a form, and asks for JSON.
+fn put_form(http: &mut Http, fields: &[(&str, &str)]) {
+    let mut body = String::new();
+    for (name, value) in fields {
+        if !body.is_empty() {
+            body.push('&');
+        }
+        body.push_str(name);
+        body.push('=');
+        value.bytes().for_each(|byte| encode(&mut body, byte));
+    }
+    *http.body_mut() = body.into_bytes();
+    let json = HeaderValue::from_static("application/json");
+    http.headers_mut().insert(http::header::ACCEPT, json);
+}
+
+/// Percent-encodes a byte unless RFC 3986 calls it unreserved.
+fn encode(text: &mut String, byte: u8) {
+    if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+        text.push(char::from(byte));
+    } else {
+        text.push_str(&format!("%{byte:02X}"));
+    }
+}
+
+/// Puts an API key of IBM Cloud into the body of a request for a token of its Identity and Access
+/// Management.
+fn ask_ibm(http: &mut Http, variable: &str, vault: &impl Vault) -> Result<Vec<String>, String> {
+    let key = value(variable, vault)?;
+    let grant = "urn:ibm:params:oauth:grant-type:apikey";
+    put_form(http, &[("grant_type", grant), ("apikey", &key)]);
+    Ok(vec![key])
 }
 
 /// The value of a variable that must be set.

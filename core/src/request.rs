@@ -37,6 +37,11 @@ pub enum Credential {
     /// What the operator's environment provides, in exchange for keys that a container has at Amazon Web
     /// Services.
     Container,
+    /// An API key of IBM Cloud, in exchange for a token.
+    Ibm {
+        /// The environment variable that contains the key.
+        variable: String,
+    },
     /// A key in a header.
     Key(Secret),
     /// Nothing but the place: a machine of Google's gives its token to its own processes.

@@ -7,7 +7,7 @@ use http::{HeaderName, Uri};
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
-use super::{Http, Vault, put, value};
+use super::{Http, Vault, encode, put, put_form, value};
 use crate::request::{AwsCredential, AwsKeys};
 
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
@@ -111,18 +111,7 @@ pub(super) fn ask_for_keys(http: &mut Http, vault: &impl Vault) -> Result<Vec<St
         ("RoleSessionName", &session),
         ("WebIdentityToken", token),
     ];
-    let mut body = String::new();
-    for (name, value) in fields {
-        if !body.is_empty() {
-            body.push('&');
-        }
-        body.push_str(name);
-        body.push('=');
-        value.bytes().for_each(|byte| encode(&mut body, byte));
-    }
-    *http.body_mut() = body.into_bytes();
-    let json = http::HeaderValue::from_static("application/json");
-    http.headers_mut().insert(http::header::ACCEPT, json);
+    put_form(http, &fields);
     Ok(vec![token.to_owned()])
 }
 
@@ -225,15 +214,6 @@ fn query(uri: &Uri) -> String {
         .map(|(name, value)| format!("{name}={value}"))
         .collect();
     parts.join("&")
-}
-
-/// Percent-encodes a byte unless RFC 3986 calls it unreserved.
-fn encode(text: &mut String, byte: u8) {
-    if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
-        text.push(char::from(byte));
-    } else {
-        text.push_str(&format!("%{byte:02X}"));
-    }
 }
 
 fn hash(bytes: &[u8]) -> String {

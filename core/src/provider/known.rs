@@ -330,8 +330,14 @@ pub(crate) const KNOWN: &[Known] = &[
     Known {
         name: "watsonx",
         base_variables: &["WATSONX_API_BASE", "WATSONX_URL", "WX_URL"],
-        // A token; watsonx issues one for an API key.
-        keys: &["WATSONX_TOKEN", "WX_TOKEN"],
+        // A token that is ready, or an API key for which one is issued.
+        keys: &[
+            "WATSONX_TOKEN",
+            "WX_TOKEN",
+            "WATSONX_API_KEY",
+            "WATSONX_APIKEY",
+            "WX_API_KEY",
+        ],
         hosts: &["ml.cloud.ibm.com"],
         wire: Dialect::Watsonx,
         inputs: 1000,
@@ -362,6 +368,7 @@ const VARIABLES: &[&str] = &[
     "VERTEXAI_PROJECT",
     "VERTEX_LOCATION",
     "VERTEX_PROJECT",
+    "WATSONX_IAM_URL",
     "WATSONX_PROJECT_ID",
 ];
 

@@ -153,6 +153,7 @@ impl HttpWire {
             }
             Credential::Aws(_)
             | Credential::Google { .. }
+            | Credential::Ibm { .. }
             | Credential::Key(_)
             | Credential::Token(_)
             | Credential::WebIdentity => {

@@ -43,6 +43,7 @@ impl Secrets {
         "HF_TOKEN",
         "VERTEXAI_CREDENTIALS",
         "VERTEX_CREDENTIALS",
+        "WATSONX_APIKEY",
         "WATSONX_TOKEN",
     ];
 

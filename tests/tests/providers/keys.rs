@@ -87,6 +87,39 @@ fn keys_of_aws_are_issued_to_a_container() {
     }
 }
 
+/// watsonx: the key goes to IBM's issuer of tokens only.
+#[test]
+fn a_token_is_issued_for_an_api_key_of_ibm() {
+    for shell in SHELLS {
+        let mut stage = Stage::new();
+        let url = stage.stub.url();
+        stage.run(&format!(
+            "create table t (id int primary key, body text);
+             insert into t values (1, 'one'), (2, 'two');
+             select ai.create_vectorizer('t', name => 'v', loading => ai.loading_column('body'),
+               embedding => ai.embedding_litellm('watsonx/ibm/slate', 8,
+                 extra_options => '{{\"project_id\": \"p\", \"api_base\": \"{url}\"}}'),
+               chunking => ai.chunking_none(), destination => ai.destination_table('d'))"
+        ));
+        let issuer = format!("{url}/token");
+        let environment = [
+            ("WATSONX_API_KEY", "a+key/of=ibm"),
+            ("WATSONX_IAM_URL", &issuer),
+        ];
+        let mut worker = stage.worker_with(shell, &["--once"], &environment);
+        let code = worker.wait(PATIENCE).code();
+        assert_eq!(code, Some(0), "{shell}: {:?}", worker.lines());
+        let requests = stage.stub.requests();
+        assert_eq!(requests.len(), 2, "{shell}");
+        assert_eq!(
+            requests[0].fields["form"],
+            "grant_type=urn%3Aibm%3Aparams%3Aoauth%3Agrant-type%3Aapikey&apikey=a%2Bkey%2Fof%3Dibm"
+        );
+        let bearer = format!("Bearer {TOKEN}");
+        assert_eq!(requests[1].header("authorization"), Some(bearer.as_str()));
+    }
+}
+
 /// As on a machine of Google's, if the operator allows it.
 #[test]
 fn a_token_is_issued_to_a_machine_of_google() {
