@@ -212,6 +212,13 @@ fn estimate_of_all_rows_is_what_the_worker_does() {
         assert_eq!(sample["chunks"]["estimate"], 260.0);
         let (code, said) = command(&stage, shell, &["estimate", "blog", "--price", "-1"]);
         assert_eq!(code, Some(2), "{said}");
+        // A prompt is sent with each chunk, and costs.
+        stage.run(
+            r#"update ai.vectorizer set config = jsonb_set(config, '{embedding,document_prompt}', '"four more words: "')"#,
+        );
+        let prompted = json(&stage, shell, &["estimate", "blog", "--all", "--json"]);
+        let more = prompted["tokens"]["estimate"].as_f64().unwrap() - tokens;
+        assert!(more >= 4.0 * 260.0, "{more}");
     });
 }
 

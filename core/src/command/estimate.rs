@@ -8,7 +8,7 @@ use super::table::grouped;
 use super::{Answer, Ask, Steps, field, named};
 use crate::call::{Call, Reply};
 use crate::model::ModelAnswer;
-use crate::provider::Tokens;
+use crate::provider::{Purpose, Tokens};
 use crate::query::{Key, Param, Query, Rows};
 use crate::rows::Bounds;
 use crate::settings::Settings;
@@ -144,7 +144,8 @@ impl Estimate {
                 Err(_) => self.failed += 1,
             }
         }
-        match profile.provider.tokens(&texts) {
+        let sent = profile.provider.prompted(&texts, Purpose::Document);
+        match profile.provider.tokens(&sent) {
             Tokens::Counted(counts) => {
                 self.count(&counts);
                 self.go_on(profile)

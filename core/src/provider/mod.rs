@@ -29,6 +29,7 @@ mod wait;
 mod watsonx;
 mod wire;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -233,20 +234,14 @@ impl Provider {
         timeout: Duration,
         without: &[&'static str],
     ) -> Call {
-        let prompt = self.prompts.of(purpose);
-        let prompted: Option<Vec<Arc<str>>> = prompt.map(|prompt| {
-            let texts = texts.iter();
-            texts
-                .map(|text| Arc::from(format!("{prompt}{text}")))
-                .collect()
-        });
-        let texts = prompted.as_deref().unwrap_or(texts);
+        let prompted = self.prompted(texts, purpose);
+        let texts = &*prompted;
         let wire = match &self.wire {
             Wire::Http(wire) => wire,
             Wire::Model { .. } => {
                 let wanted = match purpose {
                     // The model's own prompt is for questions that have none yet.
-                    Purpose::Query if prompt.is_none() => model::Wanted::Queries,
+                    Purpose::Query if self.prompts.of(purpose).is_none() => model::Wanted::Queries,
                     Purpose::Document | Purpose::Query => model::Wanted::Documents,
                 };
                 return Call::Model(self.model_request(texts, wanted));
@@ -255,6 +250,21 @@ impl Provider {
         let reader = self.reader(wire, texts.len());
         wire.request(texts, purpose, timeout, without, reader)
             .into()
+    }
+
+    /// The texts as they are sent: with the prompt for this purpose.
+    pub(crate) fn prompted<'a>(
+        &self,
+        texts: &'a [Arc<str>],
+        purpose: Purpose,
+    ) -> Cow<'a, [Arc<str>]> {
+        let Some(prompt) = self.prompts.of(purpose) else {
+            return Cow::Borrowed(texts);
+        };
+        let texts = texts
+            .iter()
+            .map(|text| Arc::from(format!("{prompt}{text}")));
+        Cow::Owned(texts.collect())
     }
 
     /// Whether requests need a token.
