@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
 
-pub use answer::TOKEN;
+pub use answer::{INFO_INPUTS, TOKEN};
 pub use behaviour::{Answer, Behaviour};
 pub use vector::{is_vector_of, vector_of};
 

@@ -7,6 +7,16 @@ use super::litellm::{Asked, Made, encoded};
 use super::wire::{HttpWire, Texts};
 use crate::request::{Credential, Secret};
 
+/// The page of Text Embeddings Inference with the server's limits, beside the one that embeds.
+fn info(url: &http::Uri) -> Option<http::Uri> {
+    let path = url.path().trim_end_matches('/');
+    let below = path.strip_suffix("/embed");
+    let parent = below.or_else(|| path.is_empty().then_some(""))?;
+    let place = url.authority()?;
+    let scheme = url.scheme_str()?;
+    format!("{scheme}://{place}{parent}/info").parse().ok()
+}
+
 /// Options of the service, not of the model.
 const OPTIONS: [&str; 2] = ["use_cache", "wait_for_model"];
 
@@ -41,6 +51,7 @@ pub(super) fn wire(asked: &mut Asked<'_>) -> Result<Made, String> {
         .map(|name| Credential::Key(Secret::bearer(name)));
     let mut wire = HttpWire::new(url, body, answer::BARE, credential);
     wire.texts = Texts::Array("inputs");
+    wire.info = (!is_router).then(|| info(&wire.url)).flatten();
     Ok(Made {
         wire,
         base_url,

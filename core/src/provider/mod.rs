@@ -53,7 +53,7 @@ pub use prices::Prices;
 pub(crate) use prices::{Price, shown};
 pub(crate) use refusal::{Refusal, brief, said};
 pub(crate) use remaining::Remaining;
-pub(crate) use size::{SizeLimit, exceeded};
+pub(crate) use size::{SizeLimit, exceeded, named as limit_named};
 pub(crate) use token::IssuedToken;
 pub(crate) use wait::WAIT_MAX;
 use wire::HttpWire;
@@ -77,6 +77,9 @@ pub(crate) struct Provider {
     pub(crate) keys: usize,
     wire: Wire,
 }
+
+/// The page with a server's limits comes at once, or is not waited for.
+const INFO_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How a provider is called.
 #[derive(Clone, Debug)]
@@ -331,6 +334,19 @@ impl Provider {
                 "counted with OpenAI's cl100k_base, not with the model's own tokenizer"
             }
             (Tokenizer::Cl100k | Tokenizer::Unknown, None) => "estimated as a quarter of the bytes",
+        }
+    }
+
+    /// Whether the server has a page with its limits.
+    pub(crate) fn has_info(&self) -> bool {
+        matches!(&self.wire, Wire::Http(wire) if wire.info.is_some())
+    }
+
+    /// The request for the limits of the server, if it has such a page.
+    pub(crate) fn info_request(&self) -> Option<Request> {
+        match &self.wire {
+            Wire::Http(wire) => wire.info(INFO_TIMEOUT),
+            Wire::Model { .. } => None,
         }
     }
 

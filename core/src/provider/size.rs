@@ -9,6 +9,13 @@ pub(crate) enum SizeLimit {
     Bytes(usize),
 }
 
+/// The limits that the page `/info` of Text Embeddings Inference names: the number of texts.
+pub(crate) fn named(body: &[u8]) -> Option<usize> {
+    let info: serde_json::Value = serde_json::from_slice(body).ok()?;
+    let texts = usize::try_from(info["max_client_batch_size"].as_u64()?).ok()?;
+    (texts > 0).then_some(texts)
+}
+
 /// Words for the texts of a request, in lower case.
 const INPUTS: &[&str] = &[
     "array",

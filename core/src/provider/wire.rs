@@ -26,6 +26,8 @@ pub(super) struct HttpWire {
     pub(super) token: Option<TokenSource>,
     /// The URL of the request that makes it pull its model.
     pub(super) pull: Option<http::Uri>,
+    /// The URL at which the server says how large requests may be.
+    pub(super) info: Option<http::Uri>,
 }
 
 /// Where tokens come from.
@@ -76,6 +78,7 @@ impl HttpWire {
             credential,
             token: None,
             pull: None,
+            info: None,
         }
     }
 
@@ -138,6 +141,15 @@ impl HttpWire {
     pub(super) fn pull(&self, model: &str, timeout: Duration) -> Option<Request> {
         let body = json!({"model": model, "stream": false});
         Some(post(self.pull.as_ref()?, body, timeout, OTHER_BYTES_MAX))
+    }
+
+    /// The request for the limits of the server, if it has such a page.
+    pub(super) fn info(&self, timeout: Duration) -> Option<Request> {
+        let mut http = http::Request::new(vec![]);
+        *http.uri_mut() = self.info.clone()?;
+        let mut request = Request::new(http, timeout, OTHER_BYTES_MAX);
+        request.credential.clone_from(&self.credential);
+        Some(request)
     }
 
     /// The request for a token, if the provider wants one.

@@ -15,6 +15,7 @@ use crate::time::Time;
 use credentials::Credentials;
 use parameters::Parameters;
 pub(super) use parameters::RefusedParameter;
+use sizes::Limits;
 pub(super) use sizes::Sizes;
 use throttle::Allowance;
 pub(super) use throttle::{Throttle, bytes_of, tokens_of};
@@ -30,6 +31,7 @@ pub(super) struct Accounts {
     /// By account and model.
     parameters: BTreeMap<(Account, String), Parameters>,
     sizes: BTreeMap<(Account, String), Sizes>,
+    limits: BTreeMap<(Account, String), Limits>,
     allowance: Allowance,
     requests_max: usize,
 }
@@ -41,6 +43,7 @@ impl Accounts {
             credentials: BTreeMap::new(),
             parameters: BTreeMap::new(),
             sizes: BTreeMap::new(),
+            limits: BTreeMap::new(),
             allowance: Allowance {
                 requests_per_minute: settings.requests_per_minute,
                 tokens_per_minute: settings.tokens_per_minute,

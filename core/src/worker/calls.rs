@@ -54,6 +54,8 @@ pub(super) enum Purpose {
     Probe { without: Vec<&'static str> },
     /// The provider fetches its model.
     Pull,
+    /// The server says how large requests may be.
+    Limits,
     /// A token is issued, which requests then carry.
     Token,
 }
@@ -63,6 +65,7 @@ impl Worker {
     pub(super) fn next_call(&mut self) -> Option<(Called, Call)> {
         self.work_call()
             .or_else(|| self.token_call())
+            .or_else(|| self.limits_call())
             .or_else(|| self.embed_call())
             .or_else(|| self.probe_call())
             .or_else(|| self.pull_call())
@@ -137,6 +140,7 @@ impl Worker {
             Purpose::Compare(claim) => return self.rows_compared(claim, done(reply)),
             Purpose::Plan { batch } => return self.rows_planned(batch, done(reply)),
             Purpose::Token => return self.token_came(&profile, http(reply)),
+            Purpose::Limits => return self.limits_came(&profile, http(reply)),
             // A definition that was fixed meanwhile is not paused for what the old one met.
             _ if !self.is_current(&profile) => return,
             Purpose::Embed { .. } | Purpose::Probe { .. } | Purpose::Pull => {}
@@ -180,8 +184,18 @@ impl Worker {
                 self.size_requests(profile.id, count, took, &verdict);
                 self.embedded(batch, span, &profile, took, verdict);
             }
-            Purpose::Compare(_) | Purpose::Plan { .. } | Purpose::Token => {}
+            Purpose::Compare(_) | Purpose::Limits | Purpose::Plan { .. } | Purpose::Token => {}
         }
+    }
+
+    /// The server has said its limits, or not.
+    fn limits_came(&mut self, profile: &Arc<Profile>, answer: Result<Received, RequestError>) {
+        let good = answer.ok();
+        let good = good.filter(|answer| answer.response.status().is_success());
+        let page = good
+            .as_ref()
+            .map(|answer| answer.response.body().as_slice());
+        self.accounts.limits_came(&profile.provider, page);
     }
 
     /// A token was issued, or not.
@@ -245,7 +259,7 @@ impl Worker {
         let tokens = match &called.purpose {
             Purpose::Compare(_) | Purpose::Plan { .. } => return,
             Purpose::Embed { tokens, .. } => *tokens,
-            Purpose::Probe { .. } | Purpose::Pull | Purpose::Token => 1,
+            Purpose::Limits | Purpose::Probe { .. } | Purpose::Pull | Purpose::Token => 1,
         };
         let account = called.profile.provider.account();
         self.accounts.throttle(self.now, &account).back(tokens);

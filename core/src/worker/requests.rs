@@ -53,6 +53,7 @@ impl Worker {
                     // No request outlives its lease.
                     && self.now < batch.extend_at(timeout)
                     && !self.accounts.waits_for_token(self.now, &batch.profile.provider)
+                    && !self.accounts.waits_for_limits(&batch.profile.provider)
                     && self.is_trusted(batch.profile.id)
                     && self.may_send_rows(batch.profile.id)
             })
@@ -126,6 +127,21 @@ impl Worker {
         self.accounts.token_asked(&profile.provider);
         self.sent(&profile, 1);
         Some((self.calling(profile, Purpose::Token), request.into()))
+    }
+
+    /// The limits of a server, for whoever has something to send.
+    pub(super) fn limits_call(&mut self) -> Option<(Called, Call)> {
+        let profile = self.wanting(|id, vectorizer| {
+            let profile = vectorizer.profile.as_ref();
+            let mut batches = self.batches.values();
+            let has_texts = batches.any(|batch| batch.profile.id == id && !batch.spans.is_empty());
+            has_texts
+                && profile.is_some_and(|profile| self.accounts.wants_limits(&profile.provider))
+        })?;
+        let request = profile.provider.info_request()?;
+        self.accounts.limits_asked(&profile.provider);
+        self.sent(&profile, 1);
+        Some(self.equipped(profile, Purpose::Limits, request.into()))
     }
 
     pub(super) fn probe_call(&mut self) -> Option<(Called, Call)> {

@@ -182,7 +182,11 @@ impl Worker {
         let estimate = match &called.purpose {
             Purpose::Embed { tokens, .. } => *tokens,
             Purpose::Probe { .. } => PROBE_TOKENS,
-            Purpose::Compare(_) | Purpose::Plan { .. } | Purpose::Pull | Purpose::Token => return,
+            Purpose::Compare(_)
+            | Purpose::Limits
+            | Purpose::Plan { .. }
+            | Purpose::Pull
+            | Purpose::Token => return,
         };
         let used = Used::of(reply, estimate);
         let (profile, day) = (&called.profile, self.day_at(called.at));

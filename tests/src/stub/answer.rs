@@ -164,6 +164,20 @@ fn native_dimensions(model: &str, state: &State) -> usize {
     }
 }
 
+/// The texts of a request that `/info` names.
+pub const INFO_INPUTS: usize = 8;
+
+/// Answers `/info`.
+pub(super) fn info() -> Response {
+    let body =
+        json!({"model_id": "m", "max_client_batch_size": INFO_INPUTS, "max_batch_tokens": 16384});
+    Response {
+        status: 200,
+        headers: Vec::new(),
+        body: body.to_string(),
+    }
+}
+
 /// Issues a token, or keys of AWS if somebody wants to take on a role or is a container.
 pub(super) fn token(question: &Question) -> Response {
     let form = question.fields["form"].as_str().unwrap_or_default();

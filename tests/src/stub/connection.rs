@@ -102,6 +102,7 @@ fn reply(
         Endpoint::OllamaShow | Endpoint::Unknown => {
             return Reply::Whole(answer::show(&question, &shared.state()));
         }
+        Endpoint::Info => return Reply::Whole(answer::info()),
         Endpoint::Token => return Reply::Whole(answer::token(&question)),
         Endpoint::OllamaEmbed | Endpoint::OpenAi | Endpoint::Other(_) => {}
     }

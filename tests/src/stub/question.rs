@@ -11,6 +11,8 @@ const INPUTS_MAX: usize = 2_048;
 /// What a request is addressed to.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Endpoint {
+    /// Of Text Embeddings Inference: its limits.
+    Info,
     OllamaEmbed,
     OllamaPull,
     OllamaShow,
@@ -30,6 +32,7 @@ impl Endpoint {
             ("POST", "/api/pull") => Self::OllamaPull,
             ("POST", "/api/show") => Self::OllamaShow,
             ("POST", "/token") | ("GET", "/container") => Self::Token,
+            ("GET", path) if path.ends_with("/info") => Self::Info,
             ("GET", path) if path.starts_with("/computeMetadata/v1/instance/") => Self::Token,
             ("POST", path) => match Dialect::of(path) {
                 Some(dialect) => Self::Other(dialect),
@@ -105,7 +108,7 @@ pub(super) fn read(
         if endpoint == Endpoint::Unknown {
             return Err("no such endpoint".to_owned());
         }
-        if endpoint == Endpoint::Token {
+        if matches!(endpoint, Endpoint::Info | Endpoint::Token) {
             let key = header("authorization").map(str::to_owned);
             if path.starts_with("/computeMetadata/") && header("metadata-flavor") != Some("Google")
             {

@@ -1,7 +1,7 @@
 //! The size of requests.
 
 use tests::stage::{DIMENSIONS, PATIENCE, Stage};
-use tests::stub::{Answer, Behaviour, Recorded};
+use tests::stub::{Answer, Behaviour, INFO_INPUTS, Recorded};
 
 use crate::SHELLS;
 use crate::cases::{CASES, Case, borrowed, environment, service_account};
@@ -69,6 +69,37 @@ fn requests_are_filled_to_the_limit_of_their_provider() {
                 "{shell}: {model}: {texts:?}"
             );
         }
+    }
+}
+
+/// Text Embeddings Inference says on a page of its own how many texts it takes.
+#[test]
+fn the_limits_of_text_embeddings_inference_are_read_first() {
+    for shell in SHELLS {
+        let mut stage = Stage::new();
+        let url = stage.stub.url();
+        stage.run(&format!(
+            "create table t (id int primary key, body text);
+             insert into t select n, 'text ' || n from generate_series(1, 64) n;
+             select ai.create_vectorizer('t', name => 'v', loading => ai.loading_column('body'),
+               embedding => ai.embedding_litellm('huggingface/m', {DIMENSIONS},
+                 extra_options => '{{\"api_base\": \"{url}/pipeline/feature-extraction/embed\"}}'),
+               chunking => ai.chunking_none(), destination => ai.destination_table('d'))"
+        ));
+        let mut worker = stage.worker(shell, &["--once"]);
+        assert_eq!(worker.wait(PATIENCE).code(), Some(0), "{shell}");
+        let requests = stage.stub.requests();
+        assert_eq!(requests[0].path, "/pipeline/feature-extraction/info");
+        let texts: Vec<usize> = requests[1..]
+            .iter()
+            .map(|request| request.inputs.len())
+            .collect();
+        assert_eq!(texts.iter().sum::<usize>(), 64, "{shell}");
+        assert!(
+            texts.iter().all(|texts| *texts <= INFO_INPUTS),
+            "{shell}: {texts:?}"
+        );
+        assert_eq!(stage.stub.complaints(), Vec::<String>::new());
     }
 }
 
