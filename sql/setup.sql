@@ -3804,9 +3804,10 @@ $$;
 -- owner of its source, and only a role with that owner's privileges can write the row. Workers check the same when
 -- they load it.
 
--- The problem of the relations and functions that a row names; null if there is none. Names are looked up in the
--- catalogs, without search_path and pg_temp.
-create or replace function ai._vectorizer_problem(v ai.vectorizer) returns text
+-- The problem of the relations and functions that a row names, and whether it is that something belongs to another
+-- role, which ai.adopt_vectorizer solves; nulls if there is none. Names are looked up in the catalogs, without
+-- search_path and pg_temp.
+create or replace function ai._vectorizer_defect(v ai.vectorizer, out is_foreign boolean, out problem text)
 language sql stable
 set search_path = pg_catalog, pg_temp
 begin atomic
@@ -3830,23 +3831,34 @@ begin atomic
         and p.proname = any (ai._vectorizer_trigger_functions(v.trigger_name))
         and p.pronargs = 0
     )
-    select coalesce
+    select x.is_foreign, x.problem
+    from (values
     -- (The view is only for readers: without it the vectorizer still works.)
-    ( (select case when f.schema is null or f.name is null then format('its configuration names no %s', f.part)
+      (1, false, (select case when f.schema is null or f.name is null then format('its configuration names no %s', f.part)
            else format('its %s %I.%I is missing', f.part, f.schema, f.name) end
        from found f
-       where f.oid is null and f.part <> 'view' limit 1)
-    , (select format('%I.%I cannot be its %s', f.schema, f.name, f.part) from found f
-       where f.relpersistence = 't' or position(f.relkind::text in f.kinds) = 0 limit 1)
-    , (select format('its %s %I.%I belongs to %s, its source table to %s', f.part, f.schema, f.name
+       where f.oid is null and f.part <> 'view' limit 1))
+    , (2, false, (select format('%I.%I cannot be its %s', f.schema, f.name, f.part) from found f
+       where f.relpersistence = 't' or position(f.relkind::text in f.kinds) = 0 limit 1))
+    , (3, true, (select format('its %s %I.%I belongs to %s, its source table to %s', f.part, f.schema, f.name
            , f.relowner::regrole, s.relowner::regrole)
-       from found f, source s where f.relowner <> s.relowner limit 1)
-    , (select format('its trigger function %s belongs to %s, its source table to %s', t.name
+       from found f, source s where f.relowner <> s.relowner limit 1))
+    , (4, true, (select format('its trigger function %s belongs to %s, its source table to %s', t.name
            , t.proowner::regrole, s.relowner::regrole)
-       from functions t, source s where t.proowner <> s.relowner limit 1)
-    , (select format('%I.%I is named twice', min(f.schema), min(f.name)) from found f
-       where f.oid is not null group by f.oid having count(*) > 1 limit 1));
+       from functions t, source s where t.proowner <> s.relowner limit 1))
+    , (5, false, (select format('%I.%I is named twice', min(f.schema), min(f.name)) from found f
+       where f.oid is not null group by f.oid having count(*) > 1 limit 1))
+    ) x(place, is_foreign, problem)
+    where x.problem is not null
+    order by x.place
+    limit 1;
 end;
+
+-- The same, without its kind.
+create or replace function ai._vectorizer_problem(v ai.vectorizer) returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+return (select d.problem from ai._vectorizer_defect(v) d);
 
 create or replace function ai._vectorizer_guard() returns trigger
 language plpgsql volatile
@@ -4067,10 +4079,12 @@ declare
     source oid = ai._vectorizer_relation(v.source_schema, v.source_table);
     store oid = ai._vectorizer_relation((v.config #>> '{destination,target_schema}')::name, (v.config #>> '{destination,target_table}')::name);
     owner pg_roles;
-    problem text = ai._vectorizer_problem(v);
+    problem text;
+    is_foreign boolean;
     is_open boolean = ai._vectorizer_is_open(v);
     strangers jsonb;
 begin
+    select d.problem, d.is_foreign into problem, is_foreign from ai._vectorizer_defect(v) d;
     select r.* into strict me from pg_roles r where r.rolname = current_user;
     select r.* into owner from pg_class c join pg_roles r on r.oid = c.relowner where c.oid = source;
     if is_open and problem is null
@@ -4116,6 +4130,7 @@ begin
     , 'is_trusted', coalesce(owner.oid = me.oid or owner.rolsuper
         or not me.rolsuper and pg_has_role(me.oid, owner.oid, 'usage'), false)
     , 'problem', problem
+    , 'is_foreign', coalesce(is_foreign, false)
     , 'outgrown_key', case when problem is null then ai._vectorizer_outgrown_key(v) end
     , 'schemas', coalesce(strangers, '[]')
     , 'is_open', is_open
@@ -6057,7 +6072,7 @@ declare
     v ai.vectorizer;
 begin
     select x.* into strict v from ai.vectorizer x where x.id = vectorizer_id;
-    if ai._vectorizer_problem(v) ~ ' belongs to ' then
+    if (ai._vectorizer_defect(v)).is_foreign then
         perform ai._vectorizer_adopt(v.id, false);
     end if;
     if ai._vectorizer_problem(v) is null then

@@ -291,6 +291,7 @@ impl Event {
 
     /// The details, as names and values.
     #[must_use]
+    #[expect(clippy::too_many_lines, reason = "one arm for each event")]
     pub fn fields(&self) -> Vec<(&'static str, String)> {
         match self {
             Self::CeilingReached {

@@ -130,6 +130,8 @@
 //! compares with what is stored, `provider` writes requests and interprets answers, `sql` plans statements, `retry`
 //! computes backoff.
 
+#![cfg_attr(not(test), warn(clippy::too_many_lines))]
+
 mod address;
 mod call;
 mod command;

@@ -26,6 +26,9 @@ pub(crate) struct Standing {
     is_sole: bool,
     /// Why its objects must not be used.
     problem: Option<String>,
+    /// Whether that is because one of them belongs to another owner.
+    #[serde(default)]
+    is_foreign: bool,
     /// The source's key column that has another type than the queue's.
     #[serde(default)]
     outgrown_key: Option<String>,
@@ -49,7 +52,7 @@ impl Standing {
     /// Returns the reason if no worker should use the vectorizer's objects, and what to do.
     pub(crate) fn problem(&self, name: &str, settings: &Settings) -> Option<String> {
         if let Some(problem) = &self.problem {
-            return Some(if problem.contains(" belongs to ") {
+            return Some(if self.is_foreign {
                 format!(
                     "{problem}: hand it over, as a superuser or as the owner, with \
                      select ai.adopt_vectorizer({})",
@@ -177,6 +180,7 @@ mod tests {
             is_trusted: false,
             is_sole: false,
             problem: None,
+            is_foreign: false,
             outgrown_key: None,
             schemas: vec![],
             is_open: false,

@@ -60,24 +60,13 @@ impl Profile {
     pub(crate) fn new(definition: &Definition, settings: &Settings) -> Result<Self, String> {
         let config = &definition.config;
         let source = format!("{}.{}", definition.source_schema, definition.source_table);
-        if let Some(schema) = &definition.closed_schema {
-            let role = "this worker''s role";
-            return Err(format!(
-                "permission denied for schema {schema}; let the owner of the schema ai run: \
-                 select ai.grant_worker_usage('{role}')"
-            ));
-        }
-        let columns = definition.columns.as_deref().ok_or_else(|| {
-            format!(
-                "the source table {source} is gone: drop the vectorizer with ai.drop_vectorizer"
-            )
-        })?;
+        may_use_queue(definition)?;
+        let columns = definition.columns.as_deref();
+        let columns = columns.ok_or_else(|| gone(&source))?;
         let (queue_schema, queue_table, failed_table) = queue(definition, &settings.program)?;
         let standing = definition.standing.as_ref();
-        if let Some(problem) = standing.and_then(|known| known.problem(&definition.name, settings))
-        {
-            return Err(problem);
-        }
+        let problem = standing.and_then(|known| known.problem(&definition.name, settings));
+        problem.map_or(Ok(()), Err)?;
         let key = key_columns(definition, columns, &source)?;
         let loading = loading(config, columns, &source)?;
         let chunker = Chunker::parse(&config.chunking).map_err(|error| error.to_string())?;
@@ -88,10 +77,9 @@ impl Profile {
         if let (Destination::Column(_), false) = (destination, matches!(chunker, Chunker::None)) {
             return Err("a column takes one vector a row: chunking must be none".to_owned());
         }
-        let vector = definition
-            .vector
-            .as_ref()
-            .ok_or("the extension vector is not installed: run create extension vector")?;
+        let vector = definition.vector.as_ref();
+        let vector =
+            vector.ok_or("the extension vector is not installed: run create extension vector")?;
 
         let processing = config.processing.as_ref();
         let rows = processing
@@ -139,6 +127,21 @@ impl Profile {
                 .and_then(|processing| processing.max_tokens_per_day)
                 .map(|tokens| tokens.max(1)),
         })
+    }
+}
+
+fn gone(source: &str) -> String {
+    format!("the source table {source} is gone: drop the vectorizer with ai.drop_vectorizer")
+}
+
+fn may_use_queue(definition: &Definition) -> Result<(), String> {
+    let role = "this worker''s role";
+    match &definition.closed_schema {
+        None => Ok(()),
+        Some(schema) => Err(format!(
+            "permission denied for schema {schema}; let the owner of the schema ai run: \
+             select ai.grant_worker_usage('{role}')"
+        )),
     }
 }
 

@@ -26,6 +26,8 @@
 //! A vector depends on its text only. The texts of one call are computed together, but without
 //! padding, so other texts of the call do not change a vector.
 
+#![cfg_attr(not(test), warn(clippy::too_many_lines))]
+
 mod bert;
 mod description;
 mod find;

@@ -7,6 +7,8 @@
 //! ([`errands`]), because they may take minutes. Meanwhile the worker must handle signals, send
 //! heartbeats, and extend its leases.
 
+#![cfg_attr(not(test), warn(clippy::too_many_lines))]
+
 mod agents;
 mod connect;
 pub mod database;

@@ -1,6 +1,8 @@
 //! Code that every shell needs and that depends neither on tokio nor on threads: the process of a
 //! worker, its console, the database's address, proxies, and local models.
 
+#![cfg_attr(not(test), warn(clippy::too_many_lines))]
+
 mod certificate_names;
 pub mod certificates;
 pub mod console;

@@ -4,6 +4,8 @@
 //! One loop ([`run`]) and two adapters ([`database`], [`http`]). The core decides what to request,
 //! when, and what the answers mean: see the contract in [`pgai_core`].
 
+#![cfg_attr(not(test), warn(clippy::too_many_lines))]
+
 pub mod database;
 pub mod http;
 mod line;

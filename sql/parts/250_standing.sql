@@ -11,10 +11,12 @@ declare
     source oid = ai._vectorizer_relation(v.source_schema, v.source_table);
     store oid = ai._vectorizer_relation((v.config #>> '{destination,target_schema}')::name, (v.config #>> '{destination,target_table}')::name);
     owner pg_roles;
-    problem text = ai._vectorizer_problem(v);
+    problem text;
+    is_foreign boolean;
     is_open boolean = ai._vectorizer_is_open(v);
     strangers jsonb;
 begin
+    select d.problem, d.is_foreign into problem, is_foreign from ai._vectorizer_defect(v) d;
     select r.* into strict me from pg_roles r where r.rolname = current_user;
     select r.* into owner from pg_class c join pg_roles r on r.oid = c.relowner where c.oid = source;
     if is_open and problem is null
@@ -60,6 +62,7 @@ begin
     , 'is_trusted', coalesce(owner.oid = me.oid or owner.rolsuper
         or not me.rolsuper and pg_has_role(me.oid, owner.oid, 'usage'), false)
     , 'problem', problem
+    , 'is_foreign', coalesce(is_foreign, false)
     , 'outgrown_key', case when problem is null then ai._vectorizer_outgrown_key(v) end
     , 'schemas', coalesce(strangers, '[]')
     , 'is_open', is_open

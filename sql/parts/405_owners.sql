@@ -76,7 +76,7 @@ declare
     v ai.vectorizer;
 begin
     select x.* into strict v from ai.vectorizer x where x.id = vectorizer_id;
-    if ai._vectorizer_problem(v) ~ ' belongs to ' then
+    if (ai._vectorizer_defect(v)).is_foreign then
         perform ai._vectorizer_adopt(v.id, false);
     end if;
     if ai._vectorizer_problem(v) is null then

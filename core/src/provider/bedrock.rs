@@ -19,15 +19,7 @@ const NOVA_DIMENSIONS: u64 = 3072;
 
 pub(super) fn wire(asked: &mut Asked<'_>) -> Result<Made, String> {
     let settings = asked.settings;
-    let region = asked.options.text("aws_region_name")?;
-    let region = region.or_else(|| {
-        let variables = ["AWS_REGION_NAME", "AWS_REGION", "AWS_DEFAULT_REGION"];
-        settings.variable(&variables).map(str::to_owned)
-    });
-    let region = region.ok_or(
-        "embedding config: put aws_region_name into extra_options, or set AWS_REGION_NAME for the worker",
-    )?;
-    let region = plain("aws_region_name", region)?;
+    let region = region(asked)?;
     for name in ["aws_secret_access_key", "aws_session_token"] {
         if asked.options.0.contains_key(name) {
             return Err(format!(
@@ -40,11 +32,7 @@ pub(super) fn wire(asked: &mut Asked<'_>) -> Result<Made, String> {
     let host = format!("bedrock-runtime.{region}.amazonaws.com");
     let endpoint = asked.options.text("aws_bedrock_runtime_endpoint")?;
     let endpoint = endpoint.or(asked.options.text("api_base")?);
-    let base_url = match (endpoint, settings.variable(asked.known.base_variables)) {
-        (Some(url), _) => BaseUrl::from_config(&url)?,
-        (None, Some(url)) => BaseUrl::from_operator(url)?,
-        (None, None) => BaseUrl::from_operator(&format!("https://{host}"))?,
-    };
+    let base_url = asked.base_url_or(endpoint, &host)?;
     let has_bearer = settings.secrets.present.contains(BEARER);
     let name = match asked.key_name() {
         Some(name) if name != SECRET_KEY || !has_bearer => name,
@@ -90,6 +78,18 @@ pub(super) fn wire(asked: &mut Asked<'_>) -> Result<Made, String> {
         base_url,
         secret: Some(name),
     })
+}
+
+fn region(asked: &mut Asked<'_>) -> Result<String, String> {
+    let region = asked.options.text("aws_region_name")?;
+    let region = region.or_else(|| {
+        let variables = ["AWS_REGION_NAME", "AWS_REGION", "AWS_DEFAULT_REGION"];
+        asked.settings.variable(&variables).map(str::to_owned)
+    });
+    let region = region.ok_or(
+        "embedding config: put aws_region_name into extra_options, or set AWS_REGION_NAME for the worker",
+    )?;
+    plain("aws_region_name", region)
 }
 
 /// The request for keys. `sts` is another address of the Security Token Service.

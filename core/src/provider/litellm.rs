@@ -232,6 +232,15 @@ impl Asked<'_> {
         BaseUrl::from_operator(self.known.base_url)
     }
 
+    /// The base URL that the vectorizer or the operator gives, otherwise this host of the provider's own.
+    pub(super) fn base_url_or(&self, given: Option<String>, host: &str) -> Result<BaseUrl, String> {
+        match (given, self.settings.variable(self.known.base_variables)) {
+            (Some(url), _) => BaseUrl::from_config(&url),
+            (None, Some(url)) => BaseUrl::from_operator(url),
+            (None, None) => BaseUrl::from_operator(&format!("https://{host}")),
+        }
+    }
+
     /// The variable of the key that may be sent to this place; none if the provider is an own server and
     /// there is no key.
     pub(super) fn key(&self, place: &BaseUrl) -> Result<Option<String>, String> {

@@ -48,11 +48,7 @@ pub(super) fn wire(asked: &mut Asked<'_>) -> Result<Made, String> {
         location => format!("{location}-aiplatform.googleapis.com"),
     };
     let given = asked.options.text("api_base")?;
-    let base_url = match (given, settings.variable(asked.known.base_variables)) {
-        (Some(url), _) => BaseUrl::from_config(&url)?,
-        (None, Some(url)) => BaseUrl::from_operator(url)?,
-        (None, None) => BaseUrl::from_operator(&format!("https://{host}"))?,
-    };
+    let base_url = asked.base_url_or(given, &host)?;
     let (credential, token) = credentials(asked, &base_url, &host)?;
     let one_by_one = asked.model.starts_with("gemini-embedding-2");
     let method = if one_by_one {

@@ -191,138 +191,160 @@ fn claim(is_utf8: bool) -> String {
 
 /// The value of each `{name}` in the protocol's statements.
 fn values(input: &PlanInput<'_>) -> BTreeMap<String, String> {
-    let key = input.key;
-    let mut values = BTreeMap::new();
-    let mut set = |name: &str, value: String| {
-        values.insert(name.to_owned(), value);
-    };
-    let queue = |table: &str| qualified(input.queue_schema, table);
+    let mut values = Values::default();
+    values.objects(input);
+    values.key(input.key);
+    values.columns(input);
+    values.parameters(input.key.len());
+    values.0
+}
 
-    set("id", input.vectorizer.to_string());
-    set("source", qualified(input.source.0, input.source.1));
-    match input.destination {
-        Destination::Column(name) => set("column", quoted(name)),
-        Destination::Table(schema, name) => set("store", qualified(schema, name)),
+/// The values of a plan's placeholders, by name.
+#[derive(Default)]
+struct Values(BTreeMap<String, String>);
+
+impl Values {
+    fn set(&mut self, name: &str, value: String) {
+        self.0.insert(name.to_owned(), value);
     }
-    set("queue", queue(input.queue_table));
-    set("failed", queue(input.failed_table));
-    set(
-        "lease",
-        queue(&format!("_vectorizer_lease_{}", input.vectorizer)),
-    );
-    let bell = queue(&format!("_vectorizer_bell_{}", input.vectorizer));
-    // Inside of E'…', where a backslash is the same whatever the session's settings are.
-    set("bell", bell.replace('\\', r"\\").replace('\'', "''"));
-    set(
-        "now_ms",
-        "(extract(epoch from clock_timestamp()) * 1000)::bigint".to_owned(),
-    );
-    set("vector", qualified(input.vector_schema, "vector"));
-    set("vector schema", quoted(input.vector_schema));
-    set("dimensions", input.dimensions.to_string());
-    set("rows", input.rows.to_string());
-    set("backoff_max", input.backoff_max.to_string());
-    let digest = |digest: &str| format!("'{}'", digest.replace('\'', "''"));
-    set("made_by vectors", digest(&input.made_by.vectors));
-    set("made_by texts", digest(&input.made_by.texts));
 
-    // The key, in its several clothes. `input` and what comes from it calls its columns k1, k2 …;
-    // so names of columns never meet names of ours.
-    let each = |of: &dyn Fn(usize, &KeyColumn) -> String| {
-        key.iter()
-            .enumerate()
-            .map(|(at, column)| of(at + 1, column))
-            .collect::<Vec<_>>()
-    };
-    set("keys", each(&|_, column| quoted(&column.name)).join(", "));
-    for alias in ["q", "c", "l", "s", "t", "u"] {
-        let name = format!("{alias}.keys");
-        set(
-            &name,
-            each(&|_, column| format!("{alias}.{}", quoted(&column.name))).join(", "),
+    /// Tables, types and constants.
+    fn objects(&mut self, input: &PlanInput<'_>) {
+        let queue = |table: &str| qualified(input.queue_schema, table);
+
+        self.set("id", input.vectorizer.to_string());
+        self.set("source", qualified(input.source.0, input.source.1));
+        match input.destination {
+            Destination::Column(name) => self.set("column", quoted(name)),
+            Destination::Table(schema, name) => self.set("store", qualified(schema, name)),
+        }
+        self.set("queue", queue(input.queue_table));
+        self.set("failed", queue(input.failed_table));
+        self.set(
+            "lease",
+            queue(&format!("_vectorizer_lease_{}", input.vectorizer)),
         );
-    }
-    set("i.keys", each(&|at, _| format!("i.k{at}")).join(", "));
-    for alias in ["s", "t"] {
-        set(
-            &format!("{alias}.keys as text"),
-            each(&|_, column| format!("{alias}.{}::text", quoted(&column.name))).join(", "),
+        let bell = queue(&format!("_vectorizer_bell_{}", input.vectorizer));
+        // Inside of E'…', where a backslash is the same whatever the session's settings are.
+        self.set("bell", bell.replace('\\', r"\\").replace('\'', "''"));
+        self.set(
+            "now_ms",
+            "(extract(epoch from clock_timestamp()) * 1000)::bigint".to_owned(),
         );
+        self.set("vector", qualified(input.vector_schema, "vector"));
+        self.set("vector schema", quoted(input.vector_schema));
+        self.set("dimensions", input.dimensions.to_string());
+        self.set("rows", input.rows.to_string());
+        self.set("backoff_max", input.backoff_max.to_string());
+        let digest = |digest: &str| format!("'{}'", digest.replace('\'', "''"));
+        self.set("made_by vectors", digest(&input.made_by.vectors));
+        self.set("made_by texts", digest(&input.made_by.texts));
     }
-    set(
-        "l.keys aliased",
-        each(&|at, column| format!("l.{} as k{at}", quoted(&column.name))).join(", "),
-    );
-    set(
-        "i.keys typed",
-        each(&|at, column| format!("i.k{at}::{} as k{at}", column.type_name)).join(", "),
-    );
-    set(
-        "d.readable",
-        each(&|_, column| {
-            let value = format!("d.{}::text", quoted(&column.name));
-            format!("ai._readable({value}) = {value} collate \"C\"")
-        })
-        .join(" and "),
-    );
-    set(
-        "u.keys readable",
-        each(&|_, column| format!("ai._readable(u.{}::text)", quoted(&column.name))).join(", "),
-    );
-    set("unreadable reason", protocol::UNREADABLE_REASON.to_owned());
-    set("input keys", each(&|at, _| format!("k{at}")).join(", "));
-    for first in [1, 2, 3] {
-        let name = format!("key params {first}");
-        set(
-            &name,
-            each(&|at, _| format!("${}::text[]", at + first - 1)).join(", "),
+
+    /// The key in each form. `input` and what comes from it calls its columns k1, k2 …; so names of columns
+    /// never meet names of ours.
+    fn key(&mut self, key: &[KeyColumn]) {
+        let each = |of: &dyn Fn(usize, &KeyColumn) -> String| {
+            key.iter()
+                .enumerate()
+                .map(|(at, column)| of(at + 1, column))
+                .collect::<Vec<_>>()
+        };
+        self.set("keys", each(&|_, column| quoted(&column.name)).join(", "));
+        for alias in ["q", "c", "l", "s", "t", "u"] {
+            let name = format!("{alias}.keys");
+            self.set(
+                &name,
+                each(&|_, column| format!("{alias}.{}", quoted(&column.name))).join(", "),
+            );
+        }
+        self.set("i.keys", each(&|at, _| format!("i.k{at}")).join(", "));
+        for alias in ["s", "t"] {
+            self.set(
+                &format!("{alias}.keys as text"),
+                each(&|_, column| format!("{alias}.{}::text", quoted(&column.name))).join(", "),
+            );
+        }
+        self.set(
+            "l.keys aliased",
+            each(&|at, column| format!("l.{} as k{at}", quoted(&column.name))).join(", "),
         );
+        self.set(
+            "i.keys typed",
+            each(&|at, column| format!("i.k{at}::{} as k{at}", column.type_name)).join(", "),
+        );
+        self.set(
+            "d.readable",
+            each(&|_, column| {
+                let value = format!("d.{}::text", quoted(&column.name));
+                format!("ai._readable({value}) = {value} collate \"C\"")
+            })
+            .join(" and "),
+        );
+        self.set(
+            "u.keys readable",
+            each(&|_, column| format!("ai._readable(u.{}::text)", quoted(&column.name))).join(", "),
+        );
+        self.set("unreadable reason", protocol::UNREADABLE_REASON.to_owned());
+        self.set("input keys", each(&|at, _| format!("k{at}")).join(", "));
+        for first in [1, 2, 3] {
+            let name = format!("key params {first}");
+            self.set(
+                &name,
+                each(&|at, _| format!("${}::text[]", at + first - 1)).join(", "),
+            );
+        }
+        for pair in [
+            "l=q", "l=d", "q=l", "s=i", "s=z", "q=i", "l=i", "t=i", "t=z", "f=i", "w=i", "d=i",
+            "q=u", "l=u",
+        ] {
+            self.set(pair, equality(key, pair, true));
+        }
+        self.set("t=c", equality(key, "t=c", false));
     }
-    for pair in [
-        "l=q", "l=d", "q=l", "s=i", "s=z", "q=i", "l=i", "t=i", "t=z", "f=i", "w=i", "d=i", "q=u",
-        "l=u",
-    ] {
-        set(pair, equality(key, pair, true));
-    }
-    set("t=c", equality(key, "t=c", false));
 
-    let first = key
-        .first()
-        .map_or_else(String::new, |column| quoted(&column.name));
-    set("s.first", format!("s.{first}"));
-    set("s.loading", format!("s.{}", quoted(&input.loading.name)));
-    // (PostgreSQL has no text of more than 1 GB.)
-    let row_bytes = input.row_bytes.min(1 << 30);
-    set("row bytes", row_bytes.to_string());
-    set("s.size", size(input));
-    set("s.loading as text", as_text(input.loading));
-    set("read loading", read(input.loading, row_bytes));
-    let mut columns = String::new();
-    for column in input.columns {
-        let _ = write!(columns, ", {}", read(column, row_bytes));
+    /// The columns of the source that are read.
+    fn columns(&mut self, input: &PlanInput<'_>) {
+        let first = input
+            .key
+            .first()
+            .map_or_else(String::new, |column| quoted(&column.name));
+        self.set("s.first", format!("s.{first}"));
+        self.set("s.loading", format!("s.{}", quoted(&input.loading.name)));
+        // (PostgreSQL has no text of more than 1 GB.)
+        let row_bytes = input.row_bytes.min(1 << 30);
+        self.set("row bytes", row_bytes.to_string());
+        self.set("s.size", size(input));
+        self.set("s.loading as text", as_text(input.loading));
+        self.set("read loading", read(input.loading, row_bytes));
+        let mut columns = String::new();
+        for column in input.columns {
+            let _ = write!(columns, ", {}", read(column, row_bytes));
+        }
+        self.set("read columns", columns);
     }
-    set("read columns", columns);
 
-    // Parameters that follow the key's.
-    let next = key.len() + 2;
-    let after = [
-        "generations",
-        "chunks",
-        "c.row",
-        "c.place",
-        "c.text",
-        "c.origin",
-        "c.hash",
-        "c.vector",
-    ];
-    for (name, at) in after.into_iter().zip(next..) {
-        set(name, at.to_string());
+    /// The numbers of the parameters that follow the key's.
+    fn parameters(&mut self, key_columns: usize) {
+        let next = key_columns + 2;
+        let after = [
+            "generations",
+            "chunks",
+            "c.row",
+            "c.place",
+            "c.text",
+            "c.origin",
+            "c.hash",
+            "c.vector",
+        ];
+        for (name, at) in after.into_iter().zip(next..) {
+            self.set(name, at.to_string());
+        }
+        let after = ["f.retry", "f.step", "f.reason", "f.message", "f.details"];
+        for (name, at) in after.into_iter().zip(next + 1..) {
+            self.set(name, at.to_string());
+        }
     }
-    let after = ["f.retry", "f.step", "f.reason", "f.message", "f.details"];
-    for (name, at) in after.into_iter().zip(next + 1..) {
-        set(name, at.to_string());
-    }
-    values
 }
 
 /// `l."a" = q."a" and l."b" = q."b" …` for the pair `l=q`; what comes from `input` calls its columns

@@ -18,7 +18,7 @@ impl Worker {
     pub(super) fn embedded(
         &mut self,
         number: u64,
-        mut span: Span,
+        span: Span,
         profile: &Arc<Profile>,
         took: Duration,
         verdict: Result<Verdict, RequestError>,
@@ -33,25 +33,7 @@ impl Worker {
                     batch.fill(&span, vectors);
                 }
             }
-            Ok(Verdict::Bad(bad @ BadAnswer::Dimensions { .. })) => {
-                let reason = self.wrong_dimensions(profile, &bad);
-                self.pause_vectorizer(profile.id, failure::EMBEDDING, &reason);
-            }
-            // The next answer would be the same.
-            Ok(Verdict::Bad(bad @ BadAnswer::Zero)) => {
-                self.provider_answered(profile, took, 0);
-                self.inputs_refused(number, span, profile, &bad.to_string());
-            }
-            Ok(Verdict::Bad(bad)) => {
-                // It did answer: this is no outage.
-                self.provider_answered(profile, took, 0);
-                span.bad_answers += 1;
-                if span.bad_answers < BAD_ANSWERS_MAX {
-                    self.put_back(number, span);
-                } else {
-                    self.inputs_refused(number, span, profile, &bad.to_string());
-                }
-            }
+            Ok(Verdict::Bad(bad)) => self.bad_answer(number, span, profile, took, &bad),
             Ok(Verdict::Refused(Refusal::Inputs(reason))) => {
                 self.provider_answered(profile, took, 0);
                 self.inputs_refused(number, span, profile, &reason);
@@ -94,6 +76,32 @@ impl Worker {
                 self.put_back(number, span);
                 self.provider_failed(profile, None, &silence(profile, &error));
             }
+        }
+    }
+
+    /// The provider has answered with vectors that cannot be used.
+    fn bad_answer(
+        &mut self,
+        number: u64,
+        mut span: Span,
+        profile: &Arc<Profile>,
+        took: Duration,
+        bad: &BadAnswer,
+    ) {
+        if let BadAnswer::Dimensions { .. } = bad {
+            let reason = self.wrong_dimensions(profile, bad);
+            self.pause_vectorizer(profile.id, failure::EMBEDDING, &reason);
+            return;
+        }
+        // It did answer: this is no outage.
+        self.provider_answered(profile, took, 0);
+        span.bad_answers += 1;
+        // After a vector of zeros, the next answer would be the same.
+        let is_final = matches!(bad, BadAnswer::Zero) || span.bad_answers >= BAD_ANSWERS_MAX;
+        if is_final {
+            self.inputs_refused(number, span, profile, &bad.to_string());
+        } else {
+            self.put_back(number, span);
         }
     }
 
