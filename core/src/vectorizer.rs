@@ -8,7 +8,7 @@ use crate::cut::cut;
 use crate::provider::{Price, Provider};
 use crate::retry;
 use crate::settings::Settings;
-use crate::sql::{Destination, KeyColumn, Plan, PlanInput, TemplateColumn, VectorTypes};
+use crate::sql::{Destination, KeyColumn, Plan, PlanInput, Searched, TemplateColumn, VectorTypes};
 use crate::text::{Chunker, Template};
 pub(crate) use definition::Definition;
 pub use definition::MakerDigests;
@@ -25,6 +25,8 @@ pub(crate) struct Profile {
     pub(crate) provider: Provider,
     /// The time zone of the worker's sessions, in which values of the template are formatted.
     pub(crate) time_zone: String,
+    /// Whether a worker builds a vector index.
+    pub(crate) wants_index: bool,
     /// Rows in one claim.
     pub(crate) rows: usize,
     /// The number of batches in flight in the vectorizer's config.
@@ -110,6 +112,11 @@ impl Profile {
                 vector: vector.oid,
                 array: vector.array_oid,
             },
+            searched: Searched::new(
+                definition.stored_type.as_deref() == Some("halfvec"),
+                &config.indexing,
+                provider.dimensions,
+            ),
             key: &key,
             loading: &loading,
             columns: format.columns(),
@@ -129,6 +136,10 @@ impl Profile {
             format,
             provider,
             time_zone: definition.time_zone.clone(),
+            wants_index: !matches!(
+                config.indexing["implementation"].as_str(),
+                None | Some("none" | "default")
+            ),
             rows,
             concurrency: processing
                 .and_then(|processing| processing.concurrency)

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::resync::{self, ResyncPlan};
+use super::searched::Searched;
 use super::{column, commands, protocol};
 use crate::vectorizer::MakerDigests;
 
@@ -90,6 +91,7 @@ pub(crate) struct PlanInput<'a> {
     pub(crate) failed_table: &'a str,
     pub(crate) vector_schema: &'a str,
     pub(crate) vector_types: VectorTypes,
+    pub(crate) searched: Searched,
     pub(crate) key: &'a [KeyColumn],
     pub(crate) loading: &'a TemplateColumn,
     pub(crate) columns: &'a [TemplateColumn],
@@ -218,7 +220,9 @@ fn values(input: &PlanInput<'_>) -> BTreeMap<String, String> {
         "(extract(epoch from clock_timestamp()) * 1000)::bigint".to_owned(),
     );
     set("vector", qualified(input.vector_schema, "vector"));
-    set("vector schema", quoted(input.vector_schema));
+    for (name, value) in input.searched.values(input.vector_schema, input.dimensions) {
+        set(name, value);
+    }
     set("dimensions", input.dimensions.to_string());
     set("rows", input.rows.to_string());
     set("backoff_max", input.backoff_max.to_string());
