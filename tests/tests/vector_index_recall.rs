@@ -107,33 +107,28 @@ fn insert(mut sql: Client, stop: &AtomicBool) -> (i64, Duration) {
 }
 
 fn build(stage: &Stage) {
-    for (kill_at, name) in [(10, "first"), (40, "second"), (101, "third")] {
+    for kill_at in [Some(10), Some(40), None] {
         let began = Instant::now();
         let mut worker = stage.worker("worker", &["--poll-interval", "1"]);
         worker.wait_for_line("create index concurrently", LONG);
-        let begins = began.elapsed();
-        let mut shown = 0;
-        if kill_at > 100 {
-            worker.wait_for_line("vector index built", LONG);
-        } else {
+        let begins = began.elapsed().as_secs_f64();
+        let end = if let Some(percent) = kill_at {
             let progress = format!(
                 "exists (select from pg_stat_progress_create_index
-                   where datname = current_database() and 100 * blocks_done >= {kill_at} * blocks_total
+                   where datname = current_database() and 100 * blocks_done >= {percent} * blocks_total
                    and phase = 'building index: loading tuples' and blocks_total > 0)"
             );
             stage.database.wait_until(&progress, LONG);
             worker.signal(Signal::Kill);
-            worker.wait(LONG);
-            shown = kill_at;
-        }
-        let (begins, took) = (begins.as_secs_f64(), began.elapsed().as_secs_f64());
-        println!(
-            "{name} worker: builds after {begins:.1} s, ends after {took:.1} s, killed at {shown} %"
-        );
-        if kill_at > 100 {
+            format!("is killed at {percent} %")
+        } else {
+            worker.wait_for_line("vector index built", LONG);
             worker.signal(Signal::Term);
-            worker.wait(LONG);
-        }
+            "has built it".to_owned()
+        };
+        worker.wait(LONG);
+        let took = began.elapsed().as_secs_f64();
+        println!("a worker begins to build after {begins:.1} s, and {end} after {took:.1} s");
     }
 }
 

@@ -72,7 +72,8 @@ impl Worker {
             LOOK.min(self.settings.poll_interval)
         };
         let soonest = self.indexes.looked_at.map_or(self.now, |at| at + pause);
-        self.indexes.look_at.get_or_insert(self.now.max(soonest));
+        let at = self.now.max(soonest);
+        self.indexes.look_at.get_or_insert(at);
     }
 
     fn with_indexes(&self) -> impl Iterator<Item = i64> {
