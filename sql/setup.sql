@@ -953,7 +953,7 @@ begin atomic
     from pg_namespace n
     join pg_class c on c.relnamespace = n.oid
     join pg_attribute a on a.attrelid = c.oid and not a.attisdropped
-    join pg_type t on t.oid = a.atttypid and t.typname = 'vector'
+    join pg_type t on t.oid = a.atttypid and t.typname in ('vector', 'halfvec')
     where n.nspname = case destination ->> 'implementation'
         when 'table' then destination ->> 'target_schema' else source_schema end
     and c.relname = case destination ->> 'implementation'
@@ -1971,9 +1971,8 @@ begin
     end if;
 end
 $$;
--- Indexing and scheduling: when pgai built vector indexes and ran its jobs. Both need pgai's jobs in TimescaleDB,
--- which these workers do not use. So create_vectorizer rejects them with pgai's messages, and none is the default.
--- Use create index concurrently when the table is filled.
+-- Indexing and scheduling: which vector index a worker builds, and when pgai ran its jobs. Schedules need pgai's jobs in
+-- TimescaleDB, which these workers do not use, so create_vectorizer rejects them with pgai's message.
 
 create or replace function ai.indexing_none() returns jsonb
 language sql immutable
@@ -2018,7 +2017,7 @@ return json_strip_nulls(json_build_object
 , 'num_bits_per_dimension', num_bits_per_dimension
 , 'create_when_queue_empty', create_when_queue_empty
 ))::jsonb;
-comment on function ai.indexing_diskann is 'An index of the extension vectorscale, made by a job of pgai''s.';
+comment on function ai.indexing_diskann is 'An index of the extension vectorscale, which a worker builds.';
 
 create or replace function ai.indexing_hnsw
 ( min_rows int default 100000
@@ -2037,7 +2036,25 @@ return json_strip_nulls(json_build_object
 , 'ef_construction', ef_construction
 , 'create_when_queue_empty', create_when_queue_empty
 ))::jsonb;
-comment on function ai.indexing_hnsw is 'An HNSW index of pgvector, made by a job of pgai''s.';
+comment on function ai.indexing_hnsw is 'An HNSW index of pgvector, which a worker builds.';
+
+-- (Not in pgai.)
+create or replace function ai.indexing_ivfflat
+( min_rows int default 100000
+, opclass text default 'vector_cosine_ops'
+, lists int default null
+, create_when_queue_empty boolean default true
+) returns jsonb
+language sql immutable
+return json_strip_nulls(json_build_object
+( 'implementation', 'ivfflat'
+, 'config_type', 'indexing'
+, 'min_rows', min_rows
+, 'opclass', opclass
+, 'lists', lists
+, 'create_when_queue_empty', create_when_queue_empty
+))::jsonb;
+comment on function ai.indexing_ivfflat is 'An IVFFlat index of pgvector, which a worker builds.';
 
 create or replace function ai.scheduling_timescaledb
 ( schedule_interval interval default '5 minutes'
@@ -2092,6 +2109,20 @@ begin
 end
 $$;
 
+create or replace function ai._validate_indexing_ivfflat(config jsonb) returns void
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if config ->> 'opclass' not in ('vector_ip_ops', 'vector_cosine_ops', 'vector_l2_ops') then
+        raise exception 'invalid opclass';
+    end if;
+    if coalesce((config ->> 'lists')::int not between 1 and 32768, false) then
+        raise exception 'lists must be between 1 and 32768';
+    end if;
+end
+$$;
+
 create or replace function ai._validate_indexing(config jsonb) returns void
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
@@ -2107,6 +2138,7 @@ begin
         when 'none' then null;
         when 'diskann' then perform ai._validate_indexing_diskann(config);
         when 'hnsw' then perform ai._validate_indexing_hnsw(config);
+        when 'ivfflat' then perform ai._validate_indexing_ivfflat(config);
         else
             if config ->> 'implementation' is null then
                 raise exception 'indexing implementation not specified';
@@ -2136,19 +2168,56 @@ begin
 end
 $$;
 
--- Rejects what only pgai's jobs could do, with pgai's messages.
+-- Rejects what only pgai's jobs could do, with pgai's message.
 create or replace function ai._validate_jobs(scheduling jsonb, indexing jsonb) returns void
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    if scheduling ->> 'implementation' = 'none' and indexing ->> 'implementation' <> 'none' then
-        raise exception 'automatic indexing is not supported without scheduling. set indexing=>ai.indexing_none() when scheduling=>ai.scheduling_none()'
-            using hint = 'When the table is filled: create index concurrently on <store> using hnsw (embedding vector_cosine_ops)';
-    end if;
     if scheduling ->> 'implementation' = 'timescaledb' then
         raise exception 'ai extension not found but it is needed for timescaledb scheduling.'
             using hint = 'A worker needs no schedule: use ai.scheduling_none().';
+    end if;
+end
+$$;
+
+-- Rejects an index that cannot be built for vectors of this type (`vector` or `halfvec`) and number of dimensions, and
+-- says so if it is one on an expression. (pgvector indexes up to 2,000 dimensions of a vector and 4,000 of a halfvec.)
+create or replace function ai._validate_indexing_fits(indexing jsonb, storage text, dimensions int) returns void
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    implementation text = indexing ->> 'implementation';
+begin
+    if implementation = 'none' then
+        return;
+    end if;
+    if not exists (select from pg_am m where m.amname = implementation) then
+        raise exception 'the database has no indexes of the kind %', implementation
+            using errcode = 'undefined_object', hint = case implementation
+                when 'diskann' then 'Run: create extension vectorscale. Or use ai.indexing_hnsw().'
+                else 'Run: alter extension vector update' end;
+    end if;
+    if implementation = 'diskann' then
+        if storage = 'halfvec' then
+            raise exception 'a diskann index is on vectors, not on halfvecs'
+                using hint = 'Leave out storage, or use ai.indexing_hnsw().';
+        end if;
+        return;
+    end if;
+    if dimensions > 4000 then
+        raise exception 'an index of the kind % takes at most 4000 dimensions, and the vectors have %', implementation, dimensions
+            using hint = 'Use ai.indexing_none(), or a model with fewer dimensions.';
+    end if;
+    if dimensions > 2000 and storage = 'vector' then
+        if not exists (select from pg_type t where t.typname = 'halfvec') then
+            raise exception 'an index on % dimensions needs the type halfvec of pgvector 0.7', dimensions
+                using errcode = 'undefined_object', hint = 'Run: alter extension vector update';
+        end if;
+        raise notice 'an index of the kind % takes at most 2000 dimensions of a vector: it will be on the expression embedding::halfvec(%)'
+            , implementation, dimensions
+            using hint = format('It is used by: order by embedding::halfvec(%1$s) <=> $1::halfvec(%1$s)', dimensions);
     end if;
 end
 $$;
@@ -2237,18 +2306,25 @@ begin
     end if;
 end
 $$;
--- Destination: where the vectors are stored. The config function returns exactly pgai's JSON (plus `view_columns` if
--- given, which pgai does not have); the defaults are filled in at creation.
+-- Destination: where the vectors are stored. The config function returns exactly pgai's JSON (plus `view_columns` and
+-- `storage` if given, which pgai does not have); the defaults are filled in at creation.
 
--- pgai's function with five parameters would make a call with fewer arguments ambiguous. A default of
--- ai.create_vectorizer uses it.
+-- pgai's function with five parameters, and that of an older version with six, would make a call with fewer arguments
+-- ambiguous. A default of ai.create_vectorizer uses it.
 do $$
+declare
+    older regprocedure;
 begin
-    if to_regprocedure('ai.destination_table(name, name, name, name, name)') is not null then
-        drop function if exists ai.create_vectorizer(regclass, text, jsonb, jsonb, jsonb, jsonb, jsonb, jsonb, jsonb
-            , jsonb, jsonb, name, name, name[], boolean, boolean);
-        drop function ai.destination_table(name, name, name, name, name);
-    end if;
+    foreach older in array array
+        [ to_regprocedure('ai.destination_table(name, name, name, name, name)')
+        , to_regprocedure('ai.destination_table(name, name, name, name, name, name[])')]
+    loop
+        if older is not null then
+            drop function if exists ai.create_vectorizer(regclass, text, jsonb, jsonb, jsonb, jsonb, jsonb, jsonb, jsonb
+                , jsonb, jsonb, name, name, name[], boolean, boolean);
+            execute format('drop function %s', older);
+        end if;
+    end loop;
 end
 $$;
 
@@ -2259,6 +2335,7 @@ create or replace function ai.destination_table
 , view_schema name default null
 , view_name name default null
 , view_columns name[] default null
+, storage text default null
 ) returns jsonb
 language sql immutable
 return json_strip_nulls(json_build_object
@@ -2270,10 +2347,11 @@ return json_strip_nulls(json_build_object
 , 'view_schema', view_schema
 , 'view_name', view_name
 , 'view_columns', view_columns
+, 'storage', storage
 ))::jsonb;
 comment on function ai.destination_table is
     'A table for chunks and vectors (<destination>_store), and a view that joins it with the source (<destination>): '
-    'with its key and `view_columns`, or all columns.';
+    'with its key and `view_columns`, or all columns. Storage: vector, or halfvec, which takes half the space.';
 
 create or replace function ai.destination_column(embedding_column name) returns jsonb
 language sql immutable
@@ -2317,6 +2395,9 @@ begin
         raise exception 'invalid destination config, view_columns must be an array of names'
             using hint = 'For example: view_columns => array[''title'']';
     end if;
+    if destination ->> 'storage' not in ('vector', 'halfvec') then
+        raise exception 'invalid destination config, storage must be vector or halfvec';
+    end if;
 end
 $$;
 
@@ -2353,6 +2434,9 @@ begin
     end loop;
     if destination ? 'view_columns' then
         evaluated = evaluated || jsonb_build_object('view_columns', destination -> 'view_columns');
+    end if;
+    if destination ->> 'storage' = 'halfvec' then
+        evaluated = evaluated || jsonb_build_object('storage', 'halfvec');
     end if;
     return evaluated;
 end
@@ -2847,7 +2931,8 @@ return array
 -- Each function creates its objects or raises an error. Nothing is left behind, because all run in one
 -- transaction.
 
-create or replace function ai._vector_type(dimensions int) returns text
+-- A type of the extension vector, `vector` or `halfvec`, with its dimensions.
+create or replace function ai._stored_type(storage text, dimensions int) returns text
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -2860,9 +2945,19 @@ begin
         raise exception 'the extension vector is not installed'
             using hint = 'Run: create extension vector';
     end if;
-    return format('%I.vector(%s)', vector_schema, dimensions);
+    if to_regtype(format('%I.%I', vector_schema, storage)) is null then
+        raise exception 'the installed version of the extension vector has no type %', storage
+            using errcode = 'undefined_object', hint = 'Run: alter extension vector update';
+    end if;
+    return format('%I.%I(%s)', vector_schema, storage, dimensions);
 end
 $$;
+
+create or replace function ai._vector_type(dimensions int) returns text
+language sql stable
+begin atomic
+    select ai._stored_type('vector', dimensions);
+end;
 
 create or replace function ai._vectorizer_create_store
 ( source regclass
@@ -2880,7 +2975,8 @@ begin
       'chunk_seq int not null, chunk text not null, embedding %s not null, unique (%s, chunk_seq))'
     -- After a crash an unlogged source is empty, so its store must be empty, too.
     , (select case c.relpersistence when 'u' then 'unlogged' else '' end from pg_class c where c.oid = source)
-    , store, ai._vectorizer_key_definitions(source), ai._vector_type(dimensions), ai._vectorizer_key_list(source)
+    , store, ai._vectorizer_key_definitions(source)
+    , ai._stored_type(coalesce(destination ->> 'storage', 'vector'), dimensions), ai._vectorizer_key_list(source)
     );
     execute format('alter table %s alter column embedding set storage main', store);
 end
@@ -4268,6 +4364,8 @@ begin
     perform ai._validate_scheduling(scheduling);
     perform ai._validate_processing(processing);
     perform ai._validate_jobs(scheduling, indexing);
+    perform ai._validate_indexing_fits
+    (indexing, coalesce(destination ->> 'storage', 'vector'), (embedding ->> 'dimensions')::int);
     perform ai._validate_supported(loading, parsing, source_schema, source_name);
     perform ai._validate_source_names(source, destination);
 
@@ -5034,7 +5132,7 @@ begin
         ( 'grant select, insert, update, delete on ai.pgai_lib_migration, ai.pgai_lib_version, ai.pgai_lib_feature_flag, ai.vectorizer, '
           'ai._vectorizer_errors, ai.vectorizer_errors, ai.vectorizer_status, '
           'ai.vectorizer_worker_process, ai.vectorizer_worker_progress, ai.vectorizer_resync, '
-          'ai.vectorizer_made_by, ai.vectorizer_usage, ai.vectorizer_budget to %I'
+          'ai.vectorizer_made_by, ai.vectorizer_usage, ai.vectorizer_budget, ai.vectorizer_index to %I'
         , to_user);
         execute format('grant select, usage on sequence ai.vectorizer_id_seq, ai._generation to %I', to_user);
         return;
@@ -5133,7 +5231,7 @@ begin
     execute format('grant select on ai.vectorizer, ai.vectorizer_errors, ai.pgai_lib_version to %I', worker);
     execute format('grant select, insert on ai._vectorizer_errors to %I', worker);
     execute format('grant select, insert, update on ai.vectorizer_worker_process, ai.vectorizer_worker_progress, '
-        'ai.vectorizer_resync, ai.vectorizer_made_by, ai.vectorizer_usage, ai.vectorizer_budget to %I', worker);
+        'ai.vectorizer_resync, ai.vectorizer_made_by, ai.vectorizer_usage, ai.vectorizer_budget, ai.vectorizer_index to %I', worker);
 end
 $$;
 
@@ -5204,6 +5302,9 @@ begin
     end if;
     perform ai._validate_scheduling(scheduling);
     perform ai._validate_jobs(scheduling, indexing);
+    perform ai._validate_indexing_fits(indexing, f.type_name, f.dimensions)
+    from ai.vectorizer v cross join lateral ai._vector_column(v) f
+    where v.id = vectorizer_id;
     update ai.vectorizer v
     set config = v.config || jsonb_build_object('scheduling', scheduling, 'indexing', indexing)
     where v.id = vectorizer_id
@@ -5212,6 +5313,33 @@ begin
 end
 $$;
 comment on function ai.set_scheduling is 'Writes scheduling and indexing anew, and returns the whole configuration.';
+
+create or replace function ai.set_indexing(vectorizer_name text, indexing jsonb) returns jsonb
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    written jsonb;
+begin
+    if indexing ->> 'implementation' = 'default' then
+        indexing = ai._resolve_indexing_default();
+    end if;
+    perform ai._validate_indexing(indexing);
+    perform ai._validate_indexing_fits(indexing, f.type_name, f.dimensions)
+    from ai.vectorizer v cross join lateral ai._vector_column(v) f
+    where v.name = vectorizer_name::name;
+    update ai.vectorizer v
+    set config = v.config || jsonb_build_object('indexing', indexing)
+    where v.name = vectorizer_name::name
+    returning v.config into written;
+    if not found then
+        raise exception 'there is no vectorizer named "%"', vectorizer_name
+            using errcode = 'undefined_object', hint = 'select id, name from ai.vectorizer';
+    end if;
+    return written;
+end
+$$;
+comment on function ai.set_indexing is 'Writes only indexing anew, and returns the whole configuration. A worker builds the index.';
 
 create or replace function ai.execute_vectorizer(vectorizer_name text) returns void
 language plpgsql volatile
@@ -5260,8 +5388,92 @@ $$;
 comment on function ai.vectorizer_embed(jsonb, text, text) is 'Needs pgai''s extension: says what to use in its place.';
 comment on function ai.vectorizer_embed(int, text, text) is 'The same, by id.';
 comment on function ai.vectorizer_embed(text, text, text) is 'The same, by name.';
--- Vector indexes, as in pgai's job: whether a vectorizer has one, whether it should have one, and creating
--- it. Creating it locks the table; create index concurrently, which a function cannot run, does not.
+-- Vector indexes: what one looks like, whether a vectorizer has one and should have one. A worker builds it with `create
+-- index concurrently`, which a function cannot run: see 367_build_index.sql. (pgai's job calls
+-- ai._vectorizer_create_vector_index, which locks the table.)
+
+-- The column that holds the vectors of a vectorizer. No row if there is none.
+create or replace function ai._vector_column
+( v ai.vectorizer
+, out relation oid
+, out attnum int2
+, out type_name name
+, out dimensions int
+) returns setof record
+language sql stable
+set search_path = pg_catalog, pg_temp
+begin atomic
+    select a.attrelid, a.attnum, t.typname, nullif(a.atttypmod, -1)
+    from (select v.config -> 'destination', v.config #>> '{destination,implementation}' = 'column') d(config, is_column)
+    join pg_namespace n on n.nspname = case when d.is_column then v.source_schema else d.config ->> 'target_schema' end
+    join pg_class c on c.relnamespace = n.oid
+        and c.relname = case when d.is_column then v.source_table else d.config ->> 'target_table' end
+    join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+        and a.attname = case when d.is_column then d.config ->> 'embedding_column' else 'embedding' end
+    join pg_type t on t.oid = a.atttypid;
+end;
+
+-- What follows `create index ... on <table>`: the kind, the column or an expression of it, and the options. A vector of
+-- more than 2,000 dimensions is indexed as a halfvec. Without `lists` an ivfflat index has as many as pgvector's manual
+-- recommends for this number of rows.
+create or replace function ai._vector_index_definition(relation oid, attnum int2, indexing jsonb, row_count bigint default 0)
+returns text
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    implementation text = indexing ->> 'implementation';
+    opclass text = coalesce(indexing ->> 'opclass', 'vector_cosine_ops');
+    vector_schema name = (
+        select n.nspname from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extname = 'vector');
+    indexed record;
+    target text;
+    options text;
+begin
+    select quote_ident(a.attname) as name, t.typname = 'halfvec' as is_half, a.atttypmod as dimensions
+    into strict indexed
+    from pg_attribute a join pg_type t on t.oid = a.atttypid
+    where a.attrelid = relation and a.attnum = _vector_index_definition.attnum;
+    if implementation = 'diskann' then
+        target = indexed.name;
+    elsif indexed.is_half then
+        target = format('%s %I.%I', indexed.name, vector_schema, replace(opclass, 'vector_', 'halfvec_'));
+    elsif indexed.dimensions > 2000 then
+        target = format('(%s::%I.halfvec(%s)) %2$I.%4$I'
+            , indexed.name, vector_schema, indexed.dimensions, replace(opclass, 'vector_', 'halfvec_'));
+    else
+        target = format('%s %I.%I', indexed.name, vector_schema, opclass);
+    end if;
+    if implementation = 'ivfflat' and not indexing ? 'lists' then
+        indexing = indexing || jsonb_build_object('lists', least(32768, greatest(10, case
+            when row_count > 1000000 then sqrt(row_count)::int else row_count / 1000 end)));
+    end if;
+    select string_agg(format('%I = %L', o.key, o.value), ', ' order by o.key) into options
+    from jsonb_each_text(indexing) o
+    where o.key in ('m', 'ef_construction', 'lists', 'storage_layout', 'num_neighbors', 'search_list_size', 'max_alpha'
+        , 'num_dimensions', 'num_bits_per_dimension');
+    return format('using %I (%s) %s', implementation, target, coalesce('with (' || options || ')', ''));
+end
+$$;
+
+-- The valid index of this kind on a column or on an expression of it; null if there is none.
+create or replace function ai._vector_index(relation oid, attnum int2, implementation text) returns regclass
+language sql stable
+set search_path = pg_catalog, pg_temp
+begin atomic
+    select x.indexrelid::regclass
+    from pg_index x
+    join pg_class c on c.oid = x.indexrelid
+    join pg_am m on m.oid = c.relam
+    where x.indrelid = relation
+    and m.amname = implementation
+    and x.indisvalid
+    and (x.indkey[0] = attnum or x.indkey[0] = 0 and exists (
+        select from pg_depend d
+        where d.classid = 'pg_class'::regclass and d.objid = x.indexrelid
+        and d.refclassid = 'pg_class'::regclass and d.refobjid = relation and d.refobjsubid = attnum))
+    limit 1;
+end;
 
 create or replace function ai._vectorizer_vector_index_exists
 ( target_schema name
@@ -5273,18 +5485,13 @@ language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    if coalesce(indexing ->> 'implementation', '') not in ('diskann', 'hnsw') then
+    if coalesce(indexing ->> 'implementation', '') not in ('diskann', 'hnsw', 'ivfflat') then
         raise exception 'unrecognized index implementation: %', indexing ->> 'implementation';
     end if;
     return exists (
-        select
-        from pg_index x
-        join pg_class c on c.oid = x.indexrelid
-        join pg_am m on m.oid = c.relam
-        join pg_attribute a on a.attrelid = x.indrelid and a.attnum = x.indkey[0]
-        where x.indrelid = to_regclass(format('%I.%I', target_schema, target_table))
-        and a.attname = column_name
-        and m.amname = indexing ->> 'implementation');
+        select from pg_attribute a
+        where a.attrelid = ai._vectorizer_relation(target_schema, target_table) and a.attname = column_name
+        and ai._vector_index(a.attrelid, a.attnum, indexing ->> 'implementation') is not null);
 end
 $$;
 
@@ -5333,9 +5540,6 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     target regclass = format('%I.%I', target_schema, target_table)::regclass;
-    options text;
-    vector_schema name = (
-        select n.nspname from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extname = 'vector');
 begin
     if not pg_try_advisory_xact_lock(1982010642, target::oid::int) then
         raise warning 'another process is already building a vector index on %.%', target_schema, target_table;
@@ -5345,17 +5549,10 @@ begin
         raise notice 'the vector index on %.% already exists', target_schema, target_table;
         return;
     end if;
-    select string_agg(format('%I = %L', o.key, o.value), ', ' order by o.key) into options
-    from jsonb_each_text(indexing) o
-    where o.key in ('m', 'ef_construction', 'storage_layout', 'num_neighbors', 'search_list_size', 'max_alpha'
-        , 'num_dimensions', 'num_bits_per_dimension');
-    execute format('create index on %s using %I (%I %s) %s'
-        , target
-        , indexing ->> 'implementation'
-        , column_name
-        , case indexing ->> 'implementation' when 'hnsw' then
-            format('%I.%I', vector_schema, coalesce(indexing ->> 'opclass', 'vector_cosine_ops')) else '' end
-        , coalesce('with (' || options || ')', ''));
+    execute (
+        select format('create index on %s %s', target, ai._vector_index_definition(a.attrelid, a.attnum, indexing))
+        from pg_attribute a
+        where a.attrelid = target and a.attname = column_name);
 end
 $$;
 -- Resync: comparing a source with what is stored for it, and queueing what differs. It finds changes that fired no
@@ -5414,7 +5611,7 @@ begin
     then
         raise exception 'permission denied for vectorizer %', new.vectorizer_id
             using errcode = 'insufficient_privilege',
-                  hint = 'Only who may write to its queue may compare it: the owner of its source table, or a worker''s role.';
+                  hint = 'Only who may write to its queue may do this: the owner of its source table, or a worker''s role.';
     end if;
     return new;
 end
@@ -5572,6 +5769,331 @@ end
 $$;
 comment on function ai.refresh_vectorizer is
     'Brings queue, store, triggers and view in line with the source as it is now: after a change of the key''s type, or of what the table is.';
+-- Building vector indexes: workers call these functions around `create index concurrently`, which must be a statement of
+-- its own. One worker at a time holds the lease of a vectorizer's index. The index has a fixed name, so what a killed
+-- worker has left is known: an invalid index of that name is dropped, and built again. (`create index ... if not exists`
+-- does no harm if a worker that was frozen sends it late.)
+
+create table if not exists ai.vectorizer_index
+( vectorizer_id int not null
+, state text not null default 'waiting'
+, indexing jsonb
+, statement text
+, progress text
+, reason text
+, failures int not null default 0
+, started_at timestamptz
+, finished_at timestamptz
+, _claim bigint not null default 0
+, _until timestamptz not null default '-infinity'
+, constraint vectorizer_index_pkey primary key (vectorizer_id)
+, constraint vectorizer_index_vectorizer_id_fkey foreign key (vectorizer_id) references ai.vectorizer (id) on delete cascade
+, constraint index_state_is_known check (state in ('waiting', 'building', 'built', 'failed'))
+);
+comment on table ai.vectorizer_index is 'What workers have done about the vector index of each vectorizer that wants one.';
+comment on column ai.vectorizer_index.indexing is 'The configuration that was found.';
+comment on column ai.vectorizer_index.statement is 'The statement that runs, or ran last.';
+comment on column ai.vectorizer_index.progress is 'The phase of the build, as in pg_stat_progress_create_index.';
+comment on column ai.vectorizer_index.reason is 'Why it failed, or why no worker can build it.';
+comment on column ai.vectorizer_index.failures is 'How often it has failed since it was last built.';
+
+create or replace trigger vectorizer_index_guard
+    before insert or update on ai.vectorizer_index
+    for each row execute function ai._vectorizer_resync_guard();
+
+-- Roles that are workers, or could write to the workers' tables before this one was made, can write here.
+grant select on ai.vectorizer_index to public;
+do $$
+declare
+    writer text;
+begin
+    for writer in
+        select distinct case a.grantee when 0 then 'public' else quote_ident(r.rolname) end
+        from pg_class c
+        cross join aclexplode(c.relacl) a
+        left join pg_roles r on r.oid = a.grantee
+        where c.oid = 'ai.vectorizer_worker_progress'::regclass
+        and a.privilege_type = 'UPDATE' and a.grantee <> c.relowner
+    loop
+        execute format('grant insert, update on ai.vectorizer_index to %s', writer);
+    end loop;
+end
+$$;
+
+-- The name of the index that a worker builds.
+create or replace function ai._vector_index_name(vectorizer_id int, implementation text) returns name
+language sql immutable
+return format('_vectorizer_idx_%s_%s', vectorizer_id, implementation)::name;
+
+-- What the current role cannot do about an index on this table; null if it can build one.
+create or replace function ai._vector_index_problem(v ai.vectorizer, relation oid) returns text
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    target record;
+    by_hand text;
+begin
+    select c.oid::regclass as name, c.relkind, c.relowner, c.relnamespace, n.nspname
+    into strict target
+    from pg_class c join pg_namespace n on n.oid = c.relnamespace
+    where c.oid = relation;
+    if target.relkind = 'p' then
+        return format('%s is partitioned, and only its partitions can be indexed concurrently: create their indexes by hand'
+            , target.name);
+    end if;
+    if not exists (select from pg_am m where m.amname = v.config #>> '{indexing,implementation}') then
+        return format('the database has no indexes of the kind %s', v.config #>> '{indexing,implementation}');
+    end if;
+    by_hand = format(', or create the index by hand (select ai.vector_index_sql(%L))', v.name);
+    if not pg_has_role(target.relowner, 'USAGE') then
+        return format('%s belongs to %s, and only its owner can index it: let the worker''s role be a member of its owner '
+            '(grant %2$s to %s)%s', target.name, target.relowner::regrole, quote_ident(current_user), by_hand);
+    end if;
+    if not has_schema_privilege(target.relnamespace, 'CREATE') then
+        return format('the worker''s role may not create in the schema of %s: grant create on schema %I to %s%s'
+            , target.name, target.nspname, target.relowner::regrole, by_hand);
+    end if;
+    return null;
+end
+$$;
+
+-- The statement that builds the index of a vectorizer.
+create or replace function ai._vector_index_sql(v ai.vectorizer) returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+begin atomic
+    select format('create index concurrently if not exists %I on %I.%I %s'
+        , ai._vector_index_name(v.id, v.config #>> '{indexing,implementation}'), n.nspname, c.relname
+        , ai._vector_index_definition(f.relation, f.attnum, v.config -> 'indexing', greatest(
+            coalesce((v.config #>> '{indexing,min_rows}')::bigint, 0), c.reltuples::bigint)))
+    from ai._vector_column(v) f
+    join pg_class c on c.oid = f.relation
+    join pg_namespace n on n.oid = c.relnamespace
+    where v.config #>> '{indexing,implementation}' <> 'none';
+end;
+
+create or replace function ai.vector_index_sql(name text) returns text
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v ai.vectorizer;
+begin
+    select x.* into v from ai.vectorizer x where x.name = vector_index_sql.name::name;
+    if not found then
+        raise exception 'there is no vectorizer named "%"', name
+            using errcode = 'undefined_object', hint = 'select id, name from ai.vectorizer';
+    end if;
+    return ai._vector_index_sql(v);
+end
+$$;
+comment on function ai.vector_index_sql is
+    'The statement that builds the vector index of a vectorizer, for its owner; null if it wants none.';
+
+-- What is to be done about the index of a vectorizer now: a statement to run, a problem to tell, or nothing. Memory is
+-- in bytes: what the build needs to be fast, and what it gets (maintenance_work_mem).
+create or replace function ai._vector_index_step
+( v ai.vectorizer
+, out statement text
+, out problem text
+, out is_built boolean
+, out memory_needed bigint
+, out memory_given bigint
+) language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    indexing jsonb = v.config -> 'indexing';
+    implementation text = indexing ->> 'implementation';
+    target record;
+    row_count bigint;
+begin
+    select f.*, n.nspname, c.reltuples into target
+    from ai._vector_column(v) f
+    join pg_class c on c.oid = f.relation
+    join pg_namespace n on n.oid = c.relnamespace;
+    is_built = ai._vector_index(target.relation, target.attnum, implementation) is not null;
+    if target.relation is null or is_built then
+        return;
+    end if;
+    -- Somebody builds an index there, maybe for a worker that was killed: the lock conflicts with itself.
+    if exists (
+        select from pg_locks l
+        where l.locktype = 'relation' and l.relation = target.relation and l.granted and l.mode = 'ShareUpdateExclusiveLock'
+        and l.database = (select d.oid from pg_database d where d.datname = current_database()))
+    then
+        return;
+    end if;
+    problem = ai._vector_index_problem(v, target.relation);
+    if problem is not null then
+        return;
+    end if;
+    if exists (
+        select from pg_index x join pg_class c on c.oid = x.indexrelid
+        where x.indrelid = target.relation and not x.indisvalid
+        and c.relname = ai._vector_index_name(v.id, implementation))
+    then
+        statement = format('drop index concurrently if exists %I.%I', target.nspname, ai._vector_index_name(v.id, implementation));
+        return;
+    end if;
+    if not ai._vectorizer_should_create_vector_index(v) then
+        return;
+    end if;
+    statement = ai._vector_index_sql(v);
+    if implementation = 'hnsw' then
+        row_count = greatest(coalesce((indexing ->> 'min_rows')::bigint, 0), target.reltuples::bigint);
+        -- A vector and the lists of its neighbors, as measured with pgvector 0.8.5: its notice says when memory is used up.
+        memory_needed = row_count * (
+            target.dimensions * case when target.type_name = 'halfvec' or target.dimensions > 2000 then 2 else 4 end
+            + 200 + 32 * coalesce((indexing ->> 'm')::int, 16));
+        memory_given = pg_size_bytes(current_setting('maintenance_work_mem'));
+    end if;
+end
+$$;
+
+-- Finds an index to build among these vectorizers, and takes its lease. Returns at most one row with a statement, and one
+-- for each problem.
+create or replace function ai._vector_index_take(claim bigint, lease bigint, ids bigint[])
+returns table (vectorizer_id int, statement text, failures int, memory_needed bigint, memory_given bigint, problem text)
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    v ai.vectorizer;
+    step record;
+    held record;
+begin
+    for v in
+        select x.* from ai.vectorizer x
+        where x.id = any (ids) and coalesce(x.config #>> '{indexing,implementation}', 'none') <> 'none'
+        order by x.id
+    loop
+        insert into ai.vectorizer_index as i (vectorizer_id) values (v.id) on conflict do nothing;
+        select i._claim, i._until, i.indexing, i.failures into held
+        from ai.vectorizer_index i where i.vectorizer_id = v.id
+        for update skip locked;
+        -- (A wait after a failure ends when the configuration changes.)
+        if not found or held._until > now() and held._claim <> claim
+            and (held._claim <> 0 or held.indexing is not distinct from v.config -> 'indexing')
+        then
+            continue;
+        end if;
+        begin
+            select s.* into step from ai._vector_index_step(v) s;
+        exception when others then
+            select null::text as statement, sqlerrm as problem, false as is_built, 0::bigint as memory_needed, 0::bigint as memory_given
+            into step;
+        end;
+        if step.problem is not null then
+            update ai.vectorizer_index i
+            set state = 'failed', reason = step.problem, indexing = v.config -> 'indexing', _claim = 0, _until = '-infinity'
+            where i.vectorizer_id = v.id
+            and (i.state, i.reason, i.indexing) is distinct from ('failed', step.problem, v.config -> 'indexing');
+            return query select v.id, null::text, 0, 0::bigint, 0::bigint, step.problem;
+        elsif step.statement is not null then
+            update ai.vectorizer_index i
+            set state = 'building', indexing = v.config -> 'indexing', statement = step.statement, progress = null
+              , reason = null, started_at = now(), finished_at = null, _claim = claim
+              , failures = case when i.indexing is not distinct from v.config -> 'indexing' then i.failures else 0 end
+              , _until = now() + lease * interval '1 millisecond'
+            where i.vectorizer_id = v.id
+            returning i.failures into held.failures;
+            return query select v.id, step.statement, held.failures
+                , coalesce(step.memory_needed, 0), coalesce(step.memory_given, 0), null::text;
+            return;
+        elsif step.is_built then
+            update ai.vectorizer_index i
+            set state = 'built', reason = null, progress = null, failures = 0, indexing = v.config -> 'indexing', _claim = 0
+            where i.vectorizer_id = v.id and i.state <> 'built';
+        end if;
+    end loop;
+end
+$$;
+
+-- While the statement of a claim runs: extends the lease, and returns the progress and whether the build is in the way of
+-- another session that waits to lock the table. If asked to, it cancels the statement. No row: the lease is lost.
+create or replace function ai._vector_index_watch(vectorizer_id int, claim bigint, lease bigint, cancels boolean)
+returns table (progress text, is_in_the_way boolean)
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    v ai.vectorizer;
+    held record;
+    builder int;
+    target oid;
+    said text;
+begin
+    select i.statement, i._until, i.progress, i.indexing into held
+    from ai.vectorizer_index i
+    where i.vectorizer_id = _vector_index_watch.vectorizer_id and i._claim = claim;
+    if not found then
+        return;
+    end if;
+    select x.* into v from ai.vectorizer x where x.id = _vector_index_watch.vectorizer_id;
+    target = (select f.relation from ai._vector_column(v) f);
+    builder = (
+        select a.pid from pg_stat_activity a
+        where a.datname = current_database() and a.usename = current_user and a.backend_type = 'client backend'
+        and a.state = 'active' and a.pid <> pg_backend_pid()
+        and starts_with(held.statement, left(a.query, 500)) and a.query like '% index concurrently %'
+        limit 1);
+    select concat_ws(', ', p.phase
+        , case when p.current_locker_pid > 0 then format('process %s', p.current_locker_pid)
+            when p.blocks_total > 0 then format('%s %%', 100 * p.blocks_done / p.blocks_total)
+            when p.tuples_total > 0 then format('%s %%', 100 * p.tuples_done / p.tuples_total) end)
+    into said
+    from pg_stat_progress_create_index p where p.pid = builder;
+    -- Only what changes the table: a vacuum can wait.
+    is_in_the_way = builder is not null and exists (
+        select from pg_locks l
+        where l.locktype = 'relation' and l.relation = target and not l.granted and l.pid <> builder
+        and l.mode <> 'ShareUpdateExclusiveLock'
+        and l.database = (select d.oid from pg_database d where d.datname = current_database()));
+    if cancels and builder is not null then
+        perform pg_cancel_backend(builder);
+    end if;
+    if held._until < now() + lease * interval '0.7 milliseconds' then
+        update ai.vectorizer_index i
+        set _until = now() + lease * interval '1 millisecond', progress = said
+        where i.vectorizer_id = _vector_index_watch.vectorizer_id and i._claim = claim;
+    end if;
+    progress = said;
+    return next;
+end
+$$;
+
+-- Ends a claim: after a failure no worker tries again for so long (in ms). Returns whether there is a valid index; no row
+-- if the lease was lost.
+create or replace function ai._vector_index_end(vectorizer_id int, claim bigint, retry bigint, reason text)
+returns setof boolean
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    v ai.vectorizer;
+    is_built boolean;
+begin
+    select x.* into v from ai.vectorizer x where x.id = _vector_index_end.vectorizer_id;
+    is_built = exists (
+        select from ai._vector_column(v) f
+        where ai._vector_index(f.relation, f.attnum, v.config #>> '{indexing,implementation}') is not null);
+    update ai.vectorizer_index i
+    set state = case when is_built then 'built' when _vector_index_end.reason is not null then 'failed' else 'waiting' end
+      , reason = case when not is_built then _vector_index_end.reason end
+      , failures = case when is_built then 0 when _vector_index_end.reason is not null then i.failures + 1 else i.failures end
+      , progress = null, finished_at = now(), _claim = 0
+      , _until = case when is_built then '-infinity' else now() + retry * interval '1 millisecond' end
+    where i.vectorizer_id = _vector_index_end.vectorizer_id and i._claim = claim;
+    if found then
+        return next is_built;
+    end if;
+end
+$$;
 -- Changes of a source without a statement on its rows: partitions are attached and detached, tables start or stop to
 -- inherit, the expression of a generated column changes. They fire no trigger. A worker compares the source with the
 -- recorded state whenever it loads the vectorizers, and requests a resync if something differs.
@@ -6414,7 +6936,7 @@ begin
         and p.prolang = (select l.oid from pg_language l where l.lanname = 'plpgsql')
         and p.proname in
             ( 'create_vectorizer', 'vectorizer_queue_pending', '_vectorizer_pending_if_readable'
-            , '_vectorizer_should_create_vector_index', '_vectorizer_accept_texts', '_vectorizer_clear', 'reembed_vectorizer')
+            , '_vectorizer_should_create_vector_index', '_vector_index_take', '_vectorizer_accept_texts', '_vectorizer_clear', 'reembed_vectorizer')
     loop
         execute format('alter function %s set restrict_nonsystem_relation_kind = %L', one, 'view, foreign-table');
     end loop;

@@ -1,7 +1,9 @@
 //! Calls: what the core wants done beside statements, and what comes back.
 
 use crate::compute::{Done, Work};
+use crate::index::IndexBuild;
 use crate::model::{ModelAnswer, ModelError, ModelRequest};
+use crate::query::DbError;
 use crate::request::{Received, Request, RequestError, Response};
 
 /// The handle that the reply to a [`Call`] must carry back. It cannot be copied, so a call is
@@ -13,6 +15,8 @@ pub struct CallTicket(pub(crate) u64);
 #[derive(Debug)]
 #[must_use = "a dropped call is never answered, and the worker waits for it for ever"]
 pub enum Call {
+    /// Run this statement on a connection of its own, which is closed afterwards.
+    Build(IndexBuild),
     /// Pure work of the core's own: run it with [`Work::run`], on any thread.
     Compute(Box<Work>),
     /// Send this request.
@@ -24,6 +28,8 @@ pub enum Call {
 /// What came of a [`Call`].
 #[derive(Debug)]
 pub enum Reply {
+    /// Of [`Call::Build`].
+    Build(Result<(), DbError>),
     /// Of [`Call::Compute`].
     Compute(Box<Done>),
     /// Of [`Call::Http`].

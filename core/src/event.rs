@@ -48,6 +48,38 @@ pub enum Event {
         /// Rows that failed since then.
         failed: u64,
     },
+    /// A vector index is ready.
+    IndexBuilt {
+        /// The vectorizer's id.
+        vectorizer: i64,
+        /// How long its build took.
+        after: Duration,
+    },
+    /// A vector index was not built.
+    IndexFailed {
+        /// The vectorizer's id.
+        vectorizer: i64,
+        /// Why.
+        reason: String,
+        /// When it is tried again.
+        retry_in: Duration,
+    },
+    /// How far the build of a vector index is.
+    IndexProgress {
+        /// The vectorizer's id.
+        vectorizer: i64,
+        /// The phase, as in `pg_stat_progress_create_index`.
+        progress: String,
+        /// How long it has run.
+        after: Duration,
+    },
+    /// A vector index is built, or what an interrupted build has left is dropped.
+    IndexStarted {
+        /// The vectorizer's id.
+        vectorizer: i64,
+        /// The statement.
+        statement: String,
+    },
     /// `--vectorizer-id` names vectorizers that do not exist.
     InvalidVectorizers {
         /// The ids asked for.
@@ -205,6 +237,9 @@ impl Event {
         match self {
             Self::Committed { .. } | Self::Progress { .. } => Level::Debug,
             Self::Finished { .. }
+            | Self::IndexBuilt { .. }
+            | Self::IndexProgress { .. }
+            | Self::IndexStarted { .. }
             | Self::ResyncStarted { .. }
             | Self::Resumed { .. }
             | Self::Running { .. }
@@ -228,6 +263,7 @@ impl Event {
             }
             Self::Advice { .. }
             | Self::DatabaseTrouble { .. }
+            | Self::IndexFailed { .. }
             | Self::NoVectorizers
             | Self::ParameterRefused { .. }
             | Self::Truncated { .. }
@@ -256,6 +292,10 @@ impl Event {
             Self::Committed { .. } => "rows embedded".to_owned(),
             Self::DatabaseTrouble { reason, .. } => reason.clone(),
             Self::Finished { .. } => "finished processing vectorizer".to_owned(),
+            Self::IndexBuilt { .. } => "vector index built".to_owned(),
+            Self::IndexFailed { .. } => "vector index not built".to_owned(),
+            Self::IndexProgress { .. } => "vector index in progress".to_owned(),
+            Self::IndexStarted { .. } => "vector index started".to_owned(),
             Self::InvalidVectorizers { wanted, got } => {
                 format!("invalid vectorizers, wanted: {wanted:?}, got: {got:?}")
             }
@@ -323,6 +363,35 @@ impl Event {
                 ("items", items.to_string()),
                 ("failed", failed.to_string()),
                 ("vectorizer_id", vectorizer.to_string()),
+            ],
+            Self::IndexBuilt { vectorizer, after } => vec![
+                ("vectorizer_id", vectorizer.to_string()),
+                ("after", seconds(*after)),
+            ],
+            Self::IndexFailed {
+                vectorizer,
+                reason,
+                retry_in,
+            } => vec![
+                ("vectorizer_id", vectorizer.to_string()),
+                ("reason", reason.clone()),
+                ("retry_in", seconds(*retry_in)),
+            ],
+            Self::IndexProgress {
+                vectorizer,
+                progress,
+                after,
+            } => vec![
+                ("vectorizer_id", vectorizer.to_string()),
+                ("progress", progress.clone()),
+                ("after", seconds(*after)),
+            ],
+            Self::IndexStarted {
+                vectorizer,
+                statement,
+            } => vec![
+                ("vectorizer_id", vectorizer.to_string()),
+                ("statement", statement.clone()),
             ],
             Self::Advice { .. }
             | Self::InvalidVectorizers { .. }

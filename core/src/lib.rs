@@ -124,7 +124,7 @@
 //! `status` and `search` ([`Task`]). `worker` contains the state machine: `claims` decides what to claim, `batch` is
 //! the work for one claim, `commit_size` limits the size of a commit, `calls` holds what is in flight besides
 //! statements, `requests` writes requests to providers, `verdicts` handles their answers, `accounts` limits the
-//! requests, `usage` counts what they cost and `budgets` limits that, `blame` finds the cause of a rejection, `resync` compares a source with what is stored for it,
+//! requests, `usage` counts what they cost and `budgets` limits that, `blame` finds the cause of a rejection, `resync` compares a source with what is stored for it, `indexes` builds vector indexes,
 //! `outage` handles providers that are down, `session` is the worker's registration in the database, `statements`
 //! handles answers, `life` stops the worker. The other modules are pure: [`text`] chunks and formats, `reuse`
 //! compares with what is stored, `provider` writes requests and interprets answers, `sql` plans statements, `retry`
@@ -139,6 +139,7 @@ mod compute;
 mod cut;
 mod database_url;
 mod event;
+mod index;
 mod intake;
 pub mod log;
 mod model;
@@ -168,6 +169,7 @@ pub use command::{Answer, Ask, Inquiry, Report, Task};
 pub use compute::{Done, Work};
 pub use database_url::{ChannelBinding, DatabaseUrl, Host, Keepalives, SslMode, Tls, password_for};
 pub use event::{Event, Level};
+pub use index::{BUILD_SETTINGS, IndexBuild, IndexQuery};
 pub use intake::{Intake, Vault, authorize};
 pub use model::{ModelAnswer, ModelError, ModelRequest, Wanted};
 pub use options::{Command, Options, Usage};

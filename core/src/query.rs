@@ -8,6 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::index::IndexQuery;
 use crate::resync::ResyncQuery;
 use crate::sql::{self, Plan};
 use crate::vectorizer::MakerDigests;
@@ -122,6 +123,8 @@ pub enum Query {
     },
     /// Records a heartbeat, and what the worker has done since the last one.
     Heartbeat(Heartbeat),
+    /// Around the build of a vector index.
+    Index(IndexQuery),
     /// Loads the vectorizers of the database: all, or those with the given ids.
     LoadVectorizers {
         /// The ids; empty means all.
@@ -394,6 +397,7 @@ impl Query {
                 _ => &plan.fail,
             },
             Self::Heartbeat(_) => sql::HEARTBEAT,
+            Self::Index(query) => query.sql(),
             Self::LoadVectorizers { .. } => sql::LOAD_VECTORIZERS,
             Self::Read { plan, .. } => &plan.read,
             Self::RecordErrors(_) => sql::RECORD_ERRORS,
@@ -423,6 +427,7 @@ impl Query {
             | Self::Extend { .. }
             | Self::Fail { .. }
             | Self::Heartbeat(_)
+            | Self::Index(_)
             | Self::LoadVectorizers { .. }
             | Self::RecordErrors(_)
             | Self::Release { .. }

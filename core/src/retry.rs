@@ -36,6 +36,11 @@ pub(crate) const PAUSE: Backoff = Backoff {
     first: Duration::from_secs(30),
     longest: Duration::from_secs(600),
 };
+/// For attempts at building a vector index, which takes long.
+pub(crate) const INDEX: Backoff = Backoff {
+    first: Duration::from_secs(60),
+    longest: Duration::from_secs(3600),
+};
 
 impl Backoff {
     /// The wait after this many failures in a row (at least one). It doubles each time, and is

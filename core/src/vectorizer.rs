@@ -8,7 +8,7 @@ use crate::cut::cut;
 use crate::provider::{Price, Provider};
 use crate::retry;
 use crate::settings::Settings;
-use crate::sql::{Destination, KeyColumn, Plan, PlanInput, TemplateColumn, VectorTypes};
+use crate::sql::{Destination, KeyColumn, Plan, PlanInput, Searched, TemplateColumn, VectorTypes};
 use crate::text::{Chunker, Template};
 pub(crate) use definition::Definition;
 pub use definition::MakerDigests;
@@ -25,6 +25,8 @@ pub(crate) struct Profile {
     pub(crate) provider: Provider,
     /// The time zone of the worker's sessions, in which values of the template are formatted.
     pub(crate) time_zone: String,
+    /// Whether a worker builds a vector index.
+    pub(crate) wants_index: bool,
     /// Rows in one claim.
     pub(crate) rows: usize,
     /// The number of batches in flight in the vectorizer's config.
@@ -77,15 +79,15 @@ impl Profile {
         if let (Destination::Column(_), false) = (destination, matches!(chunker, Chunker::None)) {
             return Err("a column takes one vector a row: chunking must be none".to_owned());
         }
-        let vector = definition.vector.as_ref();
-        let vector =
-            vector.ok_or("the extension vector is not installed: run create extension vector")?;
+        let vector = definition.vector.as_ref().ok_or(NO_EXTENSION)?;
 
+        let vector_types = VectorTypes {
+            vector: vector.oid,
+            array: vector.array_oid,
+        };
         let processing = config.processing.as_ref();
-        let rows = processing
-            .and_then(|processing| processing.batch_size)
-            .unwrap_or(settings.limits.rows)
-            .clamp(1, ROWS_MAX);
+        let rows = processing.and_then(|processing| processing.batch_size);
+        let rows = rows.unwrap_or(settings.limits.rows).clamp(1, ROWS_MAX);
         let plan = Plan::new(&PlanInput {
             vectorizer: definition.id,
             source: (&definition.source_schema, &definition.source_table),
@@ -94,10 +96,12 @@ impl Profile {
             queue_table,
             failed_table,
             vector_schema: &vector.schema,
-            vector_types: VectorTypes {
-                vector: vector.oid,
-                array: vector.array_oid,
-            },
+            vector_types,
+            searched: Searched::new(
+                definition.stored_type.as_deref() == Some("halfvec"),
+                &config.indexing,
+                provider.dimensions,
+            ),
             key: &key,
             loading: &loading,
             columns: format.columns(),
@@ -117,6 +121,7 @@ impl Profile {
             format,
             provider,
             time_zone: definition.time_zone.clone(),
+            wants_index: wants_index(&config.indexing),
             rows,
             concurrency: processing
                 .and_then(|processing| processing.concurrency)
@@ -128,6 +133,13 @@ impl Profile {
                 .map(|tokens| tokens.max(1)),
         })
     }
+}
+
+const NO_EXTENSION: &str = "the extension vector is not installed: run create extension vector";
+
+fn wants_index(indexing: &serde_json::Value) -> bool {
+    let name = indexing["implementation"].as_str();
+    !matches!(name, None | Some("none" | "default"))
 }
 
 fn gone(source: &str) -> String {

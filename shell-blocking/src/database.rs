@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use pgai_core::{
-    CHANNEL, DbError, POOLS_STATEMENTS, Param, Query, Rows, refuses_transactions, session_settings,
-    transaction_settings,
+    BUILD_SETTINGS, CHANNEL, DbError, IndexBuild, POOLS_STATEMENTS, Param, Query, Rows,
+    refuses_transactions, session_settings, transaction_settings,
 };
 use postgres::fallible_iterator::FallibleIterator as _;
 use postgres::types::{IsNull, Kind, ToSql, Type, to_sql_checked};
@@ -198,6 +198,22 @@ impl Session {
         }
         Ok(rows)
     }
+}
+
+/// Runs a statement that may take hours, on a connection of its own, and blocks the caller.
+///
+/// # Errors
+/// If PostgreSQL returns an error, or if the outcome is unknown.
+pub(crate) fn build(target: &Target, build: &IndexBuild) -> Result<(), DbError> {
+    let (mut client, is_own) = connect_to_session(target).map_err(DbError::unanswered)?;
+    if is_own {
+        for settings in [session_settings(), BUILD_SETTINGS] {
+            let begun = client.batch_execute(settings);
+            begun.map_err(|error| DbError::unanswered(db_error(&error).message))?;
+        }
+    }
+    let built = client.batch_execute(&build.sql);
+    built.map_err(|error| db_error(&error))
 }
 
 /// Runs a script as one transaction and returns the database's name. The server's warnings are

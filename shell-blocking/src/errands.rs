@@ -9,35 +9,41 @@ use std::time::Duration;
 use pgai_core::{Call, CallTicket, Reply};
 use shell_common::models::Models;
 use shell_common::program::Failure;
+use shell_common::target::Target;
 
+use crate::database;
 use crate::http::Http;
 
 type Errand = (CallTicket, Call);
 type Answer = (CallTicket, Reply);
 
-/// Performs calls while the caller does something else: several requests at a time, and one
-/// CPU-bound call at a time.
+/// Performs calls while the caller does something else: several requests at a time, one CPU-bound call and
+/// one build of an index.
 #[derive(Debug)]
 pub struct Errands {
     requests: Sender<Errand>,
     works: Sender<Errand>,
+    builds: Sender<Errand>,
     answers: Receiver<Answer>,
+    /// Without builds.
     in_flight: usize,
 }
 
 impl Errands {
-    /// Starts the threads: `requests_max` for requests, and one for work.
+    /// Starts the threads: `requests_max` for requests, one for work, and one for builds.
     ///
     /// # Errors
     /// If the system cannot start a thread.
-    pub fn start(requests_max: usize) -> Result<Self, Failure> {
+    pub fn start(requests_max: usize, target: &Target) -> Result<Self, Failure> {
         let (answered, answers) = mpsc::channel();
-        let others = Others::default();
+        let others = Others::new(target);
         let requests = threads("requests", requests_max, &others, &answered)?;
         let works = threads("works", 1, &others, &answered)?;
+        let builds = threads("builds", 1, &others, &answered)?;
         Ok(Self {
             requests,
             works,
+            builds,
             answers,
             in_flight: 0,
         })
@@ -48,8 +54,9 @@ impl Errands {
     /// # Panics
     /// If the threads have ended.
     pub fn send(&mut self, ticket: CallTicket, call: Call) {
-        self.in_flight += 1;
+        self.in_flight += usize::from(!matches!(call, Call::Build(_)));
         let threads = match &call {
+            Call::Build(_) => &self.builds,
             Call::Http(_) => &self.requests,
             Call::Compute(_) | Call::Model(_) => &self.works,
         };
@@ -57,7 +64,7 @@ impl Errands {
         sent.expect("the threads for errands live");
     }
 
-    /// Whether an answer is outstanding.
+    /// Whether an answer is outstanding, except that of a build.
     #[must_use]
     pub const fn is_busy(&self) -> bool {
         self.in_flight > 0
@@ -66,7 +73,7 @@ impl Errands {
     /// Waits for an answer for at most this time.
     pub fn wait(&mut self, patience: Duration) -> Option<Answer> {
         let answer = self.answers.recv_timeout(patience).ok()?;
-        self.in_flight -= 1;
+        self.in_flight -= usize::from(!matches!(answer.1, Reply::Build(_)));
         Some(answer)
     }
 }
@@ -114,18 +121,30 @@ impl Drop for EndOfAll {
     }
 }
 
-/// The targets of calls: everything that a worker uses except PostgreSQL.
-#[derive(Clone, Debug, Default)]
+/// The targets of calls: everything that a worker uses except PostgreSQL for its short statements.
+#[derive(Clone, Debug)]
 pub struct Others {
+    target: Arc<Target>,
     http: Http,
     models: Arc<Models>,
 }
 
 impl Others {
+    /// With the database on which indexes are built.
+    #[must_use]
+    pub fn new(target: &Target) -> Self {
+        Self {
+            target: Arc::new(target.clone()),
+            http: Http::default(),
+            models: Arc::default(),
+        }
+    }
+
     /// Performs a call, and blocks the caller.
     #[must_use]
     pub fn reply(&self, call: Call) -> Reply {
         match call {
+            Call::Build(build) => Reply::Build(database::build(&self.target, &build)),
             Call::Compute(work) => Reply::Compute(Box::new(work.run())),
             Call::Http(request) => Reply::Http(self.http.answer(*request)),
             Call::Model(request) => Reply::Model(self.models.answer(&request)),

@@ -5,7 +5,7 @@
 //!
 //! Statements run in the loop itself. Requests, local models and work run on threads of their own
 //! ([`errands`]), because they may take minutes. Meanwhile the worker must handle signals, send
-//! heartbeats, and extend its leases.
+//! heartbeats, and extend its leases. Building an index has a thread and a connection of its own, too.
 
 #![cfg_attr(not(test), warn(clippy::too_many_lines))]
 
@@ -43,7 +43,7 @@ pub fn run(target: Target, settings: Settings, console: &Console) -> Result<Summ
     let began = Instant::now();
     let now = || Time::new(began.elapsed());
     let signals = Signals::new()?;
-    let mut errands = Errands::start(requests)?;
+    let mut errands = Errands::start(requests, &target)?;
     let mut database = Database::new(target);
 
     loop {
@@ -60,11 +60,12 @@ pub fn run(target: Target, settings: Settings, console: &Console) -> Result<Summ
             Output::Stopped(summary) => return Ok(summary),
             Output::Wait(until) => {
                 let patience = patience(until, now());
-                if errands.is_busy() {
-                    if let Some((ticket, reply)) = errands.wait(patience) {
-                        worker.handle_call(now(), ticket, reply);
-                    }
-                } else {
+                // A build alone is not waited for: notifications are.
+                let is_busy = errands.is_busy();
+                let patience_with_calls = if is_busy { patience } else { Duration::ZERO };
+                if let Some((ticket, reply)) = errands.wait(patience_with_calls) {
+                    worker.handle_call(now(), ticket, reply);
+                } else if !is_busy {
                     database.wait(patience);
                 }
             }
@@ -78,8 +79,8 @@ pub fn run(target: Target, settings: Settings, console: &Console) -> Result<Summ
 /// Runs a command, one action after the other.
 #[must_use]
 pub fn inquire(target: Target, mut task: Task) -> Report {
+    let others = Others::new(&target);
     let mut database = Database::new(target);
-    let others = Others::default();
     let mut answer = pgai_core::Answer::Begin;
     loop {
         answer = match task.next(answer) {

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pgai_core::{
-    Binary, CHANNEL, DbError, POOLS_STATEMENTS, Param, Query, Rows, SESSION_VALUE, refuses_options,
-    refuses_transactions, session_settings, transaction_settings,
+    BUILD_SETTINGS, Binary, CHANNEL, DbError, IndexBuild, POOLS_STATEMENTS, Param, Query, Rows,
+    SESSION_VALUE, refuses_options, refuses_transactions, session_settings, transaction_settings,
 };
 use shell_common::program::seed;
 use shell_common::target::Target;
@@ -218,6 +218,22 @@ async fn listen_once(
             }
         }
     }
+}
+
+/// Runs a statement that may take hours, on a connection of its own.
+///
+/// # Errors
+/// If PostgreSQL returns an error, or if the outcome is unknown.
+pub async fn build(target: &Target, build: IndexBuild) -> Result<(), DbError> {
+    let Connection { mut sql, is_own } = connect(target).await?;
+    if is_own {
+        let settings = sql.execute(BUILD_SETTINGS).await;
+        settings.map_err(|error| connect_error(&error))?;
+    }
+    // The core writes it, with quoted identifiers.
+    let statement = sqlx::raw_sql(AssertSqlSafe(build.sql));
+    let built = statement.execute(&mut sql).await;
+    built.map(drop).map_err(|error| db_error(&error))
 }
 
 /// Runs a script as one transaction and returns the database's name.

@@ -53,8 +53,8 @@ pub async fn run(
     let mut is_stopping = false;
     let target = Arc::new(target);
     let mut wakes = database::listen(Arc::clone(&target));
+    let others = Others::new(Arc::clone(&target));
     let database = Arc::new(Database::new(target));
-    let others = Others::default();
     let mut tasks = JoinSet::new();
 
     loop {
@@ -96,8 +96,9 @@ pub async fn run(
 
 /// Runs a command, one action after the other.
 pub async fn inquire(target: Target, mut task: Task) -> Report {
-    let database = Database::new(Arc::new(target));
-    let others = Others::default();
+    let target = Arc::new(target);
+    let others = Others::new(Arc::clone(&target));
+    let database = Database::new(target);
     let mut answer = pgai_core::Answer::Begin;
     loop {
         answer = match task.next(answer) {
@@ -115,17 +116,30 @@ pub async fn inquire(target: Target, mut task: Task) -> Report {
     }
 }
 
-/// The targets of calls: everything that a worker uses except PostgreSQL.
-#[derive(Clone, Debug, Default)]
+/// The targets of calls: everything that a worker uses except PostgreSQL for its short statements.
+#[derive(Clone, Debug)]
 struct Others {
+    target: Arc<Target>,
     http: Arc<Http>,
     models: Arc<Models>,
 }
 
 impl Others {
+    fn new(target: Arc<Target>) -> Self {
+        Self {
+            target,
+            http: Arc::default(),
+            models: Arc::default(),
+        }
+    }
+
     /// Performs a call. Work that uses the CPU for long runs on a thread of its own.
     async fn reply(&self, call: Call) -> (Reply, Turn) {
         match call {
+            Call::Build(build) => {
+                let built = database::build(&self.target, build).await;
+                (Reply::Build(built), None)
+            }
             Call::Compute(work) => {
                 let done = spawn_blocking(move || Box::new(work.run()));
                 (Reply::Compute(unwrap(done.await)), None)

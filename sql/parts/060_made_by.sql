@@ -42,7 +42,7 @@ begin atomic
     from pg_namespace n
     join pg_class c on c.relnamespace = n.oid
     join pg_attribute a on a.attrelid = c.oid and not a.attisdropped
-    join pg_type t on t.oid = a.atttypid and t.typname = 'vector'
+    join pg_type t on t.oid = a.atttypid and t.typname in ('vector', 'halfvec')
     where n.nspname = case destination ->> 'implementation'
         when 'table' then destination ->> 'target_schema' else source_schema end
     and c.relname = case destination ->> 'implementation'

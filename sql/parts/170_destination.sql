@@ -1,15 +1,22 @@
--- Destination: where the vectors are stored. The config function returns exactly pgai's JSON (plus `view_columns` if
--- given, which pgai does not have); the defaults are filled in at creation.
+-- Destination: where the vectors are stored. The config function returns exactly pgai's JSON (plus `view_columns` and
+-- `storage` if given, which pgai does not have); the defaults are filled in at creation.
 
--- pgai's function with five parameters would make a call with fewer arguments ambiguous. A default of
--- ai.create_vectorizer uses it.
+-- pgai's function with five parameters, and that of an older version with six, would make a call with fewer arguments
+-- ambiguous. A default of ai.create_vectorizer uses it.
 do $$
+declare
+    older regprocedure;
 begin
-    if to_regprocedure('ai.destination_table(name, name, name, name, name)') is not null then
-        drop function if exists ai.create_vectorizer(regclass, text, jsonb, jsonb, jsonb, jsonb, jsonb, jsonb, jsonb
-            , jsonb, jsonb, name, name, name[], boolean, boolean);
-        drop function ai.destination_table(name, name, name, name, name);
-    end if;
+    foreach older in array array
+        [ to_regprocedure('ai.destination_table(name, name, name, name, name)')
+        , to_regprocedure('ai.destination_table(name, name, name, name, name, name[])')]
+    loop
+        if older is not null then
+            drop function if exists ai.create_vectorizer(regclass, text, jsonb, jsonb, jsonb, jsonb, jsonb, jsonb, jsonb
+                , jsonb, jsonb, name, name, name[], boolean, boolean);
+            execute format('drop function %s', older);
+        end if;
+    end loop;
 end
 $$;
 
@@ -20,6 +27,7 @@ create or replace function ai.destination_table
 , view_schema name default null
 , view_name name default null
 , view_columns name[] default null
+, storage text default null
 ) returns jsonb
 language sql immutable
 return json_strip_nulls(json_build_object
@@ -31,10 +39,11 @@ return json_strip_nulls(json_build_object
 , 'view_schema', view_schema
 , 'view_name', view_name
 , 'view_columns', view_columns
+, 'storage', storage
 ))::jsonb;
 comment on function ai.destination_table is
     'A table for chunks and vectors (<destination>_store), and a view that joins it with the source (<destination>): '
-    'with its key and `view_columns`, or all columns.';
+    'with its key and `view_columns`, or all columns. Storage: vector, or halfvec, which takes half the space.';
 
 create or replace function ai.destination_column(embedding_column name) returns jsonb
 language sql immutable
@@ -78,6 +87,9 @@ begin
         raise exception 'invalid destination config, view_columns must be an array of names'
             using hint = 'For example: view_columns => array[''title'']';
     end if;
+    if destination ->> 'storage' not in ('vector', 'halfvec') then
+        raise exception 'invalid destination config, storage must be vector or halfvec';
+    end if;
 end
 $$;
 
@@ -114,6 +126,9 @@ begin
     end loop;
     if destination ? 'view_columns' then
         evaluated = evaluated || jsonb_build_object('view_columns', destination -> 'view_columns');
+    end if;
+    if destination ->> 'storage' = 'halfvec' then
+        evaluated = evaluated || jsonb_build_object('storage', 'halfvec');
     end if;
     return evaluated;
 end

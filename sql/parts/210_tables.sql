@@ -2,7 +2,8 @@
 -- Each function creates its objects or raises an error. Nothing is left behind, because all run in one
 -- transaction.
 
-create or replace function ai._vector_type(dimensions int) returns text
+-- A type of the extension vector, `vector` or `halfvec`, with its dimensions.
+create or replace function ai._stored_type(storage text, dimensions int) returns text
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -15,9 +16,19 @@ begin
         raise exception 'the extension vector is not installed'
             using hint = 'Run: create extension vector';
     end if;
-    return format('%I.vector(%s)', vector_schema, dimensions);
+    if to_regtype(format('%I.%I', vector_schema, storage)) is null then
+        raise exception 'the installed version of the extension vector has no type %', storage
+            using errcode = 'undefined_object', hint = 'Run: alter extension vector update';
+    end if;
+    return format('%I.%I(%s)', vector_schema, storage, dimensions);
 end
 $$;
+
+create or replace function ai._vector_type(dimensions int) returns text
+language sql stable
+begin atomic
+    select ai._stored_type('vector', dimensions);
+end;
 
 create or replace function ai._vectorizer_create_store
 ( source regclass
@@ -35,7 +46,8 @@ begin
       'chunk_seq int not null, chunk text not null, embedding %s not null, unique (%s, chunk_seq))'
     -- After a crash an unlogged source is empty, so its store must be empty, too.
     , (select case c.relpersistence when 'u' then 'unlogged' else '' end from pg_class c where c.oid = source)
-    , store, ai._vectorizer_key_definitions(source), ai._vector_type(dimensions), ai._vectorizer_key_list(source)
+    , store, ai._vectorizer_key_definitions(source)
+    , ai._stored_type(coalesce(destination ->> 'storage', 'vector'), dimensions), ai._vectorizer_key_list(source)
     );
     execute format('alter table %s alter column embedding set storage main', store);
 end

@@ -101,6 +101,8 @@ begin
     perform ai._validate_scheduling(scheduling);
     perform ai._validate_processing(processing);
     perform ai._validate_jobs(scheduling, indexing);
+    perform ai._validate_indexing_fits
+    (indexing, coalesce(destination ->> 'storage', 'vector'), (embedding ->> 'dimensions')::int);
     perform ai._validate_supported(loading, parsing, source_schema, source_name);
     perform ai._validate_source_names(source, destination);
 

@@ -15,7 +15,7 @@ begin
         ( 'grant select, insert, update, delete on ai.pgai_lib_migration, ai.pgai_lib_version, ai.pgai_lib_feature_flag, ai.vectorizer, '
           'ai._vectorizer_errors, ai.vectorizer_errors, ai.vectorizer_status, '
           'ai.vectorizer_worker_process, ai.vectorizer_worker_progress, ai.vectorizer_resync, '
-          'ai.vectorizer_made_by, ai.vectorizer_usage, ai.vectorizer_budget to %I'
+          'ai.vectorizer_made_by, ai.vectorizer_usage, ai.vectorizer_budget, ai.vectorizer_index to %I'
         , to_user);
         execute format('grant select, usage on sequence ai.vectorizer_id_seq, ai._generation to %I', to_user);
         return;
@@ -114,7 +114,7 @@ begin
     execute format('grant select on ai.vectorizer, ai.vectorizer_errors, ai.pgai_lib_version to %I', worker);
     execute format('grant select, insert on ai._vectorizer_errors to %I', worker);
     execute format('grant select, insert, update on ai.vectorizer_worker_process, ai.vectorizer_worker_progress, '
-        'ai.vectorizer_resync, ai.vectorizer_made_by, ai.vectorizer_usage, ai.vectorizer_budget to %I', worker);
+        'ai.vectorizer_resync, ai.vectorizer_made_by, ai.vectorizer_usage, ai.vectorizer_budget, ai.vectorizer_index to %I', worker);
 end
 $$;
 

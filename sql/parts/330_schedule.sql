@@ -22,6 +22,9 @@ begin
     end if;
     perform ai._validate_scheduling(scheduling);
     perform ai._validate_jobs(scheduling, indexing);
+    perform ai._validate_indexing_fits(indexing, f.type_name, f.dimensions)
+    from ai.vectorizer v cross join lateral ai._vector_column(v) f
+    where v.id = vectorizer_id;
     update ai.vectorizer v
     set config = v.config || jsonb_build_object('scheduling', scheduling, 'indexing', indexing)
     where v.id = vectorizer_id
@@ -30,6 +33,33 @@ begin
 end
 $$;
 comment on function ai.set_scheduling is 'Writes scheduling and indexing anew, and returns the whole configuration.';
+
+create or replace function ai.set_indexing(vectorizer_name text, indexing jsonb) returns jsonb
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    written jsonb;
+begin
+    if indexing ->> 'implementation' = 'default' then
+        indexing = ai._resolve_indexing_default();
+    end if;
+    perform ai._validate_indexing(indexing);
+    perform ai._validate_indexing_fits(indexing, f.type_name, f.dimensions)
+    from ai.vectorizer v cross join lateral ai._vector_column(v) f
+    where v.name = vectorizer_name::name;
+    update ai.vectorizer v
+    set config = v.config || jsonb_build_object('indexing', indexing)
+    where v.name = vectorizer_name::name
+    returning v.config into written;
+    if not found then
+        raise exception 'there is no vectorizer named "%"', vectorizer_name
+            using errcode = 'undefined_object', hint = 'select id, name from ai.vectorizer';
+    end if;
+    return written;
+end
+$$;
+comment on function ai.set_indexing is 'Writes only indexing anew, and returns the whole configuration. A worker builds the index.';
 
 create or replace function ai.execute_vectorizer(vectorizer_name text) returns void
 language plpgsql volatile

@@ -54,7 +54,7 @@ begin
     then
         raise exception 'permission denied for vectorizer %', new.vectorizer_id
             using errcode = 'insufficient_privilege',
-                  hint = 'Only who may write to its queue may compare it: the owner of its source table, or a worker''s role.';
+                  hint = 'Only who may write to its queue may do this: the owner of its source table, or a worker''s role.';
     end if;
     return new;
 end

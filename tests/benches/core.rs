@@ -235,6 +235,7 @@ impl World {
             | Query::Extend { .. }
             | Query::Fail { .. }
             | Query::Heartbeat(_)
+            | Query::Index(_)
             | Query::RecordErrors(_)
             | Query::Release { .. }
             | Query::Resync(_)

@@ -275,6 +275,7 @@ fn play_with(
             Output::Call(ticket, Call::Compute(work)) => {
                 worker.handle_call(now, ticket, Reply::Compute(Box::new(work.run())));
             }
+            Output::Call(_, Call::Build(_)) => unreachable!("no index is taken"),
             Output::Call(ticket, Call::Model(_)) => {
                 let reason = "no models".to_owned();
                 worker.handle_call(now, ticket, Reply::Model(Err(ModelError::Model(reason))));
@@ -305,6 +306,7 @@ fn play_with(
                     | Query::Command { .. }
                     | Query::Extend { .. }
                     | Query::Heartbeat(_)
+                    | Query::Index(_)
                     | Query::RecordErrors(_)
                     | Query::Release { .. }
                     | Query::Resync(_)

@@ -256,6 +256,7 @@ fn agent() -> ureq::Agent {
 /// What comes of a call. This shell has no models of its own.
 fn reply(agent: &ureq::Agent, call: Call) -> Reply {
     match call {
+        Call::Build(_) => Reply::Build(Err(DbError::unanswered("worker-smol builds no indexes"))),
         Call::Compute(work) => Reply::Compute(Box::new(work.run())),
         Call::Http(request) => Reply::Http(answer_request(agent, *request)),
         Call::Model(_) => {

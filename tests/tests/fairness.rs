@@ -147,6 +147,7 @@ impl Database {
             | Query::Extend { .. }
             | Query::Fail { .. }
             | Query::Heartbeat(_)
+            | Query::Index(_)
             | Query::RecordErrors(_)
             | Query::Release { .. }
             | Query::Resync(_)

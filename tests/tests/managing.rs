@@ -95,13 +95,11 @@ fn scheduling_and_indexing_are_written_anew() {
         "select (config - 'scheduling' - 'indexing')::text from ai.vectorizer",
     );
     assert_eq!(after, before);
-    let (message, ..) = refusal(
-        &mut stage,
-        "select ai.set_scheduling(1, ai.scheduling_none(), ai.indexing_hnsw())",
-    );
-    assert!(
-        message.contains("automatic indexing is not supported"),
-        "{message}"
+    stage.run("select ai.set_scheduling(1, ai.scheduling_none(), ai.indexing_hnsw())");
+    assert_eq!(
+        text(&mut stage, parts),
+        "none hnsw",
+        "no schedule is needed"
     );
     let none = stage
         .sql

@@ -40,6 +40,7 @@ fn once_does_not_end_because_of_a_claim_that_was_overtaken() {
                     | Query::Extend { .. }
                     | Query::Fail { .. }
                     | Query::Heartbeat(_)
+                    | Query::Index(_)
                     | Query::RecordErrors(_)
                     | Query::Release { .. }
                     | Query::Resync(_)

@@ -199,6 +199,7 @@ fn answer_query(query: &Query, keys: &mut std::ops::Range<u64>, play: &mut Play)
         | Query::Command { .. }
         | Query::Extend { .. }
         | Query::Heartbeat(_)
+        | Query::Index(_)
         | Query::Release { .. }
         | Query::Resync(_)
         | Query::TakeBudget { .. }

@@ -107,7 +107,9 @@ impl Question {
             Reply::Http(Ok(answer)) => provider.judge(answer, 1, self.wall),
             Reply::Http(Err(error)) => return Err(self.unreached(&error)),
             Reply::Model(answer) => provider.judge_model(answer, 1),
-            Reply::Compute(_) => return Err("the provider was not asked".to_owned()),
+            Reply::Build(_) | Reply::Compute(_) => {
+                return Err("the provider was not asked".to_owned());
+            }
         };
         match verdict {
             Verdict::Vectors(found) => {

@@ -116,6 +116,7 @@ impl Query {
                 plan, claim, rows, ..
             } => fail_params(plan, *claim, rows),
             Self::Heartbeat(heartbeat) => heartbeat_params(heartbeat),
+            Self::Index(query) => query.params(),
             Self::LoadVectorizers { ids } => {
                 vec![Param::Ints(ids.iter().copied().map(Some).collect())]
             }

@@ -65,7 +65,7 @@ with own as materialized (
     ${c.hash}::text[], ${c.vector}::{vector}[]) as p(n, place, text, origin, hash, vector)
 ), written as (
   update {source} s
-  set {column} = (select p.vector::{vector}({dimensions})
+  set {column} = (select p.vector::{stored}({dimensions})
     from piece p where p.n = h.n and p.place = 0)
   from held h join input i on i.n = h.n
   where h.same and h.found and {s=i}
@@ -77,7 +77,7 @@ with own as materialized (
   where h.same and h.found
     and not exists (select from written w where {w=i})
     and row(s.{column})::record operator(pg_catalog.*<>) row((
-      select p.vector::{vector}({dimensions})
+      select p.vector::{stored}({dimensions})
       from piece p where p.n = h.n and p.place = 0))::record
 ), whole as materialized (
   select h.n from held h where h.same and not exists (select from unwritten u where u.n = h.n)
@@ -135,8 +135,8 @@ cleared as (
 /// Like the commands' `SEARCH`; the text is the loaded one.
 pub(super) const SEARCH: &str = "\
 select array[{s.keys as text}, '0',
-  (s.{column} operator({vector schema}.<=>) $1::text::{vector})::text, {s.loading as text}]
+  (s.{column}{as compared} {distance} $1::text::{compared})::text, {s.loading as text}]
 from {source} s
 where s.{column} is not null
-order by s.{column} operator({vector schema}.<=>) $1::text::{vector}
+order by s.{column}{as compared} {distance} $1::text::{compared}
 limit $2::bigint";

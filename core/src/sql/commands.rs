@@ -9,13 +9,13 @@ where octet_length({s.loading}) > 0
 order by random()
 limit $1::bigint";
 
-/// Parameters: a vector as pgvector writes it, how many. Returns the nearest chunks by cosine
-/// distance, which is the default operator class of vectorizers' indexes.
+/// Parameters: a vector as pgvector writes it, how many. Returns the nearest chunks by the distance of the
+/// vectorizer's index, or by cosine distance, with the expression that the index is on.
 pub(super) const SEARCH: &str = "\
 select array[{t.keys as text}, t.chunk_seq::text,
-  (t.embedding operator({vector schema}.<=>) $1::text::{vector})::text, t.chunk]
+  (t.embedding{as compared} {distance} $1::text::{compared})::text, t.chunk]
 from {store} t
-order by t.embedding operator({vector schema}.<=>) $1::text::{vector}
+order by t.embedding{as compared} {distance} $1::text::{compared}
 limit $2::bigint";
 
 /// Returns the number of rows, of rows with a text, and the bytes of their texts.

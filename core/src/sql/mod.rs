@@ -10,6 +10,7 @@ mod commands;
 mod plan;
 mod protocol;
 mod resync;
+mod searched;
 
 pub use plan::Plan;
 pub(crate) use plan::{
@@ -19,6 +20,7 @@ pub(crate) use plan::{
 pub(crate) use protocol::UNREADABLE_REASON;
 pub use resync::Depth;
 pub(crate) use resync::{BARRIER, SAVE, TAKE};
+pub(crate) use searched::Searched;
 
 /// The settings, as statements: `$set` begins each, and `$is_local` says whether they end with the
 /// transaction.
@@ -159,6 +161,32 @@ select t.granted::text, t.is_news::text
 from ai._vectorizer_budget_take($1::text, nullif($2::bigint, 0)::int,
   date '1970-01-01' + $3::bigint::int, $4::bigint, $5::bigint) t";
 
+/// The settings of a session that builds an index: the build takes as long as it takes, and waits for open transactions.
+/// If its worker is gone, the server ends it soon.
+pub(crate) const BUILD_SETTINGS: &str = "\
+set statement_timeout = 0;
+set lock_timeout = 0;
+set idle_in_transaction_session_timeout = 0;
+select set_config(g.name, '3s', false) from pg_settings g
+where g.name = 'client_connection_check_interval' and version() ~ 'linux|darwin|bsd'";
+
+/// Parameters: claim, lease in ms, ids. Returns a statement to run, if an index is to be built now, and problems.
+pub(crate) const INDEX_TAKE: &str = "\
+select t.vectorizer_id::text, t.statement, t.failures::text, t.memory_needed::text, t.memory_given::text, t.problem
+from ai._vector_index_take($1::bigint, $2::bigint, $3::bigint[]) t";
+
+/// Parameters: vectorizer, claim, lease in ms, whether the statement is cancelled (0: no). Returns the progress and
+/// whether the build is in the way of another session. No row means that the lease is lost.
+pub(crate) const INDEX_WATCH: &str = "\
+select t.progress, t.is_in_the_way::text
+from ai._vector_index_watch($1::bigint::int, $2::bigint, $3::bigint, $4::bigint <> 0) t";
+
+/// Parameters: vectorizer, claim, ms until the next attempt, the reason of a failure. Returns whether there is a valid
+/// index. No row means that the lease was lost.
+pub(crate) const INDEX_END: &str = "\
+select t.is_built::text
+from ai._vector_index_end($1::bigint::int, $2::bigint, $3::bigint, $4::text) as t(is_built)";
+
 pub(crate) const RECORD_ERRORS: &str = "\
 with recorded as (
   insert into ai._vectorizer_errors (id, message, details)
@@ -204,6 +232,7 @@ select
     ),
     'stored_dimensions', ai._vectorizer_stored_dimensions(
       v.source_schema, v.source_table, v.config -> 'destination'),
+    'stored_type', (select f.type_name from ai._vector_column(v) f),
     'time_zone', current_setting('TimeZone'),
     'encoding', getdatabaseencoding(),
     'vector', (

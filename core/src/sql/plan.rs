@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::resync::{self, ResyncPlan};
+use super::searched::Searched;
 use super::{column, commands, protocol};
 use crate::vectorizer::MakerDigests;
 
@@ -90,6 +91,7 @@ pub(crate) struct PlanInput<'a> {
     pub(crate) failed_table: &'a str,
     pub(crate) vector_schema: &'a str,
     pub(crate) vector_types: VectorTypes,
+    pub(crate) searched: Searched,
     pub(crate) key: &'a [KeyColumn],
     pub(crate) loading: &'a TemplateColumn,
     pub(crate) columns: &'a [TemplateColumn],
@@ -227,12 +229,12 @@ impl Values {
         let bell = queue(&format!("_vectorizer_bell_{}", input.vectorizer));
         // Inside of E'…', where a backslash is the same whatever the session's settings are.
         self.set("bell", bell.replace('\\', r"\\").replace('\'', "''"));
-        self.set(
-            "now_ms",
-            "(extract(epoch from clock_timestamp()) * 1000)::bigint".to_owned(),
-        );
+        let now = "(extract(epoch from clock_timestamp()) * 1000)::bigint";
+        self.set("now_ms", now.to_owned());
         self.set("vector", qualified(input.vector_schema, "vector"));
-        self.set("vector schema", quoted(input.vector_schema));
+        for (name, value) in input.searched.values(input.vector_schema, input.dimensions) {
+            self.set(name, value);
+        }
         self.set("dimensions", input.dimensions.to_string());
         self.set("rows", input.rows.to_string());
         self.set("backoff_max", input.backoff_max.to_string());
@@ -245,10 +247,8 @@ impl Values {
     /// never meet names of ours.
     fn key(&mut self, key: &[KeyColumn]) {
         let each = |of: &dyn Fn(usize, &KeyColumn) -> String| {
-            key.iter()
-                .enumerate()
-                .map(|(at, column)| of(at + 1, column))
-                .collect::<Vec<_>>()
+            let columns = key.iter().zip(1..);
+            Vec::from_iter(columns.map(|(column, at)| of(at, column)))
         };
         self.set("keys", each(&|_, column| quoted(&column.name)).join(", "));
         for alias in ["q", "c", "l", "s", "t", "u"] {

@@ -197,7 +197,7 @@ with own as materialized (
 ), written as (
   insert into {store} ({keys}, chunk_seq, chunk, embedding)
   select {i.keys}, p.place, p.text,
-    coalesce(p.vector::{vector}({dimensions}), t.embedding)
+    coalesce(p.vector::{stored}({dimensions}), t.embedding)
   from piece p join good g on g.n = p.n join input i on i.n = p.n
   left join {store} t on {t=i} and t.chunk_seq = p.origin
   where p.text is not null

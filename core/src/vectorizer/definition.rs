@@ -26,6 +26,9 @@ pub(crate) struct Definition {
     #[serde(default)]
     pub(super) made_by: MadeBy,
     pub(super) stored_dimensions: Option<usize>,
+    /// The type of the column that holds the vectors: `vector` or `halfvec`.
+    #[serde(default)]
+    pub(super) stored_type: Option<String>,
     #[serde(default)]
     pub(super) time_zone: String,
     /// The database's encoding, by PostgreSQL's name.
@@ -112,6 +115,8 @@ pub(super) struct Config {
     pub(super) chunking: Value,
     pub(super) formatting: Formatting,
     pub(super) processing: Option<Processing>,
+    #[serde(default)]
+    pub(super) indexing: Value,
     pub(super) destination: DestinationConfig,
 }
 

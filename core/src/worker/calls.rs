@@ -14,7 +14,7 @@ use crate::compute::{Done, Made, Work};
 use crate::event::Event;
 use crate::model::ModelAnswer;
 use crate::provider::{IssuedToken, Refusal, Remaining, Verdict};
-use crate::query::ClaimId;
+use crate::query::{ClaimId, DbError};
 use crate::request::{Received, RequestError};
 use crate::time::Time;
 use crate::vectorizer::Profile;
@@ -37,6 +37,8 @@ pub(super) struct Called {
 /// What a call is for.
 #[derive(Debug)]
 pub(super) enum Purpose {
+    /// A vector index is built.
+    Build,
     /// Rows of a resync are compared.
     Compare(ClaimId),
     /// Texts of a batch are embedded.
@@ -64,6 +66,7 @@ impl Worker {
     /// What to do next that is no statement.
     pub(super) fn next_call(&mut self) -> Option<(Called, Call)> {
         self.work_call()
+            .or_else(|| self.build_call())
             .or_else(|| self.token_call())
             .or_else(|| self.limits_call())
             .or_else(|| self.embed_call())
@@ -137,6 +140,7 @@ impl Worker {
             purpose,
         } = called;
         match purpose {
+            Purpose::Build => return self.built(built(reply)),
             Purpose::Compare(claim) => return self.rows_compared(claim, done(reply)),
             Purpose::Plan { batch } => return self.rows_planned(batch, done(reply)),
             Purpose::Token => return self.token_came(&profile, http(reply)),
@@ -184,7 +188,11 @@ impl Worker {
                 self.size_requests(profile.id, count, took, &verdict);
                 self.embedded(batch, span, &profile, took, verdict);
             }
-            Purpose::Compare(_) | Purpose::Limits | Purpose::Plan { .. } | Purpose::Token => {}
+            Purpose::Build
+            | Purpose::Compare(_)
+            | Purpose::Limits
+            | Purpose::Plan { .. }
+            | Purpose::Token => {}
         }
     }
 
@@ -257,7 +265,7 @@ impl Worker {
 
     fn no_longer_in_flight(&mut self, called: &Called) {
         let tokens = match &called.purpose {
-            Purpose::Compare(_) | Purpose::Plan { .. } => return,
+            Purpose::Build | Purpose::Compare(_) | Purpose::Plan { .. } => return,
             Purpose::Embed { tokens, .. } => *tokens,
             Purpose::Limits | Purpose::Probe { .. } | Purpose::Pull | Purpose::Token => 1,
         };
@@ -318,7 +326,19 @@ impl Worker {
 fn done(reply: Reply) -> Done {
     match reply {
         Reply::Compute(done) => *done,
-        Reply::Http(_) | Reply::Model(_) => Done(Made::Planned(PlannedRows::default())),
+        Reply::Build(_) | Reply::Http(_) | Reply::Model(_) => {
+            Done(Made::Planned(PlannedRows::default()))
+        }
+    }
+}
+
+/// What came of a build.
+fn built(reply: Reply) -> Result<(), DbError> {
+    match reply {
+        Reply::Build(result) => result,
+        Reply::Compute(_) | Reply::Http(_) | Reply::Model(_) => {
+            Err(DbError::unanswered("the statement was not sent"))
+        }
     }
 }
 
@@ -326,7 +346,7 @@ fn done(reply: Reply) -> Done {
 fn http(reply: Reply) -> Result<Received, RequestError> {
     match reply {
         Reply::Http(answer) => answer,
-        Reply::Compute(_) | Reply::Model(_) => {
+        Reply::Build(_) | Reply::Compute(_) | Reply::Model(_) => {
             Err(RequestError::Broken("the request was not sent".to_owned()))
         }
     }

@@ -51,6 +51,7 @@ impl Worker {
             Asked::AddUsage
             | Asked::CheckSchema
             | Asked::Heartbeat(_)
+            | Asked::Index(_)
             | Asked::LoadVectorizers
             | Asked::Records(_)
             | Asked::RefuseResync

@@ -64,6 +64,7 @@ impl Worker {
         self.heed_waits();
         self.heed_budgets();
         self.settle_resync();
+        self.settle_indexes();
         match self.life {
             Life::Running => {
                 self.finish_vectorizers();
@@ -140,6 +141,7 @@ impl Worker {
     pub(super) fn goodbye_query(&mut self) -> Option<(Asked, Query)> {
         let quiet = self.asked.is_empty() && self.batches.is_empty() && self.records.is_empty();
         let quiet = quiet && self.resync.holds_nothing() && self.usage.is_written();
+        let quiet = quiet && self.indexes.holds_nothing();
         if !matches!(self.life, Life::Stopping { .. }) || !quiet || self.session.goodbye_said {
             return None;
         }

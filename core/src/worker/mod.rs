@@ -12,6 +12,7 @@ mod commit_size;
 mod connections;
 mod doubt;
 mod failure;
+mod indexes;
 mod life;
 mod made_by;
 mod outage;
@@ -41,6 +42,7 @@ use batch::Batch;
 pub(crate) use batch::{PlanRows, PlannedRows};
 use budgets::Budgets;
 use calls::Called;
+use indexes::Indexes;
 use life::Life;
 use resync::Resync;
 pub(crate) use resync::{CompareRows, ComparedRows, is_current};
@@ -67,6 +69,7 @@ pub struct Worker {
     budgets: Budgets,
     usage: Usage,
     resync: Resync,
+    indexes: Indexes,
     asked: BTreeMap<u64, Asked>,
     called: BTreeMap<u64, Called>,
     numbers: u64,
@@ -109,6 +112,7 @@ impl Worker {
             budgets: Budgets::default(),
             usage: Usage::default(),
             resync: Resync::default(),
+            indexes: Indexes::default(),
             asked: BTreeMap::new(),
             called: BTreeMap::new(),
             numbers: 0,
@@ -204,6 +208,7 @@ impl Worker {
             .or_else(|| self.accept_query())
             .or_else(|| self.claim_query())
             .or_else(|| self.resync_query())
+            .or_else(|| self.index_query())
             .or_else(|| self.housekeeping_query())
             .or_else(|| self.goodbye_query())
     }
@@ -221,6 +226,7 @@ impl Worker {
             .chain(batches)
             .chain(claims)
             .chain(self.resync_wakes())
+            .chain(self.index_wakes())
             .chain(self.accounts.wakes(self.now))
             .chain(self.budget_wakes())
             .chain(others)

@@ -386,6 +386,7 @@ impl Worker {
         self.session.listed_at = self.now;
         self.session.list_at = self.now + self.settings.poll_interval;
         self.resync.look(self.now);
+        self.look_for_indexes();
     }
 
     pub(super) fn load_refused(&mut self, trouble: Trouble, error: &DbError) {

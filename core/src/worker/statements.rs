@@ -8,6 +8,7 @@ use super::batch::{PlannedRows, Step, StepAnswer};
 use super::budgets::Scope;
 use super::connections;
 use super::failure;
+use super::indexes;
 use super::resync;
 use super::trouble::{Trouble, remedy};
 use crate::compute::{Done, Made, Work};
@@ -41,6 +42,7 @@ pub(super) enum Asked {
         suspects: bool,
     },
     Heartbeat(Heartbeat),
+    Index(indexes::Step),
     LoadVectorizers,
     Records(Vec<ErrorRecord>),
     RefuseResync,
@@ -126,6 +128,7 @@ impl Worker {
                 }
             },
             Asked::Heartbeat(_) => self.heartbeat_sent(),
+            Asked::Index(step) => self.index_answered(&step, rows),
             Asked::LoadVectorizers => match LoadedVectorizer::all(rows) {
                 Ok(loaded) => self.vectorizers_loaded(loaded),
                 Err(error) => self.load_refused(Trouble::Schema, &error.into()),
@@ -168,6 +171,7 @@ impl Worker {
                 self.claim_refused(profile.id, claim, trouble, error);
             }
             Asked::Heartbeat(heartbeat) => self.heartbeat_refused(heartbeat, trouble, error),
+            Asked::Index(step) => self.index_refused(&step, trouble, error),
             Asked::LoadVectorizers => self.load_refused(trouble, error),
             Asked::Records(records) => self.records_refused(records, trouble, error),
             Asked::RefuseResync => self.resync_refusal_saved(false),

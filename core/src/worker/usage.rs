@@ -89,6 +89,7 @@ impl Used {
             Reply::Model(Ok(ModelAnswer::Vectors { .. })) => Self::Estimated(estimate),
             Reply::Http(Err(RequestError::Connect(_) | RequestError::Secret(_)))
             | Reply::Model(Ok(ModelAnswer::TokenCounts(_)) | Err(_))
+            | Reply::Build(_)
             | Reply::Compute(_) => Self::Nothing,
         }
     }
@@ -182,7 +183,8 @@ impl Worker {
         let estimate = match &called.purpose {
             Purpose::Embed { tokens, .. } => *tokens,
             Purpose::Probe { .. } => PROBE_TOKENS,
-            Purpose::Compare(_)
+            Purpose::Build
+            | Purpose::Compare(_)
             | Purpose::Limits
             | Purpose::Plan { .. }
             | Purpose::Pull

@@ -370,11 +370,13 @@ impl Worker {
 
     /// Tells of vectorizers that have nothing to do any more.
     pub(super) fn finish_vectorizers(&mut self) {
+        let mut has_finished = false;
         for (id, vectorizer) in &mut self.vectorizers {
             let idle = vectorizer.quiet && !vectorizer.claim_out;
             let in_work = self.batches.values().any(|batch| batch.profile.id == *id);
             if vectorizer.announced == Announced::Running && idle && !in_work {
                 vectorizer.announced = Announced::Finished;
+                has_finished = true;
                 self.events.push_back(Event::Finished {
                     vectorizer: *id,
                     items: vectorizer.items,
@@ -382,12 +384,15 @@ impl Worker {
                 });
             }
         }
+        if has_finished {
+            self.look_for_indexes();
+        }
     }
 
     /// With `--once`: whether everything that is due has been done, or cannot be.
     pub(super) fn nothing_is_due(&self) -> bool {
         let quiet = self.session.listed && self.batches.is_empty() && self.records.is_empty();
-        let quiet = quiet && self.resync.is_quiet();
+        let quiet = quiet && self.resync.is_quiet() && self.indexes.is_quiet();
         quiet
             && self.vectorizers.values().all(|vectorizer| {
                 let runs = vectorizer.profile.is_some() && !vectorizer.is_paused();

@@ -233,8 +233,8 @@ impl Node {
                     polled.splits += u64::from(self.is_last_half(&asked.texts));
                     self.requests.push(asked);
                 }
-                Output::Call(_, Call::Model(_)) => {
-                    unreachable!("no vectorizer here has a local model")
+                Output::Call(_, Call::Build(_) | Call::Model(_)) => {
+                    unreachable!("no vectorizer here has an index or a local model")
                 }
                 Output::Stopped(summary) => {
                     self.summary = Some(summary);

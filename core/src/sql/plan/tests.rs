@@ -26,6 +26,7 @@ fn plan(name: &str, destination: Destination<'_>) -> Plan {
             vector: 1,
             array: 2,
         },
+        searched: Searched::new(false, &serde_json::Value::Null, 3),
         key: &[key.clone(), key],
         loading: &column,
         columns: std::slice::from_ref(&column),

@@ -126,6 +126,7 @@ impl Scene {
             | Query::Extend { .. }
             | Query::Fail { .. }
             | Query::Heartbeat(_)
+            | Query::Index(_)
             | Query::Resync(_)
             | Query::Waiting { .. } => vec![],
         }
@@ -162,7 +163,9 @@ impl Scene {
                     let reply = Reply::Compute(Box::new(work.run()));
                     self.worker.handle_call(self.now, ticket, reply);
                 }
-                Output::Call(_, Call::Model(_)) => unreachable!("there is no model here"),
+                Output::Call(_, Call::Build(_) | Call::Model(_)) => {
+                    unreachable!("there is no index and no model here")
+                }
                 Output::Wait(until) => match until.filter(|until| *until < end) {
                     Some(until) => self.now = until,
                     None => {

@@ -71,6 +71,7 @@ impl Database {
                 clears,
                 ..
             } => self.fail(claim.0, rows, *clears, (snapshot, now), coverage),
+            Query::Index(_) => unreachable!("no vectorizer here wants an index"),
             Query::LoadVectorizers { .. } => self.list(snapshot),
             Query::Read {
                 keys, bytes_max, ..

@@ -322,6 +322,7 @@ pub(in crate::world) fn plan(query: &Query) -> Option<&Plan> {
         | Query::CheckSchema
         | Query::Command { .. }
         | Query::Heartbeat(_)
+        | Query::Index(_)
         | Query::LoadVectorizers { .. }
         | Query::RecordErrors(_)
         | Query::StartWorker { .. }
