@@ -63,8 +63,7 @@ impl Profile {
         let config = &definition.config;
         let source = format!("{}.{}", definition.source_schema, definition.source_table);
         may_use_queue(definition)?;
-        let columns = definition.columns.as_deref();
-        let columns = columns.ok_or_else(|| gone(&source))?;
+        let columns = definition.columns.as_deref().ok_or_else(|| gone(&source))?;
         let (queue_schema, queue_table, failed_table) = queue(definition, &settings.program)?;
         let standing = definition.standing.as_ref();
         let problem = standing.and_then(|known| known.problem(&definition.name, settings));
