@@ -383,7 +383,7 @@ impl Options {
                     .map(str::to_owned)
                     .chain(of_aws(value))
                     .collect(),
-                aws: source_of_aws(value),
+                aws: AwsSource::of(value),
                 keys: environment
                     .iter()
                     .map(|(name, value)| (name.clone(), keys_in(value)))
@@ -399,29 +399,12 @@ impl Options {
     }
 }
 
-/// Where keys of AWS are issued, if the environment has none: the order is that of AWS's own programs.
-fn source_of_aws(value: impl Fn(&str) -> Option<String>) -> Option<AwsSource> {
-    /// The endpoint of ECS.
-    const ENDPOINT: &str = "http://169.254.170.2";
-    let is_set = |name| value(name).is_some();
-    if is_set("AWS_ACCESS_KEY_ID") || is_set("AWS_PROFILE") {
-        return None;
-    }
-    if is_set("AWS_WEB_IDENTITY_TOKEN_FILE") && is_set("AWS_ROLE_ARN") {
-        return Some(AwsSource::WebIdentity);
-    }
-    let relative = value("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI");
-    let relative = relative.map(|path| format!("{ENDPOINT}{path}"));
-    let url = relative.or_else(|| value("AWS_CONTAINER_CREDENTIALS_FULL_URI"));
-    url.map(AwsSource::Container)
-}
-
 /// The variables whose values the operator has put elsewhere: in a profile file, or a role has them.
 fn of_aws(value: impl Fn(&str) -> Option<String>) -> impl Iterator<Item = String> {
     let is_set = |name| value(name).is_some();
     let is_elsewhere = is_set("AWS_PROFILE")
         || is_set("AWS_SHARED_CREDENTIALS_FILE")
-        || source_of_aws(&value).is_some();
+        || AwsSource::of(&value).is_some();
     let names = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"];
     let names = names.into_iter().map(str::to_owned);
     names.filter(move |_| is_elsewhere)

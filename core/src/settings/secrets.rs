@@ -33,6 +33,25 @@ pub enum AwsSource {
     WebIdentity,
 }
 
+impl AwsSource {
+    /// Where keys are issued, if the environment has none: the order is that of AWS's own programs.
+    pub(crate) fn of(value: impl Fn(&str) -> Option<String>) -> Option<Self> {
+        /// The endpoint of ECS.
+        const ENDPOINT: &str = "http://169.254.170.2";
+        let is_set = |name| value(name).is_some();
+        if is_set("AWS_ACCESS_KEY_ID") || is_set("AWS_PROFILE") {
+            return None;
+        }
+        if is_set("AWS_WEB_IDENTITY_TOKEN_FILE") && is_set("AWS_ROLE_ARN") {
+            return Some(Self::WebIdentity);
+        }
+        let relative = value("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI");
+        let relative = relative.map(|path| format!("{ENDPOINT}{path}"));
+        let url = relative.or_else(|| value("AWS_CONTAINER_CREDENTIALS_FULL_URI"));
+        url.map(Self::Container)
+    }
+}
+
 impl Secrets {
     /// The default names of secrets.
     pub const NAMES: &'static [&'static str] = &[
