@@ -207,6 +207,46 @@ fn no_key_is_sent_and_nothing_is_signed_for_a_foreign_host() {
     }
 }
 
+/// Neither the token of this machine, nor keys of its container, nor a token for an API key of IBM.
+#[test]
+fn nothing_that_is_issued_to_this_machine_goes_to_a_foreign_host() {
+    let evil = "https://evil.example/v1";
+    let mut settings = recorded::settings();
+    for name in ["VERTEX_CREDENTIALS", "WATSONX_TOKEN"] {
+        settings.secrets.present.remove(name);
+    }
+    let metadata = ("GCE_METADATA_HOST".to_owned(), "h".to_owned());
+    settings.variables.extend([metadata]);
+    settings
+        .secrets
+        .present
+        .insert("WATSONX_API_KEY".to_owned());
+    let keys = "http://169.254.170.2/keys".to_owned();
+    settings.secrets.aws = Some(crate::settings::AwsSource::Container(keys));
+    for (model, address_in) in [
+        ("vertex_ai/text-embedding-005", "api_base"),
+        ("watsonx/m", "api_base"),
+        (
+            "bedrock/amazon.titan-embed-text-v2:0",
+            "aws_bedrock_runtime_endpoint",
+        ),
+    ] {
+        let mut options = json!({"vertex_project": "p", "project_id": "p"});
+        let own = Provider::from_config(&embedding(model, &options), &settings).unwrap();
+        assert!(own.wants_token(), "{model}");
+        options[address_in] = evil.into();
+        let error = Provider::from_config(&embedding(model, &options), &settings).unwrap_err();
+        assert!(
+            error.contains("--allow-host evil.example"),
+            "{model}: {error}"
+        );
+        // Nor is a machine's own endpoint a provider.
+        options[address_in] = "http://169.254.170.2/v1".into();
+        let error = Provider::from_config(&embedding(model, &options), &settings).unwrap_err();
+        assert!(error.contains("link-local"), "{model}: {error}");
+    }
+}
+
 #[test]
 fn the_secrets_of_signatures_are_for_their_own_provider_only() {
     for (model, key) in [
