@@ -5,17 +5,24 @@ use tests::stub::{Recorded, TOKEN};
 
 use crate::SHELLS;
 
-/// A worker embeds two rows with a model of Bedrock; the keys are issued to it. Returns the request for keys.
-fn with_issued_keys(shell: &str, environment: &[(&str, &str)]) -> Recorded {
+/// Two rows, and a vectorizer with this model and these options, in which `{url}` is the stub's address.
+fn two_rows(model: &str, options: &str) -> Stage {
     let mut stage = Stage::new();
-    let url = stage.stub.url();
-    stage.run(
+    let options = options.replace("{url}", &stage.stub.url());
+    stage.run(&format!(
         "create table t (id int primary key, body text);
          insert into t values (1, 'one'), (2, 'two');
          select ai.create_vectorizer('t', name => 'v', loading => ai.loading_column('body'),
-           embedding => ai.embedding_litellm('bedrock/amazon.titan-embed-text-v2:0', 8),
-           chunking => ai.chunking_none(), destination => ai.destination_table('d'))",
-    );
+           embedding => ai.embedding_litellm('{model}', 8, extra_options => '{options}'),
+           chunking => ai.chunking_none(), destination => ai.destination_table('d'))"
+    ));
+    stage
+}
+
+/// A worker embeds two rows with a model of Bedrock; the keys are issued to it. Returns the request for keys.
+fn with_issued_keys(shell: &str, environment: &[(&str, &str)]) -> Recorded {
+    let stage = two_rows("bedrock/amazon.titan-embed-text-v2:0", "{}");
+    let url = stage.stub.url();
     let environment: Vec<(&str, String)> = environment
         .iter()
         .map(|(name, value)| (*name, value.replace("{url}", &url)))
@@ -91,16 +98,11 @@ fn keys_of_aws_are_issued_to_a_container() {
 #[test]
 fn a_token_is_issued_for_an_api_key_of_ibm() {
     for shell in SHELLS {
-        let mut stage = Stage::new();
+        let stage = two_rows(
+            "watsonx/ibm/slate",
+            r#"{"project_id": "p", "api_base": "{url}"}"#,
+        );
         let url = stage.stub.url();
-        stage.run(&format!(
-            "create table t (id int primary key, body text);
-             insert into t values (1, 'one'), (2, 'two');
-             select ai.create_vectorizer('t', name => 'v', loading => ai.loading_column('body'),
-               embedding => ai.embedding_litellm('watsonx/ibm/slate', 8,
-                 extra_options => '{{\"project_id\": \"p\", \"api_base\": \"{url}\"}}'),
-               chunking => ai.chunking_none(), destination => ai.destination_table('d'))"
-        ));
         let issuer = format!("{url}/token");
         let environment = [
             ("WATSONX_API_KEY", "a+key/of=ibm"),
@@ -124,16 +126,11 @@ fn a_token_is_issued_for_an_api_key_of_ibm() {
 #[test]
 fn a_token_is_issued_to_a_machine_of_google() {
     for shell in SHELLS {
-        let mut stage = Stage::new();
+        let stage = two_rows(
+            "vertex_ai/text-embedding-005",
+            r#"{"vertex_project": "p", "api_base": "{url}"}"#,
+        );
         let url = stage.stub.url();
-        stage.run(&format!(
-            "create table t (id int primary key, body text);
-             insert into t values (1, 'one'), (2, 'two');
-             select ai.create_vectorizer('t', name => 'v', loading => ai.loading_column('body'),
-               embedding => ai.embedding_litellm('vertex_ai/text-embedding-005', 8,
-                 extra_options => '{{\"vertex_project\": \"p\", \"api_base\": \"{url}\"}}'),
-               chunking => ai.chunking_none(), destination => ai.destination_table('d'))"
-        ));
         let mut without = stage.worker(shell, &["--once"]);
         assert_eq!(without.wait(PATIENCE).code(), Some(1), "{shell}");
         assert_eq!(stage.stub.requests().len(), 0, "{shell}");
