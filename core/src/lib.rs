@@ -155,6 +155,7 @@ mod retry;
 mod reuse;
 mod rows;
 mod settings;
+mod snapshot;
 mod sql;
 mod standing;
 pub mod text;
@@ -188,6 +189,7 @@ pub use request::{
 };
 pub use resync::{ResyncCounts, ResyncQuery, ResyncStanding, ResyncState};
 pub use settings::{AwsSource, Limits, Secrets, Settings, SettingsError};
+pub use snapshot::{AccountSnapshot, Counts, Histogram, Snapshot, VectorizerSnapshot};
 pub use sql::{Depth, Plan};
 pub use time::Time;
 pub use vectorizer::MakerDigests;

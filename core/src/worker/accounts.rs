@@ -7,6 +7,7 @@ mod sizes;
 mod throttle;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crate::provider::{Account, Remaining};
 use crate::settings::Settings;
@@ -34,6 +35,17 @@ pub(super) struct Accounts {
     limits: BTreeMap<(Account, String), Limits>,
     allowance: Allowance,
     requests_max: usize,
+}
+
+/// How an account stands at a moment.
+#[derive(Debug, Default)]
+pub(super) struct Standing {
+    pub(super) in_flight: usize,
+    pub(super) in_flight_max: usize,
+    /// Until it may be asked again.
+    pub(super) opens_in: Duration,
+    /// Why it is not asked now, or with one request at a time only.
+    pub(super) reason: Option<String>,
 }
 
 impl Accounts {
@@ -80,6 +92,27 @@ impl Accounts {
     pub(super) fn is_asked(&self, now: Time, account: &Account) -> bool {
         self.known(account)
             .is_none_or(|throttle| throttle.opens(now) <= now)
+    }
+
+    /// The accounts that were asked.
+    pub(super) fn asked(&self) -> impl Iterator<Item = &Account> {
+        self.throttles.keys()
+    }
+
+    /// How an account stands at a moment.
+    pub(super) fn standing(&self, now: Time, account: &Account) -> Standing {
+        let Some(throttle) = self.known(account) else {
+            return Standing::default();
+        };
+        Standing {
+            in_flight: throttle.in_flight(),
+            in_flight_max: throttle.width(self.requests_max(account)),
+            opens_in: throttle
+                .opens(now)
+                .max(throttle.kept_back(now, 1).0)
+                .since(now),
+            reason: throttle.why_it_waits(now).map(str::to_owned),
+        }
     }
 
     pub(super) fn known(&self, account: &Account) -> Option<&Throttle> {

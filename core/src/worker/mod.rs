@@ -15,12 +15,15 @@ mod failure;
 mod indexes;
 mod life;
 mod made_by;
+mod meters;
 mod outage;
 mod pace;
 mod requests;
 mod resync;
+mod schema;
 mod session;
 mod statements;
+mod told;
 mod trouble;
 mod usage;
 mod vectorizers;
@@ -44,6 +47,7 @@ use budgets::Budgets;
 use calls::Called;
 use indexes::Indexes;
 use life::Life;
+use meters::Meters;
 use resync::Resync;
 pub(crate) use resync::{CompareRows, ComparedRows, is_current};
 use session::Session;
@@ -73,6 +77,7 @@ pub struct Worker {
     asked: BTreeMap<u64, Asked>,
     called: BTreeMap<u64, Called>,
     numbers: u64,
+    meters: Meters,
     events: VecDeque<Event>,
     /// For the errors table.
     records: Vec<ErrorRecord>,
@@ -116,6 +121,7 @@ impl Worker {
             asked: BTreeMap::new(),
             called: BTreeMap::new(),
             numbers: 0,
+            meters: Meters::default(),
             events: VecDeque::from([started]),
             records: vec![],
             wakes: Wakes::default(),

@@ -5,13 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Worker;
 use super::statements::{Asked, HOUSEKEEPING};
-use super::trouble::{Trouble, remedy};
+use super::trouble::Trouble;
 use crate::event::Event;
-use crate::query::{DbError, ErrorRecord, Heartbeat, Progress, Query, SchemaVersions};
+use crate::query::{DbError, ErrorRecord, Heartbeat, Progress, Query};
 use crate::time::Time;
 
-/// The versions of our schema that this worker works with.
-const SCHEMAS: &[&str] = &["1"];
 /// Errors that could not be recorded are kept up to this many.
 const RECORDS_MAX: usize = 100;
 /// A heartbeat comes at least this often.
@@ -19,8 +17,10 @@ const HEARTBEAT_MAX: std::time::Duration = std::time::Duration::from_secs(60);
 
 #[derive(Debug, Default)]
 pub(super) struct Session {
-    schema: Schema,
-    check_at: Time,
+    pub(super) schema: Schema,
+    /// Why the schema cannot be used, since it was looked at last.
+    pub(super) lacks: Option<String>,
+    pub(super) check_at: Time,
     worker: Option<String>,
     start_asked: bool,
     list_out: bool,
@@ -76,7 +76,7 @@ struct Waiting {
 }
 
 #[derive(Debug, Default, Eq, PartialEq)]
-enum Schema {
+pub(super) enum Schema {
     Asked,
     Known,
     #[default]
@@ -259,63 +259,6 @@ impl Worker {
         Some((Asked::Waiting(*id), Query::Waiting { plan }))
     }
 
-    pub(super) fn schema_checked(&mut self, found: SchemaVersions) {
-        let SchemaVersions { pgai, ours } = found;
-        let program = &self.settings.program;
-        if ours.as_deref().is_some_and(|ours| SCHEMAS.contains(&ours)) {
-            self.session.schema = Schema::Known;
-            return;
-        }
-        self.not_installed(match (ours, pgai) {
-            (Some(found), _) => format!(
-                "this worker does not know version {found} of the schema ai: it knows {}; \
-                 run `{program} install` of the newer of the two",
-                SCHEMAS.join(", ")
-            ),
-            (None, Some(pgai)) => format!(
-                "the schema ai is that of Python pgai {pgai}: run `{program} install`, \
-                 or execute sql/setup.sql, to bring it up to date"
-            ),
-            (None, None) => self.missing(NOT_INSTALLED),
-        });
-    }
-
-    pub(super) fn schema_missing(&mut self, trouble: Trouble, error: &DbError) {
-        match trouble {
-            Trouble::Outage | Trouble::Again => self.session.schema = Schema::Unknown,
-            Trouble::Data | Trouble::Schema => match error.sqlstate.as_deref() {
-                Some("3F000" | "42P01") => self.not_installed(self.missing(NOT_INSTALLED)),
-                Some("42883") => self.not_installed(self.missing(OLDER)),
-                _ => {
-                    let reason = remedy(error);
-                    self.not_installed(format!("the schema ai cannot be read: {reason}"));
-                }
-            },
-        }
-    }
-
-    /// A table or a function is missing that this version has added.
-    pub(super) fn outdated_schema(&self) -> String {
-        self.missing(OLDER)
-    }
-
-    /// What is missing, and what to do.
-    fn missing(&self, what: &str) -> String {
-        let program = &self.settings.program;
-        format!("{what}: run `{program} install`, or execute sql/setup.sql")
-    }
-
-    fn not_installed(&mut self, reason: String) {
-        self.session.schema = Schema::Unknown;
-        self.session.check_at = self.now + self.settings.poll_interval;
-        // Nobody waits for a run that shall end by itself.
-        if self.settings.exit_on_error || self.settings.once {
-            self.summary.failure.get_or_insert_with(|| reason.clone());
-            self.life.ask_to_end();
-        }
-        self.events.push_back(Event::NotInstalled { reason });
-    }
-
     pub(super) fn worker_started(&mut self, worker: String) {
         self.session.worker = Some(worker);
         self.session.heartbeat_at = self.now;
@@ -397,7 +340,7 @@ impl Worker {
         }
         match error.sqlstate.as_deref() {
             // The check has found the schema, so what is missing is what this version has added.
-            Some("42P01" | "42883" | "42703") => self.not_installed(self.missing(OLDER)),
+            Some("42P01" | "42883" | "42703") => self.not_installed(self.outdated_schema()),
             _ => self.schema_missing(trouble, error),
         }
     }
@@ -440,5 +383,3 @@ impl Worker {
 
 /// SQLSTATE `undefined_table`.
 pub(super) const MISSING_TABLE: &str = "42P01";
-const OLDER: &str = "the schema ai is older than this worker";
-const NOT_INSTALLED: &str = "pgai is not installed in the database";

@@ -7,12 +7,10 @@ use super::Worker;
 use super::batch::{PlannedRows, Step, StepAnswer};
 use super::budgets::Scope;
 use super::connections;
-use super::failure;
 use super::indexes;
 use super::resync;
 use super::trouble::{Trouble, remedy};
 use crate::compute::{Done, Made, Work};
-use crate::cut::cut;
 use crate::event::Event;
 use crate::query::{
     BudgetTaken, ClaimId, ClaimedRows, DbError, ErrorRecord, Heartbeat, LoadedVectorizer, Query,
@@ -65,7 +63,9 @@ pub(super) enum Asked {
 #[derive(Debug, Default)]
 pub(super) struct Database {
     pub(super) failures: u32,
-    retry_at: Time,
+    pub(super) retry_at: Time,
+    /// Why it does not, if it does not.
+    pub(super) reason: Option<String>,
 }
 
 /// With `--exit-on-error` the worker gives up after this many failures in a row; an outage at the
@@ -91,6 +91,7 @@ impl Worker {
             }
             Err(error) => {
                 let trouble = Trouble::of(&error);
+                self.meters.trouble(trouble);
                 if trouble == Trouble::Outage {
                     self.outage(&error);
                 }
@@ -200,6 +201,7 @@ impl Worker {
             None => format!("unable to connect to database: {error}"),
             Some(_) => format!("the database is not available: {error}"),
         };
+        self.database.reason = Some(reason.clone());
         self.events.push_back(Event::DatabaseTrouble {
             reason: reason.clone(),
             retry_in,
@@ -375,64 +377,6 @@ impl Worker {
                 self.vectorizer_broke(vectorizer, &remedy(error));
             }
         }
-    }
-
-    /// Counts and tells what a statement brought about.
-    fn tell(&mut self, vectorizer: i64, report: super::batch::Report) {
-        let failed = report.failed.len() as u64;
-        self.summary.rows += report.rows;
-        self.summary.failed += failed;
-        self.session.count(vectorizer, report.rows);
-        if let Some(state) = self.vectorizers.get_mut(&vectorizer) {
-            state.items += report.rows;
-            state.failed += failed;
-        }
-        for (key, failure, retry_in) in report.failed {
-            self.session.count_error(vectorizer, &failure.reason);
-            self.events.push_back(Event::RowFailed {
-                vectorizer,
-                key: cut(&key.to_string()),
-                step: failure.step,
-                reason: failure.reason,
-                retry_in,
-            });
-        }
-        if report.rows > 0 {
-            self.events.push_back(Event::Committed {
-                vectorizer,
-                rows: report.rows,
-                embedded: report.embedded,
-                reused: report.reused,
-            });
-            self.progressed(vectorizer, report.rows, report.embedded + report.reused);
-        }
-    }
-
-    /// Something is wrong with a vectorizer as a whole: it is paused, with one event and one record.
-    pub(super) fn record(&mut self, vectorizer: i64, message: &'static str, reason: &str) {
-        let provider = self
-            .provider_of(vectorizer)
-            .filter(|_| message == failure::EMBEDDING);
-        self.record_of(vectorizer, message, reason, provider);
-    }
-
-    pub(super) fn record_of(
-        &mut self,
-        vectorizer: i64,
-        message: &'static str,
-        reason: &str,
-        provider: Option<&str>,
-    ) {
-        let mut details = serde_json::json!({ "error_reason": reason });
-        if let Some(provider) = provider {
-            details["provider"] = provider.into();
-        }
-        self.records.push(ErrorRecord {
-            vectorizer,
-            message,
-            details: details.to_string(),
-        });
-        self.session.count_error(vectorizer, reason);
     }
 }
 

@@ -94,6 +94,14 @@ impl Used {
         }
     }
 
+    /// The tokens that are counted.
+    const fn counted(self) -> Option<u64> {
+        match self {
+            Self::Counted(tokens) | Self::Estimated(tokens) => Some(tokens),
+            Self::Nothing | Self::Perhaps(_) => None,
+        }
+    }
+
     /// What a ceiling loses by it.
     const fn spent(self) -> u64 {
         match self {
@@ -192,6 +200,8 @@ impl Worker {
         };
         let used = Used::of(reply, estimate);
         let (profile, day) = (&called.profile, self.day_at(called.at));
+        self.meters
+            .request(profile, reply, self.now.since(called.at), used.counted());
         self.usage
             .count(profile.id, &profile.provider.model, day, used);
         self.settle_budgets(profile, day, estimate, used.spent());

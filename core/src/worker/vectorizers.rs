@@ -21,6 +21,8 @@ use crate::vectorizer::{Definition, Profile};
 pub(super) struct Vectorizer {
     /// As the database returned it, to see whether it has changed.
     definition: String,
+    /// Empty if its definition cannot be read.
+    pub(super) name: String,
     /// Its owner and name, if it is served though its owner is beyond the worker's trust domain.
     foreign: Option<(String, String)>,
     /// Its chunks do not have the row-level security of their source.
@@ -74,6 +76,7 @@ enum Announced {
 struct Pause {
     times: u32,
     until: Option<Time>,
+    reason: Option<String>,
 }
 
 /// Whether the provider takes anything at all from this vectorizer: a refusal is a row's own fault
@@ -120,6 +123,7 @@ impl Vectorizer {
             .map_or(1, |profile| profile.plan.dimensions);
         Self {
             definition,
+            name: String::new(),
             foreign: None,
             is_open: false,
             profile,
@@ -164,6 +168,12 @@ impl Vectorizer {
 
     pub(super) fn pause_ends(&self) -> Option<Time> {
         self.pause.until
+    }
+
+    /// Why nothing is done for it, if there is a reason other than that it is disabled.
+    pub(super) fn why_it_rests(&self) -> Option<String> {
+        let pause = self.pause.reason.clone().filter(|_| self.is_paused());
+        self.broken.clone().or(pause)
     }
 
     /// The provider embedded something for it; the request was sent at that moment.
@@ -266,6 +276,7 @@ impl Worker {
         let mut vectorizer = Vectorizer::new(text, profile, self.now, &self.settings);
         vectorizer.record = Record::new(unrecorded);
         let known = definition.as_ref().ok();
+        vectorizer.name = known.map_or_else(String::new, |known| known.name.clone());
         let known = known.and_then(|known| Some((&known.name, known.standing.as_ref()?)));
         if let (Some((name, standing)), true) = (known, vectorizer.profile.is_some()) {
             let owner = standing.foreign(&self.settings);

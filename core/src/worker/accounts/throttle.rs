@@ -111,6 +111,21 @@ impl Throttle {
         }
     }
 
+    /// Why nothing is sent now, or one request at a time only.
+    pub(in crate::worker) fn why_it_waits(&self, now: Time) -> Option<&str> {
+        let (until, reason) = self.kept_back(now, 1);
+        if until > now || self.failures > 0 {
+            Some(reason)
+        } else {
+            (self.opens(now) > now).then_some(OWN_LIMIT)
+        }
+    }
+
+    /// Requests in flight.
+    pub(in crate::worker) const fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
     /// The wait of a request of so many tokens and its reason, if it is long and not yet told.
     pub(in crate::worker) fn untold_wait(
         &mut self,

@@ -21,6 +21,9 @@ impl Worker {
         reason: &str,
     ) {
         if self.rest_vectorizer(id) {
+            if let Some(vectorizer) = self.vectorizers.get_mut(&id) {
+                vectorizer.pause.reason = Some(reason.to_owned());
+            }
             self.record(id, message, reason);
             self.events.push_back(Event::VectorizerBroken {
                 vectorizer: id,
@@ -83,7 +86,7 @@ impl Worker {
                 .until
                 .is_some_and(|until| until <= self.now)
             {
-                vectorizer.pause.until = None;
+                (vectorizer.pause.until, vectorizer.pause.reason) = (None, None);
                 vectorizer.pace.again(self.now);
             }
         }
