@@ -12,5 +12,6 @@ cargo build --quiet --locked --profile "$profile" -p worker
 case $profile in dev) manual=$target/debug/man ;; *) manual=$target/$profile/man ;; esac
 rm -rf "$manual"
 cargo run --quiet --locked -p pgai-core --example manual -- "$manual"
+gzip --best --no-name "$manual"/*.1
 cargo deb --quiet --locked --no-build --profile "$profile" -p worker --output "$output/"
 ls "$output"/*.deb

@@ -51,7 +51,7 @@ fn the_package_has_the_worker_its_service_and_its_manual() {
         .arg(&control));
     let control = |name: &str| fs::read_to_string(control.join(name)).unwrap();
     assert_eq!(control("conffiles").trim(), "/etc/default/pgai-worker");
-    assert!(control("postinst").contains("deb-systemd-helper enable 'pgai-worker.service'"));
+    assert!(control("postinst").contains("deb-systemd-helper enable pgai-worker.service"));
     assert!(control("prerm").contains("pgai-worker.service"));
 
     run(Command::new("dpkg-deb")
