@@ -1,6 +1,11 @@
 //! Writes the manual pages of the worker, one for each command, from its options:
 //! `cargo run -p pgai-core --example manual -- DIRECTORY`.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a program beside the core, which has arguments"
+)]
+
 use std::path::PathBuf;
 use std::{env, fs, io};
 

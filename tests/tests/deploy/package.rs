@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 use super::{is_possible, path, read, run};
 
@@ -15,6 +16,9 @@ pub(super) fn is_buildable() -> bool {
 /// Builds it into a directory and returns its path. It has the debug build: a release build takes minutes,
 /// and has the same files.
 pub(super) fn build(directory: &Path) -> String {
+    // Two builds at a time would write the same manual pages.
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let mut build = Command::new(path("deploy/debian/build.sh"));
     let printed = run(build.env("PROFILE", "dev").env("OUTPUT", directory));
     let package = printed.lines().find(|line| line.ends_with(".deb"));
