@@ -1,6 +1,7 @@
 //! The command line and the environment, the same for every worker. This module reads neither:
 //! the shell passes in its arguments and its environment.
 
+mod definition;
 mod values;
 
 use std::collections::BTreeMap;

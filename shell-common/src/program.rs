@@ -60,16 +60,27 @@ impl Program {
     /// Runs what the command line and the environment request.
     #[must_use]
     pub fn main(&self) -> ExitCode {
-        let environment = environment();
+        let done = with_url_from_file(environment(), read)
+            .and_then(|environment| self.start(&environment));
+        done.unwrap_or_else(|failure| {
+            complain(&format!("error: {failure}"));
+            ExitCode::from(match failure {
+                Failure::Failed(_) => 1,
+                Failure::Usage(_) => 2,
+            })
+        })
+    }
+
+    fn start(&self, environment: &BTreeMap<String, String>) -> Result<ExitCode, Failure> {
         let arguments = std::env::args_os().map(|argument| argument.to_string_lossy().into_owned());
-        let done = match Command::parse(arguments, &environment, self.version) {
+        match Command::parse(arguments, environment, self.version) {
             Ok(Command::Install(options)) => (self.install)(&options.db_url).map(|database| {
                 let installed = format!("installed schema ai in {database}");
                 console::print(&log::printable(&installed));
                 ExitCode::SUCCESS
             }),
-            Ok(Command::Inquire(inquiry, options)) => self.report(*inquiry, &options, &environment),
-            Ok(Command::Run(options)) => self.work(&options, &environment),
+            Ok(Command::Inquire(inquiry, options)) => self.report(*inquiry, &options, environment),
+            Ok(Command::Run(options)) => self.work(&options, environment),
             Err(usage) if usage.code == 0 => {
                 console::print(usage.text.trim_end());
                 Ok(ExitCode::SUCCESS)
@@ -78,14 +89,7 @@ impl Program {
                 complain(usage.text.trim_end());
                 Ok(ExitCode::from(usage.code))
             }
-        };
-        done.unwrap_or_else(|failure| {
-            complain(&format!("error: {failure}"));
-            ExitCode::from(match failure {
-                Failure::Failed(_) => 1,
-                Failure::Usage(_) => 2,
-            })
-        })
+        }
     }
 
     fn settings(
@@ -159,6 +163,30 @@ fn environment() -> BTreeMap<String, String> {
         .collect()
 }
 
+/// Sets `DB_URL` to the content of the file that `DB_URL_FILE` names, unless it is set: a password in a file
+/// is seen in no list of processes and variables.
+fn with_url_from_file(
+    mut environment: BTreeMap<String, String>,
+    read: impl FnOnce(&str) -> Result<String, Failure>,
+) -> Result<BTreeMap<String, String>, Failure> {
+    let set = |name: &str| {
+        environment
+            .get(name)
+            .filter(|value| !value.trim().is_empty())
+    };
+    if let (None, Some(path)) = (set("DB_URL"), set("DB_URL_FILE")) {
+        let url = read(path.trim())?.trim().to_owned();
+        if url.is_empty() {
+            return Err(Failure::Usage(format!(
+                "DB_URL_FILE: {} is empty",
+                path.trim()
+            )));
+        }
+        environment.insert("DB_URL".to_owned(), url);
+    }
+    Ok(environment)
+}
+
 fn read(path: &str) -> Result<String, Failure> {
     std::fs::read_to_string(path)
         .map_err(|error| Failure::Failed(format!("reading {path}: {error}")))
@@ -167,4 +195,32 @@ fn read(path: &str) -> Result<String, Failure> {
 fn complain(text: &str) {
     // If stderr is closed, only the exit code reports the error.
     let _ = writeln!(io::stderr().lock(), "{}", log::printable(text));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn url(variables: &[(&str, &str)], file: &str) -> Result<Option<String>, Failure> {
+        let variables = variables.iter();
+        let environment = variables.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let read = |path: &str| {
+            assert_eq!(path, "/run/url");
+            Ok(file.to_owned())
+        };
+        with_url_from_file(environment.collect(), read)
+            .map(|environment| environment.get("DB_URL").cloned())
+    }
+
+    #[test]
+    fn the_url_comes_from_a_file_unless_it_is_set() {
+        let file = ("DB_URL_FILE", "/run/url");
+        let read = Ok(Some("postgres://h/file".to_owned()));
+        assert_eq!(url(&[file], "postgres://h/file\n"), read);
+        assert_eq!(url(&[file, ("DB_URL", " ")], "postgres://h/file\n"), read);
+        let set = [file, ("DB_URL", "postgres://h/set")];
+        assert_eq!(url(&set, "x"), Ok(Some("postgres://h/set".to_owned())));
+        assert_eq!(url(&[("DB_URL_FILE", "")], "x"), Ok(None));
+        assert!(matches!(url(&[file], "\n"), Err(Failure::Usage(_))));
+    }
 }

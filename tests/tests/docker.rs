@@ -114,22 +114,27 @@ fn what_is_copied_is_there() {
         built.contains("cp target/release/worker /pgai-worker"),
         "{built}"
     );
-    let copied = &arguments("COPY")[1];
+    let copied = &arguments("COPY")[1..];
     assert_eq!(
-        copied[1..],
-        ["/pgai-worker", "/usr/local/bin/pgai-worker"],
+        copied[0][1..],
+        ["/pgai-worker", "usr/local/bin/pgai-worker"],
         "the binary has the name of the entry point"
     );
+    assert_eq!(arguments("WORKDIR")[1], ["/image"]);
+    assert_eq!(copied[1], ["--from=files", "/image", "/"]);
     assert_eq!(arguments("ENTRYPOINT"), [[r#"["pgai-worker"]"#]]);
+    let variables = arguments("ENV").concat();
+    assert!(variables.contains(&"PATH=/usr/local/bin:/usr/bin".to_owned()));
 }
 
 #[test]
 fn both_images_are_of_one_debian_release_and_rust_is_new_enough() {
     let images = arguments("FROM");
-    let [build, last] = images.as_slice() else {
-        panic!("two stages: {images:?}")
+    let [build, files, last] = images.as_slice() else {
+        panic!("three stages: {images:?}")
     };
-    let release = last[0].strip_prefix("debian:").unwrap();
+    assert_eq!(*last, ["scratch"]);
+    let release = files[0].strip_prefix("debian:").unwrap();
     let rust = build[0].strip_prefix("rust:").unwrap();
     let codename = release.trim_end_matches("-slim");
     let version = rust.strip_suffix(&format!("-slim-{codename}"));
@@ -139,6 +144,25 @@ fn both_images_are_of_one_debian_release_and_rust_is_new_enough() {
         .lines()
         .find_map(|line| line.strip_prefix("rust-version = "));
     assert!(minor(version.unwrap()) >= minor(needed.unwrap().trim_matches('"')));
+}
+
+/// The image and the service ask the worker itself, with a program that is in the image.
+#[test]
+fn the_health_check_asks_where_the_worker_listens() {
+    let variables = arguments("ENV").concat();
+    let address = variables.iter().find_map(|v| v.strip_prefix("PGAI_HTTP="));
+    let check = arguments("HEALTHCHECK")[0].join(" ");
+    let (_, command) = check.split_once("CMD ").unwrap();
+    let command: Vec<String> = serde_json::from_str(command).unwrap();
+    let url = format!("http://{}/healthz", address.unwrap());
+    assert_eq!(command, ["wget", "-q", "-O", "/dev/null", &url]);
+    let files = arguments("RUN")[2].join(" ");
+    assert!(files.contains("/bin/busybox usr/bin/wget"), "{files}");
+    let service = &compose()["services"]["vectorizer-worker"];
+    let asked = strings(&service["healthcheck"]["test"]);
+    assert_eq!(asked[0], "CMD");
+    assert_eq!(asked[1..], command);
+    assert_eq!(service["environment"]["PGAI_HTTP"], Value::Null);
 }
 
 #[test]
