@@ -6,6 +6,7 @@ mod values;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
@@ -15,7 +16,7 @@ use crate::event::Level;
 use crate::log::Format;
 use crate::provider::variables;
 use crate::settings::{AwsSource, Limits, Secrets, Settings};
-use values::{Ids, at_least_one, bytes, dollars, duration, ids};
+use values::{Ids, at_least_one, bytes, dollars, duration, ids, listening};
 
 /// What the command line requests.
 #[derive(Clone, Debug)]
@@ -160,6 +161,15 @@ pub struct Options {
     #[arg(long, global = true, num_args = 0..=1, default_missing_value = "true", require_equals = true, default_value = "false", value_name = "BOOL", action = clap::ArgAction::Set)]
     require_trust: bool,
 
+    /// Serve health checks, metrics and a status page over HTTP at this port of this machine, or at this
+    /// address: 9187, 0.0.0.0:9187
+    #[arg(long, value_name = "ADDR", value_parser = listening)]
+    http: Option<SocketAddr>,
+
+    /// Let the status page retry failed rows, and pause and resume vectorizers
+    #[arg(long, requires = "http")]
+    http_actions: bool,
+
     /// The directory of models that run in the worker process, each in a directory of its name
     #[arg(long, global = true, value_name = "PATH")]
     models_dir: Option<String>,
@@ -238,6 +248,8 @@ fn from_environment(environment: &BTreeMap<String, String>) -> Vec<(&'static str
         ("once", "ONCE"),
         ("concurrency", "CONCURRENCY"),
         ("exit_on_error", "EXIT_ON_ERROR"),
+        ("http", "HTTP"),
+        ("http_actions", "HTTP_ACTIONS"),
         ("lease", "LEASE"),
         ("secret_names", "SECRET_NAMES"),
         ("allow_host", "ALLOW_HOST"),
@@ -263,12 +275,13 @@ fn from_environment(environment: &BTreeMap<String, String>) -> Vec<(&'static str
             let long = format!("PGAI_VECTORIZER_WORKER_{name}");
             let short = match option {
                 "db_url" => value("DB_URL"),
+                "http" => value("PGAI_HTTP"),
                 "models_dir" => value("PGAI_MODELS_DIR"),
                 _ => None,
             };
             let value = short.or_else(|| value(&long))?;
             let value = match option {
-                "exit_on_error" | "once" | "require_trust" => truth(value),
+                "exit_on_error" | "http_actions" | "once" | "require_trust" => truth(value),
                 _ => value.clone(),
             };
             Some((option, value))
@@ -318,6 +331,18 @@ impl Options {
     #[must_use]
     pub const fn concurrency(&self) -> Option<usize> {
         self.concurrency
+    }
+
+    /// Where the worker serves health checks, metrics and its status page, if at all.
+    #[must_use]
+    pub const fn http(&self) -> Option<SocketAddr> {
+        self.http
+    }
+
+    /// Whether the status page may change something.
+    #[must_use]
+    pub const fn http_actions(&self) -> bool {
+        self.http_actions
     }
 
     /// Whether to stop as soon as nothing is due.

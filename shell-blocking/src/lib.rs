@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 
 use pgai_core::{Ask, Output, Report, Settings, Summary, Task, Time, Worker};
 use shell_common::console::{self, Console};
+use shell_common::monitoring::Questions;
 use shell_common::program::{Failure, seed};
 use shell_common::target::Target;
 
@@ -37,7 +38,12 @@ const SIGNAL_INTERVAL: Duration = Duration::from_millis(250);
 /// # Errors
 /// If a setting is outside of its limits, or signal handlers or threads cannot be created. The
 /// core handles all other errors.
-pub fn run(target: Target, settings: Settings, console: &Console) -> Result<Summary, Failure> {
+pub fn run(
+    target: Target,
+    settings: Settings,
+    console: &Console,
+    mut questions: Questions,
+) -> Result<Summary, Failure> {
     let requests = settings.limits.requests;
     let mut worker = Worker::new(settings, seed())?;
     let began = Instant::now();
@@ -49,6 +55,9 @@ pub fn run(target: Target, settings: Settings, console: &Console) -> Result<Summ
     loop {
         if signals.ask_to_stop() {
             worker.stop();
+        }
+        if let Some(question) = questions.try_next() {
+            question.answer(worker.snapshot(now()));
         }
         match worker.poll(now()) {
             Output::Event(event) => console.tell(&event),

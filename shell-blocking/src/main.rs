@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use pgai_core::{Limits, Report, Settings, Summary, Task};
 use shell_blocking::database;
 use shell_common::console::{self, Console};
+use shell_common::monitoring::Questions;
 use shell_common::program::{Failure, Program};
 use shell_common::target::Target;
 
@@ -28,8 +29,13 @@ fn main() -> ExitCode {
     program.main()
 }
 
-fn run(url: &str, settings: Settings, console: &Console) -> Result<Summary, Failure> {
-    shell_blocking::run(Target::parse(url)?, settings, console)
+fn run(
+    url: &str,
+    settings: Settings,
+    console: &Console,
+    questions: Questions,
+) -> Result<Summary, Failure> {
+    shell_blocking::run(Target::parse(url)?, settings, console, questions)
 }
 
 fn inquire(url: &str, task: Task) -> Result<Report, Failure> {

@@ -7,6 +7,7 @@ mod certificate_names;
 pub mod certificates;
 pub mod console;
 pub mod models;
+pub mod monitoring;
 pub mod program;
 pub mod proxy;
 pub mod target;

@@ -8,10 +8,12 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use pgai_core::{
-    Command, Inquiry, Limits, Options, Prices, Report, Settings, SettingsError, Summary, Task, log,
+    Command, Inquiry, Level, Limits, Options, Prices, Report, Settings, SettingsError, Summary,
+    Task, log,
 };
 
 use crate::console::{self, Console};
+use crate::monitoring::{self, Inquirer, Questions};
 
 /// The differences between the workers.
 #[derive(Clone, Copy, Debug)]
@@ -28,8 +30,16 @@ pub struct Program {
     /// name.
     pub install: fn(url: &str) -> Result<String, Failure>,
     /// Runs the worker to its end.
-    pub run: fn(url: &str, settings: Settings, console: &Console) -> Result<Summary, Failure>,
+    pub run: Run,
 }
+
+/// Runs a worker to its end. It prints to the console, and answers the questions.
+pub type Run = fn(
+    url: &str,
+    settings: Settings,
+    console: &Console,
+    questions: Questions,
+) -> Result<Summary, Failure>;
 
 /// Why a process failed.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -60,8 +70,7 @@ impl Program {
     /// Runs what the command line and the environment request.
     #[must_use]
     pub fn main(&self) -> ExitCode {
-        let done = with_url_from_file(environment(), read)
-            .and_then(|environment| self.start(&environment));
+        let done = with_files(environment(), read).and_then(|environment| self.start(&environment));
         done.unwrap_or_else(|failure| {
             complain(&format!("error: {failure}"));
             ExitCode::from(match failure {
@@ -134,13 +143,44 @@ impl Program {
         let console = Console::new(options);
         let mut settings = self.settings(options, environment)?;
         settings.progress = console.draws_progress();
-        let summary = (self.run)(&options.db_url, settings, &console)?;
+        let questions = self.monitoring(options, environment, &settings, &console)?;
+        let summary = (self.run)(&options.db_url, settings, &console, questions)?;
         let failed = summary.failure.is_some() && options.exit_on_error();
         Ok(if failed {
             ExitCode::FAILURE
         } else {
             ExitCode::SUCCESS
         })
+    }
+
+    /// Starts the HTTP server, if one is wanted.
+    fn monitoring(
+        &self,
+        options: &Options,
+        environment: &BTreeMap<String, String>,
+        settings: &Settings,
+        console: &Console,
+    ) -> Result<Questions, Failure> {
+        let Some(address) = options.http() else {
+            return Ok(Questions::default());
+        };
+        let token = environment.get(monitoring::TOKEN).map(|token| token.trim());
+        let inquirer = Inquirer {
+            program: self.name,
+            version: self.version,
+            url: options.db_url.clone(),
+            settings: settings.clone(),
+            inquire: self.inquire,
+        };
+        let settings = monitoring::Settings {
+            address,
+            token: token.filter(|token| !token.is_empty()).map(str::to_owned),
+            has_actions: options.http_actions(),
+            log_format: options.log_format(),
+        };
+        let (questions, address) = monitoring::start(settings, inquirer)?;
+        console.note(Level::Info, &format!("serving http://{address}/"));
+        Ok(questions)
     }
 }
 
@@ -163,26 +203,29 @@ fn environment() -> BTreeMap<String, String> {
         .collect()
 }
 
-/// Sets `DB_URL` to the content of the file that `DB_URL_FILE` names, unless it is set: a password in a file
-/// is seen in no list of processes and variables.
-fn with_url_from_file(
+/// Variables whose values may be in files: a secret in a file is seen in no list of processes and variables.
+const FROM_FILES: [&str; 2] = ["DB_URL", monitoring::TOKEN];
+
+/// Sets each of these variables to the content of the file that the variable with `_FILE` at its end names,
+/// unless it is set.
+fn with_files(
     mut environment: BTreeMap<String, String>,
-    read: impl FnOnce(&str) -> Result<String, Failure>,
+    read: impl Fn(&str) -> Result<String, Failure>,
 ) -> Result<BTreeMap<String, String>, Failure> {
-    let set = |name: &str| {
-        environment
-            .get(name)
-            .filter(|value| !value.trim().is_empty())
-    };
-    if let (None, Some(path)) = (set("DB_URL"), set("DB_URL_FILE")) {
-        let url = read(path.trim())?.trim().to_owned();
-        if url.is_empty() {
-            return Err(Failure::Usage(format!(
-                "DB_URL_FILE: {} is empty",
-                path.trim()
-            )));
+    for name in FROM_FILES {
+        let file = format!("{name}_FILE");
+        let set = |name: &str| {
+            environment
+                .get(name)
+                .filter(|value| !value.trim().is_empty())
+        };
+        if let (None, Some(path)) = (set(name), set(&file)) {
+            let value = read(path.trim())?.trim().to_owned();
+            if value.is_empty() {
+                return Err(Failure::Usage(format!("{file}: {} is empty", path.trim())));
+            }
+            environment.insert(name.to_owned(), value);
         }
-        environment.insert("DB_URL".to_owned(), url);
     }
     Ok(environment)
 }
@@ -208,7 +251,7 @@ mod tests {
             assert_eq!(path, "/run/url");
             Ok(file.to_owned())
         };
-        with_url_from_file(environment.collect(), read)
+        with_files(environment.collect(), read)
             .map(|environment| environment.get("DB_URL").cloned())
     }
 

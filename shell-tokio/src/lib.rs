@@ -20,6 +20,7 @@ use pgai_core::{
 };
 use shell_common::console::{self, Console};
 use shell_common::models::Models;
+use shell_common::monitoring::Questions;
 use shell_common::program::{Failure, exit_code, seed};
 use shell_common::target::Target;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -45,6 +46,7 @@ pub async fn run(
     target: Target,
     settings: Settings,
     console: &Console,
+    mut questions: Questions,
 ) -> Result<Summary, Failure> {
     let mut worker = Worker::new(settings, seed())?;
     let began = Instant::now();
@@ -89,6 +91,7 @@ pub async fn run(
                 is_stopping = true;
                 worker.stop();
             }
+            question = questions.next() => question.answer(worker.snapshot(now())),
             () = sleep(began, until) => {}
         }
     }

@@ -7,6 +7,7 @@ use std::thread::available_parallelism;
 use log::{LevelFilter, Log, Metadata, Record};
 use pgai_core::{Limits, Report, Settings, Summary, Task};
 use shell_common::console::{self, Console};
+use shell_common::monitoring::Questions;
 use shell_common::program::{Failure, Program};
 use shell_common::target::Target;
 use shell_tokio::database;
@@ -30,9 +31,14 @@ fn main() -> ExitCode {
     program.main()
 }
 
-fn run(url: &str, settings: Settings, console: &Console) -> Result<Summary, Failure> {
+fn run(
+    url: &str,
+    settings: Settings,
+    console: &Console,
+    questions: Questions,
+) -> Result<Summary, Failure> {
     let target = target(url)?;
-    block_on(shell_tokio::run(target, settings, console))?
+    block_on(shell_tokio::run(target, settings, console, questions))?
 }
 
 /// Parses a URL.

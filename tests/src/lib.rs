@@ -1,5 +1,6 @@
 //! What the tests and benches are made of.
 
+pub mod browser;
 pub mod cranfield;
 pub mod fuzz;
 pub mod hand;
@@ -13,6 +14,7 @@ pub mod python;
 pub mod replay;
 pub mod role;
 pub mod shell_smol;
+pub mod site;
 pub mod squid;
 pub mod stage;
 pub mod stub;

@@ -24,6 +24,7 @@ use pgai_core::{
     QueryTicket, Received, Reply, Request, RequestError, Response, Rows, Settings, Summary, Time,
     Worker, allowed_addresses, authorize, is_own_endpoint, session_settings,
 };
+use shell_common::monitoring::{Question, Questions};
 use shell_common::vault::Environment;
 use smol::Timer;
 use smol::future::FutureExt as _;
@@ -43,6 +44,7 @@ use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 /// What comes back. A ticket comes back exactly once, with an answer or an error. What can come
 /// again brings itself along.
 enum Input {
+    Asked(Questions, Question),
     Heard(Option<PgListener>, Option<String>),
     Reply(CallTicket, Reply),
     Rows(QueryTicket, Result<Rows, DbError>),
@@ -59,6 +61,7 @@ pub async fn run(
     settings: Settings,
     seed: u64,
     tell: impl Fn(&Event),
+    questions: Questions,
 ) -> Result<Summary> {
     let options = PgConnectOptions::from_str(url)
         .context("the database URL is malformed")?
@@ -81,6 +84,7 @@ pub async fn run(
     let mut inputs = FuturesUnordered::<Pin<Box<dyn Future<Output = Input>>>>::new();
     inputs.push(Box::pin(listen(pool.clone(), None)));
     inputs.push(Box::pin(signal(Signals::new([Signal::Int, Signal::Term])?)));
+    inputs.push(Box::pin(asked(questions)));
     let mut is_stopping = false;
     loop {
         let until = loop {
@@ -104,6 +108,10 @@ pub async fn run(
         // The set is never empty: the listener and the signals are always in it.
         let next = async { inputs.next().await.unwrap_or(Input::TimeOver) };
         match next.or(time_over(began, until)).await {
+            Input::Asked(questions, question) => {
+                question.answer(worker.snapshot(now()));
+                inputs.push(Box::pin(asked(questions)));
+            }
             Input::Heard(listener, payload) => {
                 worker.wake(payload.as_deref());
                 inputs.push(Box::pin(listen(pool.clone(), listener)));
@@ -128,6 +136,11 @@ async fn time_over(began: Instant, until: Option<Time>) -> Input {
         None => pending().await,
     };
     Input::TimeOver
+}
+
+async fn asked(mut questions: Questions) -> Input {
+    let question = questions.next().await;
+    Input::Asked(questions, question)
 }
 
 async fn signal(mut signals: Signals) -> Input {

@@ -160,3 +160,24 @@ fn several_keys_are_counted_and_json_is_one() {
         assert_eq!(keys_in(value), keys, "{value}");
     }
 }
+
+#[test]
+fn a_port_alone_is_reached_from_this_machine_only() {
+    for (given, address) in [
+        ("9187", "127.0.0.1:9187"),
+        ("localhost:9187", "127.0.0.1:9187"),
+        ("0.0.0.0:9187", "0.0.0.0:9187"),
+        ("[::]:80", "[::]:80"),
+    ] {
+        let http = |arguments: &[&str], environment: &[(&str, &str)]| {
+            parse(arguments, environment).unwrap().0.http().unwrap()
+        };
+        assert_eq!(http(&["--http", given], &[]).to_string(), address);
+        assert_eq!(http(&[], &[("PGAI_HTTP", given)]).to_string(), address);
+    }
+    assert_eq!(parse(&[], &[("PGAI_HTTP", "")]).unwrap().0.http(), None);
+    for wrong in [":9187", "here:9187", "127.0.0.1", "70000"] {
+        let refused = parse(&["--http", wrong], &[]).unwrap_err();
+        assert!(refused.text.contains("0.0.0.0:9187"), "{}", refused.text);
+    }
+}

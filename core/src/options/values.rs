@@ -1,5 +1,6 @@
 //! How the values of options are written.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 #[derive(Clone, Debug)]
@@ -65,6 +66,21 @@ pub(super) fn ids(text: &str) -> Result<Ids, String> {
         })
         .collect::<Result<_, _>>()
         .map(Ids)
+}
+
+/// A port of this machine, which only its own processes reach, or an address with a port.
+pub(super) fn listening(text: &str) -> Result<SocketAddr, String> {
+    let text = text.trim();
+    let port = text.strip_prefix("localhost:").unwrap_or(text);
+    if let Ok(port) = port.parse::<u16>() {
+        return Ok((Ipv4Addr::LOCALHOST, port).into());
+    }
+    text.parse().map_err(|_| {
+        format!(
+            "{text:?} is not a port or an address with a port: give 9187 for this machine only, or \
+             0.0.0.0:9187 for all of its networks"
+        )
+    })
 }
 
 /// Seconds as a number, or a number with units: `500ms`, `5m`, `1h30m`.

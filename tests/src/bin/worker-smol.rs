@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use pgai_core::{Limits, Settings, Summary};
 use shell_common::console::Console;
+use shell_common::monitoring::Questions;
 use shell_common::program::{Failure, Program, seed};
 
 fn main() -> ExitCode {
@@ -18,7 +19,13 @@ fn main() -> ExitCode {
     program.main()
 }
 
-fn run(url: &str, settings: Settings, console: &Console) -> Result<Summary, Failure> {
-    let worker = tests::shell_smol::run(url, settings, seed(), |event| console.tell(event));
+fn run(
+    url: &str,
+    settings: Settings,
+    console: &Console,
+    questions: Questions,
+) -> Result<Summary, Failure> {
+    let tell = |event: &_| console.tell(event);
+    let worker = tests::shell_smol::run(url, settings, seed(), tell, questions);
     smol::block_on(worker).map_err(|error| Failure::Usage(format!("{error:#}")))
 }

@@ -1,0 +1,37 @@
+//! The operator's commands, for the server: what the database knows comes from them, so that the page and the
+//! metrics say what `status` says.
+
+use std::collections::BTreeMap;
+
+use pgai_core::{Command, Report, Settings, Task};
+
+use crate::program::Failure;
+
+/// Runs commands on the worker's database.
+#[derive(Clone, Debug)]
+pub(crate) struct Inquirer {
+    pub(crate) program: &'static str,
+    pub(crate) version: &'static str,
+    pub(crate) url: String,
+    pub(crate) settings: Settings,
+    pub(crate) inquire: fn(url: &str, task: Task) -> Result<Report, Failure>,
+}
+
+impl Inquirer {
+    /// Runs a command with its arguments, and returns what it prints. It blocks.
+    ///
+    /// # Errors
+    /// What the command reports.
+    pub(crate) fn run(&self, arguments: &[&str]) -> Result<String, String> {
+        let line = std::iter::once(self.program).chain(arguments.iter().copied());
+        let command = Command::parse(line.map(str::to_owned), &BTreeMap::new(), self.version);
+        let inquiry = match command {
+            Ok(Command::Inquire(inquiry, _)) => *inquiry,
+            Ok(Command::Install(_) | Command::Run(_)) => return Err("no such command".to_owned()),
+            Err(usage) => return Err(usage.text),
+        };
+        let task = Task::new(inquiry, self.settings.clone(), None);
+        let report = (self.inquire)(&self.url, task).map_err(|failure| failure.to_string())?;
+        report.failure.map_or(Ok(report.text), Err)
+    }
+}
