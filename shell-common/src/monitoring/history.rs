@@ -10,6 +10,8 @@ use crate::console::wall_time;
 
 /// Between two samples.
 pub(super) const INTERVAL: Duration = Duration::from_secs(30);
+/// A rate over fewer seconds says little.
+const SHORT: u64 = 5;
 /// Six hours.
 const SAMPLES_MAX: usize = 720;
 
@@ -65,8 +67,10 @@ impl History {
         self.0.push_back(sample);
     }
 
-    /// The samples, and the moment as the last one.
+    /// The samples, and the moment as the last one, unless too little time has passed for a rate.
     pub(super) fn until(&self, now: Option<Sample>) -> Vec<Sample> {
+        let latest = self.0.back().map_or(0, |sample| sample.at);
+        let now = now.filter(|now| now.at.saturating_sub(latest) >= SHORT);
         self.0.iter().copied().chain(now).collect()
     }
 }
@@ -85,5 +89,7 @@ mod tests {
         let kept = history.until(Some(Sample { at: 2000, ..sample }));
         assert_eq!(kept.len(), SAMPLES_MAX + 1);
         assert_eq!((kept[0].at, kept[SAMPLES_MAX].at), (280, 2000));
+        let kept = history.until(Some(Sample { at: 1001, ..sample }));
+        assert_eq!(kept.len(), SAMPLES_MAX);
     }
 }
