@@ -1,5 +1,7 @@
 //! Events that the worker reports to its operator.
 
+#[cfg(test)]
+mod documented;
 mod words;
 
 use std::time::Duration;
@@ -34,7 +36,13 @@ pub enum Event {
         /// Chunks that kept their vectors, at the same place or moved.
         reused: u64,
     },
-    /// A statement failed and will be retried.
+    /// The database answers again, after [`DatabaseTrouble`](Self::DatabaseTrouble).
+    DatabaseBack {
+        /// How long it did not.
+        after: Duration,
+    },
+    /// The database does not answer, or a statement failed and will be retried. Of an outage only the beginning is
+    /// reported.
     DatabaseTrouble {
         /// PostgreSQL's message.
         reason: String,
@@ -158,6 +166,19 @@ pub enum Event {
         reason: String,
         /// When it is tried again; `None` if it went to the failed table.
         retry_in: Option<Duration>,
+    },
+    /// How far a vectorizer is: once a minute while it works.
+    Working {
+        /// The vectorizer's id.
+        vectorizer: i64,
+        /// Its name.
+        name: String,
+        /// Rows done since the last line about it.
+        items: u64,
+        /// Rows that failed since then.
+        failed: u64,
+        /// The time since then.
+        during: Duration,
     },
     /// Items of a vectorizer's queue are due.
     Running {

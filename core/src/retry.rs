@@ -16,10 +16,10 @@ pub(crate) const ITEM: Backoff = Backoff {
     first: Duration::from_secs(5),
     longest: Duration::from_secs(600),
 };
-/// For attempts to connect to the database.
+/// For attempts to connect to the database: after its return it is in use again within five seconds.
 pub(crate) const DATABASE: Backoff = Backoff {
     first: Duration::from_millis(250),
-    longest: Duration::from_secs(30),
+    longest: Duration::from_secs(4),
 };
 /// For attempts at a statement that failed because of a lock.
 pub(crate) const LOCKED: Backoff = Backoff {

@@ -10,7 +10,8 @@ impl Event {
     pub const fn level(&self) -> Level {
         match self {
             Self::Committed { .. } | Self::Progress { .. } => Level::Debug,
-            Self::Finished { .. }
+            Self::DatabaseBack { .. }
+            | Self::Finished { .. }
             | Self::IndexBuilt { .. }
             | Self::IndexProgress { .. }
             | Self::IndexStarted { .. }
@@ -19,7 +20,8 @@ impl Event {
             | Self::Running { .. }
             | Self::Started { .. }
             | Self::Stopping { .. }
-            | Self::TextsChanged { .. } => Level::Info,
+            | Self::TextsChanged { .. }
+            | Self::Working { .. } => Level::Info,
             Self::ResyncEnded { failed: true, .. } => Level::Error,
             Self::ResyncEnded { reason, .. } => {
                 if reason.is_some() {
@@ -64,6 +66,7 @@ impl Event {
             Self::Advice { message } => message.clone(),
             Self::CeilingReached { .. } => "daily ceiling reached".to_owned(),
             Self::Committed { .. } => "rows embedded".to_owned(),
+            Self::DatabaseBack { .. } => "the database answers again".to_owned(),
             Self::DatabaseTrouble { reason, .. } => reason.clone(),
             Self::Finished { .. } => "finished processing vectorizer".to_owned(),
             Self::IndexBuilt { .. } => "vector index built".to_owned(),
@@ -100,6 +103,7 @@ impl Event {
             }
             Self::VectorizerBroken { .. } => "vectorizer cannot run".to_owned(),
             Self::Waiting { .. } => "waiting for the embedding provider".to_owned(),
+            Self::Working { .. } => "embedding".to_owned(),
         }
     }
 
@@ -128,6 +132,7 @@ impl Event {
                 ("chunks_embedded", embedded.to_string()),
                 ("chunks_reused", reused.to_string()),
             ],
+            Self::DatabaseBack { after } => vec![("after", seconds(*after))],
             Self::DatabaseTrouble { retry_in, .. } => vec![("retry_in", seconds(*retry_in))],
             Self::Finished {
                 vectorizer,
@@ -283,6 +288,19 @@ impl Event {
                     ("reason", reason.clone()),
                 ]
             }
+            Self::Working {
+                vectorizer,
+                name,
+                items,
+                failed,
+                during,
+            } => vec![
+                ("vectorizer_id", vectorizer.to_string()),
+                ("name", name.clone()),
+                ("items", items.to_string()),
+                ("failed", failed.to_string()),
+                ("during", seconds(*during)),
+            ],
         }
     }
 }

@@ -66,6 +66,9 @@ impl Indexes {
 impl Worker {
     /// Something may have changed: the configuration, or the number of rows that wait.
     pub(super) fn look_for_indexes(&mut self) {
+        if self.with_indexes().next().is_none() {
+            return;
+        }
         let pause = if self.settings.once {
             Duration::ZERO
         } else {

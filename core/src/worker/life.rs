@@ -67,7 +67,7 @@ impl Worker {
         self.settle_indexes();
         match self.life {
             Life::Running => {
-                self.finish_vectorizers();
+                self.tell_news();
                 if self.settings.once && self.nothing_is_due() {
                     self.session.recount();
                     self.life = Life::Stopping {

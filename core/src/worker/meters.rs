@@ -164,9 +164,9 @@ impl Worker {
         if !self.life.is_running() {
             return Some("the worker is stopping".to_owned());
         }
-        if let Some(reason) = &self.database.reason {
-            let retry_in = self.database.retry_at.since(now).as_secs_f64();
-            return Some(format!("{reason} (next attempt in {retry_in:.0} s)"));
+        if let Some((reason, retry_in)) = self.database.trouble(now) {
+            let seconds = retry_in.as_secs_f64();
+            return Some(format!("{reason} (next attempt in {seconds:.0} s)"));
         }
         if let Some(reason) = &self.session.lacks {
             return Some(reason.clone());

@@ -10,6 +10,7 @@ mod calls;
 mod claims;
 mod commit_size;
 mod connections;
+mod database;
 mod doubt;
 mod failure;
 mod indexes;
@@ -45,13 +46,14 @@ use batch::Batch;
 pub(crate) use batch::{PlanRows, PlannedRows};
 use budgets::Budgets;
 use calls::Called;
+use database::Database;
 use indexes::Indexes;
 use life::Life;
 use meters::Meters;
 use resync::Resync;
 pub(crate) use resync::{CompareRows, ComparedRows, is_current};
 use session::Session;
-use statements::{Asked, Database};
+use statements::Asked;
 use usage::Usage;
 use vectorizers::Vectorizer;
 
@@ -235,6 +237,7 @@ impl Worker {
             .chain(self.index_wakes())
             .chain(self.accounts.wakes(self.now))
             .chain(self.budget_wakes())
+            .chain(self.news_wakes())
             .chain(others)
             .filter(|at| *at > self.now)
             .min()

@@ -59,34 +59,11 @@ pub(super) enum Asked {
     Waiting(i64),
 }
 
-/// Whether the database answers at all.
-#[derive(Debug, Default)]
-pub(super) struct Database {
-    pub(super) failures: u32,
-    pub(super) retry_at: Time,
-    /// Why it does not, if it does not.
-    pub(super) reason: Option<String>,
-}
-
-/// With `--exit-on-error` the worker gives up after this many failures in a row; an outage at the
-/// very start is fatal at once.
-const OUTAGES_MAX: u32 = 5;
-
-impl Database {
-    pub(super) fn is_open(&self, now: Time) -> bool {
-        now >= self.retry_at
-    }
-
-    pub(super) fn wakes(&self) -> Option<Time> {
-        (self.failures > 0).then_some(self.retry_at)
-    }
-}
-
 impl Worker {
     pub(super) fn answered(&mut self, asked: Asked, rows: Result<Rows, DbError>) {
         match rows {
             Ok(rows) => {
-                self.database = Database::default();
+                self.database_answered();
                 self.fulfilled(asked, rows);
             }
             Err(error) => {
@@ -183,32 +160,6 @@ impl Worker {
             }
             Asked::TakeResync { claim, .. } => self.take_refused(claim, trouble, error),
             Asked::Waiting(vectorizer) => self.waiting_refused(vectorizer),
-        }
-    }
-
-    /// The database as a whole does not answer: everything waits.
-    fn outage(&mut self, error: &DbError) {
-        // Statements that were in flight together fail together: that is one failure.
-        if !self.database.is_open(self.now) {
-            return;
-        }
-        self.database.failures += 1;
-        let retry_in = retry::DATABASE.wait(self.database.failures, &mut self.random);
-        self.database.retry_at = self.now + retry_in;
-        let at_start = !self.session.is_checked();
-        let reason = match &error.sqlstate {
-            None if at_start => error.explain(),
-            None => format!("unable to connect to database: {error}"),
-            Some(_) => format!("the database is not available: {error}"),
-        };
-        self.database.reason = Some(reason.clone());
-        self.events.push_back(Event::DatabaseTrouble {
-            reason: reason.clone(),
-            retry_in,
-        });
-        if self.settings.exit_on_error && (at_start || self.database.failures >= OUTAGES_MAX) {
-            self.summary.failure.get_or_insert(reason);
-            self.life.ask_to_end();
         }
     }
 

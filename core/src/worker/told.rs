@@ -15,8 +15,7 @@ impl Worker {
         self.meters.rows(vectorizer, &report);
         self.session.count(vectorizer, report.rows);
         if let Some(state) = self.vectorizers.get_mut(&vectorizer) {
-            state.items += report.rows;
-            state.failed += failed;
+            state.news.count(report.rows, failed);
         }
         for (key, failure, retry_in) in report.failed {
             self.session.count_error(vectorizer, &failure.reason);

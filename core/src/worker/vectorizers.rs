@@ -1,5 +1,6 @@
 //! The vectorizers that the worker knows: loading them, and telling of them.
 
+mod news;
 mod pauses;
 
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use crate::settings::Settings;
 use crate::standing;
 use crate::time::Time;
 use crate::vectorizer::{Definition, Profile};
+use news::News;
 
 #[derive(Debug)]
 pub(super) struct Vectorizer {
@@ -52,23 +54,12 @@ pub(super) struct Vectorizer {
     /// And it could have got suspects.
     pub(super) exhausted: bool,
     pub(super) bell_at: Time,
-    /// Whether the operator was told that it runs.
-    announced: Announced,
-    pub(super) items: u64,
-    pub(super) failed: u64,
+    pub(super) news: News,
     pause: Pause,
     pub(super) proof: Proof,
     pub(super) doubt: Doubt,
     /// Rows that ran out of steps since the last pause.
     out_of_steps: u32,
-}
-
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-enum Announced {
-    Finished,
-    #[default]
-    No,
-    Running,
 }
 
 /// A vectorizer at fault is left alone for a while.
@@ -141,9 +132,7 @@ impl Vectorizer {
             quiet: false,
             exhausted: false,
             bell_at: Time::ZERO,
-            announced: Announced::No,
-            items: 0,
-            failed: 0,
+            news: News::default(),
             pause: Pause::default(),
             proof: Proof::default(),
             doubt: Doubt::default(),
@@ -337,25 +326,6 @@ impl Worker {
         Some(profile.provider.account().provider)
     }
 
-    /// Tells that a vectorizer has something to do.
-    pub(super) fn announce(&mut self, id: i64) {
-        let Some(vectorizer) = self.vectorizers.get_mut(&id) else {
-            return;
-        };
-        let Some(profile) = &vectorizer.profile else {
-            return;
-        };
-        if vectorizer.announced != Announced::Running {
-            vectorizer.announced = Announced::Running;
-            (vectorizer.items, vectorizer.failed) = (0, 0);
-            let name = profile.name.clone();
-            self.events.push_back(Event::Running {
-                vectorizer: id,
-                name,
-            });
-        }
-    }
-
     /// Tells of chunks whose ends are not embedded.
     pub(super) fn tell_truncated(&mut self, id: i64, chunks: usize, bytes: Option<usize>) {
         let number = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
@@ -365,38 +335,6 @@ impl Worker {
                 chunks: number(chunks),
                 bytes: bytes.map(number),
             });
-        }
-    }
-
-    /// Whether a vectorizer has been shown at all: at the start each one is, even if idle.
-    pub(super) fn announce_first(&mut self, id: i64) {
-        if self
-            .vectorizers
-            .get(&id)
-            .is_some_and(|known| known.announced == Announced::No)
-        {
-            self.announce(id);
-        }
-    }
-
-    /// Tells of vectorizers that have nothing to do any more.
-    pub(super) fn finish_vectorizers(&mut self) {
-        let mut has_finished = false;
-        for (id, vectorizer) in &mut self.vectorizers {
-            let idle = vectorizer.quiet && !vectorizer.claim_out;
-            let in_work = self.batches.values().any(|batch| batch.profile.id == *id);
-            if vectorizer.announced == Announced::Running && idle && !in_work {
-                vectorizer.announced = Announced::Finished;
-                has_finished = true;
-                self.events.push_back(Event::Finished {
-                    vectorizer: *id,
-                    items: vectorizer.items,
-                    failed: vectorizer.failed,
-                });
-            }
-        }
-        if has_finished {
-            self.look_for_indexes();
         }
     }
 
