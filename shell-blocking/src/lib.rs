@@ -16,18 +16,24 @@ pub mod errands;
 mod forward;
 pub mod http;
 mod signals;
+mod worker;
 
 use std::time::{Duration, Instant};
 
-use pgai_core::{Ask, Output, Report, Settings, Summary, Task, Time, Worker};
+use pgai_core::{Ask, Output, Report, Task, Time};
 use shell_common::console::{self, Console};
 use shell_common::monitoring::Questions;
-use shell_common::program::{Failure, seed};
+use shell_common::program::seed;
 use shell_common::target::Target;
 
 use crate::database::Database;
 use crate::errands::{Errands, Others};
 use crate::signals::Signals;
+
+pub use pgai_core::{Event, Level, Settings, Snapshot, Summary};
+pub use shell_common::monitoring::Asker;
+pub use shell_common::program::{Failure, settings};
+pub use worker::Worker;
 
 /// The maximum delay before a waiting worker handles a signal: a signal interrupts neither a read
 /// from PostgreSQL nor a wait for another thread.
@@ -42,31 +48,44 @@ pub fn run(
     target: Target,
     settings: Settings,
     console: &Console,
-    mut questions: Questions,
+    questions: Questions,
 ) -> Result<Summary, Failure> {
-    let requests = settings.limits.requests;
-    let mut worker = Worker::new(settings, seed())?;
+    let errands = Errands::start(settings.limits.requests, &target)?;
+    let worker = pgai_core::Worker::new(settings, seed())?;
+    let signals = Signals::new()?;
+    let tell = |event: Event| console.tell(&event);
+    let is_stopped = || signals.ask_to_stop();
+    Ok(drive(worker, target, errands, tell, questions, is_stopped))
+}
+
+/// The loop: does what the core says, until the core has ended.
+fn drive(
+    mut worker: pgai_core::Worker,
+    target: Target,
+    mut errands: Errands,
+    mut tell: impl FnMut(Event),
+    mut questions: Questions,
+    is_stopped: impl Fn() -> bool,
+) -> Summary {
     let began = Instant::now();
     let now = || Time::new(began.elapsed());
-    let signals = Signals::new()?;
-    let mut errands = Errands::start(requests, &target)?;
     let mut database = Database::new(target);
 
     loop {
-        if signals.ask_to_stop() {
+        if is_stopped() {
             worker.stop();
         }
         if let Some(question) = questions.try_next() {
             question.answer(worker.snapshot(now()));
         }
         match worker.poll(now()) {
-            Output::Event(event) => console.tell(&event),
+            Output::Event(event) => tell(event),
             Output::Query(ticket, query) => {
                 let rows = database.answer(&query);
                 worker.handle_rows(now(), ticket, rows);
             }
             Output::Call(ticket, call) => errands.send(ticket, call),
-            Output::Stopped(summary) => return Ok(summary),
+            Output::Stopped(summary) => return summary,
             Output::Wait(until) => {
                 let patience = patience(until, now());
                 // A build alone is not waited for: notifications are.

@@ -29,9 +29,36 @@ use state::State;
 /// The variable with the token that requests must carry, except health checks.
 pub(crate) const TOKEN: &str = "PGAI_HTTP_TOKEN";
 
-/// What is asked of a worker's loop. Without a server nobody asks anything.
+/// What is asked of a worker's loop. Without an [`Asker`] nobody asks anything.
 #[derive(Debug)]
 pub struct Questions(UnboundedReceiver<Question>);
+
+/// Asks a worker's loop how the worker is.
+#[derive(Clone, Debug)]
+pub struct Asker(UnboundedSender<Question>);
+
+/// Connects those who ask with a worker's loop.
+#[must_use]
+pub fn questions() -> (Asker, Questions) {
+    let (sender, receiver) = unbounded_channel();
+    (Asker(sender), Questions(receiver))
+}
+
+impl Asker {
+    /// What the worker does now and has done so far; `None` when it has ended.
+    pub async fn snapshot(&self) -> Option<Snapshot> {
+        self.ask().await.ok()
+    }
+
+    /// Asks. The answer is an error if the loop has ended.
+    #[must_use]
+    pub fn ask(&self) -> oneshot::Receiver<Snapshot> {
+        let (sender, answer) = oneshot::channel();
+        // If the loop has ended, so does the wait for an answer: the question is dropped.
+        let _ = self.0.send(Question(sender));
+        answer
+    }
+}
 
 /// Somebody wants to know how the worker is.
 #[derive(Debug)]
@@ -62,7 +89,7 @@ impl Questions {
 
 impl Default for Questions {
     fn default() -> Self {
-        Self(unbounded_channel().1)
+        questions().1
     }
 }
 
@@ -111,11 +138,11 @@ pub(crate) fn start(
     // Port 0 lets the system choose one.
     let address = listener.local_addr().map_err(refused)?;
     listener.set_nonblocking(true).map_err(refused)?;
-    let (asks, questions): (UnboundedSender<Question>, _) = unbounded_channel();
-    let state = Arc::new(State::new(settings, inquirer, asks));
+    let (asker, questions) = questions();
+    let state = Arc::new(State::new(settings, inquirer, asker));
     thread::Builder::new()
         .name("http".to_owned())
         .spawn(move || server::run(listener, state))
         .map_err(|error| Failure::Failed(format!("starting a thread: {error}")))?;
-    Ok((Questions(questions), address))
+    Ok((questions, address))
 }

@@ -184,6 +184,29 @@ impl Program {
     }
 }
 
+/// The settings that the environment of this process requests, for a worker that is a part of another program: the
+/// options of `worker` as variables (`PGAI_VECTORIZER_WORKER_…`), and where the keys of providers are. `version` names
+/// the program in the table of workers.
+///
+/// # Errors
+/// If a variable has a wrong value.
+pub fn settings(version: &str) -> Result<Settings, Failure> {
+    let environment = environment();
+    let line = ["worker".to_owned()];
+    match Command::parse(line, &environment, env!("CARGO_PKG_VERSION")) {
+        Ok(Command::Run(options)) => Ok(options.settings(
+            version,
+            &environment,
+            Limits::default(),
+            console::wall_time(),
+        )),
+        Ok(Command::Inquire(..) | Command::Install(_)) => {
+            Err(Failure::Usage("no options were read".to_owned()))
+        }
+        Err(usage) => Err(Failure::Usage(usage.text)),
+    }
+}
+
 /// The seed of a worker, from the standard library's random keys for hash maps.
 #[must_use]
 pub fn seed() -> u64 {

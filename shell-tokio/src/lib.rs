@@ -9,26 +9,32 @@
 pub mod database;
 pub mod http;
 mod line;
+mod worker;
 
 use std::future::pending;
 use std::panic::resume_unwind;
 use std::sync::Arc;
 
 use pgai_core::{
-    Ask, Call, CallTicket, DbError, Output, QueryTicket, Reply, Report, Rows, Settings, Summary,
-    Task, Time, Worker,
+    Ask, Call, CallTicket, DbError, Output, QueryTicket, Reply, Report, Rows, Task, Time,
 };
 use shell_common::console::{self, Console};
 use shell_common::models::Models;
 use shell_common::monitoring::Questions;
-use shell_common::program::{Failure, exit_code, seed};
+use shell_common::program::{exit_code, seed};
 use shell_common::target::Target;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::{JoinError, JoinSet, spawn_blocking};
 use tokio::time::{Instant, sleep_until};
 
 use crate::database::Database;
 use crate::http::{Http, Turn};
+
+pub use pgai_core::{Event, Level, Settings, Snapshot, Summary};
+pub use shell_common::monitoring::Asker;
+pub use shell_common::program::{Failure, settings};
+pub use worker::Worker;
 
 /// The result of a task.
 enum Answer {
@@ -46,13 +52,37 @@ pub async fn run(
     target: Target,
     settings: Settings,
     console: &Console,
-    mut questions: Questions,
+    questions: Questions,
 ) -> Result<Summary, Failure> {
-    let mut worker = Worker::new(settings, seed())?;
+    let worker = pgai_core::Worker::new(settings, seed())?;
+    let signals = Signals::new()?;
+    let (stop, stops) = unbounded_channel();
+    let listening = tokio::spawn(pass_on(signals, stop));
+    let tell = |event: Event| console.tell(&event);
+    let summary = drive(worker, target, tell, questions, stops).await;
+    listening.abort();
+    Ok(summary)
+}
+
+/// Asks for the end at the first signal, and ends the process at the second.
+async fn pass_on(mut signals: Signals, stop: UnboundedSender<()>) {
+    signals.next().await;
+    // If the loop has ended, there is nothing to stop.
+    let _ = stop.send(());
+    let signal = signals.next().await;
+    std::process::exit(exit_code(signal.as_raw_value()));
+}
+
+/// The loop: does what the core says, until the core has ended.
+async fn drive(
+    mut worker: pgai_core::Worker,
+    target: Target,
+    mut tell: impl FnMut(Event),
+    mut questions: Questions,
+    mut stops: UnboundedReceiver<()>,
+) -> Summary {
     let began = Instant::now();
     let now = || Time::new(began.elapsed());
-    let mut signals = Signals::new()?;
-    let mut is_stopping = false;
     let target = Arc::new(target);
     let mut wakes = database::listen(Arc::clone(&target));
     let others = Others::new(Arc::clone(&target));
@@ -62,7 +92,7 @@ pub async fn run(
     loop {
         let until = loop {
             match worker.poll(now()) {
-                Output::Event(event) => console.tell(&event),
+                Output::Event(event) => tell(event),
                 Output::Call(ticket, call) => {
                     let others = others.clone();
                     tasks.spawn(async move {
@@ -74,7 +104,7 @@ pub async fn run(
                     let database = Arc::clone(&database);
                     tasks.spawn(async move { Answer::Rows(ticket, database.answer(&query).await) });
                 }
-                Output::Stopped(summary) => return Ok(summary),
+                Output::Stopped(summary) => return summary,
                 Output::Wait(until) => break until,
             }
         };
@@ -84,13 +114,7 @@ pub async fn run(
                 Answer::Rows(ticket, rows) => worker.handle_rows(now(), ticket, rows),
             },
             Some(wake) = wakes.recv() => worker.wake(wake.as_deref()),
-            signal = signals.next() => {
-                if is_stopping {
-                    std::process::exit(exit_code(signal.as_raw_value()));
-                }
-                is_stopping = true;
-                worker.stop();
-            }
+            Some(()) = stops.recv() => worker.stop(),
             question = questions.next() => question.answer(worker.snapshot(now())),
             () = sleep(began, until) => {}
         }

@@ -5,14 +5,13 @@ use std::time::{Duration, Instant};
 
 use pgai_core::Snapshot;
 use serde_json::Value;
-use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::{Mutex, oneshot};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::history::History;
 use super::inquirer::Inquirer;
-use super::{Question, Settings};
+use super::{Asker, Settings};
 
 /// A request does not wait longer for the worker's loop.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -25,7 +24,7 @@ const FRESH: Duration = Duration::from_secs(5);
 pub(super) struct State {
     pub(super) settings: Settings,
     inquirer: Arc<Inquirer>,
-    asks: UnboundedSender<Question>,
+    asker: Asker,
     watched: Mutex<Watched>,
     status: Mutex<Option<Said>>,
     pub(super) history: Mutex<History>,
@@ -52,15 +51,11 @@ pub(super) struct Health {
 }
 
 impl State {
-    pub(super) fn new(
-        settings: Settings,
-        inquirer: Inquirer,
-        asks: UnboundedSender<Question>,
-    ) -> Self {
+    pub(super) fn new(settings: Settings, inquirer: Inquirer, asker: Asker) -> Self {
         Self {
             settings,
             inquirer: Arc::new(inquirer),
-            asks,
+            asker,
             watched: Mutex::default(),
             status: Mutex::default(),
             history: Mutex::default(),
@@ -70,12 +65,8 @@ impl State {
     /// Asks the worker's loop.
     pub(super) async fn health(&self) -> Health {
         let mut watched = self.watched.lock().await;
-        let (since, mut answer) = watched.pending.take().unwrap_or_else(|| {
-            let (sender, answer) = oneshot::channel();
-            // If the loop has ended, the process is about to.
-            let _ = self.asks.send(Question(sender));
-            (Instant::now(), answer)
-        });
+        let pending = watched.pending.take();
+        let (since, mut answer) = pending.unwrap_or_else(|| (Instant::now(), self.asker.ask()));
         let mut silent_for = Duration::ZERO;
         match timeout(PATIENCE, &mut answer).await {
             Ok(Ok(snapshot)) => watched.latest = Some(snapshot),
