@@ -54,7 +54,7 @@ impl Server {
         SHARED.get_or_init(|| {
             let server = match variable("PGAI_TEST_DATABASE_URL") {
                 Some(url) => Self::existing(url),
-                None => Self::provision(major(), &[], false),
+                None => Self::provision(major(), &[], false, None),
             };
             server.unwrap_or_else(|error| panic!("no PostgreSQL for the tests: {error:#}"))
         })
@@ -80,8 +80,26 @@ impl Server {
     /// If it cannot be provisioned, or does not start with these settings.
     #[track_caller]
     pub fn start_with(major: u32, settings: &[(&str, &str)]) -> Self {
-        Self::provision(major, settings, true)
+        Self::provision(major, settings, true, None)
             .unwrap_or_else(|error| panic!("no PostgreSQL {major} for a test: {error:#}"))
+    }
+
+    /// Starts a standby of a server that was started here, of the same version: it follows that one, and accepts no
+    /// writes until `pg_promote()`.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot be provisioned.
+    #[track_caller]
+    pub fn standby(major: u32, primary: &Self) -> Self {
+        let port = primary.own().port();
+        Self::provision(major, &[], true, Some(port))
+            .unwrap_or_else(|error| panic!("no standby for a test: {error:#}"))
+    }
+
+    /// The host and the port, as in a URL.
+    pub fn host(&self) -> String {
+        format!("127.0.0.1:{}", self.own().port())
     }
 
     /// Creates an empty database, without the extension `vector`.
@@ -185,8 +203,13 @@ impl Server {
         })
     }
 
-    fn provision(major: u32, settings: &[(&str, &str)], own: bool) -> Result<Self> {
-        let cluster = Cluster::start(major, settings)?;
+    fn provision(
+        major: u32,
+        settings: &[(&str, &str)],
+        own: bool,
+        primary: Option<u16>,
+    ) -> Result<Self> {
+        let cluster = Cluster::start(major, settings, primary)?;
         let url = format!("postgres://postgres@127.0.0.1:{}/postgres", cluster.port());
         Ok(Self {
             cluster: Some(cluster),

@@ -56,7 +56,12 @@ pub(super) struct Cluster {
 }
 
 impl Cluster {
-    pub(super) fn start(major: u32, settings: &[(&str, &str)]) -> Result<Self> {
+    /// Starts a server; with the port of another one, as its standby.
+    pub(super) fn start(
+        major: u32,
+        settings: &[(&str, &str)],
+        primary: Option<u16>,
+    ) -> Result<Self> {
         let install = Install::find()?;
         let cached = programs(&install.root(), major)?;
         let (directory, account) = directory()?;
@@ -72,13 +77,19 @@ impl Cluster {
         if let Some(account) = barred {
             copy_programs(&install.root(), &copy, major, account)?;
         }
-        make_data(&install, major, &home, &directory, account)?;
+        match primary {
+            None => make_data(&install, major, &home, &directory, account)?,
+            Some(port) => copy_data(port, &home, &directory, account)?,
+        }
         let mut cluster = Self {
             directory,
             port: 0,
             supervisor: Mutex::new(supervisor),
         };
-        cluster.start_on_a_free_port(settings)?;
+        let source = primary.map(|port| format!("host=127.0.0.1 port={port} user=postgres"));
+        let source = source.as_deref().map(|source| ("primary_conninfo", source));
+        let settings: Vec<_> = settings.iter().copied().chain(source).collect();
+        cluster.start_on_a_free_port(&settings)?;
         Ok(cluster)
     }
 
@@ -307,6 +318,21 @@ fn make_data(
     copy_tree(&template, &data, account).context("copying the data directory of initdb")?;
     // PostgreSQL insists, and a cache that CI restored may have lost it.
     fs::set_permissions(&data, Permissions::from_mode(0o700))?;
+    Ok(())
+}
+
+/// Copies the data of a running server, for a standby of it.
+fn copy_data(port: u16, home: &Path, directory: &Path, account: Option<Account>) -> Result<()> {
+    let mut copy = command(home.join("bin/pg_basebackup"), directory, account);
+    copy.args(["--host=127.0.0.1", "--username=postgres", "--pgdata=data"]);
+    copy.args(["--write-recovery-conf", "--checkpoint=fast", "--no-sync"]);
+    let output = copy.arg(format!("--port={port}")).output()?;
+    if !output.status.success() {
+        bail!(
+            "pg_basebackup failed: {}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+    }
     Ok(())
 }
 
