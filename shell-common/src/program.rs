@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::collections::hash_map::RandomState;
 use std::fmt;
 use std::hash::BuildHasher as _;
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 use pgai_core::{
@@ -111,7 +111,9 @@ impl Program {
         environment: &BTreeMap<String, String>,
     ) -> Result<ExitCode, Failure> {
         let file = inquiry.file().map(read).transpose()?;
-        let task = Task::new(inquiry, self.settings(options, environment)?, file);
+        let mut settings = self.settings(options, environment)?;
+        settings.progress = io::stdout().is_terminal();
+        let task = Task::new(inquiry, settings, file);
         let report = (self.inquire)(&options.db_url, task)?;
         if !report.text.is_empty() {
             console::print(&log::printable(&report.text));

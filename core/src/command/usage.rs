@@ -188,11 +188,19 @@ impl Total {
         total
     }
 
+    pub(super) const fn tokens(&self) -> u64 {
+        self.tokens
+    }
+
+    /// In US dollars, if the price of all tokens is known.
+    pub(super) fn cost(&self) -> Option<f64> {
+        (self.unpriced == 0).then_some(self.dollars)
+    }
+
     pub(super) fn json(&self) -> Value {
         // Where a price is not known, neither is the sum.
-        let cost = (self.unpriced == 0).then_some(self.dollars);
         json!({"requests": self.requests, "tokens": self.tokens, "estimated_tokens": self.estimated,
-            "cost": cost, "known_cost": self.dollars, "tokens_without_price": self.unpriced})
+            "cost": self.cost(), "known_cost": self.dollars, "tokens_without_price": self.unpriced})
     }
 }
 
