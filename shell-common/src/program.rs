@@ -7,11 +7,14 @@ use std::hash::BuildHasher as _;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
+use clap_complete::Shell;
 use pgai_core::{
-    Command, Inquiry, Limits, Options, Prices, Report, Settings, SettingsError, Summary, Task, log,
+    Command, Inquiry, Level, Limits, Options, Prices, Report, Settings, SettingsError, Summary,
+    Task, log,
 };
 
 use crate::console::{self, Console};
+use crate::env_file;
 
 /// The differences between the workers.
 #[derive(Clone, Copy, Debug)]
@@ -60,14 +63,21 @@ impl Program {
     /// Runs what the command line and the environment request.
     #[must_use]
     pub fn main(&self) -> ExitCode {
+        let arguments: Vec<String> = std::env::args_os()
+            .map(|argument| argument.to_string_lossy().into_owned())
+            .collect();
+        if let Err(failure) = env_file::read(&arguments) {
+            complain(&format!("error: {failure}"));
+            return ExitCode::from(2);
+        }
         let environment = environment();
-        let arguments = std::env::args_os().map(|argument| argument.to_string_lossy().into_owned());
         let done = match Command::parse(arguments, &environment, self.version) {
             Ok(Command::Install(options)) => (self.install)(&options.db_url).map(|database| {
                 let installed = format!("installed schema ai in {database}");
                 console::print(&log::printable(&installed));
                 ExitCode::SUCCESS
             }),
+            Ok(Command::Complete { shell, mut command }) => complete(shell, &mut command),
             Ok(Command::Inquire(inquiry, options)) => self.report(*inquiry, &options, &environment),
             Ok(Command::Run(options)) => self.work(&options, &environment),
             Err(usage) if usage.code == 0 => {
@@ -110,6 +120,9 @@ impl Program {
         options: &Options,
         environment: &BTreeMap<String, String>,
     ) -> Result<ExitCode, Failure> {
+        for line in options.advice(environment) {
+            complain(&format!("warning: {line}"));
+        }
         let file = inquiry.file().map(read).transpose()?;
         let mut settings = self.settings(options, environment)?;
         settings.progress = io::stdout().is_terminal();
@@ -130,6 +143,9 @@ impl Program {
         environment: &BTreeMap<String, String>,
     ) -> Result<ExitCode, Failure> {
         let console = Console::new(options);
+        for line in options.advice(environment) {
+            console.note(Level::Warning, &line);
+        }
         let mut settings = self.settings(options, environment)?;
         settings.progress = console.draws_progress();
         let summary = (self.run)(&options.db_url, settings, &console)?;
@@ -142,6 +158,14 @@ impl Program {
     }
 }
 
+/// Prints the script that completes this command line in a shell.
+fn complete(shell: &str, command: &mut clap::Command) -> Result<ExitCode, Failure> {
+    let shell: Shell = shell.parse().map_err(Failure::Usage)?;
+    let name = command.get_name().to_owned();
+    clap_complete::generate(shell, command, name, &mut io::stdout());
+    Ok(ExitCode::SUCCESS)
+}
+
 /// The seed of a worker, from the standard library's random keys for hash maps.
 #[must_use]
 pub fn seed() -> u64 {
@@ -152,6 +176,17 @@ pub fn seed() -> u64 {
 #[must_use]
 pub const fn exit_code(signal: i32) -> i32 {
     128 + signal
+}
+
+/// Whether the process was started with SIGHUP ignored, as `nohup` does: then it stays so. Known on
+/// Linux only.
+#[must_use]
+pub fn ignores_hangup() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    // SIGHUP is number 1, the lowest bit.
+    mask.is_some_and(|mask| mask & 1 == 1)
 }
 
 /// Variables that are not UTF-8 are ignored: no option and no secret can be one of them.

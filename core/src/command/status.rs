@@ -26,11 +26,22 @@ pub(crate) struct StatusArgs {
 
     /// Show it again every two seconds, until interrupted
     #[arg(long)]
-    pub(super) watch: bool,
+    watch: bool,
 
     /// End with exit code 1 and the reasons if something needs the operator
     #[arg(long, conflicts_with = "watch")]
     check: bool,
+}
+
+impl StatusArgs {
+    /// Those of the command `top`.
+    pub(super) const fn top() -> Self {
+        Self {
+            json: false,
+            watch: true,
+            check: false,
+        }
+    }
 }
 
 /// One JSON object, and the connected Python workers.

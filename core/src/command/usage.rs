@@ -1,9 +1,11 @@
 //! `usage`: shows what each vectorizer has used, and what that costs.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use super::table::{grouped, table};
-use super::{Answer, Ask, Steps, field};
+use super::{Answer, Ask, Steps, field, named};
 use crate::provider::{Price, Prices, shown};
 use crate::query::{Param, Rows};
 use crate::settings::Settings;
@@ -80,9 +82,9 @@ impl Usage {
         if let Some(wanted) = &self.args.name {
             let is_known = |row: &Vec<_>| field(row, 1) == wanted || field(row, 0) == wanted;
             if !rows.iter().any(is_known) {
-                return Err(format!(
-                    "there is no vectorizer {wanted:?}: `status` shows all"
-                ));
+                let names: BTreeSet<&str> = rows.iter().map(|row| field(row, 1)).collect();
+                let names: Vec<String> = names.into_iter().map(str::to_owned).collect();
+                return Err(named::unknown(wanted, &names));
             }
         }
         let used = all(rows, &self.settings.prices);

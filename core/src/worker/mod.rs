@@ -46,6 +46,7 @@ use indexes::Indexes;
 use life::Life;
 use resync::Resync;
 pub(crate) use resync::{CompareRows, ComparedRows, is_current};
+pub(crate) use session::SCHEMAS;
 use session::Session;
 use statements::{Asked, Database};
 use usage::Usage;

@@ -11,7 +11,7 @@ use crate::query::{DbError, ErrorRecord, Heartbeat, Progress, Query, SchemaVersi
 use crate::time::Time;
 
 /// The versions of our schema that this worker works with.
-const SCHEMAS: &[&str] = &["1"];
+pub(crate) const SCHEMAS: &[&str] = &["1"];
 /// Errors that could not be recorded are kept up to this many.
 const RECORDS_MAX: usize = 100;
 /// A heartbeat comes at least this often.
