@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails where it cannot go on")]
 
 use std::fs;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tests::process::{Process, Signal, worker_path};
@@ -26,7 +26,7 @@ fn good(stage: &Stage, shell: &str, arguments: &[&str]) -> String {
 
 /// The vectorizer in the JSON of `status`, which fits the view.
 #[track_caller]
-fn status(stage: &mut Stage, shell: &str) -> Value {
+fn status(stage: &Stage, shell: &str) -> Value {
     let all: Value = serde_json::from_str(&good(stage, shell, &["status", "--json"])).unwrap();
     all["vectorizers"][0].clone()
 }
@@ -34,7 +34,7 @@ fn status(stage: &mut Stage, shell: &str) -> Value {
 /// As the owner, who may pause.
 fn as_owner(stage: &Stage, shell: &str, arguments: &[&str]) -> (Option<i32>, String) {
     let url = stage.database.url();
-    let mut process = stage.worker_with(shell, arguments, &[("DB_URL", &url)]);
+    let mut process = stage.worker_with(shell, arguments, &[("DB_URL", url)]);
     let code = process.wait(PATIENCE).code();
     (code, process.lines().join("\n"))
 }
@@ -59,7 +59,7 @@ fn status_tells_who_works_and_what_is_wrong() {
         let (code, said) = command(&stage, shell, &["status", "--check"]);
         assert_eq!((code, &*said), (Some(0), "nothing needs the operator"));
         stage.run("insert into blog select n, 't', 'b' || n from generate_series(1, 40) n");
-        let known = status(&mut stage, shell);
+        let known = status(&stage, shell);
         assert_eq!(known["state"], "no_worker");
         assert_eq!(
             (&known["total"], &known["done"], &known["pending"]),
@@ -76,7 +76,7 @@ fn status_tells_who_works_and_what_is_wrong() {
         stage.stub.behave(|_| Behaviour::WrongDimensions(5));
         let worker = stage.worker(shell, &["--poll-interval", "1"]);
         wait_for_state(&stage, "broken");
-        let known = status(&mut stage, shell);
+        let known = status(&stage, shell);
         assert_eq!(known["last_error_holds"], true, "{known}");
         assert_eq!(known["reason"], known["last_error"]);
         let (code, said) = command(&stage, shell, &["status", "--check"]);
@@ -88,7 +88,7 @@ fn status_tells_who_works_and_what_is_wrong() {
 
         // A table that is gone.
         stage.run("alter table blog rename to elsewhere");
-        let known = status(&mut stage, shell);
+        let known = status(&stage, shell);
         assert_eq!(known["state"], "broken");
         assert!(
             known["reason"].as_str().unwrap().contains("blog"),
@@ -132,7 +132,7 @@ fn an_error_that_is_over_is_shown_as_over() {
         let (code, said) = command(&stage, shell, &["status", "--check"]);
         assert_eq!(code, Some(0), "{said}");
         drop(worker);
-        assert_eq!(status(&mut stage, shell)["state"], "up_to_date");
+        assert_eq!(status(&stage, shell)["state"], "up_to_date");
         assert!(good(&stage, shell, &["status"]).contains("no worker is alive"));
     });
 }
@@ -144,7 +144,7 @@ fn rows_that_wait_for_a_retry_are_told_with_the_next_attempt() {
     stage.stub.refuse_inputs_with("poison");
     let worker = stage.worker("worker", &["--poll-interval", "1"]);
     wait_for_state(&stage, "retrying");
-    let known = status(&mut stage, "worker");
+    let known = status(&stage, "worker");
     assert_eq!(
         (&known["retrying"], &known["leased"]),
         (&json!(1), &json!(0))
@@ -195,7 +195,7 @@ fn a_command_pauses_and_resumes() {
         assert!(said.starts_with("blog is paused until 20"), "{said}");
         stage.run("insert into blog values (1, 't', 'one')");
         stage.once(shell);
-        let known = status(&mut stage, shell);
+        let known = status(&stage, shell);
         assert_eq!(
             (&known["state"], &known["reason"]),
             (&json!("paused"), &json!("a new key"))
@@ -295,7 +295,7 @@ fn a_closed_terminal_ends_a_worker_like_sigterm_but_not_under_nohup() {
         let began = "(select count(*) = 2 from ai.vectorizer_worker_process)";
         stage.database.wait_until(began, PATIENCE);
         worker.signal(Signal::Hup);
-        std::thread::sleep(std::time::Duration::from_millis(500));
+        std::thread::sleep(Duration::from_millis(500));
         assert!(worker.is_running());
         worker.signal(Signal::Term);
         assert_eq!(worker.wait(PATIENCE).code(), Some(0));
@@ -351,23 +351,23 @@ fn the_file_env_sets_what_is_not_set() {
     });
 }
 
-/// With ten million rows in a queue. It takes minutes to fill, and is run by hand: `--ignored`.
+/// The queue takes minutes to fill, so this is run by hand: `--ignored`.
 #[test]
 #[ignore = "it takes minutes"]
 fn status_is_fast_with_ten_million_queued_rows() {
     let mut stage = Stage::with_blog();
     stage.run("insert into ai._vectorizer_q_1 (id) select generate_series(1, 10000000)");
     stage.run("vacuum analyze ai._vectorizer_q_1");
-    for _ in 0..5 {
+    let times = (0..5).map(|_| {
         let began = Instant::now();
         stage
             .sql
             .query_one("select ai._status()::text", &[])
             .unwrap();
-        println!("the statement took {:?}", began.elapsed());
-        let began = Instant::now();
-        let shown = good(&stage, "worker", &["status"]);
-        println!("the command took {:?}", began.elapsed());
-        assert!(shown.contains("~10,000,000"), "{shown}");
-    }
+        began.elapsed()
+    });
+    let best = times.min().unwrap();
+    assert!(best < Duration::from_millis(100), "{best:?}");
+    let shown = good(&stage, "worker", &["status"]);
+    assert!(shown.contains("~10,000,000"), "{shown}");
 }

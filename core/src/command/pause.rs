@@ -51,14 +51,14 @@ enum What {
 }
 
 impl Pause {
-    pub(super) const fn pause(args: PauseArgs) -> Self {
+    pub(super) const fn begin(args: PauseArgs) -> Self {
         Self {
             what: What::Pause(args),
             vectorizer: None,
         }
     }
 
-    pub(super) const fn resume(args: ResumeArgs) -> Self {
+    pub(super) const fn end(args: ResumeArgs) -> Self {
         Self {
             what: What::Resume(args),
             vectorizer: None,
