@@ -137,7 +137,7 @@ impl Errors {
         if self.args.json {
             return self.found.json();
         }
-        let retry = format!("put them back to the queue: {} retry NAME", self.program);
+        let retry = format!("put them back: {} retry NAME", self.program);
         let parts = if self.args.rows {
             [
                 self.found.failed_rows(&format!("{retry} [--key KEY]")),
@@ -149,7 +149,11 @@ impl Errors {
                     format!("{rows} failed")
                 })
                 .map(|text| {
-                    format!("{text}\n{retry} [--step STEP] [--message TEXT]; one by one: --rows")
+                    format!(
+                        "{text}\n{retry} [--step STEP] [--message TEXT]\n\
+                         one by one: {} errors --rows",
+                        self.program
+                    )
                 }),
                 groups(&self.found.error_groups, "no errors recorded", |errors| {
                     format!("{errors} recorded")

@@ -179,7 +179,9 @@ impl Status {
                 "a worker of Python pgai is connected, stop it: {python}"
             ));
         }
-        if let Some(total) = usage::total(today, &self.settings.prices) {
+        if let Some(total) = usage::total(today, &self.settings.prices)
+            && standings.len() > 1
+        {
             lines.push(format!("today (UTC): {total}"));
         }
         lines.join("\n")
