@@ -721,6 +721,112 @@ revoke all on function ai._vectorizer_built() from public;
 create or replace trigger vectorizer_built
     after insert or update of trigger_name on ai.vectorizer
     for each row execute function ai._vectorizer_built();
+-- A pause of a vectorizer: workers leave it alone, its changes are queued still. The columns are in ai.vectorizer, so
+-- that whoever may change a vectorizer may pause it, and workers are told of it.
+
+create or replace function ai._vectorizer_add_pause() returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform ai._lock_tables(array['ai.vectorizer'], 'access exclusive');
+    alter table ai.vectorizer
+        add column paused_at timestamptz,
+        add column paused_by name,
+        add column paused_until timestamptz,
+        add column pause_reason text;
+end
+$$;
+
+do $$
+begin
+    if not exists (
+        select from pg_attribute a
+        where a.attrelid = 'ai.vectorizer'::regclass and a.attname = 'paused_at' and not a.attisdropped)
+    then
+        perform ai._with_locks('select ai._vectorizer_add_pause()', 'ai.vectorizer cannot be changed');
+    end if;
+end
+$$;
+
+comment on column ai.vectorizer.paused_at is 'Since when workers leave it alone; NULL if it is not paused.';
+comment on column ai.vectorizer.paused_until is 'When workers go on by themselves; NULL: when ai.resume_vectorizer is called.';
+
+create or replace function ai._is_paused(v ai.vectorizer) returns boolean
+language sql stable
+return v.paused_at is not null and coalesce(v.paused_until > now(), true);
+
+-- How many characters must be changed, added, removed or swapped with their neighbour to make one text of the other.
+create or replace function ai._edit_distance(one text, other text) returns int
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    rows int[] = array(select generate_series(0, length(other)));
+    earlier int[];
+    before int[];
+    best int;
+begin
+    for i in 1..length(one) loop
+        earlier = before;
+        before = rows;
+        rows = array[i];
+        for j in 1..length(other) loop
+            best = least(before[j + 1] + 1, rows[j] + 1
+                , before[j] + (substr(one, i, 1) <> substr(other, j, 1))::int);
+            if i > 1 and j > 1 and substr(one, i, 1) = substr(other, j - 1, 1) and substr(one, i - 1, 1) = substr(other, j, 1) then
+                best = least(best, earlier[j - 1] + 1);
+            end if;
+            rows = rows || best;
+        end loop;
+    end loop;
+    return rows[length(other) + 1];
+end
+$$;
+
+-- What to do where no vectorizer has this name.
+create or replace function ai._vectorizer_hint(name text) returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+begin atomic
+    select coalesce(
+        (select format('Did you mean %s?', n.name)
+         from (select v.name::text, ai._edit_distance(left(_vectorizer_hint.name, 63), v.name::text) as distance
+               from ai.vectorizer v) n
+         where n.distance <= greatest(length(n.name) / 3, 1)
+         order by n.distance, n.name
+         limit 1)
+        , case when exists (select from ai.vectorizer) then 'select id, name from ai.vectorizer'
+          else 'There are no vectorizers: ai.create_vectorizer creates one.' end);
+end;
+
+-- The id of the vectorizer of this name, or an error.
+create or replace function ai._vectorizer_named(name text) returns int
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    id int = (select v.id from ai.vectorizer v where v.name = _vectorizer_named.name);
+begin
+    if id is null then
+        raise exception 'there is no vectorizer %', coalesce(name, 'NULL')
+            using errcode = 'no_data_found', hint = ai._vectorizer_hint(name);
+    end if;
+    return id;
+end
+$$;
+
+-- Warns if no vectorizer has this name.
+create or replace function ai._vectorizer_warn(name text) returns void
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if not exists (select from ai.vectorizer v where v.name = _vectorizer_warn.name) then
+        raise warning 'there is no vectorizer %', coalesce(name, 'NULL') using hint = ai._vectorizer_hint(name);
+    end if;
+end
+$$;
 -- The errors of each vectorizer: the worker writes ai._vectorizer_errors, users read ai.vectorizer_errors (a view,
 -- created in 390_views.sql). Rows are deleted with their vectorizer.
 
@@ -810,6 +916,28 @@ create table if not exists ai.vectorizer_worker_process
 );
 comment on table ai.vectorizer_worker_process is 'One row per worker process of the last thirty days.';
 
+-- From where a worker is connected, and the process id of its session in the server.
+create or replace function ai._vectorizer_worker_add_session() returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform ai._lock_tables(array['ai.vectorizer_worker_process'], 'access exclusive');
+    alter table ai.vectorizer_worker_process add column _host text, add column _session int;
+end
+$$;
+
+do $$
+begin
+    if not exists (
+        select from pg_attribute a
+        where a.attrelid = 'ai.vectorizer_worker_process'::regclass and a.attname = '_session' and not a.attisdropped)
+    then
+        perform ai._with_locks('select ai._vectorizer_worker_add_session()', 'ai.vectorizer_worker_process cannot be changed');
+    end if;
+end
+$$;
+
 -- For: workers whose heartbeat is overdue, and workers to delete.
 create index if not exists vectorizer_worker_process_last_heartbeat_idx
     on ai.vectorizer_worker_process (last_heartbeat);
@@ -850,8 +978,9 @@ comment on table ai.vectorizer_worker_progress is 'What workers have done for ea
 create or replace function ai._worker_start(version text, expected_heartbeat_interval interval) returns uuid
 language sql volatile
 begin atomic
-    insert into ai.vectorizer_worker_process (version, expected_heartbeat_interval)
-    values (_worker_start.version, _worker_start.expected_heartbeat_interval)
+    insert into ai.vectorizer_worker_process (version, expected_heartbeat_interval, _host, _session)
+    values (_worker_start.version, _worker_start.expected_heartbeat_interval
+        , coalesce(host(inet_client_addr()), 'local'), pg_backend_pid())
     returning id;
 end;
 comment on function ai._worker_start is 'Registers a worker process and returns its id.';
@@ -872,6 +1001,8 @@ begin atomic
       , error_count = p.error_count + num_errors_since_last_heartbeat
       , last_error_at = case when error_message is null then p.last_error_at else b.at end
       , last_error_message = coalesce(error_message, p.last_error_message)
+      , _host = coalesce(host(inet_client_addr()), 'local')
+      , _session = pg_backend_pid()
     from beat b
     where p.id = worker_id;
 end;
@@ -4756,6 +4887,7 @@ comment on function ai.disable_vectorizer_schedule(int) is 'Workers leave the ve
 create or replace function ai.disable_vectorizer_schedule(name text) returns void
 language sql volatile
 begin atomic
+    select ai._vectorizer_warn(disable_vectorizer_schedule.name);
     select ai.disable_vectorizer_schedule(v.id) from ai.vectorizer v where v.name = disable_vectorizer_schedule.name;
 end;
 comment on function ai.disable_vectorizer_schedule(text) is 'The same, by name.';
@@ -4776,6 +4908,7 @@ comment on function ai.enable_vectorizer_schedule(int) is 'Workers take up the v
 create or replace function ai.enable_vectorizer_schedule(name text) returns void
 language sql volatile
 begin atomic
+    select ai._vectorizer_warn(enable_vectorizer_schedule.name);
     select ai.enable_vectorizer_schedule(v.id) from ai.vectorizer v where v.name = enable_vectorizer_schedule.name;
 end;
 comment on function ai.enable_vectorizer_schedule(text) is 'The same, by name.';
@@ -4847,6 +4980,70 @@ exception when undefined_table or object_not_in_prerequisite_state then
     return null;
 end
 $$;
+-- Pausing and resuming a vectorizer.
+
+create or replace function ai.pause_vectorizer
+( vectorizer_id int
+, reason text default null
+, until timestamptz default null
+) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if until <= now() then
+        raise exception 'a pause cannot end in the past: %', until
+            using errcode = 'invalid_parameter_value';
+    end if;
+    update ai.vectorizer v
+    set paused_at = now(), paused_by = session_user, paused_until = until, pause_reason = reason
+    where v.id = vectorizer_id;
+    if not found then
+        raise exception 'there is no vectorizer %', coalesce(vectorizer_id::text, 'NULL')
+            using errcode = 'no_data_found', hint = 'select id, name from ai.vectorizer';
+    end if;
+end
+$$;
+comment on function ai.pause_vectorizer(int, text, timestamptz) is
+    'Workers leave the vectorizer alone, until this time or ai.resume_vectorizer; its changes are queued still.';
+
+create or replace function ai.pause_vectorizer(name text, reason text default null, until timestamptz default null)
+returns void
+language sql volatile
+begin atomic
+    select ai.pause_vectorizer(ai._vectorizer_named(name), reason, until);
+end;
+comment on function ai.pause_vectorizer(text, text, timestamptz) is 'The same, by name.';
+
+create or replace function ai.resume_vectorizer(vectorizer_id int) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v ai.vectorizer;
+begin
+    select x.* into v from ai.vectorizer x where x.id = vectorizer_id;
+    if not found then
+        raise exception 'there is no vectorizer %', coalesce(vectorizer_id::text, 'NULL')
+            using errcode = 'no_data_found', hint = 'select id, name from ai.vectorizer';
+    end if;
+    if v.paused_at is null then
+        raise notice 'the vectorizer % is not paused', v.name;
+        return;
+    end if;
+    update ai.vectorizer x
+    set paused_at = null, paused_by = null, paused_until = null, pause_reason = null
+    where x.id = vectorizer_id;
+end
+$$;
+comment on function ai.resume_vectorizer(int) is 'Ends a pause of the vectorizer.';
+
+create or replace function ai.resume_vectorizer(name text) returns void
+language sql volatile
+begin atomic
+    select ai.resume_vectorizer(ai._vectorizer_named(name));
+end;
+comment on function ai.resume_vectorizer(text) is 'The same, by name.';
 -- ai.adopt_vectorizer: after a source table has got a new owner, gives all objects of its vectorizers to that
 -- owner. This never happens automatically: objects that the old owner made would run with the new owner's
 -- privileges.
@@ -5130,7 +5327,7 @@ begin
         execute format('grant usage on schema ai to %I', to_user);
         execute format
         ( 'grant select, insert, update, delete on ai.pgai_lib_migration, ai.pgai_lib_version, ai.pgai_lib_feature_flag, ai.vectorizer, '
-          'ai._vectorizer_errors, ai.vectorizer_errors, ai.vectorizer_status, '
+          'ai._vectorizer_errors, ai.vectorizer_errors, ai.vectorizer_status, ai.vectorizer_progress, ai._live_worker, '
           'ai.vectorizer_worker_process, ai.vectorizer_worker_progress, ai.vectorizer_resync, '
           'ai.vectorizer_made_by, ai.vectorizer_usage, ai.vectorizer_budget, ai.vectorizer_index to %I'
         , to_user);
@@ -5140,7 +5337,8 @@ begin
     execute format('grant usage on schema ai to %I', to_user);
     execute format('grant select, insert, update, delete on ai.vectorizer to %I', to_user);
     execute format('grant select, insert, update on ai.vectorizer_resync, ai.vectorizer_made_by to %I', to_user);
-    execute format('grant select on ai._vectorizer_errors, ai.vectorizer_errors, ai.vectorizer_status to %I', to_user);
+    execute format('grant select on ai._vectorizer_errors, ai.vectorizer_errors, ai.vectorizer_status, ai.vectorizer_progress, '
+        'ai._live_worker to %I', to_user);
     execute format('grant select, usage on sequence ai.vectorizer_id_seq to %I', to_user);
 end
 $$;
@@ -5228,7 +5426,8 @@ begin
     loop
         execute format('grant usage on schema %I to %I', vector_schema, worker);
     end loop;
-    execute format('grant select on ai.vectorizer, ai.vectorizer_errors, ai.pgai_lib_version to %I', worker);
+    execute format('grant select on ai.vectorizer, ai.vectorizer_errors, ai.vectorizer_status, ai.vectorizer_progress, ai._live_worker, '
+        'ai.pgai_lib_version to %I', worker);
     execute format('grant select, insert on ai._vectorizer_errors to %I', worker);
     execute format('grant select, insert, update on ai.vectorizer_worker_process, ai.vectorizer_worker_progress, '
         'ai.vectorizer_resync, ai.vectorizer_made_by, ai.vectorizer_usage, ai.vectorizer_budget, ai.vectorizer_index to %I', worker);
@@ -6212,6 +6411,154 @@ begin
     end if;
 end
 $$;
+-- How much a vectorizer has to do. Rows are counted up to a bound, and estimated above it, so that the answer comes soon
+-- from a queue of any length.
+
+-- Whether views may be read in this transaction: workers' sessions may not read any, because another role may replace a
+-- table by one. Returns the setting as it was; null if this server has no such setting.
+create or replace function ai._allow_views(setting text) returns text
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    was text = current_setting('restrict_nonsystem_relation_kind', true);
+begin
+    if was is not null and setting is not null and setting <> was then
+        perform set_config('restrict_nonsystem_relation_kind', setting, true);
+    end if;
+    return was;
+end
+$$;
+
+create or replace function ai._allow_views(allowed boolean) returns text
+language sql volatile
+return ai._allow_views(case when allowed then '' else 'view, foreign-table' end);
+
+-- The rows of a table and of those that inherit from it, as the planner estimates them: the present size, and how many
+-- rows a page had when the table was last analyzed. A table that was never analyzed is assumed to be like its first rows.
+create or replace function ai._rows_estimated(relation regclass, with_children boolean) returns bigint
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+set row_security = off
+set enable_seqscan = on
+set jit = off
+as $$
+declare
+    unknown float8 = 0;
+    known float8;
+    density float8;
+begin
+    with recursive tree(oid) as (
+        select relation::oid
+        union
+        select i.inhrelid from pg_inherits i join tree t on t.oid = i.inhparent where with_children
+    ), sized as (
+        select c.reltuples / nullif(c.relpages, 0) as density
+            , pg_relation_size(c.oid)::float8 / current_setting('block_size')::int as pages
+        from pg_class c
+        where c.oid in (select t.oid from tree t) and c.relkind = 'r'
+    )
+    select coalesce(sum(x.pages * x.density) filter (where x.density >= 0), 0)
+        , coalesce(sum(x.pages) filter (where x.density is null or x.density < 0), 0)
+    into known, unknown
+    from sized x;
+    if unknown > 0 then
+        execute format('select count(*)::float8 / nullif(count(distinct q.page), 0) from ('
+            'select (x.tableoid::bigint, (x.ctid::text::point)[0]) as page from %s x limit 10000) q', relation) into density;
+    end if;
+    return (known + unknown * coalesce(density, 0))::bigint;
+end
+$$;
+
+-- The rows of a table: counted up to `bound`, estimated above it. `with_children`: also those of tables that inherit
+-- from it.
+create or replace function ai._rows_up_to
+( relation regclass
+, bound int
+, with_children boolean
+, out rows bigint
+, out is_estimated boolean
+)
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+set row_security = off
+set enable_seqscan = on
+set jit = off
+as $$
+declare
+    allowed text = ai._allow_views(false);
+begin
+    execute format('select count(*) from (select from %s%s limit %s) q'
+        , case when with_children then '' else 'only ' end, relation, bound + 1) into rows;
+    perform ai._allow_views(allowed);
+    is_estimated = rows > bound;
+    if is_estimated then
+        rows = greatest(rows, ai._rows_estimated(relation, with_children));
+    end if;
+end
+$$;
+
+-- The table of this name, if it can be read; else null.
+create or replace function ai._readable_table(schema name, name name, kinds text default 'r') returns regclass
+language sql stable
+set search_path = pg_catalog, pg_temp
+begin atomic
+    select c.oid::regclass
+    from pg_class c join pg_namespace n on n.oid = c.relnamespace
+    where n.nspname = schema and c.relname = name
+    and position(c.relkind::text in kinds) > 0
+    and has_schema_privilege(n.oid, 'usage') and has_table_privilege(c.oid, 'select');
+end;
+
+-- Each is null if its table does not exist or cannot be read. Rows whose last attempt failed have a lease without a
+-- worker, until their next attempt.
+create or replace function ai._vectorizer_measured
+( v ai.vectorizer
+, out pending bigint
+, out pending_is_estimated boolean
+, out oldest timestamptz
+, out leased bigint
+, out retrying bigint
+, out attempts int
+, out next_retry timestamptz
+, out failed bigint
+, out total bigint
+, out total_is_estimated boolean
+)
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+set row_security = off
+as $$
+declare
+    queue regclass = ai._readable_table(v.queue_schema, v.queue_table);
+    lease regclass = ai._readable_table(v.queue_schema, ('_vectorizer_lease_' || v.id)::name);
+    given_up regclass = ai._readable_table(v.queue_schema, v.queue_failed_table);
+    source regclass = ai._readable_table(v.source_schema, v.source_table, 'rp');
+    allowed text = ai._allow_views(false);
+begin
+    if queue is not null then
+        select r.rows, r.is_estimated into pending, pending_is_estimated from ai._rows_up_to(queue, 100000, false) r;
+        execute format('select min(q.queued_at) from only %s q', queue) into oldest;
+    end if;
+    if lease is not null then
+        execute format('select count(*) filter (where l._claim <> 0 and l._until > now()), '
+            'count(*) filter (where l._claim = 0 and l._failures > 0), '
+            'max(l._failures) filter (where l._claim = 0), min(l._until) filter (where l._claim = 0 and l._failures > 0) '
+            'from (select _claim, _until, _failures from only %s limit 100000) l', lease)
+            into leased, retrying, attempts, next_retry;
+    end if;
+    if given_up is not null then
+        failed = (ai._rows_up_to(given_up, 100000, false)).rows;
+    end if;
+    if source is not null then
+        select r.rows, r.is_estimated into total, total_is_estimated from ai._rows_up_to(source, 10000, true) r;
+    end if;
+    perform ai._allow_views(allowed);
+exception when undefined_table or undefined_column or insufficient_privilege or object_not_in_prerequisite_state or lock_not_available then
+    -- Dropped or replaced between the check and the count, or made by an older version.
+    perform ai._allow_views(allowed);
+end
+$$;
 -- The views of the catalog. They are created under other names first, because replacing a view makes its
 -- readers wait: 430_catalogue.sql puts them into place, and only if they differ from the existing ones.
 
@@ -6219,7 +6566,8 @@ do $$
 declare
     left_behind name;
 begin
-    foreach left_behind in array array['_next_vectorizer_errors', '_next_vectorizer_status'] loop
+    foreach left_behind in array array
+        ['_next_vectorizer_progress', '_next_vectorizer_status', '_next_vectorizer_errors'] loop
         if to_regclass('ai.' || left_behind) is not null then
             execute format('drop view ai.%I', left_behind);
         end if;
@@ -6233,6 +6581,33 @@ from ai._vectorizer_errors e
 left join ai.vectorizer v on e.id = v.id;
 comment on view ai._next_vectorizer_errors is 'Errors of all vectorizers, with their names.';
 
+-- Workers whose last heartbeat is at most three intervals old, while any worker is connected. (A session belongs to its
+-- worker only as of the last heartbeat.)
+do $$
+begin
+    if to_regclass('ai._live_worker') is null then
+        create view ai._live_worker as
+        select p.id
+             , p._host as host
+             , p._session as pid
+             , p.version
+             , p.last_heartbeat as last_seen
+             , p.success_count as rows
+             , p.error_count as errors
+             , case when p.last_heartbeat > now() - 2 * p.expected_heartbeat_interval - interval '5 seconds' then 'alive' else 'late' end as state
+             , p.started
+        from ai.vectorizer_worker_process p
+        where p.last_heartbeat > now() - greatest(3 * p.expected_heartbeat_interval, p.expected_heartbeat_interval + interval '10 seconds')
+        and exists (
+            select from pg_stat_activity a
+            where a.datname = current_database() and a.pid <> pg_backend_pid() and a.application_name like 'pgai-worker%');
+        comment on view ai._live_worker is 'The workers that are alive.';
+    end if;
+end
+$$;
+
+-- The first rule that applies gives the state. An error of the vectorizer as a whole holds until the vectorizer has
+-- processed a row; one of a row holds while rows have failed or wait for their next attempt.
 create view ai._next_vectorizer_status as
 select v.id
      , v.name
@@ -6248,8 +6623,77 @@ select v.id
        else 'embedding' end as embedding_column
      , ai._vectorizer_pending_if_readable(v.id, v.queue_schema, v.queue_table) as pending_items
      , v.disabled
-from ai.vectorizer v;
-comment on view ai._next_vectorizer_status is 'Each vectorizer, where it reads and writes, and how much waits.';
+     , s.state
+     , case s.state when 'paused' then coalesce(v.pause_reason, s.ceiling) when 'broken' then coalesce(d.defect, e.reason) end as reason
+     , case s.state when 'paused' then case when ai._is_paused(v) then v.paused_until else e.day_ends end
+           when 'retrying' then m.next_retry end as until
+     , m.pending
+     , m.pending_is_estimated
+     , m.oldest
+     , m.leased
+     , m.retrying
+     , m.attempts
+     , m.next_retry
+     , m.failed
+     , e.reason as last_error
+     , e.recorded as last_error_at
+     , h.holds as last_error_holds
+     , m.total
+     , case when m.total - m.pending - m.failed < 0 then 0 else m.total - m.pending - m.failed end as done
+     , m.total_is_estimated or m.pending_is_estimated as done_is_estimated
+from ai.vectorizer v
+cross join (select count(*) as alive from ai._live_worker) w
+cross join lateral ai._vectorizer_measured(v) m
+cross join lateral (select ai._vectorizer_problem(v) as defect) d
+left join ai.vectorizer_worker_progress p on p.vectorizer_id = v.id
+left join lateral (
+    select r.recorded
+         , coalesce(r.details ->> 'error_reason', r.message) as reason
+         , r.details ? 'key' as is_of_row
+         , r.message = 'daily ceiling reached' as is_ceiling
+         , exists (
+               select from ai.vectorizer_index x
+               where x.vectorizer_id = v.id and x.state = 'failed' and x.reason = r.details ->> 'error_reason') as is_of_index
+         , (date_trunc('day', r.recorded at time zone 'UTC') + interval '1 day') at time zone 'UTC' as day_ends
+    from ai._vectorizer_errors r
+    where r.id = v.id
+    order by r.recorded desc
+    limit 1) e on true
+cross join lateral (
+    select e.recorded is not null and case
+        when e.is_of_row then m.failed > 0 or m.retrying > 0
+        when e.is_of_index then true
+        when m.pending = 0 then false
+        when e.is_ceiling then now() < e.day_ends
+        else p.last_success_at is null or p.last_success_at < e.recorded end as holds) h
+cross join lateral (
+    select case when h.holds and e.is_ceiling then e.reason end as ceiling
+         , case
+           when v.disabled then 'disabled'
+           when ai._is_paused(v) then 'paused'
+           when d.defect is not null then 'broken'
+           when m.pending = 0 then 'up_to_date'
+           when w.alive = 0 then 'no_worker'
+           when h.holds and e.is_ceiling then 'paused'
+           when h.holds and not e.is_of_row and not e.is_of_index then 'broken'
+           when m.leased = 0 and m.retrying > 0 and m.retrying >= m.pending and m.next_retry > now() then 'retrying'
+           when m.pending > 0 then 'working' end as state) s;
+comment on view ai._next_vectorizer_status is 'Each vectorizer, where it reads and writes, how much waits, and its state.';
+
+create view ai._next_vectorizer_progress as
+select v.id
+     , v.name
+     , m.total
+     , d.done
+     , m.pending
+     , case when m.total = 0 then 100 when m.pending > 0 then least(round(100.0 * d.done / m.total, 1), 99.9)
+           else round(100.0 * d.done / m.total, 1) end as percent
+     , m.total_is_estimated or m.pending_is_estimated as is_estimated
+from ai.vectorizer v
+cross join lateral ai._vectorizer_measured(v) m
+cross join lateral (
+    select case when m.total - m.pending - m.failed < 0 then 0 else m.total - m.pending - m.failed end as done) d;
+comment on view ai._next_vectorizer_progress is 'How many rows of each source are embedded, and how many wait.';
 
 -- Whether the existing view differs from the next one.
 create or replace function ai._view_differs(view_name name) returns boolean
@@ -6834,7 +7278,7 @@ begin
     then
         perform ai._with_locks('select ai._vectorizer_errors_add_key()', 'ai._vectorizer_errors cannot be changed');
     end if;
-    foreach view_name in array array['vectorizer_errors', 'vectorizer_status'] loop
+    foreach view_name in array array['vectorizer_errors', 'vectorizer_status', 'vectorizer_progress'] loop
         if to_regclass('ai.' || view_name) is null then
             execute format('alter view ai.%I rename to %I', '_next_' || view_name, view_name);
         elsif ai._view_differs(view_name) then
@@ -6843,6 +7287,24 @@ begin
         else
             execute format('drop view ai.%I', '_next_' || view_name);
         end if;
+    end loop;
+end
+$$;
+
+-- Who may read the state of the vectorizers may read their progress, too.
+do $$
+declare
+    reader text;
+begin
+    for reader in
+        select distinct case a.grantee when 0 then 'public' else quote_ident(r.rolname) end
+        from pg_class c
+        cross join aclexplode(c.relacl) a
+        left join pg_roles r on r.oid = a.grantee
+        where c.oid = 'ai.vectorizer_status'::regclass
+        and a.privilege_type = 'SELECT' and a.grantee <> c.relowner and (a.grantee = 0 or r.oid is not null)
+    loop
+        execute format('grant select on ai.vectorizer_progress, ai._live_worker to %s', reader);
     end loop;
 end
 $$;
@@ -6890,6 +7352,36 @@ begin
     loop
         perform ai.grant_worker_usage(worker);
     end loop;
+end
+$$;
+-- What the command `status` shows: the views of the catalog as one JSON object, because workers' sessions cannot read
+-- views.
+
+create or replace function ai._status() returns jsonb
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    allowed text = ai._allow_views(true);
+    status jsonb;
+begin
+    select jsonb_build_object
+    ( 'vectorizers', (
+        select coalesce(jsonb_agg(to_jsonb(s) || jsonb_build_object
+            ( 'oldest_seconds', extract(epoch from now() - s.oldest)::bigint
+            , 'paused_by', v.paused_by
+            , 'retries', case when v.config #>> '{loading,retries}' ~ '^[0-9]{1,9}$' then (v.config #>> '{loading,retries}')::int end
+            ) order by s.id), '[]')
+        from ai.vectorizer_status s join ai.vectorizer v on v.id = s.id)
+    , 'workers', (
+        select coalesce(jsonb_agg(jsonb_build_object
+            ( 'host', w.host, 'pid', w.pid, 'version', w.version
+            , 'last_seen_seconds', extract(epoch from now() - w.last_seen)::bigint
+            , 'rows', w.rows, 'errors', w.errors, 'state', w.state) order by w.started, w.id), '[]')
+        from ai._live_worker w)
+    ) into status;
+    perform ai._allow_views(allowed);
+    return status;
 end
 $$;
 -- Handles vectorizers whose owners and privileges could not be changed in the upgrade (405_owners.sql), or have

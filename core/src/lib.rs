@@ -143,6 +143,7 @@ mod index;
 mod intake;
 pub mod log;
 mod model;
+mod nearest;
 mod options;
 mod output;
 mod pooler;

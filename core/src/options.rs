@@ -2,6 +2,7 @@
 //! the shell passes in its arguments and its environment.
 
 mod definition;
+mod environment;
 mod values;
 
 use std::collections::BTreeMap;
@@ -16,11 +17,20 @@ use crate::event::Level;
 use crate::log::Format;
 use crate::provider::variables;
 use crate::settings::{AwsSource, Limits, Secrets, Settings};
-use values::{Ids, at_least_one, bytes, dollars, duration, ids, listening};
+use environment::{keys_in, of_aws};
+pub(crate) use values::duration;
+use values::{Ids, at_least_one, bytes, dollars, ids, listening};
 
 /// What the command line requests.
 #[derive(Clone, Debug)]
 pub enum Command {
+    /// Print a script that completes the words of this command line in a shell.
+    Complete {
+        /// The shell's name, as `clap_complete` writes it.
+        shell: &'static str,
+        /// Its commands and options.
+        command: Box<clap::Command>,
+    },
     /// Run one of the operator's commands, and end.
     Inquire(Box<Inquiry>, Box<Options>),
     /// Create the schema `ai` in the database, or update it.
@@ -40,11 +50,11 @@ pub struct Usage {
 
 #[derive(Debug, Parser)]
 #[command(
-    disable_help_subcommand = true,
     about = "Keeps vector embeddings in PostgreSQL in sync with their rows",
     after_help = "Every option can be set in the environment: PGAI_VECTORIZER_WORKER_ and the \
                   option's name in capitals, such as PGAI_VECTORIZER_WORKER_POLL_INTERVAL. \
-                  DB_URL is understood, too, and wins over PGAI_VECTORIZER_WORKER_DB_URL."
+                  DB_URL is understood, too, and wins over PGAI_VECTORIZER_WORKER_DB_URL. Variables \
+                  that are not set are read from a file .env, unless PGAI_NO_ENV_FILE=1."
 )]
 struct CommandLine {
     #[command(subcommand)]
@@ -57,6 +67,13 @@ struct CommandLine {
 enum Action {
     /// Put the schema `ai` into the database, or bring it up to date
     Install,
+    /// Keep all embeddings in sync until stopped; the same as without a command
+    Run,
+    /// Print a script that completes commands and options in a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
     #[command(flatten)]
     Inquire(command::Subcommand),
 }
@@ -174,6 +191,10 @@ pub struct Options {
     #[arg(long, global = true, value_name = "PATH")]
     models_dir: Option<String>,
 
+    /// Do not read a file .env of the working directory or of a directory above it
+    #[arg(long, global = true)]
+    no_env_file: bool,
+
     /// The lowest level of printed log lines
     #[arg(
         long,
@@ -200,6 +221,15 @@ enum LogLevel {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
+enum Shell {
+    Bash,
+    Elvish,
+    Fish,
+    Powershell,
+    Zsh,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
 enum LogFormat {
     Json,
     Text,
@@ -216,86 +246,35 @@ impl Command {
         environment: &BTreeMap<String, String>,
         version: &'static str,
     ) -> Result<Self, Usage> {
-        let mut arguments = arguments.into_iter().peekable();
-        let program = arguments.peek().map(String::as_str).unwrap_or_default();
+        let mut arguments: Vec<String> = arguments.into_iter().collect();
+        let program = arguments.first().map(String::as_str).unwrap_or_default();
         let name = program.rsplit('/').next().unwrap_or_default().to_owned();
-        let mut command = CommandLine::command().name(name.clone()).version(version);
-        for (option, value) in from_environment(environment) {
-            command = command.mut_arg(option, |argument| argument.default_value(value));
+        // `run` takes all options of the worker, which are those of no command.
+        if arguments.get(1).is_some_and(|argument| argument == "run") {
+            arguments.remove(1);
         }
-        let matches = command
-            .try_get_matches_from(arguments)
-            .map_err(Usage::from)?;
+        let command = CommandLine::command().name(name.clone()).version(version);
+        let matches = environment::parse(&command, arguments, environment)?;
         let line = CommandLine::from_arg_matches(&matches).map_err(Usage::from)?;
         let mut options = Box::new(line.options);
         if !name.is_empty() {
-            options.program = name;
+            options.program.clone_from(&name);
         }
         Ok(match line.action {
             Some(Action::Inquire(inquiry)) => Self::Inquire(Box::new(Inquiry(inquiry)), options),
             Some(Action::Install) => Self::Install(options),
-            None => Self::Run(options),
+            Some(Action::Completions { shell }) => Self::Complete {
+                shell: match shell {
+                    Shell::Bash => "bash",
+                    Shell::Elvish => "elvish",
+                    Shell::Fish => "fish",
+                    Shell::Powershell => "powershell",
+                    Shell::Zsh => "zsh",
+                },
+                command: Box::new(CommandLine::command().name(name)),
+            },
+            Some(Action::Run) | None => Self::Run(options),
         })
-    }
-}
-
-/// The options that the environment sets, with their values.
-fn from_environment(environment: &BTreeMap<String, String>) -> Vec<(&'static str, String)> {
-    let names = [
-        ("db_url", "DB_URL"),
-        ("vectorizer_ids", "VECTORIZER_IDS"),
-        ("poll_interval", "POLL_INTERVAL"),
-        ("once", "ONCE"),
-        ("concurrency", "CONCURRENCY"),
-        ("exit_on_error", "EXIT_ON_ERROR"),
-        ("http", "HTTP"),
-        ("http_actions", "HTTP_ACTIONS"),
-        ("lease", "LEASE"),
-        ("secret_names", "SECRET_NAMES"),
-        ("allow_host", "ALLOW_HOST"),
-        ("models_dir", "MODELS_DIR"),
-        ("owner", "OWNER"),
-        ("require_trust", "REQUIRE_TRUST"),
-        ("max_requests_per_minute", "MAX_REQUESTS_PER_MINUTE"),
-        ("max_row_bytes", "MAX_ROW_BYTES"),
-        ("max_spend_per_day", "MAX_SPEND_PER_DAY"),
-        ("max_tokens_per_minute", "MAX_TOKENS_PER_MINUTE"),
-        ("prices", "PRICES"),
-        ("log_level", "LOG_LEVEL"),
-        ("log_format", "LOG_FORMAT"),
-    ];
-    let value = |name: &str| {
-        environment
-            .get(name)
-            .filter(|value| !value.trim().is_empty())
-    };
-    names
-        .into_iter()
-        .filter_map(|(option, name)| {
-            let long = format!("PGAI_VECTORIZER_WORKER_{name}");
-            let short = match option {
-                "db_url" => value("DB_URL"),
-                "http" => value("PGAI_HTTP"),
-                "models_dir" => value("PGAI_MODELS_DIR"),
-                _ => None,
-            };
-            let value = short.or_else(|| value(&long))?;
-            let value = match option {
-                "exit_on_error" | "http_actions" | "once" | "require_trust" => truth(value),
-                _ => value.clone(),
-            };
-            Some((option, value))
-        })
-        .collect()
-}
-
-/// Converts the values that Python's click accepts as booleans to clap's. clap rejects other
-/// values.
-fn truth(value: &str) -> String {
-    match value.trim().to_ascii_lowercase().as_str() {
-        "1" | "on" | "t" | "true" | "y" | "yes" => "true".to_owned(),
-        "0" | "off" | "f" | "false" | "n" | "no" => "false".to_owned(),
-        other => other.to_owned(),
     }
 }
 
@@ -325,6 +304,12 @@ impl Options {
     #[must_use]
     pub fn prices(&self) -> Option<&str> {
         self.prices.as_deref()
+    }
+
+    /// Lines about environment variables whose names begin like ours, and that mean nothing.
+    #[must_use]
+    pub fn advice(&self, environment: &BTreeMap<String, String>) -> Vec<String> {
+        environment::advice(environment, &self.secret_names)
     }
 
     /// The requested number of batches, if any.
@@ -423,26 +408,6 @@ impl Options {
             ..Settings::new(version)
         }
     }
-}
-
-/// The variables whose values the operator has put elsewhere: in a profile file, or a role has them.
-fn of_aws(value: impl Fn(&str) -> Option<String>) -> impl Iterator<Item = String> {
-    let is_set = |name| value(name).is_some();
-    let is_elsewhere = is_set("AWS_PROFILE")
-        || is_set("AWS_SHARED_CREDENTIALS_FILE")
-        || AwsSource::of(&value).is_some();
-    let names = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"];
-    let names = names.into_iter().map(str::to_owned);
-    names.filter(move |_| is_elsewhere)
-}
-
-/// How many keys, separated by commas, a value contains. JSON, such as a service account's, is one.
-fn keys_in(value: &str) -> usize {
-    if value.contains('{') {
-        return 1;
-    }
-    let keys = value.split(',').filter(|key| !key.trim().is_empty());
-    keys.count()
 }
 
 /// Does not print the database's URL, which may contain a password.

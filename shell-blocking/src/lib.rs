@@ -39,7 +39,7 @@ pub use worker::Worker;
 /// from PostgreSQL nor a wait for another thread.
 const SIGNAL_INTERVAL: Duration = Duration::from_millis(250);
 
-/// Runs a worker until SIGTERM or SIGINT, or until it has nothing left to do.
+/// Runs a worker until SIGTERM, SIGINT or SIGHUP, or until it has nothing left to do.
 ///
 /// # Errors
 /// If a setting is outside of its limits, or signal handlers or threads cannot be created. The

@@ -1,10 +1,10 @@
-//! SIGTERM and SIGINT: the first signal stops the worker, the second ends the process at once.
+//! SIGTERM, SIGINT and SIGHUP: the first signal stops the worker, the second ends the process at once.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use shell_common::program::{Failure, exit_code};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use shell_common::program::{Failure, exit_code, ignores_hangup};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 
 /// Whether a signal has arrived.
@@ -15,7 +15,8 @@ pub(crate) struct Signals {
 impl Signals {
     pub(crate) fn new() -> Result<Self, Failure> {
         let came = Arc::new(AtomicBool::new(false));
-        for signal in [SIGTERM, SIGINT] {
+        let hangup = (!ignores_hangup()).then_some(SIGHUP);
+        for signal in [SIGTERM, SIGINT].into_iter().chain(hangup) {
             // In this order: the first signal finds the flag down, and then raises it. A second one
             // ends the process whatever it is doing.
             flag::register_conditional_shutdown(signal, exit_code(signal), Arc::clone(&came))

@@ -6,6 +6,7 @@
 mod certificate_names;
 pub mod certificates;
 pub mod console;
+mod env_file;
 pub mod models;
 pub mod monitoring;
 pub mod program;

@@ -4,15 +4,17 @@ use std::collections::BTreeMap;
 use std::collections::hash_map::RandomState;
 use std::fmt;
 use std::hash::BuildHasher as _;
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
+use clap_complete::Shell;
 use pgai_core::{
     Command, Inquiry, Level, Limits, Options, Prices, Report, Settings, SettingsError, Summary,
     Task, log,
 };
 
 use crate::console::{self, Console};
+use crate::env_file;
 use crate::monitoring::{self, Inquirer, Questions};
 
 /// The differences between the workers.
@@ -70,7 +72,12 @@ impl Program {
     /// Runs what the command line and the environment request.
     #[must_use]
     pub fn main(&self) -> ExitCode {
-        let done = with_files(environment(), read).and_then(|environment| self.start(&environment));
+        let arguments: Vec<String> = std::env::args_os()
+            .map(|argument| argument.to_string_lossy().into_owned())
+            .collect();
+        let done = env_file::read(&arguments)
+            .and_then(|()| with_files(environment(), read))
+            .and_then(|environment| self.start(arguments, &environment));
         done.unwrap_or_else(|failure| {
             complain(&format!("error: {failure}"));
             ExitCode::from(match failure {
@@ -80,14 +87,18 @@ impl Program {
         })
     }
 
-    fn start(&self, environment: &BTreeMap<String, String>) -> Result<ExitCode, Failure> {
-        let arguments = std::env::args_os().map(|argument| argument.to_string_lossy().into_owned());
+    fn start(
+        &self,
+        arguments: Vec<String>,
+        environment: &BTreeMap<String, String>,
+    ) -> Result<ExitCode, Failure> {
         match Command::parse(arguments, environment, self.version) {
             Ok(Command::Install(options)) => (self.install)(&options.db_url).map(|database| {
                 let installed = format!("installed schema ai in {database}");
                 console::print(&log::printable(&installed));
                 ExitCode::SUCCESS
             }),
+            Ok(Command::Complete { shell, mut command }) => complete(shell, &mut command),
             Ok(Command::Inquire(inquiry, options)) => self.report(*inquiry, &options, environment),
             Ok(Command::Run(options)) => self.work(&options, environment),
             Err(usage) if usage.code == 0 => {
@@ -123,8 +134,13 @@ impl Program {
         options: &Options,
         environment: &BTreeMap<String, String>,
     ) -> Result<ExitCode, Failure> {
+        for line in options.advice(environment) {
+            complain(&format!("warning: {line}"));
+        }
         let file = inquiry.file().map(read).transpose()?;
-        let task = Task::new(inquiry, self.settings(options, environment)?, file);
+        let mut settings = self.settings(options, environment)?;
+        settings.progress = io::stdout().is_terminal();
+        let task = Task::new(inquiry, settings, file);
         let report = (self.inquire)(&options.db_url, task)?;
         if !report.text.is_empty() {
             console::print(&log::printable(&report.text));
@@ -141,6 +157,9 @@ impl Program {
         environment: &BTreeMap<String, String>,
     ) -> Result<ExitCode, Failure> {
         let console = Console::new(options);
+        for line in options.advice(environment) {
+            console.note(Level::Warning, &line);
+        }
         let mut settings = self.settings(options, environment)?;
         settings.progress = console.draws_progress();
         let questions = self.monitoring(options, environment, &settings, &console)?;
@@ -200,11 +219,19 @@ pub fn settings(version: &str) -> Result<Settings, Failure> {
             Limits::default(),
             console::wall_time(),
         )),
-        Ok(Command::Inquire(..) | Command::Install(_)) => {
+        Ok(Command::Complete { .. } | Command::Inquire(..) | Command::Install(_)) => {
             Err(Failure::Usage("no options were read".to_owned()))
         }
         Err(usage) => Err(Failure::Usage(usage.text)),
     }
+}
+
+/// Prints the script that completes this command line in a shell.
+fn complete(shell: &str, command: &mut clap::Command) -> Result<ExitCode, Failure> {
+    let shell: Shell = shell.parse().map_err(Failure::Usage)?;
+    let name = command.get_name().to_owned();
+    clap_complete::generate(shell, command, name, &mut io::stdout());
+    Ok(ExitCode::SUCCESS)
 }
 
 /// The seed of a worker, from the standard library's random keys for hash maps.
@@ -217,6 +244,17 @@ pub fn seed() -> u64 {
 #[must_use]
 pub const fn exit_code(signal: i32) -> i32 {
     128 + signal
+}
+
+/// Whether the process was started with SIGHUP ignored, as `nohup` does: then it stays so. Known on
+/// Linux only.
+#[must_use]
+pub fn ignores_hangup() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    // SIGHUP is number 1, the lowest bit.
+    mask.is_some_and(|mask| mask & 1 == 1)
 }
 
 /// Variables that are not UTF-8 are ignored: no option and no secret can be one of them.

@@ -21,7 +21,7 @@ use pgai_core::{
 use shell_common::console::{self, Console};
 use shell_common::models::Models;
 use shell_common::monitoring::Questions;
-use shell_common::program::{exit_code, seed};
+use shell_common::program::{exit_code, ignores_hangup, seed};
 use shell_common::target::Target;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -43,7 +43,7 @@ enum Answer {
     Rows(QueryTicket, Result<Rows, DbError>),
 }
 
-/// Runs a worker until SIGTERM or SIGINT, or until it has nothing left to do.
+/// Runs a worker until SIGTERM, SIGINT or SIGHUP, or until it has nothing left to do.
 ///
 /// # Errors
 /// If a setting is outside of its limits, or signal handlers cannot be installed. The core
@@ -197,8 +197,10 @@ async fn sleep(began: Instant, until: Option<Time>) {
     }
 }
 
-/// The two signals that stop a process.
+/// The signals that stop a process.
 struct Signals {
+    /// `None` if it is ignored.
+    hangup: Option<Signal>,
     interrupt: Signal,
     terminate: Signal,
 }
@@ -209,13 +211,24 @@ impl Signals {
             signal(kind).map_err(|error| Failure::Failed(format!("listening for signals: {error}")))
         };
         Ok(Self {
+            hangup: match ignores_hangup() {
+                true => None,
+                false => Some(listen(SignalKind::hangup())?),
+            },
             interrupt: listen(SignalKind::interrupt())?,
             terminate: listen(SignalKind::terminate())?,
         })
     }
 
     async fn next(&mut self) -> SignalKind {
+        let hangup = async {
+            match &mut self.hangup {
+                Some(signal) => signal.recv().await,
+                None => pending().await,
+            }
+        };
         tokio::select! {
+            _ = hangup => SignalKind::hangup(),
             _ = self.interrupt.recv() => SignalKind::interrupt(),
             _ = self.terminate.recv() => SignalKind::terminate(),
         }

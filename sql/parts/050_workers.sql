@@ -15,6 +15,28 @@ create table if not exists ai.vectorizer_worker_process
 );
 comment on table ai.vectorizer_worker_process is 'One row per worker process of the last thirty days.';
 
+-- From where a worker is connected, and the process id of its session in the server.
+create or replace function ai._vectorizer_worker_add_session() returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform ai._lock_tables(array['ai.vectorizer_worker_process'], 'access exclusive');
+    alter table ai.vectorizer_worker_process add column _host text, add column _session int;
+end
+$$;
+
+do $$
+begin
+    if not exists (
+        select from pg_attribute a
+        where a.attrelid = 'ai.vectorizer_worker_process'::regclass and a.attname = '_session' and not a.attisdropped)
+    then
+        perform ai._with_locks('select ai._vectorizer_worker_add_session()', 'ai.vectorizer_worker_process cannot be changed');
+    end if;
+end
+$$;
+
 -- For: workers whose heartbeat is overdue, and workers to delete.
 create index if not exists vectorizer_worker_process_last_heartbeat_idx
     on ai.vectorizer_worker_process (last_heartbeat);
@@ -55,8 +77,9 @@ comment on table ai.vectorizer_worker_progress is 'What workers have done for ea
 create or replace function ai._worker_start(version text, expected_heartbeat_interval interval) returns uuid
 language sql volatile
 begin atomic
-    insert into ai.vectorizer_worker_process (version, expected_heartbeat_interval)
-    values (_worker_start.version, _worker_start.expected_heartbeat_interval)
+    insert into ai.vectorizer_worker_process (version, expected_heartbeat_interval, _host, _session)
+    values (_worker_start.version, _worker_start.expected_heartbeat_interval
+        , coalesce(host(inet_client_addr()), 'local'), pg_backend_pid())
     returning id;
 end;
 comment on function ai._worker_start is 'Registers a worker process and returns its id.';
@@ -77,6 +100,8 @@ begin atomic
       , error_count = p.error_count + num_errors_since_last_heartbeat
       , last_error_at = case when error_message is null then p.last_error_at else b.at end
       , last_error_message = coalesce(error_message, p.last_error_message)
+      , _host = coalesce(host(inet_client_addr()), 'local')
+      , _session = pg_backend_pid()
     from beat b
     where p.id = worker_id;
 end;

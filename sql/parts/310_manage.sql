@@ -168,6 +168,7 @@ comment on function ai.disable_vectorizer_schedule(int) is 'Workers leave the ve
 create or replace function ai.disable_vectorizer_schedule(name text) returns void
 language sql volatile
 begin atomic
+    select ai._vectorizer_warn(disable_vectorizer_schedule.name);
     select ai.disable_vectorizer_schedule(v.id) from ai.vectorizer v where v.name = disable_vectorizer_schedule.name;
 end;
 comment on function ai.disable_vectorizer_schedule(text) is 'The same, by name.';
@@ -188,6 +189,7 @@ comment on function ai.enable_vectorizer_schedule(int) is 'Workers take up the v
 create or replace function ai.enable_vectorizer_schedule(name text) returns void
 language sql volatile
 begin atomic
+    select ai._vectorizer_warn(enable_vectorizer_schedule.name);
     select ai.enable_vectorizer_schedule(v.id) from ai.vectorizer v where v.name = enable_vectorizer_schedule.name;
 end;
 comment on function ai.enable_vectorizer_schedule(text) is 'The same, by name.';

@@ -13,7 +13,7 @@ begin
         execute format('grant usage on schema ai to %I', to_user);
         execute format
         ( 'grant select, insert, update, delete on ai.pgai_lib_migration, ai.pgai_lib_version, ai.pgai_lib_feature_flag, ai.vectorizer, '
-          'ai._vectorizer_errors, ai.vectorizer_errors, ai.vectorizer_status, '
+          'ai._vectorizer_errors, ai.vectorizer_errors, ai.vectorizer_status, ai.vectorizer_progress, ai._live_worker, '
           'ai.vectorizer_worker_process, ai.vectorizer_worker_progress, ai.vectorizer_resync, '
           'ai.vectorizer_made_by, ai.vectorizer_usage, ai.vectorizer_budget, ai.vectorizer_index to %I'
         , to_user);
@@ -23,7 +23,8 @@ begin
     execute format('grant usage on schema ai to %I', to_user);
     execute format('grant select, insert, update, delete on ai.vectorizer to %I', to_user);
     execute format('grant select, insert, update on ai.vectorizer_resync, ai.vectorizer_made_by to %I', to_user);
-    execute format('grant select on ai._vectorizer_errors, ai.vectorizer_errors, ai.vectorizer_status to %I', to_user);
+    execute format('grant select on ai._vectorizer_errors, ai.vectorizer_errors, ai.vectorizer_status, ai.vectorizer_progress, '
+        'ai._live_worker to %I', to_user);
     execute format('grant select, usage on sequence ai.vectorizer_id_seq to %I', to_user);
 end
 $$;
@@ -111,7 +112,8 @@ begin
     loop
         execute format('grant usage on schema %I to %I', vector_schema, worker);
     end loop;
-    execute format('grant select on ai.vectorizer, ai.vectorizer_errors, ai.pgai_lib_version to %I', worker);
+    execute format('grant select on ai.vectorizer, ai.vectorizer_errors, ai.vectorizer_status, ai.vectorizer_progress, ai._live_worker, '
+        'ai.pgai_lib_version to %I', worker);
     execute format('grant select, insert on ai._vectorizer_errors to %I', worker);
     execute format('grant select, insert, update on ai.vectorizer_worker_process, ai.vectorizer_worker_progress, '
         'ai.vectorizer_resync, ai.vectorizer_made_by, ai.vectorizer_usage, ai.vectorizer_budget, ai.vectorizer_index to %I', worker);

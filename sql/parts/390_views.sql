@@ -5,7 +5,8 @@ do $$
 declare
     left_behind name;
 begin
-    foreach left_behind in array array['_next_vectorizer_errors', '_next_vectorizer_status'] loop
+    foreach left_behind in array array
+        ['_next_vectorizer_progress', '_next_vectorizer_status', '_next_vectorizer_errors'] loop
         if to_regclass('ai.' || left_behind) is not null then
             execute format('drop view ai.%I', left_behind);
         end if;
@@ -19,6 +20,33 @@ from ai._vectorizer_errors e
 left join ai.vectorizer v on e.id = v.id;
 comment on view ai._next_vectorizer_errors is 'Errors of all vectorizers, with their names.';
 
+-- Workers whose last heartbeat is at most three intervals old, while any worker is connected. (A session belongs to its
+-- worker only as of the last heartbeat.)
+do $$
+begin
+    if to_regclass('ai._live_worker') is null then
+        create view ai._live_worker as
+        select p.id
+             , p._host as host
+             , p._session as pid
+             , p.version
+             , p.last_heartbeat as last_seen
+             , p.success_count as rows
+             , p.error_count as errors
+             , case when p.last_heartbeat > now() - 2 * p.expected_heartbeat_interval - interval '5 seconds' then 'alive' else 'late' end as state
+             , p.started
+        from ai.vectorizer_worker_process p
+        where p.last_heartbeat > now() - greatest(3 * p.expected_heartbeat_interval, p.expected_heartbeat_interval + interval '10 seconds')
+        and exists (
+            select from pg_stat_activity a
+            where a.datname = current_database() and a.pid <> pg_backend_pid() and a.application_name like 'pgai-worker%');
+        comment on view ai._live_worker is 'The workers that are alive.';
+    end if;
+end
+$$;
+
+-- The first rule that applies gives the state. An error of the vectorizer as a whole holds until the vectorizer has
+-- processed a row; one of a row holds while rows have failed or wait for their next attempt.
 create view ai._next_vectorizer_status as
 select v.id
      , v.name
@@ -34,8 +62,77 @@ select v.id
        else 'embedding' end as embedding_column
      , ai._vectorizer_pending_if_readable(v.id, v.queue_schema, v.queue_table) as pending_items
      , v.disabled
-from ai.vectorizer v;
-comment on view ai._next_vectorizer_status is 'Each vectorizer, where it reads and writes, and how much waits.';
+     , s.state
+     , case s.state when 'paused' then coalesce(v.pause_reason, s.ceiling) when 'broken' then coalesce(d.defect, e.reason) end as reason
+     , case s.state when 'paused' then case when ai._is_paused(v) then v.paused_until else e.day_ends end
+           when 'retrying' then m.next_retry end as until
+     , m.pending
+     , m.pending_is_estimated
+     , m.oldest
+     , m.leased
+     , m.retrying
+     , m.attempts
+     , m.next_retry
+     , m.failed
+     , e.reason as last_error
+     , e.recorded as last_error_at
+     , h.holds as last_error_holds
+     , m.total
+     , case when m.total - m.pending - m.failed < 0 then 0 else m.total - m.pending - m.failed end as done
+     , m.total_is_estimated or m.pending_is_estimated as done_is_estimated
+from ai.vectorizer v
+cross join (select count(*) as alive from ai._live_worker) w
+cross join lateral ai._vectorizer_measured(v) m
+cross join lateral (select ai._vectorizer_problem(v) as defect) d
+left join ai.vectorizer_worker_progress p on p.vectorizer_id = v.id
+left join lateral (
+    select r.recorded
+         , coalesce(r.details ->> 'error_reason', r.message) as reason
+         , r.details ? 'key' as is_of_row
+         , r.message = 'daily ceiling reached' as is_ceiling
+         , exists (
+               select from ai.vectorizer_index x
+               where x.vectorizer_id = v.id and x.state = 'failed' and x.reason = r.details ->> 'error_reason') as is_of_index
+         , (date_trunc('day', r.recorded at time zone 'UTC') + interval '1 day') at time zone 'UTC' as day_ends
+    from ai._vectorizer_errors r
+    where r.id = v.id
+    order by r.recorded desc
+    limit 1) e on true
+cross join lateral (
+    select e.recorded is not null and case
+        when e.is_of_row then m.failed > 0 or m.retrying > 0
+        when e.is_of_index then true
+        when m.pending = 0 then false
+        when e.is_ceiling then now() < e.day_ends
+        else p.last_success_at is null or p.last_success_at < e.recorded end as holds) h
+cross join lateral (
+    select case when h.holds and e.is_ceiling then e.reason end as ceiling
+         , case
+           when v.disabled then 'disabled'
+           when ai._is_paused(v) then 'paused'
+           when d.defect is not null then 'broken'
+           when m.pending = 0 then 'up_to_date'
+           when w.alive = 0 then 'no_worker'
+           when h.holds and e.is_ceiling then 'paused'
+           when h.holds and not e.is_of_row and not e.is_of_index then 'broken'
+           when m.leased = 0 and m.retrying > 0 and m.retrying >= m.pending and m.next_retry > now() then 'retrying'
+           when m.pending > 0 then 'working' end as state) s;
+comment on view ai._next_vectorizer_status is 'Each vectorizer, where it reads and writes, how much waits, and its state.';
+
+create view ai._next_vectorizer_progress as
+select v.id
+     , v.name
+     , m.total
+     , d.done
+     , m.pending
+     , case when m.total = 0 then 100 when m.pending > 0 then least(round(100.0 * d.done / m.total, 1), 99.9)
+           else round(100.0 * d.done / m.total, 1) end as percent
+     , m.total_is_estimated or m.pending_is_estimated as is_estimated
+from ai.vectorizer v
+cross join lateral ai._vectorizer_measured(v) m
+cross join lateral (
+    select case when m.total - m.pending - m.failed < 0 then 0 else m.total - m.pending - m.failed end as done) d;
+comment on view ai._next_vectorizer_progress is 'How many rows of each source are embedded, and how many wait.';
 
 -- Whether the existing view differs from the next one.
 create or replace function ai._view_differs(view_name name) returns boolean

@@ -22,7 +22,7 @@ begin
     then
         perform ai._with_locks('select ai._vectorizer_errors_add_key()', 'ai._vectorizer_errors cannot be changed');
     end if;
-    foreach view_name in array array['vectorizer_errors', 'vectorizer_status'] loop
+    foreach view_name in array array['vectorizer_errors', 'vectorizer_status', 'vectorizer_progress'] loop
         if to_regclass('ai.' || view_name) is null then
             execute format('alter view ai.%I rename to %I', '_next_' || view_name, view_name);
         elsif ai._view_differs(view_name) then
@@ -31,6 +31,24 @@ begin
         else
             execute format('drop view ai.%I', '_next_' || view_name);
         end if;
+    end loop;
+end
+$$;
+
+-- Who may read the state of the vectorizers may read their progress, too.
+do $$
+declare
+    reader text;
+begin
+    for reader in
+        select distinct case a.grantee when 0 then 'public' else quote_ident(r.rolname) end
+        from pg_class c
+        cross join aclexplode(c.relacl) a
+        left join pg_roles r on r.oid = a.grantee
+        where c.oid = 'ai.vectorizer_status'::regclass
+        and a.privilege_type = 'SELECT' and a.grantee <> c.relowner and (a.grantee = 0 or r.oid is not null)
+    loop
+        execute format('grant select on ai.vectorizer_progress, ai._live_worker to %s', reader);
     end loop;
 end
 $$;

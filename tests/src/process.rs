@@ -23,6 +23,8 @@ pub use binaries::{BINARIES, worker_path, worker_sources};
 pub enum Signal {
     /// Runs on after `Stop`.
     Cont,
+    /// As a terminal that is closed.
+    Hup,
     /// As Ctrl-C.
     Int,
     /// Ends it at once; nothing in it can object.
@@ -159,6 +161,7 @@ impl Process {
             pid.expect("a process has a positive id"),
             match signal {
                 Signal::Cont => rustix::process::Signal::CONT,
+                Signal::Hup => rustix::process::Signal::HUP,
                 Signal::Int => rustix::process::Signal::INT,
                 Signal::Kill => rustix::process::Signal::KILL,
                 Signal::Stop => rustix::process::Signal::STOP,

@@ -68,17 +68,19 @@ fn status_counts_what_waits_and_what_failed() {
         stage.run("update ai.vectorizer set config = jsonb_set(config, '{loading,retries}', '0')");
         stage.once(shell);
         let after = good(&stage, shell, &["status"]);
-        let line = after
-            .lines()
-            .find(|line| line.contains("public.blog"))
-            .unwrap();
+        let line = after.lines().nth(1).unwrap();
         let words: Vec<&str> = line.split_whitespace().collect();
         assert_eq!(
-            words[..6],
-            ["1", "blog", "public.blog", "public.blog_store", "0", "1"],
-            "{line}"
+            words,
+            ["1", "blog", "up", "to", "date", "66.6", "%", "0", "1"],
+            "{after}"
         );
-        assert!(line.contains("400"), "the last error: {line}");
+        assert!(after.contains("public.blog → public.blog_store"), "{after}");
+        assert!(after.contains("400"), "the last error: {after}");
+        assert!(
+            after.lines().all(|line| line.chars().count() <= 80),
+            "{after}"
+        );
 
         // A table that is gone is no reason to say nothing.
         stage.run("drop table ai._vectorizer_q_1");
@@ -90,7 +92,7 @@ fn status_counts_what_waits_and_what_failed() {
 fn search_finds_the_nearest_chunk_first() {
     on_both(|shell| {
         let mut stage = with_rows(20);
-        let nothing = good(&stage, shell, &["search", "blog", "x"]);
+        let nothing = good(&stage, shell, &["search", "blog", "x", "and", "y"]);
         assert!(nothing.contains("nothing is embedded yet"), "{nothing}");
         stage.once(shell);
         // The stub's vector of a text is the nearest to itself.
@@ -238,8 +240,22 @@ fn failed_rows_are_shown_and_put_back() {
         stage.stub.refuse_inputs_with("poison");
         stage.once(shell);
 
-        let shown = good(&stage, shell, &["errors", "pairs"]);
+        let shown = good(&stage, shell, &["errors", "pairs", "--rows"]);
         assert!(shown.contains(r#"["2","x\"2"]"#), "{shown}");
+        let groups = good(&stage, shell, &["errors", "pairs"]);
+        assert!(
+            groups.starts_with("pairs: 3 failed, embedding, 20"),
+            "{groups}"
+        );
+        assert!(groups.contains(r#"such as ["1","x\"1"]"#), "{groups}");
+        assert!(
+            groups.contains("pairs: 3 recorded, embedding provider failed"),
+            "{groups}"
+        );
+        assert!(
+            groups.lines().all(|line| line.chars().count() <= 80),
+            "{groups}"
+        );
         let errors = json(&stage, shell, &["errors", "--json"]);
         let failed = errors["failed_rows"].as_array().unwrap();
         let keys: BTreeSet<&str> = failed
@@ -253,6 +269,8 @@ fn failed_rows_are_shown_and_put_back() {
                 .all(|row| row["step"] == "embedding" && row["vectorizer"] == "pairs")
         );
         assert_eq!(errors["errors"].as_array().unwrap().len(), 3);
+        assert_eq!(errors["failed_groups"][0]["rows"], 3);
+        assert_eq!(errors["error_groups"][0]["errors"], 3);
         assert_eq!(errors["errors"][0]["details"]["provider"], "ollama");
 
         stage.stub.refuse_no_inputs();

@@ -70,15 +70,17 @@ fn is_out_of_scope(name: &str) -> bool {
 }
 
 /// Ours besides.
-const NEW: [&str; 13] = [
+const NEW: [&str; 15] = [
     "adopt_vectorizer",
     "formatting_chunk_value",
     "grant_worker_usage",
     "indexing_ivfflat",
     "model_prompts",
+    "pause_vectorizer",
     "recreate_view",
     "reembed_vectorizer",
     "refresh_vectorizer",
+    "resume_vectorizer",
     "resync_vectorizer",
     "revert_embedding",
     "secure_vectorizer",
@@ -192,6 +194,16 @@ fn tables_and_views_have_pgais_columns() {
             }
             "_vectorizer_q_failed_1" => ", failure_reason text not null default ''::text",
             "_vectorizer_errors" => ", entry bigint not null",
+            "vectorizer" => {
+                ", paused_at timestamp with time zone, paused_by name, \
+                 paused_until timestamp with time zone, pause_reason text"
+            }
+            "vectorizer_worker_process" => ", _host text, _session integer",
+            // More columns at the end.
+            "vectorizer_status" => ours
+                .get(&name)
+                .and_then(|ours| ours.strip_prefix(&columns))
+                .expect("pgai's columns first"),
             _ => "",
         };
         assert_eq!(ours.get(&name), Some(&(columns + more)), "{name}");

@@ -47,6 +47,69 @@ fn a_disabled_vectorizer_queues_and_goes_on_when_it_is_enabled() {
     }
 }
 
+#[test]
+fn a_paused_vectorizer_queues_and_goes_on_when_it_is_resumed_or_the_time_is_over() {
+    let mut stage = Stage::with_blog();
+    for (pause, resume) in [
+        (
+            "ai.pause_vectorizer(1, 'because')",
+            "ai.resume_vectorizer(1)",
+        ),
+        (
+            "ai.pause_vectorizer('blog')",
+            "ai.resume_vectorizer('blog')",
+        ),
+    ] {
+        stage.run(&format!("delete from blog; select {pause}"));
+        stage.run("insert into blog values (1, 't', 'one')");
+        stage.once("worker");
+        assert_eq!(stage.store(), []);
+        let row = "select format('%s %s', state, pending) from ai.vectorizer_status";
+        assert_eq!(text(&mut stage, row), "paused 1");
+        stage.run(&format!("select {resume}"));
+        stage.once("worker");
+        stage.assert_true();
+        assert_eq!(text(&mut stage, row), "up_to_date 0");
+    }
+    // A worker that runs goes on by itself.
+    stage.run("select ai.pause_vectorizer('blog', until => now() + interval '2 seconds')");
+    stage.run("insert into blog values (2, 't', 'two')");
+    let _worker = stage.worker("worker", &["--poll-interval", "1"]);
+    stage.wait_until_done();
+    let early = "select now() < paused_until from ai.vectorizer";
+    assert!(!stage.sql.query_one(early, &[]).unwrap().get::<_, bool>(0));
+    let paused = "select format('%s %s', paused_by, pause_reason is null) from ai.vectorizer";
+    assert_eq!(
+        text(&mut stage, paused),
+        "postgres t",
+        "it is told who and why"
+    );
+}
+
+#[test]
+fn an_unknown_name_is_told_with_the_nearest() {
+    let mut stage = Stage::with_blog();
+    let refused = |stage: &mut Stage, sql: &str| refusal(stage, &format!("select {sql}"));
+    let (message, hint, code) = refused(&mut stage, "ai.pause_vectorizer('blgo')");
+    assert_eq!(
+        (&*message, &*hint, &*code),
+        ("there is no vectorizer blgo", "Did you mean blog?", "P0002")
+    );
+    let (_, hint, _) = refused(&mut stage, "ai.resume_vectorizer('something')");
+    assert_eq!(hint, "select id, name from ai.vectorizer");
+    let (message, ..) = refused(&mut stage, "ai.resume_vectorizer(9)");
+    assert_eq!(message, "there is no vectorizer 9");
+    let (message, ..) = refused(&mut stage, "ai.pause_vectorizer('blog', until => now())");
+    assert!(
+        message.starts_with("a pause cannot end in the past"),
+        "{message}"
+    );
+    // No error where pgai has none.
+    for function in ["disable", "enable"] {
+        stage.run(&format!("select ai.{function}_vectorizer_schedule('blgo')"));
+    }
+}
+
 /// A worker that is told so looks at once, as after any change: see the conformance suite.
 #[test]
 fn execute_vectorizer_tells_the_workers() {

@@ -1,13 +1,14 @@
-//! `errors`: shows the rows that failed, and the latest recorded errors.
+//! `errors`: shows the rows that failed, and the latest recorded errors, grouped by reason or one by
+//! one.
 
-use serde_json::{Value, json};
+mod statements;
 
-use super::retry::key_sql;
-use super::table::{short, table};
+use serde_json::{Map, Value, json};
+
+use super::table::{grouped, short, table, wrapped};
 use super::{Answer, Ask, Steps, field, named};
 use crate::query::{Param, Rows};
-use crate::sql::quoted;
-use crate::vectorizer::Definition;
+use statements::{ERROR_GROUPS, ERRORS, failed_groups_sql, failed_sql, union};
 
 /// The arguments of `errors`.
 #[derive(Clone, Debug, clap::Args)]
@@ -15,127 +16,256 @@ pub(crate) struct ErrorsArgs {
     /// Only those of the vectorizer of this name or id
     name: Option<String>,
 
-    /// How many errors, and how many failed rows of each vectorizer
+    /// Show single rows and errors, instead of groups of the same step and reason
+    #[arg(long)]
+    rows: bool,
+
+    /// How many errors, and how many groups or failed rows of each vectorizer
     #[arg(long, default_value = "20", value_name = "N")]
     limit: u32,
 
-    /// Print JSON
+    /// Print JSON: both groups and single rows
     #[arg(long)]
     json: bool,
 }
 
-const ERRORS: &str = "\
-select e.recorded::text, coalesce(v.name, e.id::text), e.message,
-  coalesce(e.details ->> 'error_reason', ''),
-  coalesce(case when jsonb_typeof(e.details -> 'key') = 'array'
-      and jsonb_array_length(e.details -> 'key') = 1
-    then e.details -> 'key' ->> 0 else e.details ->> 'key' end, ''),
-  e.details::text
-from ai._vectorizer_errors e
-left join ai.vectorizer v on v.id = e.id
-where $1::bigint is null or e.id = $1::bigint
-order by e.recorded desc
-limit $2::bigint";
+/// The width of a terminal.
+const WIDTH: usize = 80;
 
 #[derive(Debug)]
 pub(super) struct Errors {
     args: ErrorsArgs,
     /// The name that the program was started with.
     program: String,
-    step: Step,
+    /// The vectorizer that was asked for.
+    id: Option<i64>,
+    /// Statements to run, the last one first.
+    left: Vec<(Of, Ask)>,
+    /// The part whose answer is next; `None`: the list of vectorizers.
+    asked: Option<Of>,
+    found: Found,
 }
 
-#[derive(Debug)]
-enum Step {
-    Vectorizers,
+/// A part of the report.
+#[derive(Clone, Copy, Debug)]
+enum Of {
+    Errors,
+    ErrorGroups,
     Failed,
-    Errors(Rows),
+    FailedGroups,
 }
+
+#[derive(Debug, Default)]
+struct Found {
+    errors: Rows,
+    error_groups: Rows,
+    failed: Rows,
+    failed_groups: Rows,
+}
+
+const FAILED_GROUP: [&str; 7] = [
+    "vectorizer",
+    "step",
+    "rows",
+    "key",
+    "first",
+    "last",
+    "reason",
+];
+const ERROR_GROUP: [&str; 7] = [
+    "vectorizer",
+    "message",
+    "errors",
+    "key",
+    "first",
+    "last",
+    "reason",
+];
 
 impl Errors {
     pub(super) const fn new(args: ErrorsArgs, program: String) -> Self {
         Self {
             args,
             program,
-            step: Step::Vectorizers,
+            id: None,
+            left: vec![],
+            asked: None,
+            found: Found {
+                errors: vec![],
+                error_groups: vec![],
+                failed: vec![],
+                failed_groups: vec![],
+            },
         }
     }
 
-    /// The failed rows of these vectorizers.
-    fn failed(&self, definitions: &[Definition]) -> Ask {
-        let mut parts = vec!["select null, null, null, null, null where false".to_owned()];
-        for definition in definitions {
-            parts.extend(failed_sql(definition, self.args.limit));
+    /// The statements, now that the vectorizers are known.
+    fn plan(&mut self, rows: &Rows) -> Result<(), String> {
+        let definitions = match &self.args.name {
+            Some(name) => vec![named::find(rows, name)?],
+            None => named::all(rows),
+        };
+        if let (Some(_), [definition]) = (&self.args.name, definitions.as_slice()) {
+            self.id = Some(definition.id);
         }
-        Ask::query(parts.join("\nunion all\n"), vec![])
+        let limit = self.args.limit;
+        let (groups, single) = (
+            self.args.json || !self.args.rows,
+            self.args.json || self.args.rows,
+        );
+        let params = || vec![Param::Ints(vec![self.id]), Param::Int(limit.into())];
+        let of_all = |of: &dyn Fn(&_, u32) -> Option<String>, columns| {
+            let each = definitions
+                .iter()
+                .filter_map(|definition| of(definition, limit));
+            Ask::query(union(each, columns), vec![])
+        };
+        if single {
+            self.left.push((Of::Errors, Ask::query(ERRORS, params())));
+            self.left.push((Of::Failed, of_all(&failed_sql, 5)));
+        }
+        if groups {
+            let errors = Ask::query(ERROR_GROUPS, params());
+            self.left.push((Of::ErrorGroups, errors));
+            let failed = of_all(&failed_groups_sql, 7);
+            self.left.push((Of::FailedGroups, failed));
+        }
+        Ok(())
     }
 
-    fn report(&self, failed: &Rows, errors: &Rows) -> String {
+    fn report(&self) -> String {
         if self.args.json {
-            let named = |names: &[&str], row: &[Option<String>]| {
-                let pairs = names.iter().enumerate();
-                pairs
-                    .map(|(at, name)| ((*name).to_owned(), field(row, at).into()))
-                    .collect::<serde_json::Map<String, Value>>()
-            };
-            let failed: Vec<_> = failed
-                .iter()
-                .map(|row| named(&["failed", "vectorizer", "key", "step", "reason"], row))
-                .collect();
-            let errors: Vec<_> = errors
-                .iter()
-                .map(|row| {
-                    let mut error = named(&["recorded", "vectorizer", "message"], row);
-                    let details = serde_json::from_str(field(row, 5)).unwrap_or(Value::Null);
-                    error.insert("details".to_owned(), details);
-                    error
-                })
-                .collect();
-            return json!({"failed_rows": failed, "errors": errors}).to_string();
+            return self.found.json();
         }
-        let mut parts = vec![];
-        if failed.is_empty() {
-            parts.push("no failed rows".to_owned());
+        let retry = format!("put them back: {} retry NAME", self.program);
+        let parts = if self.args.rows {
+            [
+                self.found.failed_rows(&format!("{retry} [--key KEY]")),
+                self.found.single_errors(),
+            ]
         } else {
-            let rows: Vec<_> = failed
-                .iter()
-                .map(|row| {
-                    vec![
-                        second(field(row, 0)),
-                        field(row, 1).to_owned(),
-                        field(row, 2).to_owned(),
-                        field(row, 3).to_owned(),
-                        short(field(row, 4), 120),
-                    ]
+            [
+                groups(&self.found.failed_groups, "no failed rows", |rows| {
+                    format!("{rows} failed")
                 })
-                .collect();
-            let head = ["failed at", "vectorizer", "key", "step", "reason"];
-            parts.push(table(&head, &rows));
-            parts.push(format!(
-                "put them back to the queue: {} retry NAME [--key KEY]",
-                self.program
-            ));
-        }
-        if errors.is_empty() {
-            parts.push("no errors recorded".to_owned());
-        } else {
-            let rows: Vec<_> = errors
-                .iter()
-                .map(|row| {
-                    vec![
-                        second(field(row, 0)),
-                        field(row, 1).to_owned(),
-                        field(row, 2).to_owned(),
-                        field(row, 4).to_owned(),
-                        short(field(row, 3), 120),
-                    ]
-                })
-                .collect();
-            let head = ["recorded at", "vectorizer", "error", "key", "reason"];
-            parts.push(table(&head, &rows));
-        }
-        parts.join("\n\n")
+                .map(|text| {
+                    format!(
+                        "{text}\n{retry} [--step STEP] [--message TEXT]\n\
+                         one by one: {} errors --rows",
+                        self.program
+                    )
+                }),
+                groups(&self.found.error_groups, "no errors recorded", |errors| {
+                    format!("{errors} recorded")
+                }),
+            ]
+        };
+        parts
+            .map(|part| part.unwrap_or_else(|none| none))
+            .join("\n\n")
     }
+}
+
+/// The groups, one paragraph each; `Err` if there are none.
+fn groups(rows: &Rows, none: &str, count: impl Fn(String) -> String) -> Result<String, String> {
+    if rows.is_empty() {
+        return Err(none.to_owned());
+    }
+    let paragraphs = rows.iter().map(|row| {
+        let number = grouped(field(row, 2).parse().unwrap_or_default());
+        let (first, last) = (second(field(row, 4)), second(field(row, 5)));
+        let time = if first == last {
+            first
+        } else {
+            format!("{first} to {last}")
+        };
+        let mut head = format!(
+            "{}: {}, {}, {time}",
+            field(row, 0),
+            count(number),
+            field(row, 1)
+        );
+        if !field(row, 3).is_empty() {
+            head += &format!(", such as {}", short(field(row, 3), 40));
+        }
+        let mut lines = wrapped(&head, "", WIDTH);
+        lines.extend(wrapped(&short(field(row, 6), 300), "    ", WIDTH));
+        lines.join("\n")
+    });
+    Ok(paragraphs.collect::<Vec<_>>().join("\n"))
+}
+
+impl Found {
+    fn json(&self) -> String {
+        let failed = self
+            .failed
+            .iter()
+            .map(|row| object(&["failed", "vectorizer", "key", "step", "reason"], row));
+        let errors = self.errors.iter().map(|row| {
+            let mut error = object(&["recorded", "vectorizer", "message"], row);
+            let details = serde_json::from_str(field(row, 5)).unwrap_or(Value::Null);
+            error.insert("details".to_owned(), details);
+            error
+        });
+        let group = |names: &[&str], row: &[Option<String>]| {
+            let mut group = object(names, row);
+            let count = field(row, 2).parse::<u64>().unwrap_or_default();
+            group.insert(names[2].to_owned(), count.into());
+            group
+        };
+        let failed_groups = self.failed_groups.iter();
+        let error_groups = self.error_groups.iter();
+        json!({
+            "failed_groups": Vec::from_iter(failed_groups.map(|row| group(&FAILED_GROUP, row))),
+            "error_groups": Vec::from_iter(error_groups.map(|row| group(&ERROR_GROUP, row))),
+            "failed_rows": Vec::from_iter(failed),
+            "errors": Vec::from_iter(errors),
+        })
+        .to_string()
+    }
+
+    fn failed_rows(&self, advice: &str) -> Result<String, String> {
+        if self.failed.is_empty() {
+            return Err("no failed rows".to_owned());
+        }
+        let cells = |row: &Vec<Option<String>>| {
+            vec![
+                second(field(row, 0)),
+                field(row, 1).to_owned(),
+                field(row, 2).to_owned(),
+                field(row, 3).to_owned(),
+                short(field(row, 4), 120),
+            ]
+        };
+        let rows: Vec<_> = self.failed.iter().map(cells).collect();
+        let head = ["failed at", "vectorizer", "key", "step", "reason"];
+        Ok(format!("{}\n\n{advice}", table(&head, &rows)))
+    }
+
+    fn single_errors(&self) -> Result<String, String> {
+        if self.errors.is_empty() {
+            return Err("no errors recorded".to_owned());
+        }
+        let cells = |row: &Vec<Option<String>>| {
+            vec![
+                second(field(row, 0)),
+                field(row, 1).to_owned(),
+                field(row, 2).to_owned(),
+                field(row, 4).to_owned(),
+                short(field(row, 3), 120),
+            ]
+        };
+        let rows: Vec<_> = self.errors.iter().map(cells).collect();
+        let head = ["recorded at", "vectorizer", "error", "key", "reason"];
+        Ok(table(&head, &rows))
+    }
+}
+
+fn object(names: &[&str], row: &[Option<String>]) -> Map<String, Value> {
+    let pairs = names.iter().enumerate();
+    pairs
+        .map(|(at, name)| ((*name).to_owned(), field(row, at).into()))
+        .collect()
 }
 
 impl Steps for Errors {
@@ -144,42 +274,19 @@ impl Steps for Errors {
             return Ok(named::ask());
         }
         let rows = answer.rows()?;
-        match std::mem::replace(&mut self.step, Step::Failed) {
-            Step::Vectorizers => {
-                let definitions = match &self.args.name {
-                    Some(name) => vec![named::find(&rows, name)?],
-                    None => named::all(&rows),
-                };
-                // The id alone is needed from now on.
-                if let (Some(name), [definition]) = (&mut self.args.name, definitions.as_slice()) {
-                    *name = definition.id.to_string();
-                }
-                Ok(self.failed(&definitions))
-            }
-            Step::Failed => {
-                self.step = Step::Errors(rows);
-                let id = self.args.name.as_ref().and_then(|id| id.parse().ok());
-                let id = Param::Ints(vec![id]);
-                let limit = Param::Int(self.args.limit.into());
-                let sql = ERRORS.replace("$1::bigint", "($1::bigint[])[1]");
-                Ok(Ask::query(sql, vec![id, limit]))
-            }
-            Step::Errors(failed) => Ok(Ask::done(self.report(&failed, &rows))),
+        match self.asked.take() {
+            None => self.plan(&rows)?,
+            Some(Of::Errors) => self.found.errors = rows,
+            Some(Of::ErrorGroups) => self.found.error_groups = rows,
+            Some(Of::Failed) => self.found.failed = rows,
+            Some(Of::FailedGroups) => self.found.failed_groups = rows,
         }
+        let Some((of, ask)) = self.left.pop() else {
+            return Ok(Ask::done(self.report()));
+        };
+        self.asked = Some(of);
+        Ok(ask)
     }
-}
-
-/// The latest failed rows of a vectorizer, if it has a table for them.
-fn failed_sql(definition: &Definition, limit: u32) -> Option<String> {
-    let (_, failed) = definition.queues()?;
-    let names: Vec<String> = definition.key().map(quoted).collect();
-    Some(format!(
-        "(select f.created_at::text, v.name::text, ai._readable({}), f.failure_step, f.failure_reason \
-         from {failed} f, ai.vectorizer v where v.id = {} \
-         order by f.created_at desc limit {limit})",
-        key_sql("f", &names),
-        definition.id,
-    ))
 }
 
 /// A timestamp without fractions of a second and time zone.

@@ -12,6 +12,7 @@ mod errors;
 mod estimate;
 mod key;
 mod named;
+mod pause;
 mod question;
 mod resync;
 mod retry;
@@ -19,6 +20,7 @@ mod search;
 mod status;
 mod table;
 mod usage;
+mod version;
 
 use std::fmt;
 use std::time::Duration;
@@ -31,6 +33,7 @@ use chunk::ChunkArgs;
 use doctor::DoctorArgs;
 use errors::ErrorsArgs;
 use estimate::EstimateArgs;
+use pause::{PauseArgs, ResumeArgs};
 use resync::ResyncArgs;
 use retry::RetryArgs;
 use search::SearchArgs;
@@ -52,16 +55,24 @@ pub(crate) enum Subcommand {
     Errors(ErrorsArgs),
     /// Show how many chunks, tokens and requests a full embedding takes, and what it costs
     Estimate(EstimateArgs),
+    /// Let workers leave a vectorizer alone, for some time or until `resume`
+    Pause(PauseArgs),
+    /// Let workers continue with a vectorizer that is paused
+    Resume(ResumeArgs),
     /// Compare a source with what is stored for it, and queue what differs
     Resync(ResyncArgs),
     /// Put rows that failed back into the queue
     Retry(RetryArgs),
     /// Find the chunks nearest in meaning to some words
     Search(SearchArgs),
-    /// Show each vectorizer's pending and failed rows, and the live workers
+    /// Show the state of each vectorizer, and the live workers
     Status(StatusArgs),
+    /// Show the same again every two seconds, until interrupted: `status --watch`
+    Top,
     /// Show the requests and tokens of each vectorizer, model and day, and what they cost
     Usage(UsageArgs),
+    /// Show the versions of this program, of the schema and of the server
+    Version,
 }
 
 /// A command in progress.
@@ -133,11 +144,15 @@ impl Inquiry {
             Subcommand::Doctor(_)
             | Subcommand::Errors(_)
             | Subcommand::Estimate(_)
+            | Subcommand::Pause(_)
+            | Subcommand::Resume(_)
             | Subcommand::Resync(_)
             | Subcommand::Retry(_)
             | Subcommand::Search(_)
             | Subcommand::Status(_)
-            | Subcommand::Usage(_) => None,
+            | Subcommand::Top
+            | Subcommand::Usage(_)
+            | Subcommand::Version => None,
         }
     }
 }
@@ -152,10 +167,14 @@ impl Task {
             Subcommand::Doctor(args) => Box::new(doctor::Doctor::new(args, settings)),
             Subcommand::Errors(args) => Box::new(errors::Errors::new(args, settings.program)),
             Subcommand::Estimate(args) => Box::new(estimate::Estimate::new(args, settings)),
+            Subcommand::Pause(args) => Box::new(pause::Pause::begin(args)),
+            Subcommand::Resume(args) => Box::new(pause::Pause::end(args)),
             Subcommand::Resync(args) => Box::new(resync::Resync::new(args)),
             Subcommand::Retry(args) => Box::new(retry::Retry::new(args)),
             Subcommand::Search(args) => Box::new(search::Search::new(args, settings)),
             Subcommand::Status(args) => Box::new(status::Status::new(args, settings)),
+            Subcommand::Top => Box::new(status::Status::new(StatusArgs::top(), settings)),
+            Subcommand::Version => Box::new(version::Version::new(settings)),
             Subcommand::Usage(args) => Box::new(usage::Usage::new(args, settings)),
         };
         Self {

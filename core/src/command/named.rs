@@ -1,6 +1,7 @@
 //! The vectorizer that a command names.
 
 use super::{Ask, field};
+use crate::nearest::nearest;
 use crate::query::{Query, Rows};
 use crate::settings::{Secrets, Settings};
 use crate::vectorizer::{Definition, Profile};
@@ -41,11 +42,19 @@ pub(super) fn find(rows: &Rows, wanted: &str) -> Result<Definition, String> {
         .find(|known| known.name == wanted || known.id.to_string() == wanted)
         .ok_or_else(|| match names.as_slice() {
             [] => "the database has no vectorizers: ai.create_vectorizer makes one".to_owned(),
-            names => format!(
-                "there is no vectorizer {wanted:?}: there are {}",
-                names.join(", ")
-            ),
+            names => unknown(wanted, names),
         })
+}
+
+/// What to say of a name that no vectorizer has.
+pub(super) fn unknown(wanted: &str, names: &[String]) -> String {
+    match nearest(wanted, names.iter().map(String::as_str)) {
+        Some(meant) => format!("no vectorizer is named {wanted}: did you mean {meant}?"),
+        None => format!(
+            "there is no vectorizer {wanted:?}: there are {}",
+            names.join(", ")
+        ),
+    }
 }
 
 /// Settings of a command that asks no provider: no secret is needed, and no price.

@@ -71,6 +71,12 @@ impl Resync {
 
     fn ask(&mut self, rows: &Rows) -> Result<Ask, String> {
         let definition = named::find(rows, &self.args.name)?;
+        if definition.paused {
+            return Err(format!(
+                "the vectorizer {} is paused: first, select ai.resume_vectorizer({})",
+                definition.name, definition.id
+            ));
+        }
         if definition.disabled {
             return Err(format!(
                 "the vectorizer {} is disabled: first, select ai.enable_vectorizer_schedule({})",

@@ -18,8 +18,9 @@ pub(crate) struct SearchArgs {
     /// The vectorizer's name or id
     name: String,
 
-    /// What to look for
-    words: String,
+    /// What to look for: the rest of the line
+    #[arg(required = true, num_args = 1..)]
+    words: Vec<String>,
 
     /// How many chunks
     #[arg(short, default_value = "5", value_name = "K")]
@@ -53,11 +54,12 @@ impl Search {
         let definition = named::find(rows, &self.args.name)?;
         definition.check_vectors()?;
         let profile = Profile::new(&definition, &self.settings)?;
-        if self.args.words.trim().is_empty() {
+        let words = self.args.words.join(" ");
+        if words.trim().is_empty() {
             return Err("there are no words to look for".to_owned());
         }
         let profile = Arc::new(profile);
-        let question = Question::new(profile, &self.args.words, Purpose::Query, &self.settings);
+        let question = Question::new(profile, &words, Purpose::Query, &self.settings);
         let ask = question.call().into();
         self.question = Some(question);
         Ok(ask)

@@ -1,12 +1,21 @@
-//! `status`: shows the pending and failed rows of each vectorizer.
+//! `status`: shows the state of each vectorizer, and the live workers.
 
+mod standing;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::checks::python_workers;
-use super::table::{short, table};
-use super::{Answer, Ask, Steps, field, usage};
-use crate::query::{Param, Rows};
+use super::table::{grouped, table};
+use super::{Answer, Ask, Report, Steps, field, named, usage};
+use crate::log::printable;
+use crate::query::Rows;
 use crate::settings::Settings;
+use crate::vectorizer::{Definition, Profile};
+use standing::{Known, Standing, age};
 
 /// The arguments of `status`.
 #[derive(Clone, Debug, clap::Args)]
@@ -14,238 +23,246 @@ pub(crate) struct StatusArgs {
     /// Print JSON
     #[arg(long)]
     json: bool,
+
+    /// Show it again every two seconds, until interrupted
+    #[arg(long)]
+    watch: bool,
+
+    /// End with exit code 1 and the reasons if something needs the operator
+    #[arg(long, conflicts_with = "watch")]
+    check: bool,
 }
 
-/// Names of tables are returned ready for use in SQL, or as NULL if the table does not exist or
-/// cannot be read.
-const VECTORIZERS: &str = concat!(
-    "\
-select x.id::text, x.name, x.source, x.destination, x.disabled, x.queue, x.failed, x.recorded,
-  x.reason, w.alive::text, w.of_python
-from (
-  select count(*) as alive, ",
-    python_workers!(),
-    " as of_python
-  from ai.vectorizer_worker_process p
-  where p.last_heartbeat > now() - 2 * p.expected_heartbeat_interval - interval '5 seconds'
-    and exists (select from pg_stat_activity a
-      where a.datname = current_database() and a.pid <> pg_backend_pid()
-        and a.application_name like 'pgai-worker%')
-) w
-left join (
-  select v.id, v.name, format('%I.%I', v.source_schema, v.source_table) as source,
-    case v.config -> 'destination' ->> 'implementation'
-      when 'column' then format('%I.%I.%I', v.source_schema, v.source_table,
-        v.config -> 'destination' ->> 'embedding_column')
-      else format('%I.%I', v.config -> 'destination' ->> 'target_schema',
-        v.config -> 'destination' ->> 'target_table')
-    end as destination,
-    v.disabled::text, q.name as queue, f.name as failed, e.recorded::text,
-    coalesce(e.details ->> 'error_reason', e.message) as reason
-  from ai.vectorizer v
-  left join lateral (
-    select format('%I.%I', v.queue_schema, v.queue_table) as name
-    where has_table_privilege(
-      to_regclass(format('%I.%I', v.queue_schema, v.queue_table)), 'select')
-  ) q on true
-  left join lateral (
-    select format('%I.%I', v.queue_schema, v.queue_failed_table) as name
-    where has_table_privilege(
-      to_regclass(format('%I.%I', v.queue_schema, v.queue_failed_table)), 'select')
-  ) f on true
-  left join lateral (
-    select r.recorded, r.message, r.details from ai._vectorizer_errors r
-    where r.id = v.id order by r.recorded desc limit 1
-  ) e on true
-) x on true
-order by x.id"
-);
+impl StatusArgs {
+    /// Those of the command `top`.
+    pub(super) const fn top() -> Self {
+        Self {
+            json: false,
+            watch: true,
+            check: false,
+        }
+    }
+}
+
+/// One JSON object, and the connected Python workers.
+const STATUS: &str = concat!("select ai._status()::text, ", python_workers!());
+
+/// The pause between two screens of `--watch`.
+const PAUSE: Duration = Duration::from_secs(2);
+/// Goes to the upper left corner of a terminal and clears the rest.
+const CLEAR: &str = "\x1b[H\x1b[J";
 
 #[derive(Debug)]
 pub(super) struct Status {
     args: StatusArgs,
     settings: Settings,
-    vectorizers: Option<Rows>,
-    counts: Option<Rows>,
+    step: Step,
+    /// Why a worker cannot use the definition of a vectorizer, by id.
+    defects: BTreeMap<i64, String>,
+    found: Found,
+    python: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Definitions,
+    Status,
+    Usage,
+}
+
+/// What `ai._status` returns.
+#[derive(Debug, Default, Deserialize)]
+struct Found {
+    vectorizers: Vec<Known>,
+    workers: Vec<LiveWorker>,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+struct LiveWorker {
+    host: Option<String>,
+    /// The process id of its session in the server.
+    pid: Option<i64>,
+    version: String,
+    last_seen_seconds: i64,
+    rows: u64,
+    errors: u64,
+    state: String,
 }
 
 impl Status {
-    pub(super) const fn new(args: StatusArgs, settings: Settings) -> Self {
+    pub(super) fn new(args: StatusArgs, settings: Settings) -> Self {
         Self {
             args,
-            settings,
-            vectorizers: None,
-            counts: None,
+            settings: named::without_secrets(settings),
+            step: Step::Definitions,
+            defects: BTreeMap::new(),
+            found: Found::default(),
+            python: None,
         }
     }
 
-    fn report(&self, vectorizers: &Rows, counts: &Rows, today: &Rows) -> String {
-        let today = usage::total(today, &self.settings.prices);
-        let workers = vectorizers.first().map_or("0", |row| field(row, 9));
-        let python = vectorizers.first().map_or("", |row| field(row, 10));
-        let vectorizers = vectorizers.iter().filter(|row| !field(row, 0).is_empty());
-        let lines: Vec<Line<'_>> = vectorizers.map(|row| Line::new(row, counts)).collect();
-        if self.args.json {
-            let lines: Vec<Value> = lines.iter().map(Line::json).collect();
-            let workers: u64 = workers.parse().unwrap_or_default();
-            let python = (!python.is_empty()).then_some(python);
-            let today = today.map(|total| total.json());
-            return json!({"workers": workers, "python_workers": python, "vectorizers": lines,
-                "today": today})
-            .to_string();
-        }
-        let mut alive = match workers {
-            "0" => "no worker is alive".to_owned(),
-            "1" => "1 worker is alive".to_owned(),
-            more => format!("{more} workers are alive"),
+    fn begin(&mut self) -> Ask {
+        self.step = Step::Definitions;
+        named::ask()
+    }
+
+    fn defects(&self, rows: &Rows) -> BTreeMap<i64, String> {
+        let unreadable =
+            named::unreadable(rows).filter_map(|(id, reason)| Some((id.parse().ok()?, reason)));
+        let definitions = named::all(rows);
+        let unusable = definitions.iter().filter_map(|definition| {
+            let reason = self.defect(definition)?;
+            Some((definition.id, reason))
+        });
+        unreadable.chain(unusable).collect()
+    }
+
+    fn defect(&self, definition: &Definition) -> Option<String> {
+        let profile = Profile::new(definition, &self.settings);
+        let hidden = || {
+            definition
+                .standing
+                .as_ref()
+                .and_then(|known| known.hidden())
         };
-        if !python.is_empty() {
-            alive += &format!("\na worker of Python pgai is connected, stop it: {python}");
+        profile
+            .err()
+            .or_else(|| definition.check_vectors().err())
+            .or_else(hidden)
+    }
+
+    fn standings(&self, today: &Rows) -> Vec<Standing<'_>> {
+        let standing = |known| Standing {
+            known,
+            defect: self.defects.get(&known.id).map(String::as_str),
+            today: self.used(today, known.id),
+        };
+        self.found.vectorizers.iter().map(standing).collect()
+    }
+
+    fn used(&self, today: &Rows, vectorizer: i64) -> Option<usage::Total> {
+        let id = vectorizer.to_string();
+        let of_it = today.iter().filter(|row| field(row, 0) == id);
+        usage::total(&of_it.cloned().collect(), &self.settings.prices)
+    }
+
+    fn json(&self, standings: &[Standing<'_>], today: &Rows) -> String {
+        let vectorizers: Vec<Value> = standings.iter().map(Standing::json).collect();
+        let today = usage::total(today, &self.settings.prices).map(|total| total.json());
+        let workers = &self.found.workers;
+        json!({"workers": workers.len(), "workers_alive": workers, "python_workers": self.python,
+            "vectorizers": vectorizers, "today": today})
+        .to_string()
+    }
+
+    fn text(&self, standings: &[Standing<'_>], today: &Rows) -> String {
+        let mut lines = vec![];
+        let cells: Vec<Vec<String>> = standings.iter().map(Standing::cells).collect();
+        let overview = table(&Standing::HEAD, &cells);
+        let mut overview = overview.lines().map(str::to_owned);
+        if standings.is_empty() {
+            lines.push("no vectorizers found".to_owned());
+        } else {
+            lines.extend(overview.next());
         }
-        if let Some(total) = today {
-            alive += &format!("\ntoday (UTC): {total}");
+        for (line, standing) in overview.zip(standings) {
+            lines.push(line);
+            lines.extend(standing.details());
         }
-        if lines.is_empty() {
-            return format!("no vectorizers found\n{alive}");
+        lines.push(String::new());
+        lines.extend(self.found.workers.iter().map(LiveWorker::line));
+        if self.found.workers.is_empty() {
+            lines.push("no worker is alive".to_owned());
         }
-        let head = [
-            "id",
-            "name",
-            "source",
-            "destination",
-            "pending",
-            "oldest",
-            "failed",
-            "last error",
-        ];
-        let rows: Vec<Vec<String>> = lines.iter().map(Line::cells).collect();
-        format!("{}\n{alive}", table(&head, &rows))
+        if let Some(python) = &self.python {
+            lines.push(format!(
+                "a worker of Python pgai is connected, stop it: {python}"
+            ));
+        }
+        if let Some(total) = usage::total(today, &self.settings.prices)
+            && standings.len() > 1
+        {
+            lines.push(format!("today (UTC): {total}"));
+        }
+        lines.join("\n")
+    }
+
+    fn report(&self, today: &Rows) -> Ask {
+        let standings = self.standings(today);
+        let text = if self.args.json {
+            self.json(&standings, today)
+        } else {
+            self.text(&standings, today)
+        };
+        if self.args.watch {
+            let screen = if self.args.json || !self.settings.progress {
+                printable(&text)
+            } else {
+                format!("{CLEAR}{}", printable(&text))
+            };
+            return Ask::Wait {
+                say: Some(screen),
+                pause: PAUSE,
+            };
+        }
+        if !self.args.check {
+            return Ask::done(text);
+        }
+        let mut trouble: Vec<String> = standings
+            .iter()
+            .flat_map(|standing| standing.trouble(&self.settings.program))
+            .collect();
+        if let Some(python) = &self.python {
+            trouble.push(format!("a worker of Python pgai is connected: {python}"));
+        }
+        Ask::Done(Report {
+            text: match (self.args.json, trouble.is_empty()) {
+                (true, _) => text,
+                (false, true) => "nothing needs the operator".to_owned(),
+                (false, false) => String::new(),
+            },
+            failure: (!trouble.is_empty()).then(|| trouble.join("\n")),
+        })
     }
 }
 
 impl Steps for Status {
     fn next(&mut self, answer: Answer) -> Result<Ask, String> {
-        if matches!(answer, Answer::Begin) {
-            return Ok(Ask::query(VECTORIZERS, vec![]));
+        if matches!(answer, Answer::Begin | Answer::Waited) {
+            return Ok(self.begin());
         }
-        match (&self.vectorizers, &self.counts) {
-            (None, _) => {
-                let rows = answer.rows()?;
-                let query = counts(&rows);
-                self.vectorizers = Some(rows);
-                Ok(query)
+        match self.step {
+            Step::Definitions => {
+                self.defects = self.defects(&answer.rows()?);
+                self.step = Step::Status;
+                Ok(Ask::query(STATUS, vec![]))
             }
-            (Some(_), None) => {
-                self.counts = Some(answer.rows()?);
+            Step::Status => {
+                let rows = answer.rows()?;
+                let row = rows.first().map_or(&[][..], Vec::as_slice);
+                self.found = serde_json::from_str(field(row, 0))
+                    .map_err(|error| format!("the status cannot be read: {error}"))?;
+                self.python = row.get(1).cloned().flatten();
+                self.step = Step::Usage;
                 Ok(usage::ask(&self.settings, 1))
             }
-            (Some(vectorizers), Some(counts)) => {
-                // An older schema has no usage, and everything else is worth showing.
-                let today = answer.rows().unwrap_or_default();
-                Ok(Ask::done(self.report(vectorizers, counts, &today)))
-            }
+            Step::Usage => Ok(self.report(&answer.rows()?)),
         }
     }
 }
 
-/// Counts the rows of all existing queues and failed tables.
-fn counts(vectorizers: &Rows) -> Ask {
-    let mut parts = vec!["select null, null, null, null where false".to_owned()];
-    let mut ids = vec![];
-    for row in vectorizers {
-        let Some(id) = row.first().cloned().flatten() else {
-            continue;
-        };
-        ids.push(Some(id));
-        let of = |what: &str, name: &str| match name {
-            "" => "null".to_owned(),
-            name => format!("(select {what} from {name})"),
-        };
-        parts.push(format!(
-            "select ($1::text[])[{}], {}, {}, {}",
-            ids.len(),
-            of("count(*)::text", field(row, 5)),
-            of(
-                "extract(epoch from now() - min(queued_at))::bigint::text",
-                field(row, 5)
-            ),
-            of("count(*)::text", field(row, 6)),
-        ));
-    }
-    let params = if ids.is_empty() {
-        vec![]
-    } else {
-        vec![Param::Texts(ids)]
-    };
-    Ask::query(parts.join("\nunion all\n"), params)
-}
-
-/// One vectorizer, from the results of the two statements.
-struct Line<'a> {
-    row: &'a [Option<String>],
-    counts: &'a [Option<String>],
-}
-
-impl<'a> Line<'a> {
-    fn new(row: &'a [Option<String>], counts: &'a Rows) -> Self {
-        let counts = counts.iter().find(|counts| counts.first() == row.first());
-        Self {
-            row,
-            counts: counts.map_or(&[], Vec::as_slice),
-        }
-    }
-
-    fn cells(&self) -> Vec<String> {
-        let or_unknown = |text: &str| if text.is_empty() { "?" } else { text }.to_owned();
-        let is_disabled = field(self.row, 4) == "true";
-        let pending = or_unknown(field(self.counts, 1));
-        let oldest = field(self.counts, 2).parse().map(age).unwrap_or_default();
-        let error = match field(self.row, 8) {
-            "" => String::new(),
-            reason => {
-                let when: String = field(self.row, 7).chars().take(19).collect();
-                format!("{when} {}", short(reason, 80))
-            }
-        };
-        vec![
-            field(self.row, 0).to_owned(),
-            field(self.row, 1).to_owned(),
-            field(self.row, 2).to_owned(),
-            field(self.row, 3).to_owned(),
-            if is_disabled {
-                format!("{pending} (disabled)")
-            } else {
-                pending
-            },
-            oldest,
-            or_unknown(field(self.counts, 3)),
-            error,
-        ]
-    }
-
-    fn json(&self) -> Value {
-        let number = |text: &str| text.parse::<i64>().ok();
-        let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-        json!({
-            "id": number(field(self.row, 0)),
-            "name": field(self.row, 1),
-            "source": field(self.row, 2),
-            "destination": field(self.row, 3),
-            "disabled": field(self.row, 4) == "true",
-            "pending": number(field(self.counts, 1)),
-            "oldest_seconds": number(field(self.counts, 2)),
-            "failed": number(field(self.counts, 3)),
-            "last_error": text(field(self.row, 8)),
-            "last_error_at": text(field(self.row, 7)),
-        })
-    }
-}
-
-fn age(seconds: i64) -> String {
-    match seconds {
-        ..120 => format!("{} s", seconds.max(0)),
-        120..7200 => format!("{} min", seconds / 60),
-        7200..172_800 => format!("{} h", seconds / 3600),
-        _ => format!("{} days", seconds / 86_400),
+impl LiveWorker {
+    fn line(&self) -> String {
+        format!(
+            "{} on {}, session {}, seen {} ago{}: {}, {} errors",
+            self.version,
+            self.host.as_deref().unwrap_or("?"),
+            self.pid
+                .map_or_else(|| "?".to_owned(), |pid| pid.to_string()),
+            age(self.last_seen_seconds),
+            if self.state == "late" { " (late)" } else { "" },
+            standing::rows(self.rows),
+            grouped(self.errors),
+        )
     }
 }

@@ -33,6 +33,22 @@ pub(super) fn short(text: &str, max: usize) -> String {
     format!("{}…", kept.trim_end())
 }
 
+/// The words of a text in lines of at most `width` characters, each after `indent`. A longer word is
+/// not split.
+pub(super) fn wrapped(text: &str, indent: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = vec![];
+    for word in text.split_whitespace().map(on_one_line) {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
+                line.push(' ');
+                line.push_str(&word);
+            }
+            _ => lines.push(format!("{indent}{word}")),
+        }
+    }
+    lines
+}
+
 /// A whole number with separated thousands.
 pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
@@ -64,6 +80,14 @@ mod tests {
     fn a_long_text_is_cut_and_on_one_line() {
         assert_eq!(short("a  b\nc", 5), "a b c");
         assert_eq!(short("abc def", 5), "abc…");
+    }
+
+    #[test]
+    fn long_lines_are_wrapped() {
+        assert_eq!(
+            wrapped("a bc d\nefghi j", "  ", 6),
+            ["  a bc", "  d", "  efghi", "  j"]
+        );
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! `usage`: shows what each vectorizer has used, and what that costs.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use super::table::{grouped, table};
-use super::{Answer, Ask, Steps, field};
+use super::{Answer, Ask, Steps, field, named};
 use crate::provider::{Price, Prices, shown};
 use crate::query::{Param, Rows};
 use crate::settings::Settings;
@@ -80,9 +82,9 @@ impl Usage {
         if let Some(wanted) = &self.args.name {
             let is_known = |row: &Vec<_>| field(row, 1) == wanted || field(row, 0) == wanted;
             if !rows.iter().any(is_known) {
-                return Err(format!(
-                    "there is no vectorizer {wanted:?}: `status` shows all"
-                ));
+                let names: BTreeSet<&str> = rows.iter().map(|row| field(row, 1)).collect();
+                let names: Vec<String> = names.into_iter().map(str::to_owned).collect();
+                return Err(named::unknown(wanted, &names));
             }
         }
         let used = all(rows, &self.settings.prices);
@@ -188,11 +190,19 @@ impl Total {
         total
     }
 
+    pub(super) const fn tokens(&self) -> u64 {
+        self.tokens
+    }
+
+    /// In US dollars, if the price of all tokens is known.
+    pub(super) fn cost(&self) -> Option<f64> {
+        (self.unpriced == 0).then_some(self.dollars)
+    }
+
     pub(super) fn json(&self) -> Value {
         // Where a price is not known, neither is the sum.
-        let cost = (self.unpriced == 0).then_some(self.dollars);
         json!({"requests": self.requests, "tokens": self.tokens, "estimated_tokens": self.estimated,
-            "cost": cost, "known_cost": self.dollars, "tokens_without_price": self.unpriced})
+            "cost": self.cost(), "known_cost": self.dollars, "tokens_without_price": self.unpriced})
     }
 }
 

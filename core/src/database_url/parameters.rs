@@ -179,9 +179,16 @@ pub(super) fn usage(name: &str) -> Option<Use> {
 
 /// The values in a URL, by the names of libpq's parameters.
 pub(super) fn of_url(url: &str) -> Result<BTreeMap<&'static str, String>, String> {
-    let rest = ["postgres://", "postgresql://"]
-        .iter()
-        .find_map(|scheme| url.strip_prefix(scheme))
+    // SQLAlchemy names a driver, too: postgresql+psycopg://
+    let parts = url.split_once("://");
+    let rest = parts
+        .filter(|(scheme, _)| {
+            let database = scheme
+                .split_once('+')
+                .map_or(*scheme, |(database, _)| database);
+            matches!(database, "postgres" | "postgresql")
+        })
+        .map(|(_, rest)| rest)
         .ok_or("it must begin with postgres://")?;
     let mut values = BTreeMap::new();
     // As libpq: the first @ before any / ends user and password.

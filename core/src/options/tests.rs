@@ -13,7 +13,9 @@ fn parse(arguments: &[&str], environment: &[(&str, &str)]) -> Result<(Options, S
             let settings = options.settings("w", &environment, Limits::default(), Duration::ZERO);
             Ok((*options, settings))
         }
-        Command::Inquire(..) | Command::Install(_) => panic!("not asked for"),
+        Command::Complete { .. } | Command::Inquire(..) | Command::Install(_) => {
+            panic!("not asked for")
+        }
     }
 }
 
@@ -180,4 +182,83 @@ fn a_port_alone_is_reached_from_this_machine_only() {
         let refused = parse(&["--http", wrong], &[]).unwrap_err();
         assert!(refused.text.contains("0.0.0.0:9187"), "{}", refused.text);
     }
+}
+
+#[test]
+fn a_wrong_value_in_the_environment_is_blamed_on_its_variable() {
+    let environment = [("PGAI_VECTORIZER_WORKER_POLL_INTERVAL", "soon")];
+    let usage = parse(&[], &environment).unwrap_err();
+    assert_eq!(usage.code, 2);
+    let begins = "in the environment variable PGAI_VECTORIZER_WORKER_POLL_INTERVAL: error: invalid value 'soon'";
+    assert!(usage.text.starts_with(begins), "{}", usage.text);
+    // What is on the command line goes first, and is blamed for itself.
+    parse(&["--poll-interval", "1"], &environment).unwrap();
+    let usage = parse(&["--poll-interval", "never"], &environment).unwrap_err();
+    assert!(usage.text.starts_with("error: invalid value 'never'"));
+}
+
+#[test]
+fn rust_log_is_the_level_unless_a_level_is_given() {
+    for (value, level) in [
+        ("debug", Level::Debug),
+        ("worker=trace,warn", Level::Warning),
+        ("worker=debug", Level::Debug),
+        ("off", Level::Error),
+        ("nonsense", Level::Info),
+    ] {
+        let environment = [("RUST_LOG", value)];
+        assert_eq!(
+            parse(&[], &environment).unwrap().0.log_level(),
+            level,
+            "{value}"
+        );
+    }
+    let environment = [
+        ("RUST_LOG", "debug"),
+        ("PGAI_VECTORIZER_WORKER_LOG_LEVEL", "error"),
+    ];
+    assert_eq!(
+        parse(&[], &environment).unwrap().0.log_level(),
+        Level::Error
+    );
+    let given = parse(&["--log-level", "warning"], &environment[..1]).unwrap();
+    assert_eq!(given.0.log_level(), Level::Warning);
+}
+
+#[test]
+fn a_variable_that_means_nothing_is_told_with_the_nearest() {
+    let advice = |name: &str| {
+        let environment = BTreeMap::from([(name.to_owned(), "1".to_owned())]);
+        parse(&[], &[]).unwrap().0.advice(&environment).join("\n")
+    };
+    assert_eq!(
+        advice("PGAI_VECTORIZER_WORKER_POLL_INTREVAL"),
+        "the environment variable PGAI_VECTORIZER_WORKER_POLL_INTREVAL means nothing here: \
+         did you mean PGAI_VECTORIZER_WORKER_POLL_INTERVAL?"
+    );
+    assert_eq!(
+        advice("PGAI_WHATEVER_ELSE_THERE_IS"),
+        "the environment variable PGAI_WHATEVER_ELSE_THERE_IS means nothing here"
+    );
+    for name in [
+        "PGAI_MODELS_DIR",
+        "PGAI_HTTP",
+        "PGAI_VECTORIZER_WORKER_ONCE",
+        "PGAI_OPENAI_API_KEY",
+        "PGAI_OPENAI_API_KEY_FILE",
+        "PGAI_TEST_PG",
+        "OTHER",
+    ] {
+        assert_eq!(advice(name), "", "{name}");
+    }
+}
+
+#[test]
+fn run_is_what_no_command_does() {
+    for arguments in [&["run", "--once"][..], &["--once", "run"]] {
+        assert!(parse(arguments, &[]).unwrap().1.once);
+    }
+    assert_eq!(parse(&["help", "status"], &[]).unwrap_err().code, 0);
+    let usage = parse(&["statsu"], &[]).unwrap_err();
+    assert!(usage.text.contains("status"), "{}", usage.text);
 }

@@ -84,7 +84,7 @@ pub(super) fn listening(text: &str) -> Result<SocketAddr, String> {
 }
 
 /// Seconds as a number, or a number with units: `500ms`, `5m`, `1h30m`.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let refused = || format!("{text:?} is not a valid duration: give seconds, or 500ms, 5m, 1h30m");
     let text = text.trim();
     if text.starts_with('-') {

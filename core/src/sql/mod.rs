@@ -216,7 +216,8 @@ select
   case when u.is_readable then json_build_object(
     'id', v.id,
     'name', v.name,
-    'disabled', v.disabled,
+    'disabled', v.disabled or ai._is_paused(v),
+    'paused', ai._is_paused(v),
     'source_schema', v.source_schema,
     'source_table', v.source_table,
     'source_pk', v.source_pk,

@@ -13,7 +13,10 @@ use crate::standing::Standing;
 pub(crate) struct Definition {
     pub(crate) id: i64,
     pub(crate) name: String,
+    /// Workers leave it alone: it is disabled or paused.
     pub(crate) disabled: bool,
+    #[serde(default)]
+    pub(crate) paused: bool,
     pub(super) source_schema: String,
     pub(super) source_table: String,
     pub(super) source_pk: Vec<SourceKey>,

@@ -52,6 +52,7 @@ use life::Life;
 use meters::Meters;
 use resync::Resync;
 pub(crate) use resync::{CompareRows, ComparedRows, is_current};
+pub(crate) use schema::SCHEMAS;
 use session::Session;
 use statements::Asked;
 use usage::Usage;

@@ -7,7 +7,7 @@ use crate::event::Event;
 use crate::query::{DbError, SchemaVersions};
 
 /// The versions of our schema that this worker works with.
-const SCHEMAS: &[&str] = &["1"];
+pub(crate) const SCHEMAS: &[&str] = &["1"];
 const OLDER: &str = "the schema ai is older than this worker";
 const NOT_INSTALLED: &str = "pgai is not installed in the database";
 

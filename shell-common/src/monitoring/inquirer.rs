@@ -27,7 +27,9 @@ impl Inquirer {
         let command = Command::parse(line.map(str::to_owned), &BTreeMap::new(), self.version);
         let inquiry = match command {
             Ok(Command::Inquire(inquiry, _)) => *inquiry,
-            Ok(Command::Install(_) | Command::Run(_)) => return Err("no such command".to_owned()),
+            Ok(Command::Complete { .. } | Command::Install(_) | Command::Run(_)) => {
+                return Err("no such command".to_owned());
+            }
             Err(usage) => return Err(usage.text),
         };
         let task = Task::new(inquiry, self.settings.clone(), None);

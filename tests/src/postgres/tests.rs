@@ -128,7 +128,7 @@ fn a_server_of_ones_own_survives_restarts() {
 
 #[test]
 fn a_setting_that_postgresql_refuses_is_an_error_with_its_log() {
-    let refused = Server::provision(18, &[("max_connections", "many")], true);
+    let refused = Server::provision(18, &[("max_connections", "many")], true, None);
     let error = format!("{:#}", refused.unwrap_err());
     assert!(error.contains("max_connections"), "{error}");
 }
