@@ -9,6 +9,7 @@ mod access;
 mod browser;
 mod health;
 mod metrics;
+mod story;
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};
