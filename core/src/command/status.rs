@@ -246,7 +246,8 @@ impl Steps for Status {
                 self.step = Step::Usage;
                 Ok(usage::ask(&self.settings, 1))
             }
-            Step::Usage => Ok(self.report(&answer.rows()?)),
+            // An older schema has no usage, and everything else is worth showing.
+            Step::Usage => Ok(self.report(&answer.rows().unwrap_or_default())),
         }
     }
 }
