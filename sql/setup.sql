@@ -721,40 +721,83 @@ revoke all on function ai._vectorizer_built() from public;
 create or replace trigger vectorizer_built
     after insert or update of trigger_name on ai.vectorizer
     for each row execute function ai._vectorizer_built();
--- A pause of a vectorizer: workers leave it alone, its changes are queued still. The columns are in ai.vectorizer, so
--- that whoever may change a vectorizer may pause it, and workers are told of it.
+-- Pauses of vectorizers: workers leave a paused one alone, its changes are queued still. (A table of its own, because
+-- transactions of the application may hold locks on ai.vectorizer, which an upgrade would wait for.)
 
-create or replace function ai._vectorizer_add_pause() returns void
+create table if not exists ai.vectorizer_pause
+( vectorizer_id int4 not null
+, paused_at timestamptz not null default now()
+, paused_by name not null default session_user
+, paused_until timestamptz
+, reason text
+, constraint vectorizer_pause_pkey primary key (vectorizer_id)
+, constraint vectorizer_pause_vectorizer_id_fkey foreign key (vectorizer_id) references ai.vectorizer (id) on delete cascade
+);
+comment on table ai.vectorizer_pause is 'The paused vectorizers.';
+comment on column ai.vectorizer_pause.paused_until is 'When workers go on by themselves; NULL: when ai.resume_vectorizer is called.';
+
+-- Only roles that may change a vectorizer may pause it.
+create or replace function ai._vectorizer_guard_pause() returns trigger
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+    vectorizer int = case tg_op when 'INSERT' then new.vectorizer_id else old.vectorizer_id end;
+    holder oid;
 begin
-    perform ai._lock_tables(array['ai.vectorizer'], 'access exclusive');
-    alter table ai.vectorizer
-        add column paused_at timestamptz,
-        add column paused_by name,
-        add column paused_until timestamptz,
-        add column pause_reason text;
-end
-$$;
-
-do $$
-begin
-    if not exists (
-        select from pg_attribute a
-        where a.attrelid = 'ai.vectorizer'::regclass and a.attname = 'paused_at' and not a.attisdropped)
-    then
-        perform ai._with_locks('select ai._vectorizer_add_pause()', 'ai.vectorizer cannot be changed');
+    if (select r.rolsuper from pg_roles r where r.rolname = current_user) then
+        return coalesce(new, old);
     end if;
+    select c.relowner into holder
+    from ai.vectorizer v
+    cross join lateral (values (1, v.queue_schema, v.queue_table), (2, v.source_schema, v.source_table)) x(place, schema, name)
+    join pg_namespace n on n.nspname = x.schema
+    join pg_class c on c.relnamespace = n.oid and c.relname = x.name
+    where v.id = vectorizer
+    order by x.place
+    limit 1;
+    -- (Without a holder the vectorizer is being dropped.)
+    if not pg_has_role(current_user, holder, 'usage') or tg_op = 'UPDATE' and new.vectorizer_id <> old.vectorizer_id then
+        raise exception 'the vectorizer % belongs to %', vectorizer, holder::regrole
+            using errcode = 'insufficient_privilege',
+                  hint = format('Only that role, its members and superusers pause it: set role %s', holder::regrole);
+    end if;
+    return coalesce(new, old);
 end
 $$;
 
-comment on column ai.vectorizer.paused_at is 'Since when workers leave it alone; NULL if it is not paused.';
-comment on column ai.vectorizer.paused_until is 'When workers go on by themselves; NULL: when ai.resume_vectorizer is called.';
+create or replace trigger vectorizer_guard_pause
+    before insert or update or delete on ai.vectorizer_pause
+    for each row execute function ai._vectorizer_guard_pause();
+
+create or replace trigger vectorizer_pause_changed
+    after insert or update or delete on ai.vectorizer_pause
+    for each statement execute function ai._vectorizer_changed();
+
+-- Everybody can read, as in ai.vectorizer_made_by; roles that can write to ai.vectorizer can write here.
+grant select on ai.vectorizer_pause to public;
+do $$
+declare
+    writer text;
+begin
+    for writer in
+        select distinct case a.grantee when 0 then 'public' else quote_ident(r.rolname) end
+        from pg_class c
+        cross join aclexplode(c.relacl) a
+        left join pg_roles r on r.oid = a.grantee
+        where c.oid = 'ai.vectorizer'::regclass
+        and a.privilege_type = 'UPDATE' and a.grantee <> c.relowner and (a.grantee = 0 or r.oid is not null)
+    loop
+        execute format('grant insert, update, delete on ai.vectorizer_pause to %s', writer);
+    end loop;
+end
+$$;
 
 create or replace function ai._is_paused(v ai.vectorizer) returns boolean
 language sql stable
-return v.paused_at is not null and coalesce(v.paused_until > now(), true);
+return exists (
+    select from ai.vectorizer_pause p
+    where p.vectorizer_id = v.id and coalesce(p.paused_until > now(), true));
 
 -- How many characters must be changed, added, removed or swapped with their neighbour to make one text of the other.
 create or replace function ai._edit_distance(one text, other text) returns int
@@ -4995,13 +5038,14 @@ begin
         raise exception 'a pause cannot end in the past: %', until
             using errcode = 'invalid_parameter_value';
     end if;
-    update ai.vectorizer v
-    set paused_at = now(), paused_by = session_user, paused_until = until, pause_reason = reason
-    where v.id = vectorizer_id;
-    if not found then
+    if not exists (select from ai.vectorizer v where v.id = vectorizer_id) then
         raise exception 'there is no vectorizer %', coalesce(vectorizer_id::text, 'NULL')
             using errcode = 'no_data_found', hint = 'select id, name from ai.vectorizer';
     end if;
+    insert into ai.vectorizer_pause (vectorizer_id, paused_until, reason)
+    values (pause_vectorizer.vectorizer_id, until, pause_vectorizer.reason)
+    on conflict on constraint vectorizer_pause_pkey do update
+    set paused_at = now(), paused_by = session_user, paused_until = excluded.paused_until, reason = excluded.reason;
 end
 $$;
 comment on function ai.pause_vectorizer(int, text, timestamptz) is
@@ -5027,13 +5071,10 @@ begin
         raise exception 'there is no vectorizer %', coalesce(vectorizer_id::text, 'NULL')
             using errcode = 'no_data_found', hint = 'select id, name from ai.vectorizer';
     end if;
-    if v.paused_at is null then
+    delete from ai.vectorizer_pause p where p.vectorizer_id = v.id;
+    if not found then
         raise notice 'the vectorizer % is not paused', v.name;
-        return;
     end if;
-    update ai.vectorizer x
-    set paused_at = null, paused_by = null, paused_until = null, pause_reason = null
-    where x.id = vectorizer_id;
 end
 $$;
 comment on function ai.resume_vectorizer(int) is 'Ends a pause of the vectorizer.';
@@ -5329,13 +5370,13 @@ begin
         ( 'grant select, insert, update, delete on ai.pgai_lib_migration, ai.pgai_lib_version, ai.pgai_lib_feature_flag, ai.vectorizer, '
           'ai._vectorizer_errors, ai.vectorizer_errors, ai.vectorizer_status, ai.vectorizer_progress, ai._live_worker, '
           'ai.vectorizer_worker_process, ai.vectorizer_worker_progress, ai.vectorizer_resync, '
-          'ai.vectorizer_made_by, ai.vectorizer_usage, ai.vectorizer_budget, ai.vectorizer_index to %I'
+          'ai.vectorizer_made_by, ai.vectorizer_usage, ai.vectorizer_budget, ai.vectorizer_index, ai.vectorizer_pause to %I'
         , to_user);
         execute format('grant select, usage on sequence ai.vectorizer_id_seq, ai._generation to %I', to_user);
         return;
     end if;
     execute format('grant usage on schema ai to %I', to_user);
-    execute format('grant select, insert, update, delete on ai.vectorizer to %I', to_user);
+    execute format('grant select, insert, update, delete on ai.vectorizer, ai.vectorizer_pause to %I', to_user);
     execute format('grant select, insert, update on ai.vectorizer_resync, ai.vectorizer_made_by to %I', to_user);
     execute format('grant select on ai._vectorizer_errors, ai.vectorizer_errors, ai.vectorizer_status, ai.vectorizer_progress, '
         'ai._live_worker to %I', to_user);
@@ -6624,8 +6665,8 @@ select v.id
      , ai._vectorizer_pending_if_readable(v.id, v.queue_schema, v.queue_table) as pending_items
      , v.disabled
      , s.state
-     , case s.state when 'paused' then coalesce(v.pause_reason, s.ceiling) when 'broken' then coalesce(d.defect, e.reason) end as reason
-     , case s.state when 'paused' then case when ai._is_paused(v) then v.paused_until else e.day_ends end
+     , case s.state when 'paused' then coalesce(z.reason, s.ceiling) when 'broken' then coalesce(d.defect, e.reason) end as reason
+     , case s.state when 'paused' then case when z.vectorizer_id is not null then z.paused_until else e.day_ends end
            when 'retrying' then m.next_retry end as until
      , m.pending
      , m.pending_is_estimated
@@ -6646,6 +6687,7 @@ cross join (select count(*) as alive from ai._live_worker) w
 cross join lateral ai._vectorizer_measured(v) m
 cross join lateral (select ai._vectorizer_problem(v) as defect) d
 left join ai.vectorizer_worker_progress p on p.vectorizer_id = v.id
+left join ai.vectorizer_pause z on z.vectorizer_id = v.id and coalesce(z.paused_until > now(), true)
 left join lateral (
     select r.recorded
          , coalesce(r.details ->> 'error_reason', r.message) as reason
@@ -6670,7 +6712,7 @@ cross join lateral (
     select case when h.holds and e.is_ceiling then e.reason end as ceiling
          , case
            when v.disabled then 'disabled'
-           when ai._is_paused(v) then 'paused'
+           when z.vectorizer_id is not null then 'paused'
            when d.defect is not null then 'broken'
            when m.pending = 0 then 'up_to_date'
            when w.alive = 0 then 'no_worker'
@@ -7369,7 +7411,9 @@ begin
     ( 'vectorizers', (
         select coalesce(jsonb_agg(to_jsonb(s) || jsonb_build_object
             ( 'oldest_seconds', extract(epoch from now() - s.oldest)::bigint
-            , 'paused_by', v.paused_by
+            , 'paused_by', (
+                select p.paused_by from ai.vectorizer_pause p
+                where p.vectorizer_id = s.id and coalesce(p.paused_until > now(), true))
             , 'retries', case when v.config #>> '{loading,retries}' ~ '^[0-9]{1,9}$' then (v.config #>> '{loading,retries}')::int end
             ) order by s.id), '[]')
         from ai.vectorizer_status s join ai.vectorizer v on v.id = s.id)

@@ -1,37 +1,80 @@
--- A pause of a vectorizer: workers leave it alone, its changes are queued still. The columns are in ai.vectorizer, so
--- that whoever may change a vectorizer may pause it, and workers are told of it.
+-- Pauses of vectorizers: workers leave a paused one alone, its changes are queued still. (A table of its own, because
+-- transactions of the application may hold locks on ai.vectorizer, which an upgrade would wait for.)
 
-create or replace function ai._vectorizer_add_pause() returns void
+create table if not exists ai.vectorizer_pause
+( vectorizer_id int4 not null
+, paused_at timestamptz not null default now()
+, paused_by name not null default session_user
+, paused_until timestamptz
+, reason text
+, constraint vectorizer_pause_pkey primary key (vectorizer_id)
+, constraint vectorizer_pause_vectorizer_id_fkey foreign key (vectorizer_id) references ai.vectorizer (id) on delete cascade
+);
+comment on table ai.vectorizer_pause is 'The paused vectorizers.';
+comment on column ai.vectorizer_pause.paused_until is 'When workers go on by themselves; NULL: when ai.resume_vectorizer is called.';
+
+-- Only roles that may change a vectorizer may pause it.
+create or replace function ai._vectorizer_guard_pause() returns trigger
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+    vectorizer int = case tg_op when 'INSERT' then new.vectorizer_id else old.vectorizer_id end;
+    holder oid;
 begin
-    perform ai._lock_tables(array['ai.vectorizer'], 'access exclusive');
-    alter table ai.vectorizer
-        add column paused_at timestamptz,
-        add column paused_by name,
-        add column paused_until timestamptz,
-        add column pause_reason text;
-end
-$$;
-
-do $$
-begin
-    if not exists (
-        select from pg_attribute a
-        where a.attrelid = 'ai.vectorizer'::regclass and a.attname = 'paused_at' and not a.attisdropped)
-    then
-        perform ai._with_locks('select ai._vectorizer_add_pause()', 'ai.vectorizer cannot be changed');
+    if (select r.rolsuper from pg_roles r where r.rolname = current_user) then
+        return coalesce(new, old);
     end if;
+    select c.relowner into holder
+    from ai.vectorizer v
+    cross join lateral (values (1, v.queue_schema, v.queue_table), (2, v.source_schema, v.source_table)) x(place, schema, name)
+    join pg_namespace n on n.nspname = x.schema
+    join pg_class c on c.relnamespace = n.oid and c.relname = x.name
+    where v.id = vectorizer
+    order by x.place
+    limit 1;
+    -- (Without a holder the vectorizer is being dropped.)
+    if not pg_has_role(current_user, holder, 'usage') or tg_op = 'UPDATE' and new.vectorizer_id <> old.vectorizer_id then
+        raise exception 'the vectorizer % belongs to %', vectorizer, holder::regrole
+            using errcode = 'insufficient_privilege',
+                  hint = format('Only that role, its members and superusers pause it: set role %s', holder::regrole);
+    end if;
+    return coalesce(new, old);
 end
 $$;
 
-comment on column ai.vectorizer.paused_at is 'Since when workers leave it alone; NULL if it is not paused.';
-comment on column ai.vectorizer.paused_until is 'When workers go on by themselves; NULL: when ai.resume_vectorizer is called.';
+create or replace trigger vectorizer_guard_pause
+    before insert or update or delete on ai.vectorizer_pause
+    for each row execute function ai._vectorizer_guard_pause();
+
+create or replace trigger vectorizer_pause_changed
+    after insert or update or delete on ai.vectorizer_pause
+    for each statement execute function ai._vectorizer_changed();
+
+-- Everybody can read, as in ai.vectorizer_made_by; roles that can write to ai.vectorizer can write here.
+grant select on ai.vectorizer_pause to public;
+do $$
+declare
+    writer text;
+begin
+    for writer in
+        select distinct case a.grantee when 0 then 'public' else quote_ident(r.rolname) end
+        from pg_class c
+        cross join aclexplode(c.relacl) a
+        left join pg_roles r on r.oid = a.grantee
+        where c.oid = 'ai.vectorizer'::regclass
+        and a.privilege_type = 'UPDATE' and a.grantee <> c.relowner and (a.grantee = 0 or r.oid is not null)
+    loop
+        execute format('grant insert, update, delete on ai.vectorizer_pause to %s', writer);
+    end loop;
+end
+$$;
 
 create or replace function ai._is_paused(v ai.vectorizer) returns boolean
 language sql stable
-return v.paused_at is not null and coalesce(v.paused_until > now(), true);
+return exists (
+    select from ai.vectorizer_pause p
+    where p.vectorizer_id = v.id and coalesce(p.paused_until > now(), true));
 
 -- How many characters must be changed, added, removed or swapped with their neighbour to make one text of the other.
 create or replace function ai._edit_distance(one text, other text) returns int

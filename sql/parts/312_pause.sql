@@ -13,13 +13,14 @@ begin
         raise exception 'a pause cannot end in the past: %', until
             using errcode = 'invalid_parameter_value';
     end if;
-    update ai.vectorizer v
-    set paused_at = now(), paused_by = session_user, paused_until = until, pause_reason = reason
-    where v.id = vectorizer_id;
-    if not found then
+    if not exists (select from ai.vectorizer v where v.id = vectorizer_id) then
         raise exception 'there is no vectorizer %', coalesce(vectorizer_id::text, 'NULL')
             using errcode = 'no_data_found', hint = 'select id, name from ai.vectorizer';
     end if;
+    insert into ai.vectorizer_pause (vectorizer_id, paused_until, reason)
+    values (pause_vectorizer.vectorizer_id, until, pause_vectorizer.reason)
+    on conflict on constraint vectorizer_pause_pkey do update
+    set paused_at = now(), paused_by = session_user, paused_until = excluded.paused_until, reason = excluded.reason;
 end
 $$;
 comment on function ai.pause_vectorizer(int, text, timestamptz) is
@@ -45,13 +46,10 @@ begin
         raise exception 'there is no vectorizer %', coalesce(vectorizer_id::text, 'NULL')
             using errcode = 'no_data_found', hint = 'select id, name from ai.vectorizer';
     end if;
-    if v.paused_at is null then
+    delete from ai.vectorizer_pause p where p.vectorizer_id = v.id;
+    if not found then
         raise notice 'the vectorizer % is not paused', v.name;
-        return;
     end if;
-    update ai.vectorizer x
-    set paused_at = null, paused_by = null, paused_until = null, pause_reason = null
-    where x.id = vectorizer_id;
 end
 $$;
 comment on function ai.resume_vectorizer(int) is 'Ends a pause of the vectorizer.';

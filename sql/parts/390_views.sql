@@ -63,8 +63,8 @@ select v.id
      , ai._vectorizer_pending_if_readable(v.id, v.queue_schema, v.queue_table) as pending_items
      , v.disabled
      , s.state
-     , case s.state when 'paused' then coalesce(v.pause_reason, s.ceiling) when 'broken' then coalesce(d.defect, e.reason) end as reason
-     , case s.state when 'paused' then case when ai._is_paused(v) then v.paused_until else e.day_ends end
+     , case s.state when 'paused' then coalesce(z.reason, s.ceiling) when 'broken' then coalesce(d.defect, e.reason) end as reason
+     , case s.state when 'paused' then case when z.vectorizer_id is not null then z.paused_until else e.day_ends end
            when 'retrying' then m.next_retry end as until
      , m.pending
      , m.pending_is_estimated
@@ -85,6 +85,7 @@ cross join (select count(*) as alive from ai._live_worker) w
 cross join lateral ai._vectorizer_measured(v) m
 cross join lateral (select ai._vectorizer_problem(v) as defect) d
 left join ai.vectorizer_worker_progress p on p.vectorizer_id = v.id
+left join ai.vectorizer_pause z on z.vectorizer_id = v.id and coalesce(z.paused_until > now(), true)
 left join lateral (
     select r.recorded
          , coalesce(r.details ->> 'error_reason', r.message) as reason
@@ -109,7 +110,7 @@ cross join lateral (
     select case when h.holds and e.is_ceiling then e.reason end as ceiling
          , case
            when v.disabled then 'disabled'
-           when ai._is_paused(v) then 'paused'
+           when z.vectorizer_id is not null then 'paused'
            when d.defect is not null then 'broken'
            when m.pending = 0 then 'up_to_date'
            when w.alive = 0 then 'no_worker'

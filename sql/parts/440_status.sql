@@ -13,7 +13,9 @@ begin
     ( 'vectorizers', (
         select coalesce(jsonb_agg(to_jsonb(s) || jsonb_build_object
             ( 'oldest_seconds', extract(epoch from now() - s.oldest)::bigint
-            , 'paused_by', v.paused_by
+            , 'paused_by', (
+                select p.paused_by from ai.vectorizer_pause p
+                where p.vectorizer_id = s.id and coalesce(p.paused_until > now(), true))
             , 'retries', case when v.config #>> '{loading,retries}' ~ '^[0-9]{1,9}$' then (v.config #>> '{loading,retries}')::int end
             ) order by s.id), '[]')
         from ai.vectorizer_status s join ai.vectorizer v on v.id = s.id)

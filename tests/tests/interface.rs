@@ -194,10 +194,6 @@ fn tables_and_views_have_pgais_columns() {
             }
             "_vectorizer_q_failed_1" => ", failure_reason text not null default ''::text",
             "_vectorizer_errors" => ", entry bigint not null",
-            "vectorizer" => {
-                ", paused_at timestamp with time zone, paused_by name, \
-                 paused_until timestamp with time zone, pause_reason text"
-            }
             "vectorizer_worker_process" => ", _host text, _session integer",
             // More columns at the end.
             "vectorizer_status" => ours

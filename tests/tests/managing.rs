@@ -76,9 +76,9 @@ fn a_paused_vectorizer_queues_and_goes_on_when_it_is_resumed_or_the_time_is_over
     stage.run("insert into blog values (2, 't', 'two')");
     let _worker = stage.worker("worker", &["--poll-interval", "1"]);
     stage.wait_until_done();
-    let early = "select now() < paused_until from ai.vectorizer";
+    let early = "select now() < paused_until from ai.vectorizer_pause";
     assert!(!stage.sql.query_one(early, &[]).unwrap().get::<_, bool>(0));
-    let paused = "select format('%s %s', paused_by, pause_reason is null) from ai.vectorizer";
+    let paused = "select format('%s %s', paused_by, reason is null) from ai.vectorizer_pause";
     assert_eq!(
         text(&mut stage, paused),
         "postgres t",

@@ -152,6 +152,7 @@ fn what_is_recorded_is_what_the_provider_has_counted() {
         assert_eq!(usage["usage"][0]["cost"], Value::Null);
         assert_eq!(usage["total"]["tokens_without_price"], tokens);
         let shown = good(&stage, shell, &["status"]);
+        let shown = Vec::from_iter(shown.split_whitespace()).join(" ");
         assert!(shown.contains("today (UTC): "), "{shown}");
         assert!(
             shown.contains("cost unknown: give the price with --prices"),

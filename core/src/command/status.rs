@@ -9,13 +9,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::checks::python_workers;
-use super::table::{grouped, table};
+use super::table::{grouped, table, wrapped};
 use super::{Answer, Ask, Report, Steps, field, named, usage};
 use crate::log::printable;
 use crate::query::Rows;
 use crate::settings::Settings;
 use crate::vectorizer::{Definition, Profile};
-use standing::{Known, Standing, age};
+use standing::{Known, Standing, WIDTH, age};
 
 /// The arguments of `status`.
 #[derive(Clone, Debug, clap::Args)]
@@ -170,7 +170,8 @@ impl Status {
             lines.extend(standing.details());
         }
         lines.push(String::new());
-        lines.extend(self.found.workers.iter().map(LiveWorker::line));
+        let workers = self.found.workers.iter().map(LiveWorker::line);
+        lines.extend(workers.flat_map(|line| wrapped(&line, "", WIDTH)));
         if self.found.workers.is_empty() {
             lines.push("no worker is alive".to_owned());
         }
@@ -246,7 +247,8 @@ impl Steps for Status {
                 self.step = Step::Usage;
                 Ok(usage::ask(&self.settings, 1))
             }
-            Step::Usage => Ok(self.report(&answer.rows()?)),
+            // An older schema has no usage, and everything else is worth showing.
+            Step::Usage => Ok(self.report(&answer.rows().unwrap_or_default())),
         }
     }
 }
@@ -254,7 +256,7 @@ impl Steps for Status {
 impl LiveWorker {
     fn line(&self) -> String {
         format!(
-            "{} on {}, session {}, seen {} ago{}: {}, {} errors",
+            "{} on {}, pid {}, {} ago{}: {}, {} errors",
             self.version,
             self.host.as_deref().unwrap_or("?"),
             self.pid

@@ -7,7 +7,7 @@ use crate::command::table::{grouped, short, wrapped};
 use crate::command::usage::Total;
 
 /// The width of a terminal.
-const WIDTH: usize = 80;
+pub(super) const WIDTH: usize = 80;
 /// Longer names are cut in the table.
 const NAME_MAX: usize = 18;
 /// The characters of a reason that are shown.
