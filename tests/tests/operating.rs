@@ -351,10 +351,11 @@ fn the_file_env_sets_what_is_not_set() {
     });
 }
 
-/// The queue takes minutes to fill, so this is run by hand: `--ignored`.
+/// Prints how long the statement behind `status` takes. The queue takes minutes to fill, so this is run by hand:
+/// `--ignored --nocapture`.
 #[test]
-#[ignore = "it takes minutes"]
-fn status_is_fast_with_ten_million_queued_rows() {
+#[ignore = "a measurement"]
+fn status_with_ten_million_queued_rows() {
     let mut stage = Stage::with_blog();
     stage.run("insert into ai._vectorizer_q_1 (id) select generate_series(1, 10000000)");
     stage.run("vacuum analyze ai._vectorizer_q_1");
@@ -366,8 +367,10 @@ fn status_is_fast_with_ten_million_queued_rows() {
             .unwrap();
         began.elapsed()
     });
-    let best = times.min().unwrap();
-    assert!(best < Duration::from_millis(100), "{best:?}");
+    #[expect(clippy::print_stdout, reason = "it is a measurement")]
+    {
+        println!("of ai._status(): {:?}", times.collect::<Vec<_>>());
+    }
     let shown = good(&stage, "worker", &["status"]);
     assert!(shown.contains("~10,000,000"), "{shown}");
 }

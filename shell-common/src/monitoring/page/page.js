@@ -18,6 +18,14 @@ function count(value, isEstimated = false) {
   return typeof value === "number" ? (isEstimated ? "~" : "") + numbers.format(value) : "?";
 }
 
+// 100 % only if no row waits and none has failed.
+function percent(vectorizer) {
+  if (typeof vectorizer.total !== "number" || typeof vectorizer.done !== "number") return "";
+  const isDone = vectorizer.pending === 0 && vectorizer.failed === 0;
+  const thousandths = vectorizer.total === 0 ? 1000 : Math.floor(vectorizer.done * 1000 / vectorizer.total);
+  return `${vectorizer.done_is_estimated ? "~" : ""}${Math.min(thousandths, isDone ? 1000 : 999) / 10} %`;
+}
+
 function duration(seconds) {
   if (typeof seconds !== "number") return "";
   if (seconds < 120) return `${Math.round(seconds)} s`;
@@ -108,14 +116,14 @@ function chart(title, values, format) {
   svg.setAttribute("viewBox", "0 0 100 40");
   svg.setAttribute("preserveAspectRatio", "none");
   svg.setAttribute("role", "img");
-  const latest = known.length ? format(known[known.length - 1]) : "none";
-  const most = known.length ? format(top) : "none";
-  svg.setAttribute("aria-label", `${title}: latest ${latest}, highest ${most}`);
+  const latest = known.length ? format(known[known.length - 1]) : "–";
+  const most = known.length ? `highest ${format(top)}` : "nothing yet";
+  svg.setAttribute("aria-label", `${title}: latest ${latest}, ${most}`);
   const line = document.createElementNS("http://www.w3.org/2000/svg", "polyline");
   line.setAttribute("points", points.filter(Boolean).join(" "));
   svg.append(line);
   return element("figure", {}, element("figcaption", {}, title), element("strong", {}, latest),
-    ` highest ${most}`, svg);
+    ` ${most}`, svg);
 }
 
 function charts(history) {
@@ -169,7 +177,7 @@ function draw(said) {
     const own = here.get(one.id);
     const holds = one.last_error_holds === false ? " (does not hold any more)" : "";
     const cells = [
-      one.name, state(one, own), count(one.pending, one.pending_is_estimated), duration(one.oldest_seconds),
+      one.name, state(one, own), percent(one), count(one.pending, one.pending_is_estimated), duration(one.oldest_seconds),
       element("span", { className: one.failed > 0 ? "bad" : "" }, count(one.failed)),
       own ? count(own.rows) : "", one.last_error ? one.last_error + holds : "",
     ];
