@@ -50,6 +50,16 @@ const OTHERS: [&str; 6] = [
 /// What the names of the variables of this project's tests begin with.
 const OF_TESTS: &str = "PGAI_TEST_";
 
+/// The variable that sets an option; of several, the shortest.
+pub(super) fn variable(option: &str) -> Option<String> {
+    let (_, name) = OPTIONS.iter().find(|(known, _)| *known == option)?;
+    Some(match option {
+        "db_url" => (*name).to_owned(),
+        "http" | "models_dir" => format!("{OURS}{name}"),
+        _ => format!("{PREFIX}{name}"),
+    })
+}
+
 /// An option that a variable sets.
 struct Set {
     option: &'static str,
