@@ -97,6 +97,11 @@ pub struct Options {
     )]
     pub db_url: String,
 
+    /// A URL that leads to the database directly, if --db-url leads through a pooler: the worker then
+    /// learns of changes at once
+    #[arg(long, value_name = "URL")]
+    listen_url: Option<String>,
+
     /// Run only the vectorizer with this id (may be given again)
     #[arg(
         short = 'i',
@@ -316,6 +321,12 @@ impl Options {
     #[must_use]
     pub const fn concurrency(&self) -> Option<usize> {
         self.concurrency
+    }
+
+    /// Where the worker listens for notifications, if not at the database's URL.
+    #[must_use]
+    pub fn listen_url(&self) -> Option<&str> {
+        self.listen_url.as_deref()
     }
 
     /// Where the worker serves health checks, metrics and its status page, if at all.

@@ -30,6 +30,8 @@ pub struct Database {
     /// only.
     connect_after: Instant,
     wakes: VecDeque<Option<String>>,
+    /// Only for notifications, if the connection leads through a pooler.
+    listener: Option<Box<Self>>,
 }
 
 struct Session {
@@ -43,8 +45,10 @@ impl Database {
     /// Opens no connection yet.
     #[must_use]
     pub fn new(target: Target) -> Self {
+        let listener = target.listener.as_deref().cloned();
         Self {
             target,
+            listener: listener.map(|listener| Box::new(Self::new(listener))),
             session: None,
             connect_after: Instant::now(),
             wakes: VecDeque::new(),
@@ -73,6 +77,9 @@ impl Database {
 
     /// Waits for notifications for at most this time.
     pub fn wait(&mut self, patience: Duration) {
+        if let Some(listener) = &mut self.listener {
+            return listener.wait(patience);
+        }
         let began = Instant::now();
         if self.session.is_none() && began >= self.connect_after {
             // Statements meet the same trouble, and the core tells of it.
@@ -93,6 +100,10 @@ impl Database {
     /// The notifications since the last call: the payload of each, and `None` for every new
     /// connection, because notifications may have been missed before it.
     pub fn wakes(&mut self) -> impl Iterator<Item = Option<String>> {
+        if let Some(listener) = &mut self.listener {
+            let heard: Vec<_> = listener.wakes().collect();
+            self.wakes.extend(heard);
+        }
         if let Some(session) = &mut self.session {
             let mut notifications = session.client.notifications();
             // Notifications that arrived with answers: this does not wait, and does not fail if

@@ -6,7 +6,7 @@ use pgai_core::{Limits, Report, Settings, Summary, Task};
 use shell_blocking::database;
 use shell_common::console::{self, Console};
 use shell_common::monitoring::Questions;
-use shell_common::program::{Failure, Program};
+use shell_common::program::{Failure, Place, Program};
 use shell_common::target::Target;
 
 const SETUP: &str = include_str!("../../sql/setup.sql");
@@ -30,12 +30,12 @@ fn main() -> ExitCode {
 }
 
 fn run(
-    url: &str,
+    place: &Place<'_>,
     settings: Settings,
     console: &Console,
     questions: Questions,
 ) -> Result<Summary, Failure> {
-    shell_blocking::run(Target::parse(url)?, settings, console, questions)
+    shell_blocking::run(place.target()?, settings, console, questions)
 }
 
 fn inquire(url: &str, task: Task) -> Result<Report, Failure> {

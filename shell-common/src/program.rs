@@ -6,6 +6,7 @@ use std::fmt;
 use std::hash::BuildHasher as _;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap_complete::Shell;
 use pgai_core::{
@@ -16,6 +17,7 @@ use pgai_core::{
 use crate::console::{self, Console};
 use crate::env_file;
 use crate::monitoring::{self, Inquirer, Questions};
+use crate::target::Target;
 
 /// The differences between the workers.
 #[derive(Clone, Copy, Debug)]
@@ -35,9 +37,32 @@ pub struct Program {
     pub run: Run,
 }
 
+/// Where a worker's database is.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a> {
+    /// The URL for statements.
+    pub url: &'a str,
+    /// The URL for notifications, if that one leads through a pooler.
+    pub listen_url: Option<&'a str>,
+}
+
+impl Place<'_> {
+    /// Parses the URLs.
+    ///
+    /// # Errors
+    /// If one is wrong: see [`Target::parse`].
+    pub fn target(&self) -> Result<Target, Failure> {
+        let listener = self.listen_url.map(Target::parse).transpose()?;
+        Ok(Target {
+            listener: listener.map(Arc::new),
+            ..Target::parse(self.url)?
+        })
+    }
+}
+
 /// Runs a worker to its end. It prints to the console, and answers the questions.
 pub type Run = fn(
-    url: &str,
+    place: &Place<'_>,
     settings: Settings,
     console: &Console,
     questions: Questions,
@@ -160,10 +185,14 @@ impl Program {
         for line in options.advice(environment) {
             console.note(Level::Warning, &line);
         }
+        let place = Place {
+            url: &options.db_url,
+            listen_url: options.listen_url(),
+        };
         let mut settings = self.settings(options, environment)?;
         settings.progress = console.draws_progress();
         let questions = self.monitoring(options, environment, &settings, &console)?;
-        let summary = (self.run)(&options.db_url, settings, &console, questions)?;
+        let summary = (self.run)(&place, settings, &console, questions)?;
         let failed = summary.failure.is_some() && options.exit_on_error();
         Ok(if failed {
             ExitCode::FAILURE

@@ -21,6 +21,8 @@ pub struct Target {
     pub url: DatabaseUrl,
     /// The TLS configuration; `None` if TLS is never used.
     pub tls: Option<Arc<ClientConfig>>,
+    /// Where to listen for notifications, if this leads through a pooler.
+    pub listener: Option<Arc<Self>>,
 }
 
 impl Target {
@@ -47,7 +49,11 @@ impl Target {
             url.password = password(&url, home.as_deref(), &environment);
         }
         let tls = tls::client_config(&url.tls, home.as_deref())?.map(Arc::new);
-        Ok(Self { url, tls })
+        Ok(Self {
+            url,
+            tls,
+            listener: None,
+        })
     }
 
     /// The attempts to connect to a host, in order: whether each uses TLS.

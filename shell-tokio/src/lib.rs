@@ -84,7 +84,8 @@ async fn drive(
     let began = Instant::now();
     let now = || Time::new(began.elapsed());
     let target = Arc::new(target);
-    let mut wakes = database::listen(Arc::clone(&target));
+    let listener = target.listener.as_ref().unwrap_or(&target);
+    let mut wakes = database::listen(Arc::clone(listener));
     let others = Others::new(Arc::clone(&target));
     let database = Arc::new(Database::new(target));
     let mut tasks = JoinSet::new();

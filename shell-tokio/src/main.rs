@@ -8,7 +8,7 @@ use log::{LevelFilter, Log, Metadata, Record};
 use pgai_core::{Limits, Report, Settings, Summary, Task};
 use shell_common::console::{self, Console};
 use shell_common::monitoring::Questions;
-use shell_common::program::{Failure, Program};
+use shell_common::program::{Failure, Place, Program};
 use shell_common::target::Target;
 use shell_tokio::database;
 use tokio::runtime::Builder;
@@ -32,18 +32,22 @@ fn main() -> ExitCode {
 }
 
 fn run(
-    url: &str,
+    place: &Place<'_>,
     settings: Settings,
     console: &Console,
     questions: Questions,
 ) -> Result<Summary, Failure> {
-    let target = target(url)?;
+    let target = possible(place.target()?)?;
     block_on(shell_tokio::run(target, settings, console, questions))?
 }
 
 /// Parses a URL.
 fn target(url: &str) -> Result<Target, Failure> {
-    let target = Target::parse(url)?;
+    possible(Target::parse(url)?)
+}
+
+/// Refuses what this worker cannot do.
+fn possible(target: Target) -> Result<Target, Failure> {
     if target.wants_channel_binding() {
         return Err(Failure::Usage(
             "channel_binding=require cannot be used here: sqlx binds no channel; worker-blocking does"

@@ -182,3 +182,27 @@ fn in_statement_mode_it_says_what_to_do() {
         assert_same(&mut client, &before, shell);
     }
 }
+
+#[test]
+fn a_direct_connection_for_notifications_makes_up_for_the_pooler() {
+    if !is_possible() {
+        return;
+    }
+    for shell in SHELLS {
+        let mut stage = Stage::with_blog();
+        let bouncer = PgBouncer::start("transaction", stage.database.url(), "");
+        let url = bouncer.url(&stage.worker_url);
+        let mut client = Client::connect(&url, NoTls).unwrap();
+        let before = settings(&mut client);
+        // Nothing would be polled for within the time of this test.
+        let arguments = ["--poll-interval", "1h", "--listen-url", &stage.worker_url];
+        let running = worker(&stage, shell, &url, &arguments);
+        running.wait_for_line("finished processing vectorizer", PATIENCE);
+        for id in 1..4 {
+            stage.run(&format!("insert into blog values ({id}, 't', 'body')"));
+            stage.wait_until_done();
+        }
+        assert_same(&mut client, &before, shell);
+        stage.assert_true();
+    }
+}

@@ -169,7 +169,7 @@ pub(super) fn server(rows: &Rows, program: &str) -> Vec<Finding> {
     if field(row, 12).is_empty() {
         findings.push(Finding::note(
             "the connection leads through a pooler: changes are polled for, and statements take longer",
-            "connect to PostgreSQL itself, or live with --poll-interval",
+            "connect to PostgreSQL itself, or give a worker --listen-url too, or live with --poll-interval",
         ));
     }
     if field(row, 10) != "0" {

@@ -9,7 +9,7 @@ use crate::nearest::nearest;
 use crate::settings::AwsSource;
 
 /// Options, and what their variables are called after [`PREFIX`].
-const OPTIONS: [(&str, &str); 21] = [
+const OPTIONS: [(&str, &str); 22] = [
     ("db_url", "DB_URL"),
     ("vectorizer_ids", "VECTORIZER_IDS"),
     ("poll_interval", "POLL_INTERVAL"),
@@ -19,6 +19,7 @@ const OPTIONS: [(&str, &str); 21] = [
     ("http", "HTTP"),
     ("http_actions", "HTTP_ACTIONS"),
     ("lease", "LEASE"),
+    ("listen_url", "LISTEN_URL"),
     ("secret_names", "SECRET_NAMES"),
     ("allow_host", "ALLOW_HOST"),
     ("models_dir", "MODELS_DIR"),

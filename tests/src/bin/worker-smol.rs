@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use pgai_core::{Limits, Settings, Summary};
 use shell_common::console::Console;
 use shell_common::monitoring::Questions;
-use shell_common::program::{Failure, Program, seed};
+use shell_common::program::{Failure, Place, Program, seed};
 
 fn main() -> ExitCode {
     let program = Program {
@@ -20,12 +20,12 @@ fn main() -> ExitCode {
 }
 
 fn run(
-    url: &str,
+    place: &Place<'_>,
     settings: Settings,
     console: &Console,
     questions: Questions,
 ) -> Result<Summary, Failure> {
     let tell = |event: &_| console.tell(event);
-    let worker = tests::shell_smol::run(url, settings, seed(), tell, questions);
+    let worker = tests::shell_smol::run(place.url, settings, seed(), tell, questions);
     smol::block_on(worker).map_err(|error| Failure::Usage(format!("{error:#}")))
 }
