@@ -99,7 +99,7 @@ pub struct Options {
 
     /// A URL that leads to the database directly, if --db-url leads through a pooler: the worker then
     /// learns of changes at once
-    #[arg(long, value_name = "URL")]
+    #[arg(long, hide_default_value = true, value_name = "URL")]
     listen_url: Option<String>,
 
     /// Run only the vectorizer with this id (may be given again)
