@@ -4,8 +4,10 @@
 //! Messages repeat only the names of a URL's parameters: a password with an unescaped `@` or `/`
 //! may end up anywhere in the URL.
 
+mod pairs;
 mod parameters;
 mod password_file;
+mod service;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -123,13 +125,52 @@ pub enum ChannelBinding {
 /// The default `application_name` of sessions.
 const APPLICATION_NAME: &str = "pgai-worker-rs";
 
+/// The values of the service that is named, from the first file that has it. What is named beside it goes first, what is
+/// in the environment comes after it.
+fn of_service(
+    values: &BTreeMap<&str, String>,
+    environment: impl Fn(&str) -> Option<String>,
+    file: impl Fn(&str) -> Option<String>,
+) -> Result<BTreeMap<&'static str, String>, String> {
+    let value = |name: &str, variable| {
+        let value = values.get(name).cloned().or_else(|| environment(variable));
+        value.filter(|value| !value.is_empty())
+    };
+    let Some(service) = value("service", "PGSERVICE") else {
+        return Ok(BTreeMap::new());
+    };
+    let paths = service::paths(value("servicefile", "PGSERVICEFILE"), &environment);
+    let files = paths.iter().filter_map(|path| file(path));
+    let found = files
+        .filter_map(|file| service::read(&file, &service))
+        .next();
+    found.unwrap_or_else(|| {
+        Err(format!(
+            "the service {service} is not in {}",
+            paths.join(" or ")
+        ))
+    })
+}
+
 impl DatabaseUrl {
-    /// Reads a URL; `environment` looks a variable up.
+    /// Reads a URL, or pairs such as `host=h dbname=d`. `environment` looks a variable up, and `file` reads a file, if it
+    /// is there.
     ///
     /// # Errors
     /// A message that says what is wrong with the URL. It repeats only names of parameters.
-    pub fn parse(url: &str, environment: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
-        let mut values = parameters::of_url(url)?;
+    pub fn parse(
+        url: &str,
+        environment: impl Fn(&str) -> Option<String>,
+        file: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, String> {
+        let mut values = if pairs::are_in(url) {
+            pairs::read(url)?
+        } else {
+            parameters::of_url(url)?
+        };
+        for (name, value) in of_service(&values, &environment, file)? {
+            values.entry(name).or_insert(value);
+        }
         for parameter in parameters::ALL {
             if let (Some(variable), false) =
                 (parameter.variable, values.contains_key(parameter.name))

@@ -37,13 +37,14 @@ impl Target {
         let environment = |name: &str| std::env::var(name).ok();
         Self::read(url, environment).map_err(|reason| {
             Failure::Usage(format!(
-                "the database URL is malformed ({reason}); it looks like postgres://user:password@host:5432/name"
+                "the database URL is malformed ({reason}); it looks like postgres://user:password@host:5432/name, or host=… dbname=…"
             ))
         })
     }
 
     fn read(url: &str, environment: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
-        let mut url = DatabaseUrl::parse(url, &environment)?;
+        let mut url =
+            DatabaseUrl::parse(url, &environment, |path| std::fs::read_to_string(path).ok())?;
         let home = environment("HOME").filter(|home| !home.is_empty());
         if url.password.is_none() {
             url.password = password(&url, home.as_deref(), &environment);

@@ -56,7 +56,6 @@ const fn refused(
 const NO_GSS: &str = "a worker has no Kerberos";
 const NO_OAUTH: &str = "a worker has no OAuth";
 const NO_LISTS: &str = "revoked certificates cannot be looked up";
-const NO_SERVICE: &str = "service files are not read; write host, port, user and dbname";
 const NO_KEYS: &str = "a worker needs the password itself";
 
 /// All of them.
@@ -129,8 +128,8 @@ pub(super) const ALL: &[Parameter] = &[
     ),
     refused("scram_client_key", None, &[], NO_KEYS),
     refused("scram_server_key", None, &[], NO_KEYS),
-    refused("service", Some("PGSERVICE"), &[], NO_SERVICE),
-    refused("servicefile", None, &[], NO_SERVICE),
+    read("service", Some("PGSERVICE")),
+    read("servicefile", Some("PGSERVICEFILE")),
     read("ssl_max_protocol_version", Some("PGSSLMAXPROTOCOLVERSION")),
     read("ssl_min_protocol_version", Some("PGSSLMINPROTOCOLVERSION")),
     read("sslcert", Some("PGSSLCERT")),
@@ -177,6 +176,12 @@ pub(super) fn usage(name: &str) -> Option<Use> {
         .map(|known| known.usage)
 }
 
+/// The parameter of this name, or what is wrong with the name.
+pub(super) fn known(name: &str) -> Result<&'static str, String> {
+    let known = ALL.iter().find(|known| known.name == name);
+    known.map(|known| known.name).ok_or_else(|| unknown(name))
+}
+
 /// The values in a URL, by the names of libpq's parameters.
 pub(super) fn of_url(url: &str) -> Result<BTreeMap<&'static str, String>, String> {
     // SQLAlchemy names a driver, too: postgresql+psycopg://
@@ -218,13 +223,10 @@ pub(super) fn of_url(url: &str) -> Result<BTreeMap<&'static str, String>, String
             values.insert("sslmode", "require".to_owned());
             continue;
         }
-        let Some(known) = ALL.iter().find(|known| known.name == name) else {
-            // Without an end of the password it may go on to here.
-            let may_be_secret = credentials.is_empty() && query.contains('@');
-            return Err(unknown(if may_be_secret { "" } else { name }));
-        };
-        let value = decoded(known.name, value)?;
-        values.insert(known.name, value);
+        // Without an end of the password it may go on to here.
+        let may_be_secret = credentials.is_empty() && query.contains('@');
+        let known = known(name).map_err(|error| if may_be_secret { unknown("") } else { error })?;
+        values.insert(known, decoded(known, value)?);
     }
     Ok(values)
 }

@@ -1,14 +1,46 @@
 use super::*;
 
 fn parse(url: &str) -> Result<DatabaseUrl, String> {
-    DatabaseUrl::parse(url, |_| None)
+    DatabaseUrl::parse(url, |_| None, |_| None)
 }
 
 fn with(url: &str, environment: &[(&str, &str)]) -> Result<DatabaseUrl, String> {
-    DatabaseUrl::parse(url, |name| {
+    let variable = |name: &str| {
         let found = environment.iter().find(|(key, _)| *key == name);
         found.map(|(_, value)| (*value).to_owned())
-    })
+    };
+    let file = |path: &str| (path == "/services").then(|| SERVICES.to_owned());
+    DatabaseUrl::parse(url, variable, file)
+}
+
+const SERVICES: &str = "[app]\nhost=a\nport=6000\ndbname=d\nuser=of_service\n";
+
+#[test]
+fn pairs_and_services_are_other_ways_to_write_a_url() {
+    let url = parse("host=h port=6000 dbname='my db' application_name=x").unwrap();
+    assert_eq!(url.hosts, [host("h", 6000)]);
+    assert_eq!(url.database.as_deref(), Some("my db"));
+    assert_eq!(url.application_name, "x");
+    let own = ("PGSERVICEFILE", "/services");
+    // What is named goes before the service, and the service before the environment.
+    for (text, environment) in [
+        ("service=app user=u", vec![own, ("PGHOST", "other")]),
+        ("postgres://u@/?service=app", vec![own, ("PGPORT", "1")]),
+        ("postgres://u@", vec![own, ("PGSERVICE", "app")]),
+        ("user=u servicefile=/services", vec![("PGSERVICE", "app")]),
+    ] {
+        let url = with(text, &environment).unwrap();
+        assert_eq!(url.hosts, [host("a", 6000)], "{text}");
+        assert_eq!(url.user.as_deref(), Some("u"), "{text}");
+        assert_eq!(url.database.as_deref(), Some("d"), "{text}");
+    }
+    let url = with("service=app", &[own]).unwrap();
+    assert_eq!(url.user.as_deref(), Some("of_service"));
+    let error = with("service=other", &[own]).unwrap_err();
+    assert!(
+        error.contains("other is not in /services or /etc"),
+        "{error}"
+    );
 }
 
 fn host(name: &str, port: u16) -> Host {
@@ -73,7 +105,10 @@ fn the_url_wins_over_the_environment() {
 fn what_is_wrong_is_refused_without_a_letter_of_the_password() {
     for url in [
         "",
-        "host=h",
+        "sesame",
+        "host=h sesame",
+        "password='sesame",
+        "postgres:u:sesame@h?sslmode=require",
         "mysql://u:sesame@h",
         "postgres://u:sesame@h:port/d",
         "postgres://u:p@sesame@h/d",
@@ -108,7 +143,7 @@ fn parameters_are_read_ignored_or_refused_with_the_reason() {
         ("sslcrl=x", "revoked certificates"),
         ("require_auth=scram-sha-256", "require_auth cannot be used"),
         ("gssencmode=require", "Kerberos"),
-        ("service=x", "service files"),
+        ("service=x", "the service x is not in"),
         ("channel_binding=always", "channel_binding must be"),
         ("connect_timeout=soon", "connect_timeout must be a number"),
         ("sslrootcert=system&sslmode=require", "too weak"),
