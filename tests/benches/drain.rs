@@ -4,7 +4,8 @@
 //! Each line is the median of three runs from start to exit, against a provider that answers from
 //! prepared pieces. The floor is COPY of the same rows into the same store. With `PGAI_PYTHON`
 //! (the interpreter of an environment that has pgai 0.12.1) pgai's own worker drains the same
-//! backlog, too: docs/performance.md says how to make one.
+//! backlog, too: docs/performance.md says how to make one. Where PgBouncer is installed, our workers
+//! also drain it through one in transaction mode.
 
 #![allow(clippy::print_stdout, reason = "a bench tells its result")]
 #![allow(clippy::unwrap_used, reason = "a bench ends where it cannot go on")]
@@ -13,6 +14,7 @@ use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
 use tests::measure::{Canned, Usage, percentile, text, until_end};
+use tests::pgbouncer::PgBouncer;
 use tests::postgres::{Database, Server};
 use tests::process::{Process, worker_path};
 use tests::python::pgai_sql;
@@ -42,6 +44,8 @@ enum Destination {
 #[derive(Clone, Copy, Eq, PartialEq)]
 enum Drainer {
     Ours(&'static str),
+    /// Ours, through a pooler.
+    Pooled(&'static str),
     /// With this concurrency.
     Python(&'static str),
 }
@@ -141,6 +145,14 @@ fn main() {
 fn measure(case: &Case) {
     println!("\n{}", case.name);
     let mut drainers = vec![Drainer::Ours("worker"), Drainer::Ours("worker-blocking")];
+    let pooler = PgBouncer::program();
+    let pooler = pooler.map(|_| PgBouncer::start("transaction", Server::shared().url(), ""));
+    if pooler.is_some() {
+        drainers.extend([
+            Drainer::Pooled("worker"),
+            Drainer::Pooled("worker-blocking"),
+        ]);
+    }
     // The Python worker writes to columns, too, and takes minutes over what is huge.
     let is_huge = case.characters > 1_000_000;
     if std::env::var_os("PGAI_PYTHON").is_some() && !is_huge {
@@ -153,7 +165,7 @@ fn measure(case: &Case) {
     for round in 0..ROUNDS {
         for (usages, drainer) in rounds.iter_mut().zip(&drainers) {
             let database = backlog(case, *drainer);
-            usages.push(drain(*drainer, &database, &provider));
+            usages.push(drain(*drainer, &database, &provider, pooler.as_ref()));
             chunks = written(case, &database);
             if *drainer == Drainer::Ours("worker") {
                 floors.extend(floor(case, &database));
@@ -177,7 +189,7 @@ fn measure(case: &Case) {
     let best = python.map(|(_, usage)| usage.wall).min();
     for (drainer, usage) in drainers.iter().zip(&medians) {
         print!(
-            "  {:<18} {:>6.2} s wall, {:>5.2} s CPU, {:>4} MB peak",
+            "  {:<23} {:>6.2} s wall, {:>5.2} s CPU, {:>4} MB peak",
             name(*drainer),
             usage.wall.as_secs_f64(),
             usage.cpu.as_secs_f64(),
@@ -193,6 +205,16 @@ fn measure(case: &Case) {
                     ", {:.1} times as fast as pgai's best",
                     ratio(best, usage.wall)
                 );
+            }
+            (Drainer::Pooled(binary), _) => {
+                let direct = drainers.iter().zip(&medians);
+                let mut direct = direct.filter(|(one, _)| **one == Drainer::Ours(binary));
+                if let Some((_, direct)) = direct.next() {
+                    print!(
+                        ", {:.2} times the direct one",
+                        ratio(usage.wall, direct.wall)
+                    );
+                }
             }
             (Drainer::Ours(_), None) | (Drainer::Python(_), _) => {}
         }
@@ -214,7 +236,7 @@ fn idle() {
     let provider = Canned::start(case.dimensions, Duration::ZERO);
     for drainer in drainers {
         let database = backlog(&case, drainer);
-        let usages = (0..9).map(|_| drain(drainer, &database, &provider));
+        let usages = (0..9).map(|_| drain(drainer, &database, &provider, None));
         let usage = median(usages.collect());
         println!(
             "  {:<18} {:>6.0} ms wall, {:>4} MB peak",
@@ -256,6 +278,7 @@ fn starts() {
 fn name(drainer: Drainer) -> String {
     match drainer {
         Drainer::Ours(binary) => binary.to_owned(),
+        Drainer::Pooled(binary) => format!("{binary}, pooled"),
         Drainer::Python(concurrency) => format!("pgai -c {concurrency}"),
     }
 }
@@ -270,7 +293,7 @@ fn backlog(case: &Case, drainer: Drainer) -> Database {
     let database = Server::shared().database();
     let mut client = database.client();
     match drainer {
-        Drainer::Ours(_) => database.install(),
+        Drainer::Ours(_) | Drainer::Pooled(_) => database.install(),
         Drainer::Python(_) => {
             client.batch_execute("create extension vector").unwrap();
             client.batch_execute(&pgai_sql("0.12.1").unwrap()).unwrap();
@@ -309,12 +332,23 @@ fn backlog(case: &Case, drainer: Drainer) -> Database {
     database
 }
 
-fn drain(drainer: Drainer, database: &Database, provider: &Canned) -> Usage {
+fn drain(
+    drainer: Drainer,
+    database: &Database,
+    provider: &Canned,
+    pooler: Option<&PgBouncer>,
+) -> Usage {
     let url = provider.url();
-    let environment = [("OLLAMA_HOST", url.as_str()), ("DB_URL", database.url())];
+    let place = match (drainer, pooler) {
+        (Drainer::Pooled(_), Some(pooler)) => pooler.url(database.url()),
+        _ => database.url().to_owned(),
+    };
+    let environment = [("OLLAMA_HOST", url.as_str()), ("DB_URL", &place)];
     let began = Instant::now();
     let process = match drainer {
-        Drainer::Ours(binary) => Process::worker(binary, &["--once"], &environment),
+        Drainer::Ours(binary) | Drainer::Pooled(binary) => {
+            Process::worker(binary, &["--once"], &environment)
+        }
         Drainer::Python(concurrency) => {
             let python = std::env::var("PGAI_PYTHON").unwrap();
             let call = [
