@@ -10,7 +10,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::command::{self, Inquiry};
 use crate::event::Level;
@@ -19,7 +19,7 @@ use crate::provider::variables;
 use crate::settings::{AwsSource, Limits, Secrets, Settings};
 use environment::{keys_in, of_aws};
 pub(crate) use values::duration;
-use values::{Ids, at_least_one, bytes, dollars, ids, listening};
+use values::{Ids, LogFormat, LogLevel, Shell, at_least_one, bytes, dollars, ids, listening};
 
 /// What the command line requests.
 #[derive(Clone, Debug)]
@@ -101,6 +101,10 @@ pub struct Options {
     /// learns of changes at once
     #[arg(long, hide_default_value = true, value_name = "URL")]
     listen_url: Option<String>,
+
+    /// The URL leads through a pooler: without this, the worker finds out by itself
+    #[arg(long, global = true)]
+    pooler: bool,
 
     /// Run only the vectorizer with this id (may be given again)
     #[arg(
@@ -215,31 +219,6 @@ pub struct Options {
     log_format: LogFormat,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum LogLevel {
-    Debug,
-    Info,
-    #[value(alias = "warn")]
-    Warning,
-    #[value(alias = "fatal", alias = "critical")]
-    Error,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Shell {
-    Bash,
-    Elvish,
-    Fish,
-    Powershell,
-    Zsh,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum LogFormat {
-    Json,
-    Text,
-}
-
 impl Command {
     /// Parses a command line, with the program's name first. An option that is not on the
     /// command line is read from `environment`.
@@ -327,6 +306,12 @@ impl Options {
     #[must_use]
     pub fn listen_url(&self) -> Option<&str> {
         self.listen_url.as_deref()
+    }
+
+    /// Whether the database's URL leads through a pooler, as the operator says.
+    #[must_use]
+    pub const fn pooler(&self) -> bool {
+        self.pooler
     }
 
     /// Where the worker serves health checks, metrics and its status page, if at all.

@@ -31,6 +31,9 @@ pub(crate) fn connect(target: &Target, warn: Option<fn(message: &str)>) -> Resul
 /// # Errors
 /// The errors of all hosts.
 pub(crate) fn connect_to_session(target: &Target) -> Result<(Client, bool), String> {
+    if target.is_pooled {
+        return Ok((connect_with(target, None, None)?, false));
+    }
     let nonce = seed();
     match connect_with(target, None, Some(nonce)) {
         Ok(mut client) => {

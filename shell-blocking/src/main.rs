@@ -30,7 +30,7 @@ fn main() -> ExitCode {
 }
 
 fn run(
-    place: &Place<'_>,
+    place: &Place,
     settings: Settings,
     console: &Console,
     questions: Questions,
@@ -38,8 +38,8 @@ fn run(
     shell_blocking::run(place.target()?, settings, console, questions)
 }
 
-fn inquire(url: &str, task: Task) -> Result<Report, Failure> {
-    Ok(shell_blocking::inquire(Target::parse(url)?, task))
+fn inquire(place: &Place, task: Task) -> Result<Report, Failure> {
+    Ok(shell_blocking::inquire(place.target()?, task))
 }
 
 fn install(url: &str) -> Result<String, Failure> {

@@ -29,7 +29,7 @@ pub struct Program {
     /// The limits on what it holds at a time.
     pub limits: Limits,
     /// Runs a command to its end.
-    pub inquire: fn(url: &str, task: Task) -> Result<Report, Failure>,
+    pub inquire: fn(place: &Place, task: Task) -> Result<Report, Failure>,
     /// Runs `setup.sql` on the database at a URL, in one transaction, and returns the database's
     /// name.
     pub install: fn(url: &str) -> Result<String, Failure>,
@@ -38,31 +38,49 @@ pub struct Program {
 }
 
 /// Where a worker's database is.
-#[derive(Clone, Copy, Debug)]
-pub struct Place<'a> {
+#[derive(Clone)]
+pub struct Place {
     /// The URL for statements.
-    pub url: &'a str,
+    pub url: String,
     /// The URL for notifications, if that one leads through a pooler.
-    pub listen_url: Option<&'a str>,
+    pub listen_url: Option<String>,
+    /// Whether it does, as the operator says: otherwise the worker finds out.
+    pub is_pooled: bool,
 }
 
-impl Place<'_> {
+impl Place {
+    fn of(options: &Options) -> Self {
+        Self {
+            url: options.db_url.clone(),
+            listen_url: options.listen_url().map(str::to_owned),
+            is_pooled: options.pooler(),
+        }
+    }
+
     /// Parses the URLs.
     ///
     /// # Errors
     /// If one is wrong: see [`Target::parse`].
     pub fn target(&self) -> Result<Target, Failure> {
-        let listener = self.listen_url.map(Target::parse).transpose()?;
+        let listener = self.listen_url.as_deref().map(Target::parse).transpose()?;
         Ok(Target {
             listener: listener.map(Arc::new),
-            ..Target::parse(self.url)?
+            is_pooled: self.is_pooled,
+            ..Target::parse(&self.url)?
         })
+    }
+}
+
+/// Does not print the URLs, which may contain a password.
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Place").finish_non_exhaustive()
     }
 }
 
 /// Runs a worker to its end. It prints to the console, and answers the questions.
 pub type Run = fn(
-    place: &Place<'_>,
+    place: &Place,
     settings: Settings,
     console: &Console,
     questions: Questions,
@@ -166,7 +184,7 @@ impl Program {
         let mut settings = self.settings(options, environment)?;
         settings.progress = io::stdout().is_terminal();
         let task = Task::new(inquiry, settings, file);
-        let report = (self.inquire)(&options.db_url, task)?;
+        let report = (self.inquire)(&Place::of(options), task)?;
         if !report.text.is_empty() {
             console::print(&log::printable(&report.text));
         }
@@ -185,14 +203,10 @@ impl Program {
         for line in options.advice(environment) {
             console.note(Level::Warning, &line);
         }
-        let place = Place {
-            url: &options.db_url,
-            listen_url: options.listen_url(),
-        };
         let mut settings = self.settings(options, environment)?;
         settings.progress = console.draws_progress();
         let questions = self.monitoring(options, environment, &settings, &console)?;
-        let summary = (self.run)(&place, settings, &console, questions)?;
+        let summary = (self.run)(&Place::of(options), settings, &console, questions)?;
         let failed = summary.failure.is_some() && options.exit_on_error();
         Ok(if failed {
             ExitCode::FAILURE
@@ -216,7 +230,7 @@ impl Program {
         let inquirer = Inquirer {
             program: self.name,
             version: self.version,
-            url: options.db_url.clone(),
+            place: Place::of(options),
             settings: settings.clone(),
             inquire: self.inquire,
         };

@@ -23,6 +23,8 @@ pub struct Target {
     pub tls: Option<Arc<ClientConfig>>,
     /// Where to listen for notifications, if this leads through a pooler.
     pub listener: Option<Arc<Self>>,
+    /// Whether it does, as the operator says: otherwise a shell finds out.
+    pub is_pooled: bool,
 }
 
 impl Target {
@@ -54,6 +56,7 @@ impl Target {
             url,
             tls,
             listener: None,
+            is_pooled: false,
         })
     }
 

@@ -154,6 +154,10 @@ async fn ask_pooler(sql: &mut PgConnection, query: &Query) -> sqlx::Result<Vec<P
 pub fn listen(target: Arc<Target>) -> mpsc::Receiver<Option<String>> {
     let (wakes, receiver) = mpsc::channel(64);
     tokio::spawn(async move {
+        if target.is_pooled {
+            // There is nothing to hear, and the channel must stay open.
+            wakes.closed().await;
+        }
         while !wakes.is_closed() {
             // Statements meet the same trouble, and the core tells of it.
             let Err(trouble) = listen_once(&target, &wakes).await;
@@ -258,7 +262,9 @@ pub async fn install(target: &Target, script: &'static str) -> Result<String, Db
 
 async fn connect(target: &Target) -> Result<Connection, DbError> {
     let nonce = seed();
-    match open(target, Some(nonce)).await {
+    let is_pooled = target.is_pooled;
+    match open(target, Some(nonce).filter(|_| !is_pooled)).await {
+        Ok(sql) if is_pooled => return Ok(Connection { sql, is_own: false }),
         Ok(mut sql) => {
             let is_own = has_own_session(&mut sql, nonce).await;
             if is_own.map_err(DbError::unanswered)? {

@@ -32,18 +32,13 @@ fn main() -> ExitCode {
 }
 
 fn run(
-    place: &Place<'_>,
+    place: &Place,
     settings: Settings,
     console: &Console,
     questions: Questions,
 ) -> Result<Summary, Failure> {
     let target = possible(place.target()?)?;
     block_on(shell_tokio::run(target, settings, console, questions))?
-}
-
-/// Parses a URL.
-fn target(url: &str) -> Result<Target, Failure> {
-    possible(Target::parse(url)?)
 }
 
 /// Refuses what this worker cannot do.
@@ -57,13 +52,13 @@ fn possible(target: Target) -> Result<Target, Failure> {
     Ok(target)
 }
 
-fn inquire(url: &str, task: Task) -> Result<Report, Failure> {
-    let target = target(url)?;
+fn inquire(place: &Place, task: Task) -> Result<Report, Failure> {
+    let target = possible(place.target()?)?;
     block_on(shell_tokio::inquire(target, task))
 }
 
 fn install(url: &str) -> Result<String, Failure> {
-    let target = target(url)?;
+    let target = possible(Target::parse(url)?)?;
     // sqlx tells of a server's notices through the crate `log` only.
     if log::set_logger(&Notices).is_ok() {
         log::set_max_level(LevelFilter::Warn);

@@ -195,7 +195,9 @@ fn a_direct_connection_for_notifications_makes_up_for_the_pooler() {
         let mut client = Client::connect(&url, NoTls).unwrap();
         let before = settings(&mut client);
         // Nothing would be polled for within the time of this test.
-        let arguments = ["--poll-interval", "1h", "--listen-url", &stage.worker_url];
+        let mut arguments = vec!["--poll-interval", "1h", "--listen-url", &stage.worker_url];
+        // It is a pooler whether the worker finds out or is told.
+        arguments.extend((shell == SHELLS[0]).then_some("--pooler"));
         let running = worker(&stage, shell, &url, &arguments);
         running.wait_for_line("finished processing vectorizer", PATIENCE);
         for id in 1..4 {

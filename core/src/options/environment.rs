@@ -9,7 +9,7 @@ use crate::nearest::nearest;
 use crate::settings::AwsSource;
 
 /// Options, and what their variables are called after [`PREFIX`].
-const OPTIONS: [(&str, &str); 22] = [
+const OPTIONS: [(&str, &str); 23] = [
     ("db_url", "DB_URL"),
     ("vectorizer_ids", "VECTORIZER_IDS"),
     ("poll_interval", "POLL_INTERVAL"),
@@ -29,6 +29,7 @@ const OPTIONS: [(&str, &str); 22] = [
     ("max_row_bytes", "MAX_ROW_BYTES"),
     ("max_spend_per_day", "MAX_SPEND_PER_DAY"),
     ("max_tokens_per_minute", "MAX_TOKENS_PER_MINUTE"),
+    ("pooler", "POOLER"),
     ("prices", "PRICES"),
     ("log_level", "LOG_LEVEL"),
     ("log_format", "LOG_FORMAT"),
@@ -122,7 +123,9 @@ fn set(environment: &BTreeMap<String, String>) -> Vec<Set> {
                 _ => long(),
             }?;
             let value = match option {
-                "exit_on_error" | "http_actions" | "once" | "require_trust" => truth(&value),
+                "exit_on_error" | "http_actions" | "once" | "pooler" | "require_trust" => {
+                    truth(&value)
+                }
                 _ => value,
             };
             Some(Set {

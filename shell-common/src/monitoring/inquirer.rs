@@ -5,16 +5,16 @@ use std::collections::BTreeMap;
 
 use pgai_core::{Command, Report, Settings, Task};
 
-use crate::program::Failure;
+use crate::program::{Failure, Place};
 
 /// Runs commands on the worker's database.
 #[derive(Clone, Debug)]
 pub(crate) struct Inquirer {
     pub(crate) program: &'static str,
     pub(crate) version: &'static str,
-    pub(crate) url: String,
+    pub(crate) place: Place,
     pub(crate) settings: Settings,
-    pub(crate) inquire: fn(url: &str, task: Task) -> Result<Report, Failure>,
+    pub(crate) inquire: fn(place: &Place, task: Task) -> Result<Report, Failure>,
 }
 
 impl Inquirer {
@@ -33,7 +33,7 @@ impl Inquirer {
             Err(usage) => return Err(usage.text),
         };
         let task = Task::new(inquiry, self.settings.clone(), None);
-        let report = (self.inquire)(&self.url, task).map_err(|failure| failure.to_string())?;
+        let report = (self.inquire)(&self.place, task).map_err(|failure| failure.to_string())?;
         report.failure.map_or(Ok(report.text), Err)
     }
 }

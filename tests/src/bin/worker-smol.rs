@@ -20,12 +20,12 @@ fn main() -> ExitCode {
 }
 
 fn run(
-    place: &Place<'_>,
+    place: &Place,
     settings: Settings,
     console: &Console,
     questions: Questions,
 ) -> Result<Summary, Failure> {
     let tell = |event: &_| console.tell(event);
-    let worker = tests::shell_smol::run(place.url, settings, seed(), tell, questions);
+    let worker = tests::shell_smol::run(&place.url, settings, seed(), tell, questions);
     smol::block_on(worker).map_err(|error| Failure::Usage(format!("{error:#}")))
 }
