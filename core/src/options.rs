@@ -193,7 +193,7 @@ pub struct Options {
     http: Option<SocketAddr>,
 
     /// Let the status page retry failed rows, and pause and resume vectorizers
-    #[arg(long, requires = "http")]
+    #[arg(long)]
     http_actions: bool,
 
     /// The directory of models that run in the worker process, each in a directory of its name

@@ -5,7 +5,7 @@ mod statements;
 
 use serde_json::{Map, Value, json};
 
-use super::table::{grouped, short, table, wrapped};
+use super::table::{WIDTH, grouped, second, short, table, wrapped};
 use super::{Answer, Ask, Steps, field, named};
 use crate::query::{Param, Rows};
 use statements::{ERROR_GROUPS, ERRORS, failed_groups_sql, failed_sql, union};
@@ -28,9 +28,6 @@ pub(crate) struct ErrorsArgs {
     #[arg(long)]
     json: bool,
 }
-
-/// The width of a terminal.
-const WIDTH: usize = 80;
 
 #[derive(Debug)]
 pub(super) struct Errors {
@@ -287,9 +284,4 @@ impl Steps for Errors {
         self.asked = Some(of);
         Ok(ask)
     }
-}
-
-/// A timestamp without fractions of a second and time zone.
-fn second(timestamp: &str) -> String {
-    timestamp.chars().take(19).collect()
 }

@@ -9,13 +9,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::checks::python_workers;
-use super::table::{grouped, table, wrapped};
+use super::table::{WIDTH, grouped, table, wrapped};
 use super::{Answer, Ask, Report, Steps, field, named, usage};
 use crate::log::printable;
 use crate::query::Rows;
 use crate::settings::Settings;
 use crate::vectorizer::{Definition, Profile};
-use standing::{Known, Standing, WIDTH, age};
+use standing::{Known, Standing, age};
 
 /// The arguments of `status`.
 #[derive(Clone, Debug, clap::Args)]

@@ -33,6 +33,18 @@ pub(super) fn short(text: &str, max: usize) -> String {
     format!("{}…", kept.trim_end())
 }
 
+/// The width of a terminal, in characters.
+pub(super) const WIDTH: usize = 80;
+
+/// A timestamp without fractions of a second and time zone.
+pub(super) fn second(timestamp: &str) -> String {
+    timestamp
+        .chars()
+        .take(19)
+        .collect::<String>()
+        .replace('T', " ")
+}
+
 /// The words of a text in lines of at most `width` characters, each after `indent`. A longer word is
 /// not split.
 pub(super) fn wrapped(text: &str, indent: &str, width: usize) -> Vec<String> {

@@ -178,6 +178,11 @@ fn a_port_alone_is_reached_from_this_machine_only() {
         assert_eq!(http(&[], &[("PGAI_HTTP", given)]).to_string(), address);
     }
     assert_eq!(parse(&[], &[("PGAI_HTTP", "")]).unwrap().0.http(), None);
+    // As in the image, which sets the address.
+    let of_image = parse(&["--http-actions"], &[("PGAI_HTTP", "9187")])
+        .unwrap()
+        .0;
+    assert!(of_image.http().is_some() && of_image.http_actions());
     for wrong in [":9187", "here:9187", "127.0.0.1", "70000"] {
         let refused = parse(&["--http", wrong], &[]).unwrap_err();
         assert!(refused.text.contains("0.0.0.0:9187"), "{}", refused.text);

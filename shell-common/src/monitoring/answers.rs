@@ -164,10 +164,16 @@ async fn act(state: &State, path: &str, body: &[u8], peer: SocketAddr) -> Answer
     let Some(vectorizer) = body["vectorizer"].as_str() else {
         return json_of(Err("a vectorizer is needed".to_owned()));
     };
-    let reason = body["reason"].as_str().unwrap_or_default();
+    let reason = body["reason"].as_str().filter(|reason| !reason.is_empty());
+    // In one word, so that a reason that looks like an option is none.
+    let reason = reason.map(|reason| format!("--reason={reason}"));
     let arguments = match path {
         "/api/retry" => vec!["retry", "--", vectorizer],
-        "/api/pause" => vec!["pause", "--reason", reason, "--", vectorizer],
+        "/api/pause" => ["pause"]
+            .into_iter()
+            .chain(reason.as_deref())
+            .chain(["--", vectorizer])
+            .collect(),
         "/api/resume" => vec!["resume", "--", vectorizer],
         _ => return text(StatusCode::NOT_FOUND, "not found\n"),
     };

@@ -102,6 +102,15 @@ fn what_is_asked_is_an_argument_and_never_an_option() {
         let (status, said) = site.post("api/retry", &body);
         assert_eq!(status, 502, "{vectorizer}: {said}");
     }
+    // The worker's role may not pause; a reason that looks like an option is a reason all the same.
+    for reason in ["", "--for=1s", "-x"] {
+        let body = serde_json::json!({ "vectorizer": "blog", "reason": reason }).to_string();
+        let (status, said) = site.post("api/pause", &body);
+        assert!(
+            status == 502 && said.contains("only the owner"),
+            "{reason}: {said}"
+        );
+    }
     assert_eq!(site.post("api/retry", "not JSON").0, 502);
     assert_eq!(site.post("api/drop", r#"{"vectorizer": "blog"}"#).0, 404);
     let (status, said) = site.get("api/search?vectorizer=blog&words=--help");

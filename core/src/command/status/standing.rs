@@ -3,11 +3,9 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::command::table::{grouped, short, wrapped};
+use crate::command::table::{WIDTH, grouped, second, short, wrapped};
 use crate::command::usage::Total;
 
-/// The width of a terminal.
-pub(super) const WIDTH: usize = 80;
 /// Longer names are cut in the table.
 const NAME_MAX: usize = 18;
 /// The characters of a reason that are shown.
@@ -270,15 +268,6 @@ pub(super) fn rows(number: u64) -> String {
         1 => "1 row".to_owned(),
         more => format!("{} rows", grouped(more)),
     }
-}
-
-/// A timestamp without fractions of a second and time zone.
-fn second(timestamp: &str) -> String {
-    timestamp
-        .chars()
-        .take(19)
-        .collect::<String>()
-        .replace('T', " ")
 }
 
 fn mark(is_estimated: Option<bool>) -> &'static str {
