@@ -443,6 +443,28 @@ begin
                   'Or begin the transaction with: lock table %s in share row exclusive mode', source);
 end
 $$;
+-- What roles can do with a new table follows from what they can do with an older one.
+
+-- Grants privileges on these tables to every role that can update one of the others.
+create or replace function ai._grant_to_writers(others regclass[], privileges text, tables text) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    writer text;
+begin
+    for writer in
+        select distinct case a.grantee when 0 then 'public' else quote_ident(r.rolname) end
+        from pg_class c
+        cross join aclexplode(c.relacl) a
+        left join pg_roles r on r.oid = a.grantee
+        where c.oid = any (others)
+        and a.privilege_type = 'UPDATE' and a.grantee <> c.relowner and (a.grantee = 0 or r.oid is not null)
+    loop
+        execute format('grant %s on %s to %s', privileges, tables, writer);
+    end loop;
+end
+$$;
 -- Converts a database of pgai-rs, an earlier successor of pgai in Rust, to the form that the next parts expect.
 -- Vectorizers, stores, pending work, views, names and configurations stay; 400_upgrade.sql creates the queues of the
 -- vectorizers.
@@ -776,22 +798,7 @@ create or replace trigger vectorizer_pause_changed
 
 -- Everybody can read, as in ai.vectorizer_made_by; roles that can write to ai.vectorizer can write here.
 grant select on ai.vectorizer_pause to public;
-do $$
-declare
-    writer text;
-begin
-    for writer in
-        select distinct case a.grantee when 0 then 'public' else quote_ident(r.rolname) end
-        from pg_class c
-        cross join aclexplode(c.relacl) a
-        left join pg_roles r on r.oid = a.grantee
-        where c.oid = 'ai.vectorizer'::regclass
-        and a.privilege_type = 'UPDATE' and a.grantee <> c.relowner and (a.grantee = 0 or r.oid is not null)
-    loop
-        execute format('grant insert, update, delete on ai.vectorizer_pause to %s', writer);
-    end loop;
-end
-$$;
+do $$ begin perform ai._grant_to_writers('{ai.vectorizer}', 'insert, update, delete', 'ai.vectorizer_pause'); end $$;
 
 create or replace function ai._is_paused(v ai.vectorizer) returns boolean
 language sql stable
@@ -1083,6 +1090,64 @@ begin atomic
       , last_error_message = coalesce(excluded.last_error_message, p.last_error_message);
 end;
 comment on function ai._worker_progress is 'Adds what a worker has done for one vectorizer.';
+-- How fast rows are embedded: a moving average over about two minutes, kept by a trigger on what workers report.
+
+create table if not exists ai.vectorizer_rate
+( vectorizer_id int4 not null
+, rows float8 not null
+, counted_at timestamptz not null
+, since timestamptz not null
+, constraint vectorizer_rate_pkey primary key (vectorizer_id)
+, constraint vectorizer_rate_vectorizer_id_fkey foreign key (vectorizer_id) references ai.vectorizer (id) on delete cascade
+);
+comment on table ai.vectorizer_rate is 'How fast each vectorizer embeds.';
+comment on column ai.vectorizer_rate.rows is
+    'Rows embedded until counted_at; each counts the less the older it is: by the factor e less every two minutes.';
+comment on column ai.vectorizer_rate.since is 'Since when they are counted.';
+
+-- Rows a minute. The sum of weights since the begin is what so many rows a minute would have brought:
+-- 2 min * (1 - exp(-t / 2 min)).
+create or replace function ai._rows_per_minute(r ai.vectorizer_rate) returns float8
+language sql stable
+set search_path = pg_catalog, pg_temp
+return (
+    select case when t.since < 5 then null
+        else r.rows * exp(-least(t.counted, 6000) / 120) / (2 * (1 - exp(-least(t.since, 6000) / 120))) end
+    from (select extract(epoch from clock_timestamp() - r.counted_at)::float8 as counted
+               , extract(epoch from clock_timestamp() - r.since)::float8 as since) t);
+
+-- (Workers need no rights on the table.)
+create or replace function ai._vectorizer_rate_count() returns trigger
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    more float8 = new.success_count - case tg_op when 'UPDATE' then old.success_count else 0 end;
+    at timestamptz = clock_timestamp();
+    began timestamptz;
+begin
+    if more <= 0 then
+        return null;
+    end if;
+    -- The first ones were embedded since the worker's heartbeat before, or since its start.
+    select at - least(w.expected_heartbeat_interval, at - w.started) into began
+    from ai.vectorizer_worker_process w
+    where w.id = new.last_success_process_id;
+    insert into ai.vectorizer_rate as r (vectorizer_id, rows, counted_at, since)
+    values (new.vectorizer_id, more, at, coalesce(began, at - interval '1 minute'))
+    on conflict (vectorizer_id) do update
+    set rows = more + case when at - r.counted_at < interval '10 minutes'
+            then r.rows * exp(-greatest(extract(epoch from at - r.counted_at), 0)::float8 / 120) else 0 end
+      , since = case when at - r.counted_at < interval '10 minutes' then r.since else excluded.since end
+      , counted_at = at;
+    return null;
+end
+$$;
+revoke all on function ai._vectorizer_rate_count() from public;
+
+create or replace trigger vectorizer_rate_count
+    after insert or update of success_count on ai.vectorizer_worker_progress
+    for each row execute function ai._vectorizer_rate_count();
 -- The configuration that made the stored vectors and texts, one row for each vectorizer. If a user edits a
 -- configuration, a store must not get vectors of two models. A worker compares this record with the configuration: if
 -- the texts have changed, it makes them again; if the vectors have, it stops and says so. (This is a separate table
@@ -1205,22 +1270,7 @@ cross join lateral ai._made_by(v.config) m
 on conflict do nothing;
 
 -- Roles that can write to the catalog of vectorizers, or are workers, can write here.
-do $$
-declare
-    writer text;
-begin
-    for writer in
-        select distinct case a.grantee when 0 then 'public' else quote_ident(r.rolname) end
-        from pg_class c
-        cross join aclexplode(c.relacl) a
-        left join pg_roles r on r.oid = a.grantee
-        where c.oid in ('ai.vectorizer'::regclass, 'ai.vectorizer_worker_progress'::regclass)
-        and a.privilege_type = 'UPDATE' and a.grantee <> c.relowner
-    loop
-        execute format('grant insert, update on ai.vectorizer_made_by to %s', writer);
-    end loop;
-end
-$$;
+do $$ begin perform ai._grant_to_writers('{ai.vectorizer, ai.vectorizer_worker_progress}', 'insert, update', 'ai.vectorizer_made_by'); end $$;
 
 -- For workers: sets the record to the configuration, if that is still the one that the worker read, and the vectors
 -- are made in the same way. Batches with the old texts lose their leases, so they write nothing more. All rows are
@@ -1344,22 +1394,7 @@ create or replace trigger vectorizer_guard_budget
 -- Roles that are workers, or could write to the workers' tables before this one was made, can write here; everybody can
 -- read, as in ai.vectorizer_made_by.
 grant select on ai.vectorizer_usage, ai.vectorizer_budget to public;
-do $$
-declare
-    writer text;
-begin
-    for writer in
-        select distinct case a.grantee when 0 then 'public' else quote_ident(r.rolname) end
-        from pg_class c
-        cross join aclexplode(c.relacl) a
-        left join pg_roles r on r.oid = a.grantee
-        where c.oid = 'ai.vectorizer_worker_progress'::regclass
-        and a.privilege_type = 'UPDATE' and a.grantee <> c.relowner
-    loop
-        execute format('grant insert, update on ai.vectorizer_usage, ai.vectorizer_budget to %s', writer);
-    end loop;
-end
-$$;
+do $$ begin perform ai._grant_to_writers('{ai.vectorizer_worker_progress}', 'insert, update', 'ai.vectorizer_usage, ai.vectorizer_budget'); end $$;
 
 -- For workers: takes up to `wanted` of a ceiling, or as much as is left; with a negative number it gives back. Returns
 -- what was granted, and whether this call is the first that met the ceiling. (A server that crashed must not grant
@@ -6043,22 +6078,7 @@ create or replace trigger vectorizer_index_guard
 
 -- Roles that are workers, or could write to the workers' tables before this one was made, can write here.
 grant select on ai.vectorizer_index to public;
-do $$
-declare
-    writer text;
-begin
-    for writer in
-        select distinct case a.grantee when 0 then 'public' else quote_ident(r.rolname) end
-        from pg_class c
-        cross join aclexplode(c.relacl) a
-        left join pg_roles r on r.oid = a.grantee
-        where c.oid = 'ai.vectorizer_worker_progress'::regclass
-        and a.privilege_type = 'UPDATE' and a.grantee <> c.relowner
-    loop
-        execute format('grant insert, update on ai.vectorizer_index to %s', writer);
-    end loop;
-end
-$$;
+do $$ begin perform ai._grant_to_writers('{ai.vectorizer_worker_progress}', 'insert, update', 'ai.vectorizer_index'); end $$;
 
 -- The name of the index that a worker builds.
 create or replace function ai._vector_index_name(vectorizer_id int, implementation text) returns name
@@ -6682,11 +6702,13 @@ select v.id
      , m.total
      , case when m.total - m.pending - m.failed < 0 then 0 else m.total - m.pending - m.failed end as done
      , m.total_is_estimated or m.pending_is_estimated as done_is_estimated
+     , ai._rows_per_minute(f) as rows_per_minute
 from ai.vectorizer v
 cross join (select count(*) as alive from ai._live_worker) w
 cross join lateral ai._vectorizer_measured(v) m
 cross join lateral (select ai._vectorizer_problem(v) as defect) d
 left join ai.vectorizer_worker_progress p on p.vectorizer_id = v.id
+left join ai.vectorizer_rate f on f.vectorizer_id = v.id
 left join ai.vectorizer_pause z on z.vectorizer_id = v.id and coalesce(z.paused_until > now(), true)
 left join lateral (
     select r.recorded
@@ -6731,8 +6753,13 @@ select v.id
      , case when m.total = 0 then 100 when m.pending > 0 then least(round(100.0 * d.done / m.total, 1), 99.9)
            else round(100.0 * d.done / m.total, 1) end as percent
      , m.total_is_estimated or m.pending_is_estimated as is_estimated
+     , f.rows_per_minute
+     , case when m.pending > 0 and f.rows_per_minute >= 0.1 then
+           make_interval(secs => least(round(60 * m.pending / f.rows_per_minute), 3e9)) end as time_left
 from ai.vectorizer v
 cross join lateral ai._vectorizer_measured(v) m
+left join lateral (
+    select ai._rows_per_minute(r) as rows_per_minute from ai.vectorizer_rate r where r.vectorizer_id = v.id) f on true
 cross join lateral (
     select case when m.total - m.pending - m.failed < 0 then 0 else m.total - m.pending - m.failed end as done) d;
 comment on view ai._next_vectorizer_progress is 'How many rows of each source are embedded, and how many wait.';

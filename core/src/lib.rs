@@ -157,6 +157,7 @@ mod reuse;
 mod rows;
 mod settings;
 mod snapshot;
+mod span;
 mod sql;
 mod standing;
 pub mod text;
@@ -191,6 +192,7 @@ pub use request::{
 pub use resync::{ResyncCounts, ResyncQuery, ResyncStanding, ResyncState};
 pub use settings::{AwsSource, Limits, Secrets, Settings, SettingsError};
 pub use snapshot::{AccountSnapshot, Counts, Histogram, Snapshot, VectorizerSnapshot};
+pub use span::{Attribute, Span, SpanKind};
 pub use sql::{Depth, Plan};
 pub use time::Time;
 pub use vectorizer::MakerDigests;

@@ -49,6 +49,9 @@ pub struct Settings {
     /// Whether to emit [`Event::Progress`](crate::Event::Progress), for which the queues are
     /// counted.
     pub progress: bool,
+    /// Whether to make [`Span`](crate::Span)s, which [`Worker::take_spans`](crate::Worker::take_spans)
+    /// returns.
+    pub traces: bool,
     /// The environment variables that say where providers are, such as `OLLAMA_HOST`.
     pub variables: BTreeMap<String, String>,
     /// The directory of models that run in the worker process.
@@ -146,6 +149,7 @@ impl Settings {
             prices: Prices::default(),
             limits: Limits::default(),
             progress: false,
+            traces: false,
             variables: BTreeMap::new(),
             models_dir: None,
             owners: vec![],

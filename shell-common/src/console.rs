@@ -1,11 +1,17 @@
 //! The operator's output: log lines on stdout and, with `--once` on a terminal, a progress bar.
 
+use std::collections::BTreeMap;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressStyle};
 use pgai_core::log::{self, Format};
-use pgai_core::{Event, Level, Options};
+use pgai_core::{Event, Level, Options, Span};
+
+use crate::monitoring::{Asker, Inquirer};
+use crate::program::Failure;
+#[cfg(feature = "otel")]
+use crate::telemetry::Telemetry;
 
 /// The output of a worker.
 #[derive(Debug)]
@@ -13,6 +19,8 @@ pub struct Console {
     level: Level,
     format: Format,
     bar: Option<Bar>,
+    #[cfg(feature = "otel")]
+    pub(crate) telemetry: Option<Telemetry>,
 }
 
 impl Console {
@@ -25,6 +33,8 @@ impl Console {
             level: options.log_level(),
             format: options.log_format(),
             bar: bar.then(Bar::new),
+            #[cfg(feature = "otel")]
+            telemetry: None,
         }
     }
 
@@ -46,6 +56,71 @@ impl Console {
             bar.draw(*done, *waiting, *chunks);
         } else if event.level() >= self.level {
             self.print(&log::line(event, wall_time(), self.format));
+        }
+    }
+
+    /// Sends traces and metrics to a collector, if the environment says so.
+    ///
+    /// # Errors
+    /// If a variable is wrong.
+    #[cfg(feature = "otel")]
+    pub(crate) fn send_to_collector(
+        &mut self,
+        environment: &BTreeMap<String, String>,
+        inquirer: &Inquirer,
+        asker: &Asker,
+    ) -> Result<(), Failure> {
+        self.telemetry = Telemetry::start(environment, inquirer.version, inquirer, asker)?;
+        Ok(())
+    }
+
+    /// Says that nothing can be sent to a collector, if the environment names one.
+    #[cfg(not(feature = "otel"))]
+    #[expect(
+        clippy::unnecessary_wraps,
+        clippy::needless_pass_by_ref_mut,
+        reason = "with the feature it needs both"
+    )]
+    pub(crate) fn send_to_collector(
+        &mut self,
+        environment: &BTreeMap<String, String>,
+        _: &Inquirer,
+        _: &Asker,
+    ) -> Result<(), Failure> {
+        const NAMED: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+        if environment
+            .get(NAMED)
+            .is_some_and(|value| !value.trim().is_empty())
+        {
+            let unable = format!(
+                "{NAMED} is set, but this binary was built without the cargo feature otel of the package worker: \
+                 nothing is sent"
+            );
+            self.note(Level::Warning, &unable);
+        }
+        Ok(())
+    }
+
+    /// Whether [`spans`](Self::spans) has a use for spans.
+    #[must_use]
+    pub(crate) fn wants_spans(&self) -> bool {
+        #[cfg(feature = "otel")]
+        let wants = self.telemetry.as_ref().is_some_and(Telemetry::wants_spans);
+        #[cfg(not(feature = "otel"))]
+        let wants = false;
+        wants
+    }
+
+    /// Sends spans to where traces are collected, if that is wanted. `began` is the moment of
+    /// [`Time::ZERO`](pgai_core::Time::ZERO).
+    #[cfg_attr(
+        not(feature = "otel"),
+        expect(unused_variables, reason = "without the feature nothing is sent")
+    )]
+    pub fn spans(&self, began: SystemTime, spans: Vec<Span>) {
+        #[cfg(feature = "otel")]
+        if let Some(telemetry) = &self.telemetry {
+            telemetry.spans(began, spans);
         }
     }
 

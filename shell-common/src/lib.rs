@@ -12,5 +12,7 @@ pub mod monitoring;
 pub mod program;
 pub mod proxy;
 pub mod target;
+#[cfg(feature = "otel")]
+mod telemetry;
 mod tls;
 pub mod vault;

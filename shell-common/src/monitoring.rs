@@ -24,6 +24,8 @@ use tokio::sync::oneshot;
 
 use crate::program::Failure;
 pub(crate) use inquirer::Inquirer;
+#[cfg(feature = "otel")]
+pub(crate) use metrics::families;
 use state::State;
 
 /// The variable with the token that requests must carry, except health checks.
@@ -122,14 +124,15 @@ impl Settings {
     }
 }
 
-/// Starts the server, and returns where it listens, too.
+/// Starts the server, and returns where it listens.
 ///
 /// # Errors
 /// If it cannot listen there, or would have to without a token.
 pub(crate) fn start(
     settings: Settings,
     inquirer: Inquirer,
-) -> Result<(Questions, SocketAddr), Failure> {
+    asker: Asker,
+) -> Result<SocketAddr, Failure> {
     settings.check()?;
     let address = settings.address;
     let refused =
@@ -138,11 +141,10 @@ pub(crate) fn start(
     // Port 0 lets the system choose one.
     let address = listener.local_addr().map_err(refused)?;
     listener.set_nonblocking(true).map_err(refused)?;
-    let (asker, questions) = questions();
     let state = Arc::new(State::new(settings, inquirer, asker));
     thread::Builder::new()
         .name("http".to_owned())
         .spawn(move || server::run(listener, state))
         .map_err(|error| Failure::Failed(format!("starting a thread: {error}")))?;
-    Ok((questions, address))
+    Ok(address)
 }

@@ -16,7 +16,7 @@ use pgai_core::{
 
 use crate::console::{self, Console};
 use crate::env_file;
-use crate::monitoring::{self, Inquirer, Questions};
+use crate::monitoring::{self, Asker, Inquirer, Questions};
 use crate::target::Target;
 
 /// The differences between the workers.
@@ -199,13 +199,17 @@ impl Program {
         options: &Options,
         environment: &BTreeMap<String, String>,
     ) -> Result<ExitCode, Failure> {
-        let console = Console::new(options);
+        let mut console = Console::new(options);
         for line in options.advice(environment) {
             console.note(Level::Warning, &line);
         }
         let mut settings = self.settings(options, environment)?;
         settings.progress = console.draws_progress();
-        let questions = self.monitoring(options, environment, &settings, &console)?;
+        let inquirer = self.inquirer(options, &settings);
+        let (asker, questions) = monitoring::questions();
+        console.send_to_collector(environment, &inquirer, &asker)?;
+        settings.traces = console.wants_spans();
+        serve(options, environment, inquirer, asker, &console)?;
         let summary = (self.run)(&Place::of(options), settings, &console, questions)?;
         let failed = summary.failure.is_some() && options.exit_on_error();
         Ok(if failed {
@@ -215,35 +219,38 @@ impl Program {
         })
     }
 
-    /// Starts the HTTP server, if one is wanted.
-    fn monitoring(
-        &self,
-        options: &Options,
-        environment: &BTreeMap<String, String>,
-        settings: &Settings,
-        console: &Console,
-    ) -> Result<Questions, Failure> {
-        let Some(address) = options.http() else {
-            return Ok(Questions::default());
-        };
-        let token = environment.get(monitoring::TOKEN).map(|token| token.trim());
-        let inquirer = Inquirer {
+    fn inquirer(&self, options: &Options, settings: &Settings) -> Inquirer {
+        Inquirer {
             program: self.name,
             version: self.version,
             place: Place::of(options),
             settings: settings.clone(),
             inquire: self.inquire,
-        };
-        let settings = monitoring::Settings {
-            address,
-            token: token.filter(|token| !token.is_empty()).map(str::to_owned),
-            has_actions: options.http_actions(),
-            log_format: options.log_format(),
-        };
-        let (questions, address) = monitoring::start(settings, inquirer)?;
-        console.note(Level::Info, &format!("serving http://{address}/"));
-        Ok(questions)
+        }
     }
+}
+
+/// Starts the HTTP server, if one is wanted.
+fn serve(
+    options: &Options,
+    environment: &BTreeMap<String, String>,
+    inquirer: Inquirer,
+    asker: Asker,
+    console: &Console,
+) -> Result<(), Failure> {
+    let Some(address) = options.http() else {
+        return Ok(());
+    };
+    let token = environment.get(monitoring::TOKEN).map(|token| token.trim());
+    let settings = monitoring::Settings {
+        address,
+        token: token.filter(|token| !token.is_empty()).map(str::to_owned),
+        has_actions: options.http_actions(),
+        log_format: options.log_format(),
+    };
+    let address = monitoring::start(settings, inquirer, asker)?;
+    console.note(Level::Info, &format!("serving http://{address}/"));
+    Ok(())
 }
 
 /// The settings that the environment of this process requests, for a worker that is a part of another program: the

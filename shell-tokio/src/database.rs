@@ -40,6 +40,9 @@ const LISTEN_PAUSE: Duration = Duration::from_secs(1);
 /// The same behind a pooler, where listening is useless: the worker polls.
 const POOLED_PAUSE: Duration = Duration::from_secs(600);
 
+/// SQLSTATE `invalid_sql_statement_name`.
+const STATEMENT_LOST: &str = "26000";
+
 /// Why a connection cannot listen.
 const POOLED: &str = "the connection has no session of its own";
 
@@ -133,7 +136,22 @@ impl Database {
 }
 
 /// Runs a statement behind a pooler: in a transaction with settings of its own, and without a name.
+///
+/// If a parameter has a type that the connection has not met yet, such as pgvector's, sqlx asks the server about
+/// the type after it has sent the statement, and a statement without a name does not outlive that. Nothing has
+/// been done then, and the second time the type is known.
 async fn ask_pooler(sql: &mut PgConnection, query: &Query) -> sqlx::Result<Vec<PgRow>> {
+    let answer = ask_pooler_once(sql, query).await;
+    let is_lost = |error: &PgDatabaseError| error.code() == STATEMENT_LOST;
+    match answer {
+        Err(error) if postgres_error(&error).is_some_and(is_lost) => {
+            ask_pooler_once(sql, query).await
+        }
+        answer => answer,
+    }
+}
+
+async fn ask_pooler_once(sql: &mut PgConnection, query: &Query) -> sqlx::Result<Vec<PgRow>> {
     sqlx::raw_sql(transaction_settings())
         .execute(&mut *sql)
         .await?;

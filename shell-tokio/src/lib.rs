@@ -14,9 +14,10 @@ mod worker;
 use std::future::pending;
 use std::panic::resume_unwind;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use pgai_core::{
-    Ask, Call, CallTicket, DbError, Output, QueryTicket, Reply, Report, Rows, Task, Time,
+    Ask, Call, CallTicket, DbError, Output, QueryTicket, Reply, Report, Rows, Span, Task, Time,
 };
 use shell_common::console::{self, Console};
 use shell_common::models::Models;
@@ -59,7 +60,9 @@ pub async fn run(
     let (stop, stops) = unbounded_channel();
     let listening = tokio::spawn(pass_on(signals, stop));
     let tell = |event: Event| console.tell(&event);
-    let summary = drive(worker, target, tell, questions, stops).await;
+    let began = SystemTime::now();
+    let trace = |spans: Vec<Span>| console.spans(began, spans);
+    let summary = drive(worker, target, (tell, trace), questions, stops).await;
     listening.abort();
     Ok(summary)
 }
@@ -77,7 +80,7 @@ async fn pass_on(mut signals: Signals, stop: UnboundedSender<()>) {
 async fn drive(
     mut worker: pgai_core::Worker,
     target: Target,
-    mut tell: impl FnMut(Event),
+    (mut tell, mut trace): (impl FnMut(Event), impl FnMut(Vec<Span>)),
     mut questions: Questions,
     mut stops: UnboundedReceiver<()>,
 ) -> Summary {
@@ -118,6 +121,10 @@ async fn drive(
             Some(()) = stops.recv() => worker.stop(),
             question = questions.next() => question.answer(worker.snapshot(now())),
             () = sleep(began, until) => {}
+        }
+        let spans = worker.take_spans();
+        if !spans.is_empty() {
+            trace(spans);
         }
     }
 }

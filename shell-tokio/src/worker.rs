@@ -54,7 +54,7 @@ impl Worker {
             // Nobody reads, or not fast enough: the work matters more.
             let _ = sender.try_send(event);
         };
-        let task = tokio::spawn(drive(worker, target, tell, questions, stops));
+        let task = tokio::spawn(drive(worker, target, (tell, |_| ()), questions, stops));
         let worker = Self { task, stop, asker };
         Ok((worker, events))
     }

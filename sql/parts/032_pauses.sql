@@ -53,22 +53,7 @@ create or replace trigger vectorizer_pause_changed
 
 -- Everybody can read, as in ai.vectorizer_made_by; roles that can write to ai.vectorizer can write here.
 grant select on ai.vectorizer_pause to public;
-do $$
-declare
-    writer text;
-begin
-    for writer in
-        select distinct case a.grantee when 0 then 'public' else quote_ident(r.rolname) end
-        from pg_class c
-        cross join aclexplode(c.relacl) a
-        left join pg_roles r on r.oid = a.grantee
-        where c.oid = 'ai.vectorizer'::regclass
-        and a.privilege_type = 'UPDATE' and a.grantee <> c.relowner and (a.grantee = 0 or r.oid is not null)
-    loop
-        execute format('grant insert, update, delete on ai.vectorizer_pause to %s', writer);
-    end loop;
-end
-$$;
+do $$ begin perform ai._grant_to_writers('{ai.vectorizer}', 'insert, update, delete', 'ai.vectorizer_pause'); end $$;
 
 create or replace function ai._is_paused(v ai.vectorizer) returns boolean
 language sql stable

@@ -120,22 +120,7 @@ cross join lateral ai._made_by(v.config) m
 on conflict do nothing;
 
 -- Roles that can write to the catalog of vectorizers, or are workers, can write here.
-do $$
-declare
-    writer text;
-begin
-    for writer in
-        select distinct case a.grantee when 0 then 'public' else quote_ident(r.rolname) end
-        from pg_class c
-        cross join aclexplode(c.relacl) a
-        left join pg_roles r on r.oid = a.grantee
-        where c.oid in ('ai.vectorizer'::regclass, 'ai.vectorizer_worker_progress'::regclass)
-        and a.privilege_type = 'UPDATE' and a.grantee <> c.relowner
-    loop
-        execute format('grant insert, update on ai.vectorizer_made_by to %s', writer);
-    end loop;
-end
-$$;
+do $$ begin perform ai._grant_to_writers('{ai.vectorizer, ai.vectorizer_worker_progress}', 'insert, update', 'ai.vectorizer_made_by'); end $$;
 
 -- For workers: sets the record to the configuration, if that is still the one that the worker read, and the vectors
 -- are made in the same way. Batches with the old texts lose their leases, so they write nothing more. All rows are

@@ -80,22 +80,7 @@ create or replace trigger vectorizer_guard_budget
 -- Roles that are workers, or could write to the workers' tables before this one was made, can write here; everybody can
 -- read, as in ai.vectorizer_made_by.
 grant select on ai.vectorizer_usage, ai.vectorizer_budget to public;
-do $$
-declare
-    writer text;
-begin
-    for writer in
-        select distinct case a.grantee when 0 then 'public' else quote_ident(r.rolname) end
-        from pg_class c
-        cross join aclexplode(c.relacl) a
-        left join pg_roles r on r.oid = a.grantee
-        where c.oid = 'ai.vectorizer_worker_progress'::regclass
-        and a.privilege_type = 'UPDATE' and a.grantee <> c.relowner
-    loop
-        execute format('grant insert, update on ai.vectorizer_usage, ai.vectorizer_budget to %s', writer);
-    end loop;
-end
-$$;
+do $$ begin perform ai._grant_to_writers('{ai.vectorizer_worker_progress}', 'insert, update', 'ai.vectorizer_usage, ai.vectorizer_budget'); end $$;
 
 -- For workers: takes up to `wanted` of a ceiling, or as much as is left; with a negative number it gives back. Returns
 -- what was granted, and whether this call is the first that met the ceiling. (A server that crashed must not grant

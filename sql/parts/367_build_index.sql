@@ -32,22 +32,7 @@ create or replace trigger vectorizer_index_guard
 
 -- Roles that are workers, or could write to the workers' tables before this one was made, can write here.
 grant select on ai.vectorizer_index to public;
-do $$
-declare
-    writer text;
-begin
-    for writer in
-        select distinct case a.grantee when 0 then 'public' else quote_ident(r.rolname) end
-        from pg_class c
-        cross join aclexplode(c.relacl) a
-        left join pg_roles r on r.oid = a.grantee
-        where c.oid = 'ai.vectorizer_worker_progress'::regclass
-        and a.privilege_type = 'UPDATE' and a.grantee <> c.relowner
-    loop
-        execute format('grant insert, update on ai.vectorizer_index to %s', writer);
-    end loop;
-end
-$$;
+do $$ begin perform ai._grant_to_writers('{ai.vectorizer_worker_progress}', 'insert, update', 'ai.vectorizer_index'); end $$;
 
 -- The name of the index that a worker builds.
 create or replace function ai._vector_index_name(vectorizer_id int, implementation text) returns name

@@ -80,11 +80,13 @@ select v.id
      , m.total
      , case when m.total - m.pending - m.failed < 0 then 0 else m.total - m.pending - m.failed end as done
      , m.total_is_estimated or m.pending_is_estimated as done_is_estimated
+     , ai._rows_per_minute(f) as rows_per_minute
 from ai.vectorizer v
 cross join (select count(*) as alive from ai._live_worker) w
 cross join lateral ai._vectorizer_measured(v) m
 cross join lateral (select ai._vectorizer_problem(v) as defect) d
 left join ai.vectorizer_worker_progress p on p.vectorizer_id = v.id
+left join ai.vectorizer_rate f on f.vectorizer_id = v.id
 left join ai.vectorizer_pause z on z.vectorizer_id = v.id and coalesce(z.paused_until > now(), true)
 left join lateral (
     select r.recorded
@@ -129,8 +131,13 @@ select v.id
      , case when m.total = 0 then 100 when m.pending > 0 then least(round(100.0 * d.done / m.total, 1), 99.9)
            else round(100.0 * d.done / m.total, 1) end as percent
      , m.total_is_estimated or m.pending_is_estimated as is_estimated
+     , f.rows_per_minute
+     , case when m.pending > 0 and f.rows_per_minute >= 0.1 then
+           make_interval(secs => least(round(60 * m.pending / f.rows_per_minute), 3e9)) end as time_left
 from ai.vectorizer v
 cross join lateral ai._vectorizer_measured(v) m
+left join lateral (
+    select ai._rows_per_minute(r) as rows_per_minute from ai.vectorizer_rate r where r.vectorizer_id = v.id) f on true
 cross join lateral (
     select case when m.total - m.pending - m.failed < 0 then 0 else m.total - m.pending - m.failed end as done) d;
 comment on view ai._next_vectorizer_progress is 'How many rows of each source are embedded, and how many wait.';

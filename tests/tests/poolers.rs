@@ -74,6 +74,19 @@ fn worker(stage: &Stage, shell: &str, url: &str, arguments: &[&str]) -> Process 
     )
 }
 
+/// The first statement of each kind is like the later ones: `--once` fails at the first that does not run.
+#[track_caller]
+fn assert_drains_once(stage: &mut Stage, shell: &str, url: &str) {
+    stage.run("update blog set body = 'once ' || id");
+    let mut once = worker(stage, shell, url, &["--once"]);
+    let status = once.wait(PATIENCE);
+    assert!(status.success(), "{shell}: {:#?}", once.lines());
+    let lines = once.lines();
+    let troubles = lines.iter().filter(|line| !line.contains("[info "));
+    assert_eq!(troubles.count(), 0, "{shell}: {lines:#?}");
+    stage.wait_until_done();
+}
+
 fn a_pool_of(mode: &str, more: &str) {
     if !is_possible() {
         return;
@@ -101,6 +114,9 @@ fn a_pool_of(mode: &str, more: &str) {
         }
         stage.run("update blog set body = 'changed ' || id where id <= 10");
         stage.wait_until_done();
+        let lines = running.lines();
+        let troubles = lines.iter().filter(|line| !line.contains("[info "));
+        assert_eq!(troubles.count(), 0, "{shell}, {mode}: {lines:#?}");
         for sql in ["select pg_sleep(0.3)", "select 1"] {
             client.simple_query(sql).unwrap();
             assert_same(
@@ -116,6 +132,7 @@ fn a_pool_of(mode: &str, more: &str) {
             &before,
             &format!("{shell}, {mode}: afterwards"),
         );
+        assert_drains_once(&mut stage, shell, &url);
         for command in [&["status"][..], &["search", "blog", "body"], &["doctor"]] {
             let mut command = worker(&stage, shell, &url, command);
             assert_eq!(

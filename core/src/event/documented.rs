@@ -7,6 +7,7 @@ use super::Event;
 use crate::resync::ResyncCounts;
 
 const PAGE: &str = include_str!("../../../docs/logging.md");
+const TROUBLESHOOTING: &str = include_str!("../../../docs/troubleshooting.md");
 
 /// A number for each kind of event: a new one is missing here until it is documented, too.
 const fn number(event: &Event) -> usize {
@@ -211,4 +212,32 @@ fn every_event_is_documented_with_its_fields() {
         assert!(PAGE.contains(words), "{words}");
     }
     assert_eq!(seen.len(), KINDS);
+}
+
+#[test]
+fn every_warning_and_every_error_leads_to_what_helps() {
+    let messages = PAGE.lines().filter_map(|line| {
+        let mut cells = line.strip_prefix("| `")?.split(" | ");
+        let messages = format!("`{}", cells.next()?);
+        let level = cells.next()?;
+        (level.contains("warning") || level.contains("error")).then_some(messages)
+    });
+    let table: Vec<_> = TROUBLESHOOTING
+        .lines()
+        .filter(|line| line.starts_with("| `") && line.contains("]("))
+        .collect();
+    let mut count = 0;
+    for message in
+        messages.flat_map(|cell| cell.split(", `").map(str::to_owned).collect::<Vec<_>>())
+    {
+        let message = message.trim_matches('`');
+        count += 1;
+        assert!(
+            table
+                .iter()
+                .any(|line| line.contains(&format!("`{message}`"))),
+            "docs/troubleshooting.md has no line for {message}"
+        );
+    }
+    assert!(count >= 17, "{count} messages were found");
 }

@@ -34,6 +34,8 @@ pub(super) struct Batch {
     limits: Limits,
     /// The rows of the last read, while no thread has them yet.
     pub(super) work: Option<Box<Work>>,
+    /// When it was claimed.
+    pub(super) asked: Time,
     /// The lease, on the worker's own clock.
     pub(super) held_until: Time,
     rows: Vec<RowWork>,
@@ -167,7 +169,8 @@ impl Batch {
         profile: Arc<Profile>,
         claim: ClaimId,
         limits: Limits,
-        held_until: Time,
+        asked: Time,
+        lease: Duration,
         items: Vec<ClaimedRow>,
     ) -> Self {
         let rows = items.into_iter().map(|item| {
@@ -191,7 +194,8 @@ impl Batch {
             claim,
             limits,
             work: None,
-            held_until,
+            asked,
+            held_until: asked + lease,
             inputs: vec![],
             by_text: BTreeMap::new(),
             spans: VecDeque::new(),
@@ -215,6 +219,11 @@ impl Batch {
                 .rows
                 .iter()
                 .all(|row| matches!(row.state, RowState::Over))
+    }
+
+    /// How many rows were claimed.
+    pub(super) const fn size(&self) -> usize {
+        self.rows.len()
     }
 
     /// Whether it has nothing left to do but to ask again for rows that applications hold.
@@ -403,3 +412,6 @@ impl Span {
         )
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -127,6 +127,7 @@ impl Worker {
     pub(super) fn replied(&mut self, called: Called, reply: Reply) {
         self.no_longer_in_flight(&called);
         self.metered(&called, &reply);
+        self.trace_call(&called, &reply);
         if let Reply::Http(Ok(answer)) = &reply {
             let account = called.profile.provider.account();
             let now = self.now;

@@ -48,9 +48,7 @@ impl Worker {
         let in_flight = self.in_flight();
         let id = turns
             .filter(|(id, vectorizer)| {
-                let is_due = vectorizer.pace.next() <= self.now
-                    || vectorizer.has_suspects_left() && self.may_try_suspects(**id);
-                is_due
+                self.claim_due(**id, vectorizer) <= self.now
                     && in_flight.has_room(**id, vectorizer.is_slow)
                     && self.may_claim(**id, vectorizer)
             })
@@ -60,6 +58,14 @@ impl Worker {
             Some(id) => self.claim(id),
             None => self.ring_bells(),
         }
+    }
+
+    /// From when on a vectorizer may claim, if it [may](Self::may_claim) at all.
+    fn claim_due(&self, id: i64, vectorizer: &Vectorizer) -> Time {
+        if vectorizer.has_suspects_left() && self.may_try_suspects(id) {
+            return self.now;
+        }
+        vectorizer.pace.next()
     }
 
     /// Rows that may have killed workers are tried when nothing else is in work or due: should it
@@ -204,7 +210,7 @@ impl Worker {
             .vectorizers
             .iter()
             .filter(|(id, vectorizer)| self.life.is_running() && self.may_claim(**id, vectorizer))
-            .map(|(_, vectorizer)| vectorizer.pace.next());
+            .map(|(id, vectorizer)| self.claim_due(*id, vectorizer));
         let bells = self
             .batches
             .values()
@@ -257,11 +263,13 @@ impl Worker {
         if items.is_empty() {
             return;
         }
+        self.trace_claim(&profile, claim, asked, items.len());
         let mut batch = Batch::new(
             profile,
             claim,
             self.settings.limits,
-            asked + self.settings.lease,
+            asked,
+            self.settings.lease,
             items,
         );
         if is_wanted && self.life.is_running() {
@@ -353,6 +361,7 @@ impl Worker {
 
     /// Forgets batches that are over; their vectorizers look at the queue again.
     pub(super) fn drop_batches(&mut self) {
+        self.trace_batches();
         let now = self.now;
         let vectorizers = &mut self.vectorizers;
         self.batches.retain(|_, batch| {

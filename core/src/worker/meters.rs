@@ -43,7 +43,7 @@ const OUTCOMES: [&str; 9] = [
     "unreachable",
     "broken",
 ];
-const ANSWERED: &str = "answered";
+pub(super) const ANSWERED: &str = "answered";
 
 /// Every kind of a database's error.
 const TROUBLES: [Trouble; 4] = [
@@ -107,7 +107,7 @@ impl Meters {
 }
 
 /// What came of a request; `None` for a call that is no request.
-fn outcome(reply: &Reply) -> Option<&'static str> {
+pub(super) fn outcome(reply: &Reply) -> Option<&'static str> {
     Some(match reply {
         Reply::Build(_) | Reply::Compute(_) => return None,
         Reply::Http(Ok(answer)) => match answer.response.status() {

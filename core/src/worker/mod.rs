@@ -23,6 +23,7 @@ mod requests;
 mod resync;
 mod schema;
 mod session;
+mod spans;
 mod statements;
 mod told;
 mod trouble;
@@ -39,6 +40,7 @@ use crate::output::{Output, Summary};
 use crate::query::{DbError, ErrorRecord, Query, QueryTicket, Rows};
 use crate::random::Random;
 use crate::settings::{Settings, SettingsError};
+use crate::span::Span;
 use crate::time::Time;
 
 use accounts::Accounts;
@@ -82,6 +84,7 @@ pub struct Worker {
     numbers: u64,
     meters: Meters,
     events: VecDeque<Event>,
+    spans: Vec<Span>,
     /// For the errors table.
     records: Vec<ErrorRecord>,
     wakes: Wakes,
@@ -126,6 +129,7 @@ impl Worker {
             numbers: 0,
             meters: Meters::default(),
             events: VecDeque::from([started]),
+            spans: vec![],
             records: vec![],
             wakes: Wakes::default(),
             summary: Summary::default(),

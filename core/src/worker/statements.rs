@@ -61,6 +61,7 @@ pub(super) enum Asked {
 
 impl Worker {
     pub(super) fn answered(&mut self, asked: Asked, rows: Result<Rows, DbError>) {
+        self.trace_statement(&asked, &rows);
         match rows {
             Ok(rows) => {
                 self.database_answered();

@@ -21,14 +21,30 @@ pub(super) fn text(health: &Health, status: Result<&Value, &str>) -> Result<Stri
         [(vec![], health.silent_for.as_secs_f64())],
     );
     if let Some(snapshot) = &health.snapshot {
-        worker(&mut families, snapshot);
-        work(&mut families, snapshot);
-        accounts(&mut families, &snapshot.accounts);
+        all_of(&mut families, snapshot);
     }
     database(&mut families, status);
     TextEncoder::new()
         .encode_to_string(&families.0)
         .map_err(|error| error.to_string())
+}
+
+/// The same as data, for a worker whose loop answers. `status` is the output of `status --json`.
+#[cfg(feature = "otel")]
+pub(crate) fn families(snapshot: &Snapshot, status: Result<String, String>) -> Vec<MetricFamily> {
+    let mut families = Families::default();
+    all_of(&mut families, snapshot);
+    let status = status
+        .and_then(|text| serde_json::from_str::<Value>(&text).map_err(|error| error.to_string()));
+    database(&mut families, status.as_ref().map_err(String::as_str));
+    families.0
+}
+
+/// What the worker knows.
+fn all_of(families: &mut Families, snapshot: &Snapshot) {
+    worker(families, snapshot);
+    work(families, snapshot);
+    accounts(families, &snapshot.accounts);
 }
 
 /// The worker's process.

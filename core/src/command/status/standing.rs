@@ -39,6 +39,7 @@ pub(super) struct Known {
     total: Option<u64>,
     done: Option<u64>,
     done_is_estimated: Option<bool>,
+    rows_per_minute: Option<f64>,
     paused_by: Option<String>,
     retries: Option<u64>,
 }
@@ -228,7 +229,32 @@ impl Standing<'_> {
             }
             parts.push(part);
         }
+        if self.state() == Some("working") {
+            parts.extend(self.rate().map(|rate| format!("{} a minute", rows(rate))));
+            parts.extend(
+                self.seconds_left()
+                    .map(|left| format!("{} left", age(left))),
+            );
+        }
         (!parts.is_empty()).then(|| parts.join(", "))
+    }
+
+    /// Rows a minute, if there are some.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "it is shown without decimals, and is not negative"
+    )]
+    fn rate(&self) -> Option<u64> {
+        let rate = self.known.rows_per_minute?.round() as u64;
+        (rate > 0).then_some(rate)
+    }
+
+    /// How long it takes until nothing waits, if it goes on like that.
+    fn seconds_left(&self) -> Option<i64> {
+        let pending = self.known.pending.filter(|pending| *pending > 0)?;
+        let seconds = pending.saturating_mul(60) / self.rate()?;
+        i64::try_from(seconds).ok()
     }
 
     pub(super) fn json(&self) -> Value {
@@ -256,6 +282,8 @@ impl Standing<'_> {
             "total": known.total,
             "done": known.done,
             "done_is_estimated": known.done_is_estimated == Some(true),
+            "rows_per_minute": known.rows_per_minute,
+            "seconds_left": self.seconds_left(),
             "tokens_today": self.today.as_ref().map_or(0, Total::tokens),
             "cost_today": self.today.as_ref().map_or(Some(0.0), Total::cost),
         })

@@ -102,3 +102,23 @@ fn details_fit_a_terminal() {
         assert!(text.contains(part), "{part:?} in {text}");
     }
 }
+
+#[test]
+fn what_works_tells_how_fast_and_how_long() {
+    for (state, rate, pending, shown) in [
+        (
+            "working",
+            Some(1200.4),
+            60_000,
+            "1,200 rows a minute, 50 min left",
+        ),
+        ("working", Some(1.0), 3, "1 row a minute, 3 min left"),
+        ("working", Some(0.2), 3, ""),
+        ("working", None, 3, ""),
+        ("paused", Some(1200.0), 60_000, ""),
+    ] {
+        let known = known(&json!({"state": state, "rows_per_minute": rate, "pending": pending}));
+        let work = standing(&known, None).work().unwrap_or_default();
+        assert_eq!(work, shown, "{state} {rate:?}");
+    }
+}
