@@ -1,4 +1,4 @@
-//! Web pages, and HTML inside of Markdown.
+//! Web pages.
 
 use html_to_markdown_rs::{ConversionOptions, convert};
 
@@ -13,7 +13,7 @@ pub(crate) fn parse(html: &str) -> Result<Document, Error> {
         reason: error.to_string(),
     })?;
     Ok(Document {
-        markdown: converted.content.unwrap_or_default(),
+        markdown: without_properties(converted.content.unwrap_or_default()),
         title: converted
             .metadata
             .document
@@ -23,14 +23,22 @@ pub(crate) fn parse(html: &str) -> Result<Document, Error> {
     })
 }
 
+/// The text without the properties of the page that the library writes before it, as `name: value`
+/// between lines of dashes: they are no part of what a reader sees.
+fn without_properties(markdown: String) -> String {
+    let Some(properties) = markdown.strip_prefix("---\n") else {
+        return markdown;
+    };
+    // A rule is followed by an empty line.
+    match properties.split_once("\n---\n") {
+        Some((_, text)) if !properties.starts_with('\n') => text.trim_start().to_owned(),
+        Some(_) | None => markdown,
+    }
+}
+
 fn options() -> ConversionOptions {
     ConversionOptions {
         compact_tables: true,
         ..ConversionOptions::default()
     }
-}
-
-/// Converts the HTML blocks of a Markdown text; the rest stays as it is.
-pub(crate) fn in_markdown(markdown: &str) -> String {
-    markdown.to_owned()
 }

@@ -83,15 +83,11 @@ pub fn parse(bytes: &[u8], hints: &Hints<'_>) -> Result<Document, Error> {
         Kind::Html => html::parse(&text::decode(bytes, hints)?)?,
         Kind::Json | Kind::Xml => Document::from(text::data(&text::decode(bytes, hints)?, kind)?),
         Kind::Mail => mail::parse(bytes)?,
-        Kind::Markdown => Document::from(html::in_markdown(&text::decode(bytes, hints)?)),
         Kind::Pdf => pdf::parse(bytes)?,
-        Kind::Text => Document::from(text::decode(bytes, hints)?),
+        Kind::Markdown | Kind::Text => Document::from(text::decode(bytes, hints)?),
         Kind::Unsupported(unsupported) => return Err(Error::Unsupported(unsupported)),
     };
-    // PostgreSQL's text has no NUL.
-    if document.markdown.contains('\0') {
-        document.drop_nul();
-    }
+    document.drop_controls();
     if document.markdown.trim().is_empty() {
         return Err(Error::Empty { kind });
     }
@@ -111,14 +107,27 @@ impl From<String> for Document {
 }
 
 impl Document {
-    /// Removes NUL characters, and moves the pages by what is removed before them.
-    fn drop_nul(&mut self) {
-        let text = &self.markdown;
-        let before = |start: usize| text.as_bytes()[..start].iter().filter(|b| **b == 0).count();
-        for page in &mut self.pages {
-            page.start -= before(page.start);
+    /// Removes control characters, which mean nothing in a text: PostgreSQL has no NUL, and a terminal
+    /// obeys some. Pages move by what is removed before them.
+    fn drop_controls(&mut self) {
+        let is_control = |c: char| c.is_control() && c != '\n' && c != '\t';
+        if !self.markdown.contains(is_control) {
+            return;
         }
-        self.markdown = self.markdown.replace('\0', "");
+        let mut kept = String::with_capacity(self.markdown.len());
+        let mut pages = self.pages.iter_mut().peekable();
+        for (at, character) in self.markdown.char_indices() {
+            while let Some(page) = pages.next_if(|page| page.start <= at) {
+                page.start = kept.len();
+            }
+            if !is_control(character) {
+                kept.push(character);
+            }
+        }
+        for page in pages {
+            page.start = kept.len();
+        }
+        self.markdown = kept;
     }
 }
 

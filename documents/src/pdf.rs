@@ -1,5 +1,6 @@
 //! PDF files.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use pdf_inspector::{
@@ -72,10 +73,26 @@ fn divided(markdown: &str) -> BTreeMap<u32, String> {
             continue;
         }
         let text = pages.entry(page).or_default();
-        text.push_str(line);
+        text.push_str(&bulleted(line));
         text.push('\n');
     }
     pages
+}
+
+/// Fonts of symbols have bullets in the private area of Unicode, or where letters are; pdf-inspector
+/// keeps them, and makes a heading of an item that is alone on its line.
+fn bulleted(line: &str) -> Cow<'_, str> {
+    let text = line.trim_start_matches('#').trim_start();
+    let is_bullet = |c: char| {
+        matches!(
+            c,
+            '\u{f000}'..='\u{f0ff}' | '☐' | '☑' | '☒' | '•' | '▪' | '■'
+        )
+    };
+    match text.strip_prefix(is_bullet) {
+        Some(item) => Cow::Owned(format!("- {}", item.trim_start())),
+        None => Cow::Borrowed(line),
+    }
 }
 
 /// Adds the text of pages that have none that can be seen: programs for OCR put what they read

@@ -222,7 +222,7 @@ impl Writer<'_> {
 }
 
 /// Rows of cells as a table, without what is empty at its right and at its end.
-pub(super) fn table_of(mut rows: Vec<Vec<String>>) -> String {
+pub(crate) fn table_of(mut rows: Vec<Vec<String>>) -> String {
     let filled = |row: &Vec<String>| {
         row.iter()
             .rposition(|cell| !cell.is_empty())

@@ -1,13 +1,16 @@
 //! The tables of a sheet.
 //!
 //! A spreadsheet has one grid for each sheet, and people put several tables on it, with empty rows
-//! and columns between. Each group of cells that touch each other, also at a corner, becomes a table.
+//! and columns between. Each group of cells that touch each other, but at a corner, becomes a table.
 
 use anydoc::model::{Block, Cell, CellSlot, Table};
 
 /// The cells of a sheet that are looked at. A sheet with more is one table: dividing it would need
 /// as much memory again.
 const CELLS_MAX: usize = 1 << 20;
+
+/// The tables that a sheet is divided into.
+const REGIONS_MAX: usize = 1 << 10;
 
 /// Divides every table into those that it is made of.
 pub(super) fn divided(blocks: Vec<Block>) -> Vec<Block> {
@@ -24,8 +27,8 @@ fn split(table: Table) -> Vec<Table> {
     if width == 0 || width.saturating_mul(height) > CELLS_MAX {
         return vec![table];
     }
-    let mut regions = regions(&table, width);
-    if regions.len() <= 1 && regions.first().is_none_or(|region| region.top == 0) {
+    let mut regions = apart(regions(&table, width));
+    if regions.is_empty() {
         return vec![table];
     }
     regions.sort_by_key(|region| (region.top, region.left));
@@ -78,11 +81,15 @@ struct Region {
 }
 
 impl Region {
+    /// Whether the rectangles share a place or an edge.
     const fn touches(&self, other: &Self) -> bool {
-        self.top <= other.bottom + 1
-            && other.top <= self.bottom + 1
-            && self.left <= other.right + 1
-            && other.left <= self.right + 1
+        let rows = self.top <= other.bottom + 1 && other.top <= self.bottom + 1;
+        let columns = self.left <= other.right && other.left <= self.right;
+        rows && columns
+    }
+
+    const fn overlaps(&self, other: &Self) -> bool {
+        self.touches(other) && self.top <= other.bottom && other.top <= self.bottom
     }
 
     fn with(self, other: Self) -> Self {
@@ -131,6 +138,22 @@ fn regions(table: &Table, width: usize) -> Vec<Region> {
     }
     done.extend(open);
     done
+}
+
+/// The rectangles without those that share a place: an L and what stands in its corner are one
+/// table. So is a sheet of very many.
+fn apart(regions: Vec<Region>) -> Vec<Region> {
+    let mut apart: Vec<Region> = Vec::new();
+    for mut region in regions {
+        while let Some(at) = apart.iter().position(|other| other.overlaps(&region)) {
+            region = region.with(apart.swap_remove(at));
+        }
+        apart.push(region);
+        if apart.len() > REGIONS_MAX {
+            return Vec::new();
+        }
+    }
+    apart
 }
 
 fn is_filled(slot: &CellSlot) -> bool {
