@@ -175,7 +175,7 @@ pub use event::{Event, Level};
 pub use index::{BUILD_SETTINGS, IndexBuild, IndexQuery};
 pub use intake::{Intake, Vault, authorize};
 pub use model::{ModelAnswer, ModelError, ModelRequest, Wanted};
-pub use options::{Command, Options, Usage};
+pub use options::{Command, Options, Parse, Usage};
 pub use output::{Output, Summary};
 pub use pooler::{
     POOLS_STATEMENTS, SESSION_VALUE, refuses_options, refuses_transactions, session_option,

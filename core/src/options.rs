@@ -3,6 +3,7 @@
 
 mod definition;
 mod environment;
+mod parse;
 mod values;
 
 use std::collections::BTreeMap;
@@ -18,6 +19,7 @@ use crate::log::Format;
 use crate::provider::variables;
 use crate::settings::{AwsSource, Limits, Secrets, Settings};
 use environment::{keys_in, of_aws};
+pub use parse::Parse;
 pub(crate) use values::duration;
 use values::{Ids, LogFormat, LogLevel, Shell, at_least_one, bytes, dollars, ids, listening};
 
@@ -35,6 +37,8 @@ pub enum Command {
     Inquire(Box<Inquiry>, Box<Options>),
     /// Create the schema `ai` in the database, or update it.
     Install(Box<Options>),
+    /// Print the text of files as Markdown.
+    Parse(Box<Parse>),
     /// Keep the vectorizers' embeddings in sync with their rows.
     Run(Box<Options>),
 }
@@ -67,6 +71,8 @@ struct CommandLine {
 enum Action {
     /// Put the schema `ai` into the database, or bring it up to date
     Install,
+    /// Print the text of files (PDF, office files, web pages, mail …) as Markdown, as vectorizers read it
+    Parse(Parse),
     /// Keep all embeddings in sync until stopped; the same as without a command
     Run,
     /// Print a script that completes commands and options in a shell
@@ -247,6 +253,7 @@ impl Command {
         Ok(match line.action {
             Some(Action::Inquire(inquiry)) => Self::Inquire(Box::new(Inquiry(inquiry)), options),
             Some(Action::Install) => Self::Install(options),
+            Some(Action::Parse(parse)) => Self::Parse(Box::new(parse)),
             Some(Action::Completions { shell }) => Self::Complete {
                 shell: match shell {
                     Shell::Bash => "bash",

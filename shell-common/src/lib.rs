@@ -9,6 +9,7 @@ pub mod console;
 mod env_file;
 pub mod models;
 pub mod monitoring;
+pub mod parsing;
 pub mod program;
 pub mod proxy;
 pub mod target;

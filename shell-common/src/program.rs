@@ -17,6 +17,7 @@ use pgai_core::{
 use crate::console::{self, Console};
 use crate::env_file;
 use crate::monitoring::{self, Asker, Inquirer, Questions};
+use crate::parsing;
 use crate::target::Target;
 
 /// The differences between the workers.
@@ -118,6 +119,12 @@ impl Program {
         let arguments: Vec<String> = std::env::args_os()
             .map(|argument| argument.to_string_lossy().into_owned())
             .collect();
+        // It reads no options and no environment: a hostile file may be on its way to it.
+        if let [_, command, limits @ ..] = arguments.as_slice()
+            && command == parsing::CHILD
+        {
+            return parsing::child(limits);
+        }
         let done = env_file::read(&arguments)
             .and_then(|()| with_files(environment(), read))
             .and_then(|environment| self.start(arguments, &environment));
@@ -143,6 +150,7 @@ impl Program {
             }),
             Ok(Command::Complete { shell, mut command }) => complete(shell, &mut command),
             Ok(Command::Inquire(inquiry, options)) => self.report(*inquiry, &options, environment),
+            Ok(Command::Parse(parse)) => parsing::print(&parse),
             Ok(Command::Run(options)) => self.work(&options, environment),
             Err(usage) if usage.code == 0 => {
                 console::print(usage.text.trim_end());
@@ -269,9 +277,12 @@ pub fn settings(version: &str) -> Result<Settings, Failure> {
             Limits::default(),
             console::wall_time(),
         )),
-        Ok(Command::Complete { .. } | Command::Inquire(..) | Command::Install(_)) => {
-            Err(Failure::Usage("no options were read".to_owned()))
-        }
+        Ok(
+            Command::Complete { .. }
+            | Command::Inquire(..)
+            | Command::Install(_)
+            | Command::Parse(_),
+        ) => Err(Failure::Usage("no options were read".to_owned())),
         Err(usage) => Err(Failure::Usage(usage.text)),
     }
 }

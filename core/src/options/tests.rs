@@ -13,7 +13,10 @@ fn parse(arguments: &[&str], environment: &[(&str, &str)]) -> Result<(Options, S
             let settings = options.settings("w", &environment, Limits::default(), Duration::ZERO);
             Ok((*options, settings))
         }
-        Command::Complete { .. } | Command::Inquire(..) | Command::Install(_) => {
+        Command::Complete { .. }
+        | Command::Inquire(..)
+        | Command::Install(_)
+        | Command::Parse(_) => {
             panic!("not asked for")
         }
     }

@@ -27,7 +27,12 @@ impl Inquirer {
         let command = Command::parse(line.map(str::to_owned), &BTreeMap::new(), self.version);
         let inquiry = match command {
             Ok(Command::Inquire(inquiry, _)) => *inquiry,
-            Ok(Command::Complete { .. } | Command::Install(_) | Command::Run(_)) => {
+            Ok(
+                Command::Complete { .. }
+                | Command::Install(_)
+                | Command::Parse(_)
+                | Command::Run(_),
+            ) => {
                 return Err("no such command".to_owned());
             }
             Err(usage) => return Err(usage.text),
