@@ -1583,6 +1583,11 @@ begin
     if implementation = 'none' and is_bytea then
         raise exception 'cannot use parsing_none with bytea columns';
     end if;
+    if implementation = 'none' and loading ->> 'implementation' = 'uri' then
+        -- (pgai creates such a vectorizer, and each of its rows fails.)
+        raise exception 'cannot use parsing_none with loading_uri'
+            using hint = 'Use ai.parsing_auto().';
+    end if;
     if loading ->> 'implementation' = 'column' and implementation in ('pymupdf', 'docling') and not is_bytea then
         raise exception 'parsing_% must be used with a bytea column', implementation;
     end if;
@@ -4575,7 +4580,6 @@ begin
     perform ai._validate_jobs(scheduling, indexing);
     perform ai._validate_indexing_fits
     (indexing, coalesce(destination ->> 'storage', 'vector'), (embedding ->> 'dimensions')::int);
-    perform ai._validate_supported(loading, parsing, source_schema, source_name);
     perform ai._validate_source_names(source, destination);
 
     destination = ai._evaluate_destination(destination, source_schema, source_name);
@@ -4725,33 +4729,13 @@ begin
     perform ai._validate_loading(loading, source_schema, source_name);
     perform ai._validate_parsing(parsing, loading, source_schema, source_name);
     perform ai._validate_formatting(formatting, source_schema, source_name);
-    perform ai._validate_supported(loading, parsing, source_schema, source_name);
     perform ai._validate_source_names(source, destination);
     perform ai._validate_destination_can_create_objects(destination);
 end
 $$;
 
--- Rejects what pgai's interface allows and these workers do not support yet.
-create or replace function ai._validate_supported
-( loading jsonb
-, parsing jsonb
-, source_schema name
-, source_table name
-) returns void
-language plpgsql stable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-    if loading ->> 'implementation' = 'uri' then
-        raise exception 'ai.loading_uri is not supported yet'
-            using errcode = 'feature_not_supported', hint = 'Load the text into a column, and use ai.loading_column.';
-    end if;
-    if ai._source_column_type(source_schema, source_table, (loading ->> 'column_name')::name) = 'bytea' then
-        raise exception 'documents in bytea columns are not supported yet'
-            using errcode = 'feature_not_supported', hint = 'Keep their text in a column of type text, and load that.';
-    end if;
-end
-$$;
+-- (Older versions refused documents with it.)
+drop function if exists ai._validate_supported(jsonb, jsonb, name, name);
 
 -- pgai's default name, changed to a legal one if the table's name is not.
 create or replace function ai._vectorizer_default_name(destination jsonb, source_schema name, source_table name)

@@ -1,6 +1,7 @@
 //! Calls: what the core wants done beside statements, and what comes back.
 
 use crate::compute::{Done, Work};
+use crate::document::{Document, DocumentError, FileError, FileRequest};
 use crate::index::IndexBuild;
 use crate::model::{ModelAnswer, ModelError, ModelRequest};
 use crate::query::DbError;
@@ -19,10 +20,14 @@ pub enum Call {
     Build(IndexBuild),
     /// Pure work of the core's own: run it with [`Work::run`], on any thread.
     Compute(Box<Work>),
+    /// Read this file.
+    File(FileRequest),
     /// Send this request.
     Http(Box<Request>),
     /// Let a model in this process work on these texts.
     Model(ModelRequest),
+    /// Turn this document into text, in a process of its own: it may be hostile.
+    Parse(Box<Document>),
 }
 
 /// What came of a [`Call`].
@@ -32,10 +37,14 @@ pub enum Reply {
     Build(Result<(), DbError>),
     /// Of [`Call::Compute`].
     Compute(Box<Done>),
+    /// Of [`Call::File`]: its bytes.
+    File(Result<Vec<u8>, FileError>),
     /// Of [`Call::Http`].
     Http(Result<Received, RequestError>),
     /// Of [`Call::Model`].
     Model(Result<ModelAnswer, ModelError>),
+    /// Of [`Call::Parse`]: its text, as Markdown.
+    Parse(Result<String, DocumentError>),
 }
 
 /// An answer that is still to be read.

@@ -138,6 +138,7 @@ mod command;
 mod compute;
 mod cut;
 mod database_url;
+mod document;
 mod event;
 mod index;
 mod intake;
@@ -166,11 +167,12 @@ mod tokens;
 mod vectorizer;
 mod worker;
 
-pub use address::{allowed_addresses, is_own_endpoint};
+pub use address::{allowed_addresses, is_own_endpoint, public_addresses};
 pub use call::{Call, CallTicket, Reply};
 pub use command::{Answer, Ask, Inquiry, Report, Task};
 pub use compute::{Done, Work};
 pub use database_url::{ChannelBinding, DatabaseUrl, Host, Keepalives, SslMode, Tls, password_for};
+pub use document::{Document, DocumentError, FileError, FileRequest};
 pub use event::{Event, Level};
 pub use index::{BUILD_SETTINGS, IndexBuild, IndexQuery};
 pub use intake::{Intake, Vault, authorize};
@@ -190,7 +192,7 @@ pub use request::{
     AwsCredential, AwsKeys, Credential, Received, Request, RequestError, Response, Secret, Token,
 };
 pub use resync::{ResyncCounts, ResyncQuery, ResyncStanding, ResyncState};
-pub use settings::{AwsSource, Limits, Secrets, Settings, SettingsError};
+pub use settings::{AwsSource, DocumentSettings, Limits, Secrets, Settings, SettingsError};
 pub use snapshot::{AccountSnapshot, Counts, Histogram, Snapshot, VectorizerSnapshot};
 pub use span::{Attribute, Span, SpanKind};
 pub use sql::{Depth, Plan};

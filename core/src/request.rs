@@ -19,6 +19,9 @@ pub struct Request {
     pub timeout: Duration,
     /// A valid answer is not longer than this many bytes, neither packed nor unpacked.
     pub answer_bytes_max: usize,
+    /// Whether it may go to addresses of the public internet only: a shell checks them with
+    /// [`public_addresses`](crate::public_addresses).
+    pub is_public: bool,
     /// Reads the vectors of an answer; `None` if the request does not ask for vectors.
     pub(crate) reader: Option<Reader>,
 }
@@ -146,6 +149,7 @@ impl Request {
             credential: None,
             timeout,
             answer_bytes_max,
+            is_public: false,
             reader: None,
         }
     }

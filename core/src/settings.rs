@@ -56,6 +56,8 @@ pub struct Settings {
     pub variables: BTreeMap<String, String>,
     /// The directory of models that run in the worker process.
     pub models_dir: Option<String>,
+    /// How documents are loaded and parsed.
+    pub documents: DocumentSettings,
     /// Roles whose vectorizers this worker may serve, in addition to those whose privileges it
     /// has.
     pub owners: Vec<String>,
@@ -65,6 +67,32 @@ pub struct Settings {
     pub secrets: Secrets,
     /// The time since 1970 at [`Time::ZERO`](crate::Time::ZERO): for dates in headers, and to know which day it is.
     pub wall_start: Duration,
+}
+
+/// How documents are loaded and parsed.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct DocumentSettings {
+    /// Whether the shell can parse documents; if not, vectorizers with documents cannot run.
+    pub can_parse: bool,
+    /// The directory below which files may be read; `None`: no files are read.
+    pub directory: Option<String>,
+    /// The addresses that may be loaded besides `https://` of public hosts: each a URL with `*` for any characters,
+    /// such as `http://minio:9000/*`.
+    pub allowed: Vec<String>,
+    /// The maximum size of a document behind an address, in bytes. Documents in a column are limited by
+    /// [`Limits::row_bytes`].
+    pub bytes_max: usize,
+}
+
+impl Default for DocumentSettings {
+    fn default() -> Self {
+        Self {
+            can_parse: false,
+            directory: None,
+            allowed: vec![],
+            bytes_max: 100 * 1024 * 1024,
+        }
+    }
 }
 
 /// The limits on what one worker holds at a time. The shells differ in nothing but `requests` and
@@ -152,6 +180,7 @@ impl Settings {
             traces: false,
             variables: BTreeMap::new(),
             models_dir: None,
+            documents: DocumentSettings::default(),
             owners: vec![],
             require_trust: false,
             secrets: Secrets::default(),

@@ -5,6 +5,7 @@ mod definition;
 use std::sync::Arc;
 
 use crate::cut::cut;
+use crate::document::Source;
 use crate::provider::{Price, Provider};
 use crate::retry;
 use crate::settings::Settings;
@@ -20,6 +21,8 @@ pub(crate) struct Profile {
     pub(crate) id: i64,
     pub(crate) name: String,
     pub(crate) plan: Arc<Plan>,
+    /// Where a row's document comes from, if its text is not in the column itself.
+    pub(crate) documents: Option<Source>,
     pub(crate) chunker: Chunker,
     pub(crate) format: Format,
     pub(crate) provider: Provider,
@@ -69,7 +72,7 @@ impl Profile {
         let problem = standing.and_then(|known| known.problem(&definition.name, settings));
         problem.map_or(Ok(()), Err)?;
         let key = key_columns(definition, columns, &source)?;
-        let loading = loading(config, columns, &source)?;
+        let (loading, documents) = loading(config, columns, &source, settings)?;
         let chunker = Chunker::parse(&config.chunking).map_err(|error| error.to_string())?;
         let format = format(&config.formatting, columns, &source)?;
         let provider = Provider::from_config(&config.embedding, settings)?;
@@ -105,7 +108,9 @@ impl Profile {
             loading: &loading,
             columns: format.columns(),
             dimensions: provider.dimensions,
-            has_plain_texts: matches!(chunker, Chunker::None) && format.is_plain(),
+            has_plain_texts: matches!(chunker, Chunker::None)
+                && format.is_plain()
+                && documents.is_none(),
             rows,
             backoff_max: retry::ITEM.longest.as_secs(),
             is_utf8: definition.encoding == utf8(),
@@ -116,6 +121,7 @@ impl Profile {
             id: definition.id,
             name: definition.name.clone(),
             plan: Arc::new(plan),
+            documents,
             chunker,
             format,
             provider,
@@ -230,14 +236,14 @@ fn key_columns(
     }
 }
 
-fn loading(config: &Config, columns: &[Column], source: &str) -> Result<TemplateColumn, String> {
+/// The column that is loaded, and where documents come from if it does not hold texts.
+fn loading(
+    config: &Config,
+    columns: &[Column],
+    source: &str,
+    settings: &Settings,
+) -> Result<(TemplateColumn, Option<Source>), String> {
     let loading = &config.loading;
-    if loading.implementation != "column" {
-        return Err(format!(
-            "this worker does not know the loading implementation {:?}: it knows column",
-            cut(&loading.implementation)
-        ));
-    }
     let name = &cut(&loading.column_name);
     let column = columns
         .iter()
@@ -248,22 +254,40 @@ fn loading(config: &Config, columns: &[Column], source: &str) -> Result<Template
              or drop the vectorizer and create it anew"
             )
         })?;
-    let parsing = config
-        .parsing
-        .as_ref()
-        .map_or("auto", |parsing| &parsing.implementation);
-    if column.base == "bytea" || !matches!(parsing, "auto" | "none") {
+    let is_bytea = column.base == "bytea";
+    let parsing = config.parsing.as_ref();
+    let parsing = parsing.map_or("auto", |parsing| &parsing.implementation);
+    let documents = match (loading.implementation.as_str(), parsing) {
+        ("column", "auto" | "none") if !is_bytea => None,
+        ("column", "auto" | "docling" | "pymupdf") if is_bytea => Some(Source::Bytes),
+        ("uri", "auto" | "docling" | "pymupdf") if !is_bytea => Some(Source::Address),
+        ("column" | "uri", _) => {
+            return Err(format!(
+                "parsing is {parsing}, and the column {name:?} is {base}, loaded with ai.loading_{loading}: texts \
+                 take ai.parsing_auto() or ai.parsing_none(), documents ai.parsing_auto()",
+                base = column.base,
+                loading = loading.implementation,
+                parsing = cut(parsing)
+            ));
+        }
+        (other, _) => {
+            return Err(format!(
+                "this worker does not know the loading implementation {:?}: it knows column and uri",
+                cut(other)
+            ));
+        }
+    };
+    if documents.is_some() && !settings.documents.can_parse {
         return Err(format!(
-            "this worker does not parse documents: the column {name:?} is {}, parsing is {parsing}; \
-             it takes text columns with ai.parsing_auto() or ai.parsing_none()",
-            column.base,
-            parsing = cut(parsing)
+            "this worker was built without documents, and the column {name:?} has some: run one with the cargo \
+             feature documents, such as the released worker"
         ));
     }
-    Ok(TemplateColumn {
+    let column = TemplateColumn {
         name: name.clone(),
         base_type: column.base.clone(),
-    })
+    };
+    Ok((column, documents))
 }
 
 fn format(formatting: &Formatting, columns: &[Column], source: &str) -> Result<Format, String> {

@@ -3,7 +3,7 @@
 use std::io::{self, ErrorKind};
 use std::sync::{Arc, OnceLock};
 
-use pgai_core::{RequestError, allowed_addresses, is_own_endpoint};
+use pgai_core::{RequestError, allowed_addresses, is_own_endpoint, public_addresses};
 use rustls::crypto::ring;
 use shell_common::certificates::authorities;
 use shell_common::proxy::{Proxies, Proxy};
@@ -26,6 +26,8 @@ pub(crate) struct Agents {
     pub(crate) proxies: Proxies,
     plain: OnceLock<Agent>,
     secure: OnceLock<Agent>,
+    /// For http and https, to addresses of the public internet only.
+    public: [OnceLock<Agent>; 2],
     /// For http: the proxy gets the request itself.
     forward: OnceLock<Agent>,
     /// For https: the proxy gets `CONNECT`, and passes on what it cannot read.
@@ -38,6 +40,7 @@ impl Default for Agents {
             proxies: Proxies::from_environment(),
             plain: OnceLock::new(),
             secure: OnceLock::new(),
+            public: Default::default(),
             forward: OnceLock::new(),
             tunnel: OnceLock::new(),
         }
@@ -49,9 +52,11 @@ impl Agents {
     pub(crate) fn agent(
         &self,
         is_https: bool,
+        is_public: bool,
         proxy: Option<&Proxy>,
     ) -> Result<&Agent, RequestError> {
         let place = match (is_https, proxy) {
+            (_, None) if is_public => &self.public[usize::from(is_https)],
             (false, None) => &self.plain,
             (true, None) => &self.secure,
             (false, Some(_)) => &self.forward,
@@ -73,7 +78,13 @@ impl Agents {
             .build();
         let connector = DefaultConnector::default();
         let agent = match (is_https, proxy) {
-            (_, None) => Agent::with_parts(config, connector, Names::default()),
+            (_, None) => {
+                let names = Names {
+                    system: DefaultResolver::default(),
+                    is_public,
+                };
+                Agent::with_parts(config, connector, names)
+            }
             // The only name to resolve is the proxy's. The operator chose it: it may have any
             // address.
             (false, Some(_)) => {
@@ -113,8 +124,11 @@ fn tunnel(proxy: &Proxy) -> Result<ureq::Proxy, Error> {
 }
 
 /// The system's resolver, restricted to the addresses that the core allows.
-#[derive(Debug, Default)]
-struct Names(DefaultResolver);
+#[derive(Debug)]
+struct Names {
+    system: DefaultResolver,
+    is_public: bool,
+}
 
 impl Resolver for Names {
     fn resolve(
@@ -123,12 +137,17 @@ impl Resolver for Names {
         config: &Config,
         timeout: NextTimeout,
     ) -> Result<ResolvedSocketAddrs, Error> {
-        let found = self.0.resolve(uri, config, timeout)?;
+        let found = self.system.resolve(uri, config, timeout)?;
         // Written as an address, it is the core's choice: no name leads there.
         if uri.host().is_some_and(is_own_endpoint) {
             return Ok(found);
         }
-        let allowed = allowed_addresses(found.iter().copied())
+        let addresses = found.iter().copied();
+        let allowed = match self.is_public {
+            true => public_addresses(addresses),
+            false => allowed_addresses(addresses),
+        };
+        let allowed = allowed
             .map_err(|reason| Error::Io(io::Error::new(ErrorKind::AddrNotAvailable, reason)))?;
         let mut addresses = self.empty();
         // Of those that were found, so there is room.

@@ -7,6 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use pgai_core::{Call, CallTicket, Reply};
+use shell_common::documents::{Documents, read_file};
 use shell_common::models::Models;
 use shell_common::program::Failure;
 use shell_common::target::Target;
@@ -57,8 +58,8 @@ impl Errands {
         self.in_flight += usize::from(!matches!(call, Call::Build(_)));
         let threads = match &call {
             Call::Build(_) => &self.builds,
-            Call::Http(_) => &self.requests,
-            Call::Compute(_) | Call::Model(_) => &self.works,
+            Call::File(_) | Call::Http(_) => &self.requests,
+            Call::Compute(_) | Call::Model(_) | Call::Parse(_) => &self.works,
         };
         let sent = threads.send((ticket, call));
         sent.expect("the threads for errands live");
@@ -125,6 +126,7 @@ impl Drop for EndOfAll {
 #[derive(Clone, Debug)]
 pub struct Others {
     target: Arc<Target>,
+    documents: Arc<Documents>,
     http: Http,
     models: Arc<Models>,
 }
@@ -135,6 +137,8 @@ impl Others {
     pub fn new(target: &Target) -> Self {
         Self {
             target: Arc::new(target.clone()),
+            // One thread does all work.
+            documents: Arc::new(Documents::new(1)),
             http: Http::default(),
             models: Arc::default(),
         }
@@ -146,8 +150,10 @@ impl Others {
         match call {
             Call::Build(build) => Reply::Build(database::build(&self.target, &build)),
             Call::Compute(work) => Reply::Compute(Box::new(work.run())),
+            Call::File(request) => Reply::File(read_file(&request)),
             Call::Http(request) => Reply::Http(self.http.answer(*request)),
             Call::Model(request) => Reply::Model(self.models.answer(&request)),
+            Call::Parse(document) => Reply::Parse(self.documents.parse(&document)),
         }
     }
 }

@@ -66,9 +66,9 @@ impl Http {
     /// # Errors
     /// If the answer is not complete within the request's timeout, or if its secret is missing.
     pub fn answer(&self, request: Request) -> Result<Received, RequestError> {
-        let timeout = request.timeout;
+        let how = (request.timeout, request.is_public);
         let (request, intake) = authorize(request, &Environment)?;
-        let (answer, _turn) = match self.read(request, timeout, &intake) {
+        let (answer, _turn) = match self.read(request, how, &intake) {
             Ok((answer, turn)) => (Ok(answer), turn),
             Err(error) => (Err(error), None),
         };
@@ -78,11 +78,11 @@ impl Http {
     fn read(
         &self,
         request: ureq::http::Request<Vec<u8>>,
-        timeout: Duration,
+        how: (Duration, bool),
         intake: &Intake,
     ) -> Result<(Response, Option<Turn<'_>>), RequestError> {
         let proxy = self.agents.proxies.of(request.uri())?;
-        let read = self.read_through(proxy, request, timeout, intake);
+        let read = self.read_through(proxy, request, how, intake);
         match proxy {
             Some(proxy) => read.map_err(|error| proxy.blame(error)),
             None => read,
@@ -93,11 +93,11 @@ impl Http {
         &self,
         proxy: Option<&Proxy>,
         request: ureq::http::Request<Vec<u8>>,
-        timeout: Duration,
+        (timeout, is_public): (Duration, bool),
         intake: &Intake,
     ) -> Result<(Response, Option<Turn<'_>>), RequestError> {
         let is_https = request.uri().scheme_str() == Some("https");
-        let agent = self.agents.agent(is_https, proxy)?;
+        let agent = self.agents.agent(is_https, is_public, proxy)?;
         let request = match proxy {
             Some(proxy) if !is_https => forwarded(request, proxy)?,
             _ => request,

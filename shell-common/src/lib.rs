@@ -6,6 +6,7 @@
 mod certificate_names;
 pub mod certificates;
 pub mod console;
+pub mod documents;
 mod env_file;
 pub mod models;
 pub mod monitoring;

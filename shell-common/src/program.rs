@@ -15,6 +15,7 @@ use pgai_core::{
 };
 
 use crate::console::{self, Console};
+use crate::documents::CAN_PARSE;
 use crate::env_file;
 use crate::monitoring::{self, Asker, Inquirer, Questions};
 use crate::parsing;
@@ -171,6 +172,7 @@ impl Program {
         let version = format!("{} {}", self.name, self.version);
         let mut settings =
             options.settings(&version, environment, self.limits, console::wall_time());
+        settings.documents.can_parse = CAN_PARSE;
         if let Some(path) = options.prices() {
             let prices = Prices::parse(&read(path)?);
             settings.prices =
@@ -271,12 +273,16 @@ pub fn settings(version: &str) -> Result<Settings, Failure> {
     let environment = environment();
     let line = ["worker".to_owned()];
     match Command::parse(line, &environment, env!("CARGO_PKG_VERSION")) {
-        Ok(Command::Run(options)) => Ok(options.settings(
-            version,
-            &environment,
-            Limits::default(),
-            console::wall_time(),
-        )),
+        Ok(Command::Run(options)) => {
+            let mut settings = options.settings(
+                version,
+                &environment,
+                Limits::default(),
+                console::wall_time(),
+            );
+            settings.documents.can_parse = CAN_PARSE;
+            Ok(settings)
+        }
         Ok(
             Command::Complete { .. }
             | Command::Inquire(..)

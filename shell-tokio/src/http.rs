@@ -6,7 +6,10 @@ use std::panic::resume_unwind;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use pgai_core::{Intake, Received, Request, RequestError, Response, allowed_addresses, authorize};
+use pgai_core::{
+    Intake, Received, Request, RequestError, Response, allowed_addresses, authorize,
+    public_addresses,
+};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::HeaderValue;
 use reqwest::redirect::Policy;
@@ -40,6 +43,8 @@ pub struct Http {
     /// Clients for http and https. Each is created at first use, because the certificates of
     /// authorities need some memory, and may be missing if they are not needed.
     direct: [OnceLock<Client>; 2],
+    /// The same for requests that may go to public addresses only.
+    public: [OnceLock<Client>; 2],
     /// The same through proxies.
     proxied: [OnceLock<Client>; 2],
 }
@@ -50,6 +55,7 @@ impl Default for Http {
             turns: Arc::new(Semaphore::new(ANSWERS_MAX)),
             proxies: Proxies::from_environment(),
             direct: Default::default(),
+            public: Default::default(),
             proxied: Default::default(),
         }
     }
@@ -70,10 +76,11 @@ impl Http {
         request: Request,
     ) -> Result<(Result<Received, RequestError>, Turn), RequestError> {
         let patience = request.timeout;
+        let is_public = request.is_public;
         let (request, intake) = authorize(request, &Environment)?;
         let proxy = self.proxies.of(request.uri())?;
         let is_https = request.uri().scheme_str() == Some("https");
-        let client = self.client(is_https, proxy)?;
+        let client = self.client(is_https, is_public, proxy)?;
         let mut request = reqwest::Request::try_from(request).map_err(request_error)?;
         *request.timeout_mut() = Some(patience);
         let answer = self.read(client, proxy, request, &intake).await;
@@ -132,9 +139,15 @@ impl Http {
     }
 
     /// The client for a scheme and the proxy that [`Proxies::of`] returns for its URLs.
-    fn client(&self, is_https: bool, proxy: Option<&Proxy>) -> Result<&Client, RequestError> {
+    fn client(
+        &self,
+        is_https: bool,
+        is_public: bool,
+        proxy: Option<&Proxy>,
+    ) -> Result<&Client, RequestError> {
         let places = match proxy {
             Some(_) => &self.proxied,
+            None if is_public => &self.public,
             None => &self.direct,
         };
         let place = &places[usize::from(is_https)];
@@ -147,7 +160,9 @@ impl Http {
             // The only name to resolve is the proxy's. The operator chose it: it may have any
             // address.
             Some(proxy) => builder.proxy(all_through(proxy).map_err(request_error)?),
-            None => builder.no_proxy().dns_resolver(Arc::new(Names)),
+            None => builder
+                .no_proxy()
+                .dns_resolver(Arc::new(Names { is_public })),
         };
         let client = builder.build().map_err(request_error)?;
         Ok(place.get_or_init(|| client))
@@ -185,13 +200,20 @@ fn all_through(proxy: &Proxy) -> reqwest::Result<reqwest::Proxy> {
 }
 
 /// The system's resolver, restricted to the addresses that the core allows.
-struct Names;
+struct Names {
+    is_public: bool,
+}
 
 impl Resolve for Names {
     fn resolve(&self, name: Name) -> Resolving {
+        let is_public = self.is_public;
         Box::pin(async move {
             let found = spawn_blocking(move || (name.as_str(), 0).to_socket_addrs()).await??;
-            let addresses: Addrs = Box::new(allowed_addresses(found)?.into_iter());
+            let allowed = match is_public {
+                true => public_addresses(found)?,
+                false => allowed_addresses(found)?,
+            };
+            let addresses: Addrs = Box::new(allowed.into_iter());
             Ok(addresses)
         })
     }

@@ -12,14 +12,17 @@ mod line;
 mod worker;
 
 use std::future::pending;
+use std::num::NonZero;
 use std::panic::resume_unwind;
 use std::sync::Arc;
+use std::thread::available_parallelism;
 use std::time::SystemTime;
 
 use pgai_core::{
     Ask, Call, CallTicket, DbError, Output, QueryTicket, Reply, Report, Rows, Span, Task, Time,
 };
 use shell_common::console::{self, Console};
+use shell_common::documents::{Documents, read_file};
 use shell_common::models::Models;
 use shell_common::monitoring::Questions;
 use shell_common::program::{exit_code, ignores_hangup, seed};
@@ -155,6 +158,7 @@ pub async fn inquire(target: Target, mut task: Task) -> Report {
 #[derive(Clone, Debug)]
 struct Others {
     target: Arc<Target>,
+    documents: Arc<Documents>,
     http: Arc<Http>,
     models: Arc<Models>,
 }
@@ -163,6 +167,9 @@ impl Others {
     fn new(target: Arc<Target>) -> Self {
         Self {
             target,
+            documents: Arc::new(Documents::new(
+                available_parallelism().map_or(1, NonZero::get),
+            )),
             http: Arc::default(),
             models: Arc::default(),
         }
@@ -179,6 +186,10 @@ impl Others {
                 let done = spawn_blocking(move || Box::new(work.run()));
                 (Reply::Compute(unwrap(done.await)), None)
             }
+            Call::File(request) => {
+                let read = spawn_blocking(move || read_file(&request));
+                (Reply::File(unwrap(read.await)), None)
+            }
             Call::Http(request) => {
                 let (answer, turn) = self.http.answer(*request).await;
                 (Reply::Http(answer), turn)
@@ -187,6 +198,11 @@ impl Others {
                 let models = Arc::clone(&self.models);
                 let answer = spawn_blocking(move || models.answer(&request));
                 (Reply::Model(unwrap(answer.await)), None)
+            }
+            Call::Parse(document) => {
+                let documents = Arc::clone(&self.documents);
+                let text = spawn_blocking(move || documents.parse(&document));
+                (Reply::Parse(unwrap(text.await)), None)
             }
         }
     }

@@ -46,6 +46,11 @@ begin
     if implementation = 'none' and is_bytea then
         raise exception 'cannot use parsing_none with bytea columns';
     end if;
+    if implementation = 'none' and loading ->> 'implementation' = 'uri' then
+        -- (pgai creates such a vectorizer, and each of its rows fails.)
+        raise exception 'cannot use parsing_none with loading_uri'
+            using hint = 'Use ai.parsing_auto().';
+    end if;
     if loading ->> 'implementation' = 'column' and implementation in ('pymupdf', 'docling') and not is_bytea then
         raise exception 'parsing_% must be used with a bytea column', implementation;
     end if;

@@ -275,7 +275,9 @@ fn play_with(
             Output::Call(ticket, Call::Compute(work)) => {
                 worker.handle_call(now, ticket, Reply::Compute(Box::new(work.run())));
             }
-            Output::Call(_, Call::Build(_)) => unreachable!("no index is taken"),
+            Output::Call(_, Call::Build(_) | Call::File(_) | Call::Parse(_)) => {
+                unreachable!("no index is taken, and no document")
+            }
             Output::Call(ticket, Call::Model(_)) => {
                 let reason = "no models".to_owned();
                 worker.handle_call(now, ticket, Reply::Model(Err(ModelError::Model(reason))));

@@ -181,8 +181,8 @@ impl Hand {
             let reply = match call {
                 Call::Compute(work) => Reply::Compute(Box::new(work.run())),
                 Call::Http(request) => self.embed(&request).into(),
-                Call::Build(_) | Call::Model(_) => {
-                    unreachable!("no vectorizer here has an index or a local model")
+                Call::Build(_) | Call::File(_) | Call::Model(_) | Call::Parse(_) => {
+                    unreachable!("no vectorizer here has an index, a document or a local model")
                 }
             };
             self.worker.handle_call(self.time(), ticket, reply);

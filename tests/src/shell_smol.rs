@@ -20,9 +20,10 @@ use async_signal::{Signal, Signals};
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use pgai_core::{
-    Binary, CHANNEL, Call, CallTicket, DbError, Event, Intake, ModelError, Output, Param, Query,
-    QueryTicket, Received, Reply, Request, RequestError, Response, Rows, Settings, Summary, Time,
-    Worker, allowed_addresses, authorize, is_own_endpoint, session_settings,
+    Binary, CHANNEL, Call, CallTicket, DbError, DocumentError, Event, FileError, Intake,
+    ModelError, Output, Param, Query, QueryTicket, Received, Reply, Request, RequestError,
+    Response, Rows, Settings, Summary, Time, Worker, allowed_addresses, authorize, is_own_endpoint,
+    session_settings,
 };
 use shell_common::monitoring::{Question, Questions};
 use shell_common::vault::Environment;
@@ -271,10 +272,18 @@ fn reply(agent: &ureq::Agent, call: Call) -> Reply {
     match call {
         Call::Build(_) => Reply::Build(Err(DbError::unanswered("worker-smol builds no indexes"))),
         Call::Compute(work) => Reply::Compute(Box::new(work.run())),
+        Call::File(_) => {
+            let reason = "worker-smol reads no files".to_owned();
+            Reply::File(Err(FileError::Refused(reason)))
+        }
         Call::Http(request) => Reply::Http(answer_request(agent, *request)),
         Call::Model(_) => {
             let reason = "worker-smol has no local models".to_owned();
             Reply::Model(Err(ModelError::Model(reason)))
+        }
+        Call::Parse(_) => {
+            let reason = "worker-smol parses no documents".to_owned();
+            Reply::Parse(Err(DocumentError::Machine(reason)))
         }
     }
 }

@@ -70,6 +70,15 @@ impl Chunk {
             let texts = profile.texts_of_no_row(file, &mut bounds);
             return self.show(&profile, texts);
         }
+        if profile.documents.is_some() {
+            return Err(format!(
+                "{} embeds documents: `{program} parse FILE` prints a document's text, and `{program} chunk {} --file \
+                 TEXT` the chunks of a text",
+                profile.name,
+                profile.name,
+                program = self.settings.program
+            ));
+        }
         let columns: Vec<&str> = definition.key().collect();
         Ok(match &self.args.key {
             Some(text) => self.read(&profile, Key(key::parse(text, &columns)?)),

@@ -259,6 +259,13 @@ impl Steps for Estimate {
                 return Ok(named::ask());
             }
             let profile = named::profile(&answer.rows()?, &self.args.name, &self.settings)?;
+            if profile.documents.is_some() {
+                return Err(format!(
+                    "{} embeds documents, whose texts are not known before they are parsed: let it embed some, and see \
+                     `{} usage`",
+                    profile.name, self.settings.program
+                ));
+            }
             let asked = Ask::query(profile.plan.size.clone(), vec![]);
             self.profile = Some(Arc::new(profile));
             return Ok(asked);

@@ -107,7 +107,7 @@ impl Question {
             Reply::Http(Ok(answer)) => provider.judge(answer, 1, self.wall),
             Reply::Http(Err(error)) => return Err(self.unreached(&error)),
             Reply::Model(answer) => provider.judge_model(answer, 1),
-            Reply::Build(_) | Reply::Compute(_) => {
+            Reply::Build(_) | Reply::Compute(_) | Reply::File(_) | Reply::Parse(_) => {
                 return Err("the provider was not asked".to_owned());
             }
         };

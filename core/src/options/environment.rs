@@ -9,7 +9,7 @@ use crate::nearest::nearest;
 use crate::settings::AwsSource;
 
 /// Options, and what their variables are called after [`PREFIX`].
-const OPTIONS: [(&str, &str); 23] = [
+const OPTIONS: [(&str, &str); 26] = [
     ("db_url", "DB_URL"),
     ("vectorizer_ids", "VECTORIZER_IDS"),
     ("poll_interval", "POLL_INTERVAL"),
@@ -23,6 +23,9 @@ const OPTIONS: [(&str, &str); 23] = [
     ("secret_names", "SECRET_NAMES"),
     ("allow_host", "ALLOW_HOST"),
     ("models_dir", "MODELS_DIR"),
+    ("documents_dir", "DOCUMENTS_DIR"),
+    ("allow_uri", "ALLOW_URI"),
+    ("max_document_size", "MAX_DOCUMENT_SIZE"),
     ("owner", "OWNER"),
     ("require_trust", "REQUIRE_TRUST"),
     ("max_requests_per_minute", "MAX_REQUESTS_PER_MINUTE"),

@@ -13,7 +13,11 @@ fn settings() -> Settings {
 fn request(provider: &Provider, texts_sent: &[&str], purpose: Purpose) -> Request {
     match provider.call(&texts(texts_sent), purpose, Duration::from_secs(1), &[]) {
         Call::Http(request) => *request,
-        other @ (Call::Build(_) | Call::Compute(_) | Call::Model(_)) => panic!("{other:?}"),
+        other @ (Call::Build(_)
+        | Call::Compute(_)
+        | Call::File(_)
+        | Call::Model(_)
+        | Call::Parse(_)) => panic!("{other:?}"),
     }
 }
 

@@ -316,7 +316,7 @@ impl Values {
         self.set("row bytes", row_bytes.to_string());
         self.set("s.size", size(input));
         self.set("s.loading as text", as_text(input.loading));
-        self.set("read loading", read(input.loading, row_bytes));
+        self.set("read loading", read_loading(input.loading, row_bytes));
         let mut columns = String::new();
         for column in input.columns {
             let _ = write!(columns, ", {}", read(column, row_bytes));
@@ -397,6 +397,15 @@ fn read(column: &TemplateColumn, row_bytes: usize) -> String {
         format!("left({text}, {})", row_bytes / RENDERED_FACTOR + 1)
     };
     format!("case when not z.long then {text} end")
+}
+
+/// The same for the column that is loaded: a document, whose length is known, is encoded in base64.
+fn read_loading(column: &TemplateColumn, row_bytes: usize) -> String {
+    if column.base_type == "bytea" {
+        let name = quoted(&column.name);
+        return format!("case when not z.long then encode(s.{name}, 'base64') end");
+    }
+    read(column, row_bytes)
 }
 
 /// The bytes of the row's columns whose type is text.

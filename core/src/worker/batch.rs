@@ -1,11 +1,12 @@
 //! A batch: what one claim goes through, from its keys to its commits.
 //!
 //! ```text
-//! claimed ─ read ─ chunk, format, compare ─ requests ─ commit ─ over
-//!                        └ fail                └ fail
+//! claimed ─ read ─ (load, parse) ─ chunk, format, compare ─ requests ─ commit ─ over
+//!                        └ fail          └ fail                └ fail
 //! ```
 //! A batch has at most one statement in flight, so its statements never meet each other.
 
+mod documents;
 mod outcomes;
 mod plan;
 mod steps;
@@ -24,6 +25,8 @@ use crate::reuse::Piece;
 use crate::settings::Limits;
 use crate::time::Time;
 use crate::vectorizer::Profile;
+pub(super) use documents::DocumentStep;
+use documents::Documents;
 pub(super) use outcomes::StepAnswer;
 pub(crate) use plan::{PlanRows, PlannedRows};
 
@@ -32,6 +35,7 @@ pub(super) struct Batch {
     pub(super) profile: Arc<Profile>,
     pub(super) claim: ClaimId,
     limits: Limits,
+    documents: Documents,
     /// The rows of the last read, while no thread has them yet.
     pub(super) work: Option<Box<Work>>,
     /// When it was claimed.
@@ -193,6 +197,7 @@ impl Batch {
             profile,
             claim,
             limits,
+            documents: Documents::default(),
             work: None,
             asked,
             held_until: asked + lease,
@@ -317,6 +322,7 @@ impl Batch {
     pub(super) fn drain(&mut self) {
         self.draining = true;
         self.spans.clear();
+        self.documents = Documents::default();
         self.work = None;
     }
 
@@ -334,6 +340,7 @@ impl Batch {
     /// Gives up on all rows without a word to the database: their leases run out.
     pub(super) fn abandon(&mut self) {
         self.spans.clear();
+        self.documents = Documents::default();
         self.work = None;
         for row in &mut self.rows {
             row.state = RowState::Over;

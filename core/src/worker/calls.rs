@@ -7,7 +7,7 @@ use http::StatusCode;
 
 use super::Worker;
 use super::accounts::{RefusedParameter, bytes_of};
-use super::batch::{PlannedRows, Span};
+use super::batch::{DocumentStep, PlannedRows, Span};
 use super::outage::silence;
 use crate::call::{Call, Reply};
 use crate::compute::{Done, Made, Work};
@@ -21,6 +21,8 @@ use crate::vectorizer::Profile;
 
 /// One of several keys that was refused is not used for so long.
 const KEY_REFUSED: Duration = Duration::from_secs(300);
+/// Documents that are loaded at a time.
+const LOADS_MAX: usize = 8;
 /// One that has too much to do, if the provider does not say for how long.
 const KEY_BUSY: Duration = Duration::from_secs(10);
 
@@ -41,6 +43,13 @@ pub(super) enum Purpose {
     Build,
     /// Rows of a resync are compared.
     Compare(ClaimId),
+    /// A document of a batch is loaded or parsed.
+    Document {
+        batch: u64,
+        /// Its row.
+        at: usize,
+        step: DocumentStep,
+    },
     /// Texts of a batch are embedded.
     Embed {
         batch: u64,
@@ -66,6 +75,7 @@ impl Worker {
     /// What to do next that is no statement.
     pub(super) fn next_call(&mut self) -> Option<(Called, Call)> {
         self.work_call()
+            .or_else(|| self.document_call())
             .or_else(|| self.build_call())
             .or_else(|| self.token_call())
             .or_else(|| self.limits_call())
@@ -105,6 +115,38 @@ impl Worker {
         Some((self.calling(profile, purpose), Call::Compute(work)))
     }
 
+    /// The next document to be parsed or else to be loaded, of the vectorizer that has the fewest in flight.
+    fn document_call(&mut self) -> Option<(Called, Call)> {
+        let out = |step: DocumentStep, id: Option<i64>| -> usize {
+            let documents = self.called.values().filter(|called| {
+                let is_one =
+                    matches!(&called.purpose, Purpose::Document { step: it, .. } if *it == step);
+                is_one && id.is_none_or(|id| called.profile.id == id)
+            });
+            documents.count()
+        };
+        let steps = [
+            (DocumentStep::Parse, self.settings.limits.works),
+            (DocumentStep::Load, LOADS_MAX),
+        ];
+        let (step, number) = steps.into_iter().find_map(|(step, most)| {
+            let waiting = self
+                .batches
+                .iter()
+                .filter(|(_, batch)| batch.has_document(step));
+            let next = waiting
+                .min_by_key(|(number, batch)| (out(step, Some(batch.profile.id)), **number))?;
+            (out(step, None) < most).then_some((step, *next.0))
+        })?;
+        let batch = self.batches.get_mut(&number)?;
+        let timeout = self.settings.request_timeout();
+        let (at, call) = batch.take_document(step, &self.settings.documents, timeout)?;
+        let profile = Arc::clone(&batch.profile);
+        let batch = number;
+        let called = self.calling(profile, Purpose::Document { batch, at, step });
+        Some((called, call))
+    }
+
     /// A call that is on its way from now on.
     pub(super) const fn calling(&self, profile: Arc<Profile>, purpose: Purpose) -> Called {
         Called {
@@ -128,7 +170,10 @@ impl Worker {
         self.no_longer_in_flight(&called);
         self.metered(&called, &reply);
         self.trace_call(&called, &reply);
-        if let Reply::Http(Ok(answer)) = &reply {
+        let is_document = matches!(called.purpose, Purpose::Document { .. });
+        if let Reply::Http(Ok(answer)) = &reply
+            && !is_document
+        {
             let account = called.profile.provider.account();
             let now = self.now;
             let said = Remaining::of(&answer.response, self.wall());
@@ -144,6 +189,7 @@ impl Worker {
             Purpose::Build => return self.built(built(reply)),
             Purpose::Compare(claim) => return self.rows_compared(claim, done(reply)),
             Purpose::Plan { batch } => return self.rows_planned(batch, done(reply)),
+            Purpose::Document { batch, at, .. } => return self.document_came(batch, at, reply),
             Purpose::Token => return self.token_came(&profile, http(reply)),
             Purpose::Limits => return self.limits_came(&profile, http(reply)),
             // A definition that was fixed meanwhile is not paused for what the old one met.
@@ -191,6 +237,7 @@ impl Worker {
             }
             Purpose::Build
             | Purpose::Compare(_)
+            | Purpose::Document { .. }
             | Purpose::Limits
             | Purpose::Plan { .. }
             | Purpose::Token => {}
@@ -266,7 +313,10 @@ impl Worker {
 
     fn no_longer_in_flight(&mut self, called: &Called) {
         let tokens = match &called.purpose {
-            Purpose::Build | Purpose::Compare(_) | Purpose::Plan { .. } => return,
+            Purpose::Build
+            | Purpose::Compare(_)
+            | Purpose::Document { .. }
+            | Purpose::Plan { .. } => return,
             Purpose::Embed { tokens, .. } => *tokens,
             Purpose::Limits | Purpose::Probe { .. } | Purpose::Pull | Purpose::Token => 1,
         };
@@ -327,7 +377,7 @@ impl Worker {
 fn done(reply: Reply) -> Done {
     match reply {
         Reply::Compute(done) => *done,
-        Reply::Build(_) | Reply::Http(_) | Reply::Model(_) => {
+        Reply::Build(_) | Reply::File(_) | Reply::Http(_) | Reply::Model(_) | Reply::Parse(_) => {
             Done(Made::Planned(PlannedRows::default()))
         }
     }
@@ -337,7 +387,7 @@ fn done(reply: Reply) -> Done {
 fn built(reply: Reply) -> Result<(), DbError> {
     match reply {
         Reply::Build(result) => result,
-        Reply::Compute(_) | Reply::Http(_) | Reply::Model(_) => {
+        Reply::Compute(_) | Reply::File(_) | Reply::Http(_) | Reply::Model(_) | Reply::Parse(_) => {
             Err(DbError::unanswered("the statement was not sent"))
         }
     }
@@ -347,8 +397,10 @@ fn built(reply: Reply) -> Result<(), DbError> {
 fn http(reply: Reply) -> Result<Received, RequestError> {
     match reply {
         Reply::Http(answer) => answer,
-        Reply::Build(_) | Reply::Compute(_) | Reply::Model(_) => {
-            Err(RequestError::Broken("the request was not sent".to_owned()))
-        }
+        Reply::Build(_)
+        | Reply::Compute(_)
+        | Reply::File(_)
+        | Reply::Model(_)
+        | Reply::Parse(_) => Err(RequestError::Broken("the request was not sent".to_owned())),
     }
 }

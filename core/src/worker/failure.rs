@@ -22,6 +22,8 @@ pub(super) struct Failure {
 }
 
 pub(super) const CEILING: &str = "daily ceiling reached";
+const LOADING: &str = "loading failed";
+const PARSING: &str = "parsing failed";
 pub(super) const EMBEDDING: &str = "embedding provider failed";
 pub(super) const UNEXPECTED: &str = "vectorizer failed with unexpected error";
 
@@ -67,6 +69,19 @@ impl Failure {
     /// The row cannot be read. PostgreSQL repeats a row's text in some of its messages.
     pub(super) fn loading(reason: &str) -> Self {
         Self::new("loading", &cut(reason), UNEXPECTED)
+    }
+
+    /// Its document cannot be loaded.
+    pub(super) fn document_not_loaded(reason: &str) -> Self {
+        Self::new("loading", &cut(reason), LOADING)
+    }
+
+    /// Its document cannot be turned into text.
+    pub(super) fn document_not_parsed(reason: &str, is_final: bool) -> Self {
+        Self {
+            is_final,
+            ..Self::new("parsing", &cut(reason), PARSING)
+        }
     }
 
     /// The row's text is too long to be read.

@@ -109,7 +109,7 @@ impl Meters {
 /// What came of a request; `None` for a call that is no request.
 pub(super) fn outcome(reply: &Reply) -> Option<&'static str> {
     Some(match reply {
-        Reply::Build(_) | Reply::Compute(_) => return None,
+        Reply::Build(_) | Reply::Compute(_) | Reply::File(_) | Reply::Parse(_) => return None,
         Reply::Http(Ok(answer)) => match answer.response.status() {
             StatusCode::TOO_MANY_REQUESTS => "busy",
             status if status.is_server_error() => "server_error",

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Worker;
-use super::batch::{Batch, Step};
+use super::batch::{Batch, DocumentStep, Step};
 use super::calls::{Called, Purpose};
 use super::meters::{ANSWERED, outcome};
 use super::statements::Asked;
@@ -151,6 +151,13 @@ impl Worker {
         }
         let (name, number, inputs) = match &called.purpose {
             Purpose::Embed { batch, span, .. } => ("embed", Some(*batch), Some(span.inputs.len())),
+            Purpose::Document { batch, step, .. } => {
+                let name = match step {
+                    DocumentStep::Load => "load",
+                    DocumentStep::Parse => "parse",
+                };
+                (name, Some(*batch), None)
+            }
             Purpose::Plan { batch } => ("chunk", Some(*batch), None),
             Purpose::Probe { .. } => ("probe", None, Some(1)),
             Purpose::Pull => ("pull", None, None),

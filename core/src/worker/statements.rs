@@ -4,13 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Worker;
-use super::batch::{PlannedRows, Step, StepAnswer};
+use super::batch::{Batch, PlanRows, PlannedRows, Step, StepAnswer};
 use super::budgets::Scope;
 use super::connections;
 use super::indexes;
 use super::resync;
 use super::trouble::{Trouble, remedy};
+use crate::call::Reply;
 use crate::compute::{Done, Made, Work};
+use crate::document::FileError;
 use crate::event::Event;
 use crate::query::{
     BudgetTaken, ClaimId, ClaimedRows, DbError, ErrorRecord, Heartbeat, LoadedVectorizer, Query,
@@ -232,10 +234,13 @@ impl Worker {
         }
         let answer = match (&step, answer) {
             (Step::Read(asked), StepAnswer::Rows(rows)) => {
-                let work = Work::from(batch.read_rows(asked, rows));
-                return match self.done_at_once(work) {
-                    Ok(done) => self.rows_planned(number, done),
-                    Err(work) => self.plan_later(number, work),
+                let plan = batch.read_rows(asked, rows);
+                return match batch.profile.documents {
+                    Some(source) => {
+                        batch.read_documents(source, &self.settings.documents, plan);
+                        self.plan_texts(number);
+                    }
+                    None => self.plan_rows(number, plan),
                 };
             }
             (_, answer) => answer,
@@ -251,6 +256,39 @@ impl Worker {
         }
         self.bound_waiting(vectorizer);
         self.tell(vectorizer, report);
+    }
+
+    /// Plans rows, at once if that takes a moment only.
+    fn plan_rows(&mut self, number: u64, plan: PlanRows) {
+        match self.done_at_once(Work::from(plan)) {
+            Ok(done) => self.rows_planned(number, done),
+            Err(work) => self.plan_later(number, work),
+        }
+    }
+
+    /// Plans the rows of a batch whose documents are all text.
+    fn plan_texts(&mut self, number: u64) {
+        let batch = self.batches.get_mut(&number);
+        if let Some(plan) = batch.and_then(Batch::take_texts) {
+            self.plan_rows(number, plan);
+        }
+    }
+
+    /// A document was loaded or parsed, or not.
+    pub(super) fn document_came(&mut self, number: u64, at: usize, reply: Reply) {
+        let Some(batch) = self.batches.get_mut(&number) else {
+            return;
+        };
+        match reply {
+            Reply::File(read) => batch.file_came(at, read),
+            Reply::Http(answer) => batch.page_came(at, &self.settings.documents, answer),
+            Reply::Parse(parsed) => batch.document_parsed(at, parsed),
+            Reply::Build(_) | Reply::Compute(_) | Reply::Model(_) => {
+                let nobody = "no document came".to_owned();
+                batch.file_came(at, Err(FileError::Failed(nobody)));
+            }
+        }
+        self.plan_texts(number);
     }
 
     fn plan_later(&mut self, number: u64, work: Box<Work>) {

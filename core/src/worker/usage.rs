@@ -90,7 +90,9 @@ impl Used {
             Reply::Http(Err(RequestError::Connect(_) | RequestError::Secret(_)))
             | Reply::Model(Ok(ModelAnswer::TokenCounts(_)) | Err(_))
             | Reply::Build(_)
-            | Reply::Compute(_) => Self::Nothing,
+            | Reply::Compute(_)
+            | Reply::File(_)
+            | Reply::Parse(_) => Self::Nothing,
         }
     }
 
@@ -193,6 +195,7 @@ impl Worker {
             Purpose::Probe { .. } => PROBE_TOKENS,
             Purpose::Build
             | Purpose::Compare(_)
+            | Purpose::Document { .. }
             | Purpose::Limits
             | Purpose::Plan { .. }
             | Purpose::Pull

@@ -233,7 +233,10 @@ impl Node {
                     polled.splits += u64::from(self.is_last_half(&asked.texts));
                     self.requests.push(asked);
                 }
-                Output::Call(_, Call::Build(_) | Call::Model(_)) => {
+                Output::Call(
+                    _,
+                    Call::Build(_) | Call::File(_) | Call::Model(_) | Call::Parse(_),
+                ) => {
                     unreachable!("no vectorizer here has an index or a local model")
                 }
                 Output::Stopped(summary) => {

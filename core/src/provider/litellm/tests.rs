@@ -139,7 +139,11 @@ fn questions_have_the_providers_own_form() {
         let timeout = Duration::from_secs(1);
         let of = |purpose| match provider.call(&[Arc::from("q")], purpose, timeout, &[]) {
             Call::Http(request) => String::from_utf8(request.http.into_body()).unwrap(),
-            other @ (Call::Build(_) | Call::Compute(_) | Call::Model(_)) => panic!("{other:?}"),
+            other @ (Call::Build(_)
+            | Call::Compute(_)
+            | Call::File(_)
+            | Call::Model(_)
+            | Call::Parse(_)) => panic!("{other:?}"),
         };
         assert!(of(Purpose::Query).contains(sent), "{model}");
         assert!(!of(Purpose::Document).contains(sent), "{model}");

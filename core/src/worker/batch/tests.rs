@@ -106,9 +106,11 @@ fn rows_are_read_embedded_and_committed() {
     let lengths: Vec<_> = rows
         .iter()
         .flat_map(|row| &row.chunks)
-        .map(|chunk| match chunk {
-            CommitChunk::Write { vector, .. } => vector.to_vec(),
-            other => panic!("{other:?}"),
+        .map(|chunk| {
+            let CommitChunk::Write { vector, .. } = chunk else {
+                panic!("{chunk:?}");
+            };
+            vector.to_vec()
         })
         .collect();
     assert_eq!(lengths, [[3.0], [5.0]]);

@@ -163,7 +163,10 @@ impl Scene {
                     let reply = Reply::Compute(Box::new(work.run()));
                     self.worker.handle_call(self.now, ticket, reply);
                 }
-                Output::Call(_, Call::Build(_) | Call::Model(_)) => {
+                Output::Call(
+                    _,
+                    Call::Build(_) | Call::File(_) | Call::Model(_) | Call::Parse(_),
+                ) => {
                     unreachable!("there is no index and no model here")
                 }
                 Output::Wait(until) => match until.filter(|until| *until < end) {
