@@ -71,7 +71,7 @@ struct CommandLine {
 enum Action {
     /// Put the schema `ai` into the database, or bring it up to date
     Install,
-    /// Print the text of files (PDF, office files, web pages, mail …) as Markdown, as vectorizers read it
+    /// Print the text of files (PDF, office files, web pages, mail …) as Markdown
     Parse(Parse),
     /// Keep all embeddings in sync until stopped; the same as without a command
     Run,

@@ -44,15 +44,12 @@ fn complete(blocks: &mut Vec<Block>, package: &mut Package<'_>) {
 }
 
 fn named(error: ConvertError, kind: Kind) -> Error {
-    match error {
-        ConvertError::Encrypted => Error::Encrypted { kind },
-        ConvertError::ResourceLimit { .. } => Error::TooLarge {
-            kind,
-            reason: error.to_string(),
-        },
-        other => Error::Broken {
-            kind,
-            reason: other.to_string(),
-        },
+    let reason = error.to_string();
+    if matches!(error, ConvertError::Encrypted) {
+        Error::Encrypted { kind }
+    } else if matches!(error, ConvertError::ResourceLimit { .. }) {
+        Error::TooLarge { kind, reason }
+    } else {
+        Error::Broken { kind, reason }
     }
 }

@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::kind::Kind;
 use crate::{Document, Page};
 
+mod columns;
 mod repair;
 
 /// Reads a PDF.
@@ -19,6 +20,10 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Document, Error> {
     match read(bytes) {
         Ok(document) => Ok(document),
         Err(error @ (Error::Encrypted { .. } | Error::NoText { .. })) => Err(error),
+        // Without its table of objects nothing says that a file is encrypted but this word.
+        Err(_) if repair::find(bytes, b"/Encrypt").is_some() => {
+            Err(Error::Encrypted { kind: Kind::Pdf })
+        }
         // The table that says where the objects are may be lost: find them.
         Err(error) => repair::rebuilt(bytes)
             .and_then(|bytes| read(&bytes).ok())
@@ -34,6 +39,7 @@ fn read(bytes: &[u8]) -> Result<Document, Error> {
     let options = PdfOptions::new().markdown(markdown);
     let result = process_pdf_mem_with_options(bytes, options).map_err(named)?;
     let mut pages = divided(result.markdown.as_deref().unwrap_or_default());
+    columns::add_tables(bytes, &mut pages);
     add_hidden(bytes, &result, &mut pages);
     if pages.values().all(|text| text.trim().is_empty()) {
         return Err(Error::NoText {

@@ -110,7 +110,7 @@ fn declared(begin: &[u8]) -> Option<&'static Encoding> {
         .find_map(|name| begin.split_once(name));
     let value = after?.1.trim_start_matches(['"', '\'']);
     let end = value.find(|c: char| !(c.is_ascii_alphanumeric() || "-_:.".contains(c)));
-    Encoding::for_label(value[..end.unwrap_or(value.len())].as_bytes())
+    Encoding::for_label(&value.as_bytes()[..end.unwrap_or(value.len())])
 }
 
 /// A text in a block of code, whose fence is longer than any in the text.

@@ -16,14 +16,41 @@ use crate::world::{Entropy, World};
 pub type Target = fn(&[u8]);
 
 /// The names of the targets, each with its function.
-pub const TARGETS: [(&str, Target); 6] = [
+pub const TARGETS: [(&str, Target); 7] = [
     ("answers", answers),
     ("chunkers", chunkers),
     ("config", config),
+    ("documents", documents),
     ("provider", provider),
     ("rows", rows),
     ("world", world),
 ];
+
+/// The first line is a file's name, which may be wrong; the rest is the file. Its pages are where they say,
+/// and its text has no character that PostgreSQL refuses.
+///
+/// # Panics
+/// If a promise is broken.
+pub fn documents(bytes: &[u8]) {
+    let end = bytes.iter().position(|byte| *byte == b'\n');
+    let (name, file) = bytes.split_at(end.map_or(0, |end| end + 1));
+    let name = std::str::from_utf8(name).ok().map(str::trim);
+    let hints = ::documents::Hints {
+        name: name.filter(|name| !name.is_empty()),
+        content_type: None,
+    };
+    let Ok(document) = ::documents::parse(file, &hints) else {
+        return;
+    };
+    assert!(!document.markdown.trim().is_empty());
+    assert!(!document.markdown.contains('\0'));
+    let mut last = 0;
+    for page in &document.pages {
+        assert!(document.markdown.is_char_boundary(page.start));
+        assert!(last <= page.start);
+        last = page.start;
+    }
+}
 
 /// The first line is a chunking config as JSON, or else a regex to cut at; the rest is the text. What
 /// comes out is bounded by what went in.

@@ -152,7 +152,14 @@ impl Writer<'_> {
         for block in &cell.blocks {
             let text = match block {
                 Block::Table(table) if depth <= DEPTH_MAX => self.nested(table, depth + 1),
-                _ => self.blocks(std::slice::from_ref(block), depth).join(" "),
+                Block::BlockQuote(_)
+                | Block::CodeBlock { .. }
+                | Block::Heading { .. }
+                | Block::List(_)
+                | Block::Math(_)
+                | Block::Paragraph(_)
+                | Block::Rule
+                | Block::Table(_) => self.blocks(std::slice::from_ref(block), depth).join(" "),
             };
             parts.push(one_line(text.trim_start_matches("# ")));
         }

@@ -14,9 +14,12 @@ const REGIONS_MAX: usize = 1 << 10;
 
 /// Divides every table into those that it is made of.
 pub(super) fn divided(blocks: Vec<Block>) -> Vec<Block> {
-    let divide = |block| match block {
-        Block::Table(table) => split(table).into_iter().map(Block::Table).collect(),
-        other => vec![other],
+    let divide = |block| {
+        if let Block::Table(table) = block {
+            split(table).into_iter().map(Block::Table).collect()
+        } else {
+            vec![block]
+        }
     };
     blocks.into_iter().flat_map(divide).collect()
 }

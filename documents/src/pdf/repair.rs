@@ -75,6 +75,7 @@ fn objects(bytes: &[u8]) -> BTreeMap<u32, Place> {
     objects
 }
 
-fn find(bytes: &[u8], word: &[u8]) -> Option<usize> {
+/// Where a word begins.
+pub(super) fn find(bytes: &[u8], word: &[u8]) -> Option<usize> {
     bytes.windows(word.len()).position(|window| window == word)
 }

@@ -151,7 +151,7 @@ impl Parsers {
                     });
                 }
                 // What earlier files have left behind is not this file's fault.
-                Err(_) if !is_fresh => {}
+                Err(_) if !is_fresh && !child.is_spent => {}
                 Err(failure) => return Err(failure),
             }
         }

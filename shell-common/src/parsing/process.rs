@@ -15,14 +15,19 @@ use super::{CHILD, Hints};
 /// The part of a child's last words that is read.
 const WORDS_MAX: u64 = 4 << 10;
 
+/// The least time in which a child must have started.
+const START: Duration = Duration::from_secs(10);
+
+/// The signal at the limit on processor time.
+const CPU_SIGNAL: i32 = 24;
+
 /// Signals by which the kernel ends a process for what it did itself.
-const OWN_SIGNALS: [(i32, &str); 6] = [
+const OWN_SIGNALS: [(i32, &str); 5] = [
     (4, "an illegal instruction"),
     (6, "an abort"),
     (7, "a bus error"),
     (8, "an arithmetic error"),
     (11, "a memory access error, as by nesting that is too deep"),
-    (24, "the limit on processor time"),
 ];
 
 /// A child. It ends with its owner.
@@ -33,6 +38,9 @@ pub(super) struct Process {
     output: ChildStdout,
     /// The files that it has parsed.
     pub(super) served: usize,
+    /// Whether it ended by a limit on time: each file has the whole of it, so that another process
+    /// would not get further.
+    pub(super) is_spent: bool,
 }
 
 impl Process {
@@ -64,8 +72,11 @@ impl Process {
             input,
             output,
             served: 0,
+            is_spent: false,
         };
-        let ready = process.timed(options.wall, |_, output| frames::read_number(output))?;
+        let ready = process.timed(options.wall.max(START), |_, output| {
+            frames::read_number(output)
+        })?;
         match ready {
             Some(Ok(READY | READY_AND_FILTERED)) => Ok(process),
             Some(Ok(_)) | None => Err(machine(io::ErrorKind::InvalidData.into())),
@@ -100,10 +111,12 @@ impl Process {
             Some(Ok(answer)) => Ok(answer),
             Some(Err(error)) => {
                 let (status, words) = self.end();
+                self.is_spent = status.and_then(|status| status.signal()) == Some(CPU_SIGNAL);
                 Err(ended(&error, status, &words, options))
             }
             None => {
                 let _ = self.end();
+                self.is_spent = true;
                 Err(Failure {
                     fault: Fault::File,
                     reason: format!("parsing took longer than {:?}", options.wall),
@@ -198,7 +211,7 @@ fn ended(error: &io::Error, status: Option<ExitStatus>, words: &str, options: &O
             fault: Fault::Machine,
             reason: "the process that parses was terminated".to_owned(),
         },
-        Some(24) => file(format!(
+        Some(CPU_SIGNAL) => file(format!(
             "parsing took more than {:?} of processor time",
             options.cpu
         )),
