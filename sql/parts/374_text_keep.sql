@@ -38,6 +38,8 @@ $$;
 create or replace function ai._text_remove_orphans(v ai.vectorizer) returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
+-- (Sessions of workers plan for statements about few rows.)
+set enable_seqscan = on set enable_hashjoin = on set enable_mergejoin = on set enable_material = on
 as $$
 declare
     target record;
@@ -55,6 +57,8 @@ $$;
 create or replace function ai._text_count(v ai.vectorizer) returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
+-- (Sessions of workers plan for statements about few rows.)
+set enable_seqscan = on set enable_hashjoin = on set enable_mergejoin = on set enable_material = on
 as $$
 declare
     words text = format('%I.%I', v.queue_schema, ai._text_table(v.id));
