@@ -43,11 +43,30 @@ begin
 end
 $$;
 
--- The distinct words of a text as hashes, how often each occurs, and how many there are. After them, without counts: a
--- word that occurs at least 2, 4 or 8 times once more with that number. So a search for a word that is in many chunks
--- can begin with the chunks that have it often. A text that a tsvector cannot hold has no words.
+-- A query of the words of a text: the distinct ones as hashes, how often each occurs, and how many there are. After
+-- them, without counts: a word that occurs at least 2, 4 or 8 times once more with that number. So a search for a word
+-- that is in many chunks can begin with the chunks that have it often. (It needs nothing of schema ai, where the owner
+-- of a trigger function may have no privileges.)
+create or replace function ai._text_words_sql(language text, body text) returns text
+language sql immutable
+set search_path = pg_catalog, pg_temp
+begin atomic
+    select format(
+        'select coalesce(array_agg(w.word order by w.n, w.lexeme), ''{}'')::int[] as words
+           , coalesce(array_agg(w.times order by w.lexeme) filter (where w.n = 1), ''{}'')::int2[] as counts
+           , coalesce(sum(w.times) filter (where w.n = 1), 0)::int as length
+         from (
+           select m.n, l.lexeme, cardinality(l.positions)::int2 as times
+             , hashtext(case m.n when 1 then l.lexeme else l.lexeme || '' '' || m.n end) as word
+           from unnest(to_tsvector(%L::regconfig, left(%s, 200000))) l
+           cross join (values (1), (2), (4), (8)) m(n)
+           where cardinality(l.positions) >= m.n
+         ) w', language, body);
+end;
+
+-- The same. A text that a tsvector cannot hold has no words.
 create or replace function ai._text_words
-( language regconfig
+( language text
 , body text
 , out words int4[]
 , out counts int2[]
@@ -58,20 +77,7 @@ set search_path = pg_catalog, pg_temp
 set client_min_messages = warning
 as $$
 begin
-    select array_agg(hashtext(w.lexeme) order by w.lexeme), array_agg(w.n order by w.lexeme), sum(w.n)
-    into words, counts, length
-    from (
-        select l.lexeme, cardinality(l.positions)::int2 as n
-        from unnest(to_tsvector(language, left(body, 200000))) l
-        ) w;
-    words = words || array(
-        select hashtext(format('%s %s', l.lexeme, many.n))
-        from unnest(to_tsvector(language, left(body, 200000))) l, (values (2), (4), (8)) many(n)
-        where cardinality(l.positions) >= many.n
-        order by l.lexeme, many.n);
-    words = coalesce(words, '{}');
-    counts = coalesce(counts, '{}');
-    length = coalesce(length, 0);
+    execute ai._text_words_sql(language, '$1') using body into words, counts, length;
 exception when program_limit_exceeded then
     words = '{}';
     counts = '{}';
@@ -114,20 +120,23 @@ create or replace function ai._text_gin(vectorizer_id int) returns name
 language sql immutable
 return ('_vectorizer_text_idx_' || vectorizer_id)::name;
 
--- The body of the trigger on the table that holds the vectors. It runs with the privileges of the owner of both.
+-- The body of the trigger on the table that holds the vectors. It runs with the privileges of the owner of both. (A
+-- column may get a vector while its text is the same: the words of the text are those of the vector before.)
 create or replace function ai._text_trigger_body(source regclass, text_table text, language text, body name, seq text, embedding name)
 returns text
 language sql stable
 set search_path = pg_catalog, pg_temp
 begin atomic
     select format($body$
+declare
+    w record;
 begin
     if tg_op = 'TRUNCATE' then
         delete from %1$s;
         return null;
     end if;
-    if tg_op = 'UPDATE' and old.%4$I is not distinct from new.%4$I and (old.%7$I is null) = (new.%7$I is null)
-        and %5$s and %8$s = %9$s and exists (select from %1$s x where %6$s and x._chunk_seq = %9$s)
+    if tg_op = 'UPDATE' and %11$s and old.%4$I is not distinct from new.%4$I and %5$s and %8$s = %9$s
+        and exists (select from %1$s x where %6$s and x._chunk_seq = %9$s)
     then
         return null;
     end if;
@@ -135,8 +144,13 @@ begin
         delete from %1$s x where %6$s and x._chunk_seq = %9$s;
     end if;
     if tg_op <> 'DELETE' and new.%4$I is not null and new.%7$I is not null then
+        begin
+            %10$s into w;
+        exception when program_limit_exceeded then
+            select '{}'::int[] as words, '{}'::int2[] as counts, 0 as length into w;
+        end;
         insert into %1$s (%2$s, _chunk_seq, _words, _counts, _length)
-        select %3$s, %8$s, w.words, w.counts, w.length from ai._text_words(%10$L, new.%4$I) w
+        select %3$s, %8$s, w.words, w.counts, w.length
         on conflict (%2$s, _chunk_seq) do update
         set _words = excluded._words, _counts = excluded._counts, _length = excluded._length;
     end if;
@@ -145,7 +159,8 @@ end
 $body$
     , text_table, ai._vectorizer_key_list(source), ai._vectorizer_key_list(source, 'new'), body
     , ai._vectorizer_key_equals(source, 'new', 'old'), ai._vectorizer_key_equals(source, 'old', 'x'), embedding
-    , format(seq, 'new'), format(seq, 'old'), language);
+    , format(seq, 'new'), format(seq, 'old'), ai._text_words_sql(language, format('new.%I', body))
+    , case when seq = '0' then 'false' else 'true' end);
 end;
 
 -- Creates the trigger of the text index, where there is one. For a column it fires when the vector is written, not
@@ -174,7 +189,7 @@ begin
     ( format('%I.%I', queue_schema, trigger_name || '_text')
     , ai._text_trigger_body(source, format('%I.%I', queue_schema, ai._text_table(vectorizer_id))
         , destination #>> '{hybrid,language}', target.body, target.seq, target.embedding)
-    , ''
+    , 'set client_min_messages = warning'
     , owner
     );
     execute format('create or replace trigger %I after insert or delete or update%s on %s for each row execute function %I.%1$I()'

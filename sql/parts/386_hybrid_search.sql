@@ -126,13 +126,13 @@ declare
 begin
     select x.* into p from ai._search_pieces(v, filter, condition, neighbours, columns) x;
     by_words = ai._text_sql(v, p.source, ai._search_where('_text', p.source, filter, condition), question, candidates, depth);
-    nothing = format('select %s, null::pg_catalog.int4 as _seq, null::pg_catalog.float8 as %%s from %s _pgai limit 0'
+    nothing = format('select %s, null::pg_catalog.int4 as _seq, null::pg_catalog.float8 as "?" from %s _pgai limit 0'
         , (select string_agg(format('_pgai.%I', k.name), ', ' order by k.pknum) from ai._vectorizer_key(p.source) k), p.target);
     by_vector = case when has_vector then format('select %s, %s as _seq, (%s)::pg_catalog.float8 as _distance
   from %s _pgai where %s order by %3$s limit %6$s'
         , (select string_agg(format('_pgai.%I', k.name), ', ' order by k.pknum) from ai._vectorizer_key(p.source) k)
         , p.seq, p.distance, p.target, p.passes, depth)
-        else format(nothing, '_distance') end;
+        else replace(nothing, '"?"', '_distance') end;
     return format(
 'with near as materialized (
   %1$s
@@ -160,7 +160,7 @@ select %8$s, _hit._seq, %9$s, _hit._score, _hit._vector_rank::pg_catalog.int4, _
 from picked _hit
 join %13$s _pgai on %14$s
 order by _hit._score desc, _hit._text_score desc nulls last, _hit._distance, %15$s'
-        , by_vector, coalesce(by_words, format(nothing, '_score')), p.key_columns, vector_weight, text_weight, rank_constant
+        , by_vector, coalesce(by_words, replace(nothing, '"?"', '_score')), p.key_columns, vector_weight, text_weight, rank_constant
         , case when best_per_row
             then format('select * from (select distinct on (%1$s) * from fused order by %1$s, _score desc, _text_score desc nulls last, _distance, _seq) x', p.key_columns)
             else 'select * from fused' end
