@@ -6613,7 +6613,7 @@ set search_path = pg_catalog, pg_temp
 begin atomic
     select format($body$
 declare
-    w record;
+    made record;
 begin
     if tg_op = 'TRUNCATE' then
         delete from %1$s;
@@ -6629,12 +6629,12 @@ begin
     end if;
     if tg_op <> 'DELETE' and new.%4$I is not null and new.%7$I is not null then
         begin
-            %10$s into w;
+            %10$s into made;
         exception when program_limit_exceeded then
-            select '{}'::int[] as words, '{}'::int2[] as counts, 0 as length into w;
+            select '{}'::int[] as words, '{}'::int2[] as counts, 0 as length into made;
         end;
         insert into %1$s (%2$s, _chunk_seq, _words, _counts, _length)
-        select %3$s, %8$s, w.words, w.counts, w.length
+        select %3$s, %8$s, made.words, made.counts, made.length
         on conflict (%2$s, _chunk_seq) do update
         set _words = excluded._words, _counts = excluded._counts, _length = excluded._length;
     end if;
@@ -7491,16 +7491,16 @@ begin
     body = format('_pgai.%I::pg_catalog.text', t.body);
     distance = ai._search_distance(v, format('_pgai.%I', t.embedding), '$1');
     passes = format('_pgai.%I is not null%s', t.embedding, ai._search_where('_pgai', source, filter, condition));
-    around = case when neighbours > 0 and not t.is_column then
-        format('array(select x.chunk from %s x where %s and x.chunk_seq %%s order by x.chunk_seq)'
-            , target, ai._vectorizer_key_equals(source, 'x', '_hit')) end;
     neighbours = least(neighbours, 1000000);
-    before = coalesce(format(replace(around, '%s', '%1$s'), format(
-        'operator(pg_catalog.<) _hit._seq and x.chunk_seq operator(pg_catalog.>=) (_hit._seq operator(pg_catalog.-) %s)', neighbours))
-        , 'null::pg_catalog.text[]');
-    after = coalesce(format(replace(around, '%s', '%1$s'), format(
-        'operator(pg_catalog.>) _hit._seq and x.chunk_seq operator(pg_catalog.<=) (_hit._seq operator(pg_catalog.+) %s)', neighbours))
-        , 'null::pg_catalog.text[]');
+    before = 'null::pg_catalog.text[]';
+    after = before;
+    if neighbours > 0 and not t.is_column then
+        around = format('from %s x where %s and x.chunk_seq', target, ai._vectorizer_key_equals(source, 'x', '_hit'));
+        before = format('array(select x.chunk %s operator(pg_catalog.<) _hit._seq and x.chunk_seq operator(pg_catalog.>=) '
+            '(_hit._seq operator(pg_catalog.-) %s) order by x.chunk_seq)', around, neighbours);
+        after = format('array(select x.chunk %s operator(pg_catalog.>) _hit._seq and x.chunk_seq operator(pg_catalog.<=) '
+            '(_hit._seq operator(pg_catalog.+) %s) order by x.chunk_seq)', around, neighbours);
+    end if;
     source_row = ai._search_row(source, columns);
     hit_is_target = format('%s and %s operator(pg_catalog.=) _hit._seq', ai._vectorizer_key_equals(source, '_pgai', '_hit'), seq);
 end
@@ -7575,7 +7575,9 @@ begin
         cross join lateral (values
             ('hnsw.ef_search', greatest(coalesce(nullif(current_setting('hnsw.ef_search', true), ''), '40')::int, least(k, 1000))::text, array[0, 5]),
             ('hnsw.iterative_scan', 'relaxed_order', array[0, 8]),
-            ('ivfflat.iterative_scan', 'relaxed_order', array[0, 8])
+            ('ivfflat.iterative_scan', 'relaxed_order', array[0, 8]),
+            -- (The part that is rarely executed makes the estimate high enough for a compilation.)
+            ('jit', 'off', array[0])
             ) s(name, value, since)
         where e.extname = 'vector' and string_to_array(e.extversion, '.')::int[] >= s.since
         and current_setting(s.name, true) is distinct from s.value

@@ -129,7 +129,7 @@ set search_path = pg_catalog, pg_temp
 begin atomic
     select format($body$
 declare
-    w record;
+    made record;
 begin
     if tg_op = 'TRUNCATE' then
         delete from %1$s;
@@ -145,12 +145,12 @@ begin
     end if;
     if tg_op <> 'DELETE' and new.%4$I is not null and new.%7$I is not null then
         begin
-            %10$s into w;
+            %10$s into made;
         exception when program_limit_exceeded then
-            select '{}'::int[] as words, '{}'::int2[] as counts, 0 as length into w;
+            select '{}'::int[] as words, '{}'::int2[] as counts, 0 as length into made;
         end;
         insert into %1$s (%2$s, _chunk_seq, _words, _counts, _length)
-        select %3$s, %8$s, w.words, w.counts, w.length
+        select %3$s, %8$s, made.words, made.counts, made.length
         on conflict (%2$s, _chunk_seq) do update
         set _words = excluded._words, _counts = excluded._counts, _length = excluded._length;
     end if;

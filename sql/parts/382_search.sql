@@ -239,16 +239,16 @@ begin
     body = format('_pgai.%I::pg_catalog.text', t.body);
     distance = ai._search_distance(v, format('_pgai.%I', t.embedding), '$1');
     passes = format('_pgai.%I is not null%s', t.embedding, ai._search_where('_pgai', source, filter, condition));
-    around = case when neighbours > 0 and not t.is_column then
-        format('array(select x.chunk from %s x where %s and x.chunk_seq %%s order by x.chunk_seq)'
-            , target, ai._vectorizer_key_equals(source, 'x', '_hit')) end;
     neighbours = least(neighbours, 1000000);
-    before = coalesce(format(replace(around, '%s', '%1$s'), format(
-        'operator(pg_catalog.<) _hit._seq and x.chunk_seq operator(pg_catalog.>=) (_hit._seq operator(pg_catalog.-) %s)', neighbours))
-        , 'null::pg_catalog.text[]');
-    after = coalesce(format(replace(around, '%s', '%1$s'), format(
-        'operator(pg_catalog.>) _hit._seq and x.chunk_seq operator(pg_catalog.<=) (_hit._seq operator(pg_catalog.+) %s)', neighbours))
-        , 'null::pg_catalog.text[]');
+    before = 'null::pg_catalog.text[]';
+    after = before;
+    if neighbours > 0 and not t.is_column then
+        around = format('from %s x where %s and x.chunk_seq', target, ai._vectorizer_key_equals(source, 'x', '_hit'));
+        before = format('array(select x.chunk %s operator(pg_catalog.<) _hit._seq and x.chunk_seq operator(pg_catalog.>=) '
+            '(_hit._seq operator(pg_catalog.-) %s) order by x.chunk_seq)', around, neighbours);
+        after = format('array(select x.chunk %s operator(pg_catalog.>) _hit._seq and x.chunk_seq operator(pg_catalog.<=) '
+            '(_hit._seq operator(pg_catalog.+) %s) order by x.chunk_seq)', around, neighbours);
+    end if;
     source_row = ai._search_row(source, columns);
     hit_is_target = format('%s and %s operator(pg_catalog.=) _hit._seq', ai._vectorizer_key_equals(source, '_pgai', '_hit'), seq);
 end

@@ -68,7 +68,9 @@ begin
         cross join lateral (values
             ('hnsw.ef_search', greatest(coalesce(nullif(current_setting('hnsw.ef_search', true), ''), '40')::int, least(k, 1000))::text, array[0, 5]),
             ('hnsw.iterative_scan', 'relaxed_order', array[0, 8]),
-            ('ivfflat.iterative_scan', 'relaxed_order', array[0, 8])
+            ('ivfflat.iterative_scan', 'relaxed_order', array[0, 8]),
+            -- (The part that is rarely executed makes the estimate high enough for a compilation.)
+            ('jit', 'off', array[0])
             ) s(name, value, since)
         where e.extname = 'vector' and string_to_array(e.extversion, '.')::int[] >= s.since
         and current_setting(s.name, true) is distinct from s.value

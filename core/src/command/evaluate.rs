@@ -136,7 +136,12 @@ impl Evaluate {
         let (Some(judged), Some(profile)) = (self.judged.get(self.at), &self.profile) else {
             return Ok(Ask::done(self.report()));
         };
-        let question = Question::new(Arc::clone(profile), &judged.text, Purpose::Query, &self.settings);
+        let question = Question::new(
+            Arc::clone(profile),
+            &judged.text,
+            Purpose::Query,
+            &self.settings,
+        );
         let ask = question.call().into();
         self.question = Some(question);
         Ok(ask)
@@ -182,9 +187,14 @@ impl Evaluate {
             let mine = rows.iter().filter(|row| field(row, 0).parse() == Ok(at));
             let keys = mine.map(|row| {
                 let parts = 1..row.len();
-                key::text(&parts.map(|part| field(row, part).to_owned()).collect::<Vec<_>>())
+                key::text(
+                    &parts
+                        .map(|part| field(row, part).to_owned())
+                        .collect::<Vec<_>>(),
+                )
             });
-            way.scores.add(&keys.collect::<Vec<_>>(), &judged.answers, self.args.k);
+            way.scores
+                .add(&keys.collect::<Vec<_>>(), &judged.answers, self.args.k);
         }
         self.at += 1;
     }
@@ -199,11 +209,20 @@ impl Evaluate {
             return json!({"k": k, "questions": questions, "searches": ways.collect::<Vec<_>>()})
                 .to_string();
         }
-        let rows: Vec<Vec<String>> = self.ways.iter().map(|way| {
-            let means = way.scores.means().map(|mean| format!("{mean:.4}"));
-            std::iter::once(way.name.clone()).chain(means).collect()
-        }).collect();
-        let head = ["search", &format!("nDCG@{k}"), &format!("recall@{k}"), &format!("MRR@{k}")];
+        let rows: Vec<Vec<String>> = self
+            .ways
+            .iter()
+            .map(|way| {
+                let means = way.scores.means().map(|mean| format!("{mean:.4}"));
+                std::iter::once(way.name.clone()).chain(means).collect()
+            })
+            .collect();
+        let head = [
+            "search",
+            &format!("nDCG@{k}"),
+            &format!("recall@{k}"),
+            &format!("MRR@{k}"),
+        ];
         let mut lines = vec![table(&head, &rows), format!("{questions} questions")];
         if self.ways.len() == 1 {
             lines.push(format!(

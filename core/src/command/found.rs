@@ -13,7 +13,6 @@ pub(super) enum Arm {
     Vector,
 }
 
-
 /// The call of the function for an arm; `options` are further arguments, each with a comma before it.
 pub(super) fn call(
     arm: Arm,
@@ -43,7 +42,9 @@ pub(super) fn text(text: &str) -> String {
 
 /// The expressions of the key's columns in `found.key`.
 pub(super) fn key(columns: &[String]) -> String {
-    let columns = columns.iter().map(|name| format!("found.key ->> {}", literal(name)));
+    let columns = columns
+        .iter()
+        .map(|name| format!("found.key ->> {}", literal(name)));
     columns.collect::<Vec<_>>().join(", ")
 }
 

@@ -169,13 +169,13 @@ impl Task {
     pub fn new(inquiry: Inquiry, settings: Settings, files: Vec<String>) -> Self {
         let program = settings.program.clone();
         let steps: Box<dyn Steps + Send> = match inquiry.0 {
-            Subcommand::Chunk(args) => Box::new(chunk::Chunk::new(args, settings, files.into_iter().next())),
+            Subcommand::Chunk(args) => {
+                Box::new(chunk::Chunk::new(args, settings, files.into_iter().next()))
+            }
             Subcommand::Doctor(args) => Box::new(doctor::Doctor::new(args, settings)),
             Subcommand::Errors(args) => Box::new(errors::Errors::new(args, settings.program)),
             Subcommand::Estimate(args) => Box::new(estimate::Estimate::new(args, settings)),
-            Subcommand::Evaluate(args) => {
-                Box::new(evaluate::Evaluate::new(args, settings, files))
-            }
+            Subcommand::Evaluate(args) => Box::new(evaluate::Evaluate::new(args, settings, files)),
             Subcommand::Pause(args) => Box::new(pause::Pause::begin(args)),
             Subcommand::Resume(args) => Box::new(pause::Pause::end(args)),
             Subcommand::Resync(args) => Box::new(resync::Resync::new(args)),

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use serde_json::json;
 
+use super::found::{self, Arm};
 use super::question::{Next, Question};
 use super::table::short;
-use super::found::{self, Arm};
 use super::{Answer, Ask, Steps, field, key, named};
 use crate::provider::Purpose;
 use crate::query::{Param, Rows};

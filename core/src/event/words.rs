@@ -143,7 +143,9 @@ impl Event {
                 ("failed", failed.to_string()),
                 ("vectorizer_id", vectorizer.to_string()),
             ],
-            Self::IndexBuilt { vectorizer, after, .. } => vec![
+            Self::IndexBuilt {
+                vectorizer, after, ..
+            } => vec![
                 ("vectorizer_id", vectorizer.to_string()),
                 ("after", seconds(*after)),
             ],

@@ -30,10 +30,17 @@ fn measure_cranfield() {
     ));
     for doc in &docs {
         let insert = "insert into docs values ($1, $2, $3)";
-        stage.sql.execute(insert, &[&doc.id, &doc.title, &doc.body]).unwrap();
+        stage
+            .sql
+            .execute(insert, &[&doc.id, &doc.title, &doc.body])
+            .unwrap();
     }
     let mut worker = stage.worker_with("worker", &["--once"], &environment);
-    assert!(worker.wait(Duration::from_secs(1200)).success(), "{:?}", worker.lines());
+    assert!(
+        worker.wait(Duration::from_secs(1200)).success(),
+        "{:?}",
+        worker.lines()
+    );
     let directory = tempfile::tempdir().unwrap();
     let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
     let (mut asked, mut judged) = (String::new(), String::new());

@@ -9,7 +9,10 @@ fn the_nearest_chunks_come_first_with_what_was_asked_for() {
     let mut stage = filled();
     let nearest = found(&mut stage.sql, "ai.search('docs', '[7,0,1]', 3)");
     assert_eq!(nearest[0], "7.0");
-    assert_eq!(nearest, found(&mut stage.sql, "ai.search(1, '[7,0,1]', k => 3)"));
+    assert_eq!(
+        nearest,
+        found(&mut stage.sql, "ai.search(1, '[7,0,1]', k => 3)")
+    );
     let row = stage.sql.query_one(
         "select distance, chunk, chunks_before, chunks_after, source::text
          from ai.search('docs', '[7,1,1]', 1, neighbours => 1, columns => '{lang,year}')",
@@ -35,9 +38,13 @@ fn the_nearest_chunks_come_first_with_what_was_asked_for() {
 #[test]
 fn the_best_chunk_of_each_row() {
     let mut stage = filled();
-    let best = found(&mut stage.sql, "ai.search('docs', '[7,1,1]', 60, best_per_row => true)");
+    let best = found(
+        &mut stage.sql,
+        "ai.search('docs', '[7,1,1]', 60, best_per_row => true)",
+    );
     assert_eq!(best.len(), 60);
-    let rows: std::collections::BTreeSet<_> = best.iter().map(|key| key.split('.').next()).collect();
+    let rows: std::collections::BTreeSet<_> =
+        best.iter().map(|key| key.split('.').next()).collect();
     assert_eq!(rows.len(), 60);
     assert_eq!(best[0], "7.1");
 }
@@ -48,13 +55,22 @@ fn filters_compare_columns_with_values() {
     for (filter, condition) in [
         (r#"{"lang": "en"}"#, "lang = 'en'"),
         (r#"{"lang": null}"#, "lang is null"),
-        (r#"{"lang": {"<>": null}, "year": {">=": 2010, "<": 2040}}"#, "lang is not null and year >= 2010 and year < 2040"),
-        (r#"{"year": [2001, 2002, 2009]}"#, "year in (2001, 2002, 2009)"),
+        (
+            r#"{"lang": {"<>": null}, "year": {">=": 2010, "<": 2040}}"#,
+            "lang is not null and year >= 2010 and year < 2040",
+        ),
+        (
+            r#"{"year": [2001, 2002, 2009]}"#,
+            "year in (2001, 2002, 2009)",
+        ),
         (r#"{"lang": ["en", null]}"#, "true"),
         (r#"{"year": {"<>": 2001}}"#, "year <> 2001"),
         (r#"{"tags": {"contains": "t1"}}"#, "'t1' = any (tags)"),
         (r#"{"tags": {"contains": ["t1"]}}"#, "'t1' = any (tags)"),
-        (r#"{"meta": {"contains": {"n": 2}}}"#, "meta @> '{\"n\": 2}'"),
+        (
+            r#"{"meta": {"contains": {"n": 2}}}"#,
+            "meta @> '{\"n\": 2}'",
+        ),
         (r#"{"lang": {"like": "e%"}}"#, "lang like 'e%'"),
         (r#"{"lang": {"ilike": "E_"}}"#, "lang ilike 'E_'"),
         ("{}", "true"),
@@ -81,9 +97,17 @@ fn k_may_be_nothing_or_huge_and_what_is_wrong_is_said() {
     let mut count = |search: &str| found(&mut stage.sql, search).len();
     assert_eq!(count("ai.search('docs', '[7,1,1]', 0)"), 0);
     assert_eq!(count("ai.search('docs', '[7,1,1]', 2147483647)"), 180);
-    assert_eq!(count("ai.search('docs', '[7,1,1]', 2147483647, best_per_row => true, neighbours => 2147483647)"), 60);
+    assert_eq!(
+        count(
+            "ai.search('docs', '[7,1,1]', 2147483647, best_per_row => true, neighbours => 2147483647)"
+        ),
+        60
+    );
     assert_eq!(count("ai.search('docs', null)"), 0);
-    assert_eq!(count("ai.search('docs', '[7,1,1]', filter => null, condition => '', columns => null)"), 10);
+    assert_eq!(
+        count("ai.search('docs', '[7,1,1]', filter => null, condition => '', columns => null)"),
+        10
+    );
     for (search, code) in [
         ("ai.search('docs', '[7,1,1]', -1)", "22023"),
         ("ai.search('docs', '[7,1,1]', null)", "22023"),
@@ -93,19 +117,37 @@ fn k_may_be_nothing_or_huge_and_what_is_wrong_is_said() {
         ("ai.search(77, '[7,1,1]')", "P0002"),
         ("ai.search(null::text, '[7,1,1]')", "P0002"),
         ("ai.search('docs', '[7,1,1]', columns => '{none}')", "42703"),
-        ("ai.search('docs', '[7,1,1]', filter => '{\"none\": 1}')", "42703"),
+        (
+            "ai.search('docs', '[7,1,1]', filter => '{\"none\": 1}')",
+            "42703",
+        ),
         ("ai.search('docs', '[7,1,1]', filter => '[]')", "22023"),
-        ("ai.search('docs', '[7,1,1]', filter => '{\"year\": {\"~\": 1}}')", "22023"),
-        ("ai.search('docs', '[7,1,1]', filter => '{\"year\": {\"<\": null}}')", "22023"),
-        ("ai.search('docs', '[7,1,1]', filter => '{\"year\": \"x\"}')", "22P02"),
-        ("ai.search('docs', '[7,1,1]', condition => 'none = 1')", "42703"),
+        (
+            "ai.search('docs', '[7,1,1]', filter => '{\"year\": {\"~\": 1}}')",
+            "22023",
+        ),
+        (
+            "ai.search('docs', '[7,1,1]', filter => '{\"year\": {\"<\": null}}')",
+            "22023",
+        ),
+        (
+            "ai.search('docs', '[7,1,1]', filter => '{\"year\": \"x\"}')",
+            "22P02",
+        ),
+        (
+            "ai.search('docs', '[7,1,1]', condition => 'none = 1')",
+            "42703",
+        ),
         ("ai.hybrid_search('docs', 'x', null)", "55000"),
     ] {
         let (got, message) = refused(&mut stage.sql, &format!("select * from {search}"));
         assert_eq!(got, code, "{search}: {message}");
     }
     stage.run("select ai.drop_vectorizer('docs')");
-    assert_eq!(refused(&mut stage.sql, "select * from ai.search('docs', '[7,1,1]')").0, "P0002");
+    assert_eq!(
+        refused(&mut stage.sql, "select * from ai.search('docs', '[7,1,1]')").0,
+        "P0002"
+    );
 }
 
 #[test]
@@ -125,16 +167,28 @@ fn a_filter_and_words_are_values_whatever_they_contain() {
         let names = serde_json::json!({attack: 1}).to_string();
         let operation = serde_json::json!({"lang": {attack: 1}}).to_string();
         let search = "select count(*) from ai.search('docs', '[7,1,1]', filter => $1::text::jsonb)";
-        assert_eq!(stage.sql.query_one(search, &[&value]).unwrap().get::<_, i64>(0), 0, "{attack}");
+        assert_eq!(
+            stage
+                .sql
+                .query_one(search, &[&value])
+                .unwrap()
+                .get::<_, i64>(0),
+            0,
+            "{attack}"
+        );
         for filter in [names, operation] {
             stage.sql.query_one(search, &[&filter]).expect_err(attack);
         }
         let words = "select count(*) from ai.hybrid_search('docs', $1::text, '[7,1,1]', filter => $2::text::jsonb)";
         let none = stage.sql.query_one(words, &[&attack, &value]).unwrap();
         assert_eq!(none.get::<_, i64>(0), 0);
-        let columns = "select count(*) from ai.search('docs', '[7,1,1]', columns => array[$1::text]::name[])";
+        let columns =
+            "select count(*) from ai.search('docs', '[7,1,1]', columns => array[$1::text]::name[])";
         stage.sql.query_one(columns, &[&attack]).expect_err(attack);
-        stage.sql.query_one("select * from ai.search($1::text, '[1,2,3]')", &[&attack]).expect_err(attack);
+        stage
+            .sql
+            .query_one("select * from ai.search($1::text, '[1,2,3]')", &[&attack])
+            .expect_err(attack);
     }
     assert_eq!(stage.number("select count(*) from docs"), 60);
 }
@@ -162,7 +216,7 @@ fn identifiers_may_be_strange_and_the_search_path_hostile() {
            insert into "We'ird %s $1"."_pgai" values ('x''y', 1, 'some text'), ('%s', 2, 'other text');
            insert into "Store %s" ("a ""b'", n, chunk_seq, chunk, embedding)
              select "a ""b'", n, 0, "%I", format('[%s,1,1]', n)::vector from "We'ird %s $1"."_pgai";
-           select ai.enable_hybrid('odd', 'english')"##,
+           select ai.enable_hybrid('odd')"##,
     );
     let ask = |stage: &mut Stage, path: &str| {
         stage.run(path);
@@ -205,7 +259,8 @@ fn a_column_of_the_source_holds_the_vectors() {
          insert into docs values (21, 'en', 'not embedded');
          select ai.enable_hybrid('docs')",
     );
-    let search = "ai.search('docs', '[8,1,1]', 100, filter => '{\"lang\": \"en\"}', best_per_row => true)";
+    let search =
+        "ai.search('docs', '[8,1,1]', 100, filter => '{\"lang\": \"en\"}', best_per_row => true)";
     let got = found(&mut stage.sql, search);
     assert_eq!((got.len(), got[0].as_str()), (10, "8.0"));
     let hybrid = |stage: &mut Stage, words: &str| {
@@ -225,5 +280,8 @@ fn a_column_of_the_source_holds_the_vectors() {
     let left = "select count(*) from ai._vectorizer_text_1 where id in (8, 9)";
     assert_eq!(stage.number(left), 0);
     stage.run("truncate docs");
-    assert_eq!(stage.number("select count(*) from ai._vectorizer_text_1"), 0);
+    assert_eq!(
+        stage.number("select count(*) from ai._vectorizer_text_1"),
+        0
+    );
 }

@@ -28,29 +28,63 @@ fn question(dimensions: usize) -> String {
 }
 
 fn plan(stage: &mut Stage, filter: &str) -> String {
-    let statement = "select ai._search_sql(v, $1::text::jsonb, null, false, 0, null) from ai.vectorizer v";
+    let statement =
+        "select ai._search_sql(v, $1::text::jsonb, null, false, 0, null) from ai.vectorizer v";
     let filter = (!filter.is_empty()).then_some(filter);
     let statement: String = stage.sql.query_one(statement, &[&filter]).unwrap().get(0);
-    stage.run(&format!("deallocate all; prepare q(vector, int) as {statement}"));
+    stage.run(&format!(
+        "deallocate all; prepare q(vector, int) as {statement}"
+    ));
     let dimensions = stage.number("select atttypmod::int8 from pg_attribute where attrelid = 'docs_store'::regclass and attname = 'embedding'");
     let explain = format!("explain execute q({}, 10)", question(dimensions as usize));
     let lines = stage.sql.query(&explain, &[]).unwrap();
-    lines.iter().map(|line| line.get::<_, String>(0) + "\n").collect()
+    lines
+        .iter()
+        .map(|line| line.get::<_, String>(0) + "\n")
+        .collect()
 }
 
 #[test]
 fn every_kind_of_index_is_used() {
     let hnsw = "ai.indexing_hnsw(100)";
     for (dimensions, indexing, index, storage) in [
-        (8, hnsw, "create index my_index on docs_store using hnsw (embedding vector_cosine_ops)", "vector"),
-        (8, "ai.indexing_hnsw(100, opclass => 'vector_l2_ops')", "create index my_index on docs_store using hnsw (embedding vector_l2_ops)", "vector"),
-        (8, "ai.indexing_ivfflat(100)", "create index my_index on docs_store using ivfflat (embedding vector_cosine_ops) with (lists = 20)", "vector"),
-        (8, hnsw, "create index my_index on docs_store using hnsw (embedding halfvec_cosine_ops)", "halfvec"),
-        (2001, hnsw, "create index my_index on docs_store using hnsw ((embedding::halfvec(2001)) halfvec_cosine_ops) with (m = 4, ef_construction = 8)", "vector"),
+        (
+            8,
+            hnsw,
+            "create index my_index on docs_store using hnsw (embedding vector_cosine_ops)",
+            "vector",
+        ),
+        (
+            8,
+            "ai.indexing_hnsw(100, opclass => 'vector_l2_ops')",
+            "create index my_index on docs_store using hnsw (embedding vector_l2_ops)",
+            "vector",
+        ),
+        (
+            8,
+            "ai.indexing_ivfflat(100)",
+            "create index my_index on docs_store using ivfflat (embedding vector_cosine_ops) with (lists = 20)",
+            "vector",
+        ),
+        (
+            8,
+            hnsw,
+            "create index my_index on docs_store using hnsw (embedding halfvec_cosine_ops)",
+            "halfvec",
+        ),
+        (
+            2001,
+            hnsw,
+            "create index my_index on docs_store using hnsw ((embedding::halfvec(2001)) halfvec_cosine_ops) with (m = 4, ef_construction = 8)",
+            "vector",
+        ),
     ] {
         let mut stage = stage(dimensions, indexing, index, storage);
         let plan = plan(&mut stage, "");
-        assert!(plan.contains("Index Scan using my_index"), "{index}: {plan}");
+        assert!(
+            plan.contains("Index Scan using my_index"),
+            "{index}: {plan}"
+        );
         let search = format!("ai.search('docs', {}, 10)", question(dimensions));
         assert_eq!(found(&mut stage.sql, &search).len(), 10, "{index}");
         let scans = "select idx_scan from pg_stat_user_indexes where indexrelname = 'my_index'";
@@ -65,7 +99,10 @@ fn k_chunks_come_back_whatever_the_index_leaves_out() {
     let mut stage = stage(8, "ai.indexing_hnsw(100)", index, "vector");
     // The planner is made to use the index, which here gives up after few rows.
     stage.run("set hnsw.max_scan_tuples = 1; set enable_seqscan = off; set enable_sort = off");
-    let search = format!("ai.search('docs', {}, 10, filter => '{{\"part\": 7}}')", question(8));
+    let search = format!(
+        "ai.search('docs', {}, 10, filter => '{{\"part\": 7}}')",
+        question(8)
+    );
     let got = found(&mut stage.sql, &search);
     assert_eq!(got.len(), 10);
     let exact = format!(
@@ -83,7 +120,10 @@ fn k_chunks_come_back_whatever_the_index_leaves_out() {
     found(&mut stage.sql, &all);
     let settings: String = stage
         .sql
-        .query_one("select current_setting('hnsw.ef_search') || current_setting('hnsw.iterative_scan')", &[])
+        .query_one(
+            "select current_setting('hnsw.ef_search') || current_setting('hnsw.iterative_scan')",
+            &[],
+        )
         .unwrap()
         .get(0);
     assert_eq!(settings, "41off");

@@ -54,6 +54,8 @@ fn found(client: &mut Client, search: &str) -> Vec<String> {
 #[track_caller]
 fn refused(client: &mut Client, sql: &str) -> (String, String) {
     let error = client.batch_execute(sql).expect_err(sql);
-    let error = error.as_db_error().unwrap_or_else(|| panic!("{sql}: {error:?}"));
+    let error = error
+        .as_db_error()
+        .unwrap_or_else(|| panic!("{sql}: {error:?}"));
     (error.code().code().to_owned(), error.message().to_owned())
 }

@@ -1,10 +1,7 @@
 //! Measurements: how much a search with a narrow filter finds, and how long a hybrid search takes among many chunks.
 //! `cargo test --release -p tests --test search measure -- --ignored --nocapture --test-threads 1`
 
-#![allow(
-    clippy::print_stdout,
-    reason = "a measurement shows what it found"
-)]
+#![allow(clippy::print_stdout, reason = "a measurement shows what it found")]
 
 use std::io::Write as _;
 use std::time::{Duration, Instant};
@@ -46,7 +43,8 @@ fn fill(stage: &mut Stage, chunks: u64, dimensions: usize, words: usize) {
         writeln!(writer, "{id}\t0\t{words}\t{vector}").unwrap();
     }
     writer.finish().unwrap();
-    stage.run("vacuum analyze docs_store; vacuum analyze docs");
+    stage.run("vacuum analyze docs_store");
+    stage.run("vacuum analyze docs");
     println!(
         "{chunks} chunks of {words} words with {dimensions} dimensions: filled in {:.0} s",
         began.elapsed().as_secs_f64()
@@ -66,8 +64,15 @@ fn ids(sql: &mut Client, query: &str) -> Vec<i32> {
 /// The median, the 95th percentile and the longest, in milliseconds.
 fn spread(mut times: Vec<Duration>) -> String {
     times.sort();
-    let at = |part: f64| times[((times.len() - 1) as f64 * part).round() as usize].as_secs_f64() * 1000.0;
-    format!("p50 {:.1} ms, p95 {:.1} ms, longest {:.1} ms", at(0.5), at(0.95), at(1.0))
+    let at = |part: f64| {
+        times[((times.len() - 1) as f64 * part).round() as usize].as_secs_f64() * 1000.0
+    };
+    format!(
+        "p50 {:.1} ms, p95 {:.1} ms, longest {:.1} ms",
+        at(0.5),
+        at(0.95),
+        at(1.0)
+    )
 }
 
 #[test]
@@ -80,7 +85,11 @@ fn measure_a_filter_of_one_percent() {
     for (name, filter, condition) in [
         ("no filter", "null", "true"),
         ("1 %, filter", r#"'{"part": 7}'"#, "part = 7"),
-        ("1 %, the rarest 1,000 ids", r#"'{"id": {"<=": 1000}}'"#, "d.id <= 1000"),
+        (
+            "1 %, the rarest 1,000 ids",
+            r#"'{"id": {"<=": 1000}}'"#,
+            "d.id <= 1000",
+        ),
         ("0.05 %", r#"'{"id": {"<=": 50}}'"#, "d.id <= 50"),
         ("50 %", r#"'{"part": {"<": 50}}'"#, "part < 50"),
     ] {
@@ -101,16 +110,23 @@ fn measure_a_filter_of_one_percent() {
             found += exact.iter().filter(|id| got.contains(id)).count();
         }
         let recall = found as f64 / (10 * questions.len()) as f64;
-        println!("{name}: recall@10 {recall:.3}, {short} answers shorter than 10, {}", spread(times));
+        println!(
+            "{name}: recall@10 {recall:.3}, {short} answers shorter than 10, {}",
+            spread(times)
+        );
         assert_eq!(short, 0);
-        assert!(recall >= if condition == "true" { 0.9 } else { 0.95 }, "{recall}");
+        assert!(
+            recall >= if condition == "true" { 0.9 } else { 0.95 },
+            "{recall}"
+        );
     }
 }
 
 #[test]
 #[ignore = "takes half an hour, 10 GB of disk and 8 GB of memory"]
 fn measure_hybrid_search_among_many_chunks() {
-    let chunks = std::env::var("PGAI_TEST_CHUNKS").map_or(1_000_000, |chunks| chunks.parse().unwrap());
+    let chunks =
+        std::env::var("PGAI_TEST_CHUNKS").map_or(1_000_000, |chunks| chunks.parse().unwrap());
     let (_server, mut stage) = stage();
     fill(&mut stage, chunks, 64, 80);
     let began = Instant::now();
@@ -122,12 +138,17 @@ fn measure_hybrid_search_among_many_chunks() {
     let mut worker = stage.worker("worker", &["--once"]);
     let status = worker.wait(Duration::from_secs(3600));
     assert!(status.success(), "{:?}", worker.lines());
-    println!("a worker has filled and indexed it: {:.0} s", began.elapsed().as_secs_f64());
+    println!(
+        "a worker has filled and indexed it: {:.0} s",
+        began.elapsed().as_secs_f64()
+    );
     stage.run("vacuum analyze ai._vectorizer_text_1");
     let size = stage.number("select pg_total_relation_size('ai._vectorizer_text_1')");
     println!("its size: {} MB", size >> 20);
     let mut generated = Generated::new(99, 64);
-    let rare = |generated: &mut Generated| format!("w{}", 10_000 + (generated.uniform() * 200_000.0) as u32);
+    let rare = |generated: &mut Generated| {
+        format!("w{}", 10_000 + (generated.uniform() * 200_000.0) as u32)
+    };
     let questions: Vec<[String; 3]> = (0..QUESTIONS)
         .map(|_| {
             let vector = generated.vector();
@@ -136,9 +157,8 @@ fn measure_hybrid_search_among_many_chunks() {
         })
         .collect();
     let ask = |stage: &mut Stage, words: &str, vector: &str| {
-        let query = format!(
-            "select count(*)::int from ai.hybrid_search('docs', '{words}', {vector}, 10)"
-        );
+        let query =
+            format!("select count(*)::int from ai.hybrid_search('docs', '{words}', {vector}, 10)");
         let began = Instant::now();
         let count = ids(&mut stage.sql, &query)[0];
         (count, began.elapsed())
@@ -152,12 +172,21 @@ fn measure_hybrid_search_among_many_chunks() {
         ] {
             let mut times = vec![];
             for question in &questions {
-                let vector = if with_vector { format!("'{}'", question[2]) } else { "null".to_owned() };
+                let vector = if with_vector {
+                    format!("'{}'", question[2])
+                } else {
+                    "null".to_owned()
+                };
                 times.push(ask(&mut stage, &question[which], &vector).1);
             }
             println!("{round} round: {name}: {}", spread(times));
         }
-        let times = (1..=20).map(|_| ask(&mut stage, "w1 w2 w3", "null").1).collect();
-        println!("{round} round: words only, the three most common: {}", spread(times));
+        let times = (1..=20)
+            .map(|_| ask(&mut stage, "w1 w2 w3", "null").1)
+            .collect();
+        println!(
+            "{round} round: words only, the three most common: {}",
+            spread(times)
+        );
     }
 }

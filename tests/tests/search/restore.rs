@@ -19,16 +19,46 @@ fn a_dump_has_the_text_index_and_setup_runs_again() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let path = file.path().to_str().unwrap();
     let run = |program: &str, arguments: &[&str]| {
-        let output = Command::new(client_program(program)).args(arguments).output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let output = Command::new(client_program(program))
+            .args(arguments)
+            .output()
+            .unwrap();
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     };
     run("pg_dump", &["-d", stage.database.url(), "-f", path]);
-    run("psql", &["-d", copy.url(), "-v", "ON_ERROR_STOP=1", "-q", "-o", "/dev/null", "-f", path]);
+    run(
+        "psql",
+        &[
+            "-d",
+            copy.url(),
+            "-v",
+            "ON_ERROR_STOP=1",
+            "-q",
+            "-o",
+            "/dev/null",
+            "-f",
+            path,
+        ],
+    );
     let mut restored = copy.client();
     assert_eq!(found(&mut restored, search), before);
-    restored.batch_execute("update docs_store set chunk = 'zebra' where id = 7 and chunk_seq = 0").unwrap();
-    assert_eq!(found(&mut restored, "ai.hybrid_search('docs', 'zebra', null)"), ["7.0"]);
+    restored
+        .batch_execute("update docs_store set chunk = 'zebra' where id = 7 and chunk_seq = 0")
+        .unwrap();
+    assert_eq!(
+        found(&mut restored, "ai.hybrid_search('docs', 'zebra', null)"),
+        ["7.0"]
+    );
     copy.install();
-    restored.batch_execute("update docs_store set chunk = 'giraffe' where id = 7 and chunk_seq = 0").unwrap();
-    assert_eq!(found(&mut restored, "ai.hybrid_search('docs', 'giraffe', null)"), ["7.0"]);
+    restored
+        .batch_execute("update docs_store set chunk = 'giraffe' where id = 7 and chunk_seq = 0")
+        .unwrap();
+    assert_eq!(
+        found(&mut restored, "ai.hybrid_search('docs', 'giraffe', null)"),
+        ["7.0"]
+    );
 }

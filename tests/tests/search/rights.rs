@@ -52,16 +52,30 @@ fn a_tenant_finds_nothing_of_another_one() {
         }
         let words = format!("select count(*) from ai.hybrid_search('notes', '{other}', null, 100)");
         assert_eq!(reader.number(&words), 0);
-        assert_eq!(reader.number("select count(*) from alice._vectorizer_text_1"), 20);
+        assert_eq!(
+            reader.number("select count(*) from alice._vectorizer_text_1"),
+            20
+        );
     }
     // How often a word occurs is not shown unless it is in 64 chunks.
-    assert_eq!(reader.number("select count(*) from alice._vectorizer_words_1"), 0);
+    assert_eq!(
+        reader.number("select count(*) from alice._vectorizer_words_1"),
+        0
+    );
     // The same by the command.
     let url = format!("{}?options=-c%20app.tenant%3Dacme", reader.url);
     for arguments in [
         vec!["search", "notes", "secret globex", "-k", "100"],
         vec!["search", "notes", "secret globex", "-k", "100", "--hybrid"],
-        vec!["search", "notes", "secret globex", "-k", "100", "--where", "tenant = 'globex' or true"],
+        vec![
+            "search",
+            "notes",
+            "secret globex",
+            "-k",
+            "100",
+            "--where",
+            "tenant = 'globex' or true",
+        ],
     ] {
         let mut all = vec!["--db-url", url.as_str()];
         all.splice(0..0, arguments.iter().copied());
@@ -69,7 +83,10 @@ fn a_tenant_finds_nothing_of_another_one() {
         let code = process.wait(PATIENCE).code();
         let said = process.lines().join("\n");
         assert_eq!(code, Some(0), "{said}");
-        assert!(said.contains("secret of acme") && !said.contains("secret of globex"), "{said}");
+        assert!(
+            said.contains("secret of acme") && !said.contains("secret of globex"),
+            "{said}"
+        );
     }
 }
 
@@ -86,9 +103,15 @@ fn a_role_without_rights_gets_nothing_and_row_security_may_come_later() {
         "call ai._text_keep(1)".to_owned(),
     ] {
         nobody.may_not(&call);
-        stage.run(&format!("grant usage on schema ai, alice to {0}; grant select on ai.vectorizer to {0}", nobody.name));
+        stage.run(&format!(
+            "grant usage on schema ai, alice to {0}; grant select on ai.vectorizer to {0}",
+            nobody.name
+        ));
         nobody.may_not(&call);
-        stage.run(&format!("revoke usage on schema ai, alice from {0}; revoke select on ai.vectorizer from {0}", nobody.name));
+        stage.run(&format!(
+            "revoke usage on schema ai, alice from {0}; revoke select on ai.vectorizer from {0}",
+            nobody.name
+        ));
     }
     for call in [
         "select ai.enable_hybrid('notes', 'english')",
@@ -100,15 +123,37 @@ fn a_role_without_rights_gets_nothing_and_row_security_may_come_later() {
         reader.may_not(call);
     }
     // A reader of the store that was granted later can search once the grants are made again.
-    alice.may("alter table alice.notes disable row level security; select ai.disable_hybrid('notes')");
+    alice.may(
+        "alter table alice.notes disable row level security; select ai.disable_hybrid('notes')",
+    );
     alice.may("alter table alice.notes_embedding_store disable row level security; select ai.enable_hybrid('notes')");
-    assert_eq!(found(&mut reader.client, "ai.hybrid_search('notes', 'globex', null, 100)").len(), 20);
+    assert_eq!(
+        found(
+            &mut reader.client,
+            "ai.hybrid_search('notes', 'globex', null, 100)"
+        )
+        .len(),
+        20
+    );
     assert!(reader.number("select count(*) from alice._vectorizer_words_1") > 0);
     alice.may("alter table alice.notes enable row level security; select ai.secure_vectorizer(1)");
     reader.may("set app.tenant = 'acme'");
-    assert_eq!(found(&mut reader.client, "ai.hybrid_search('notes', 'globex', null, 100)").len(), 0);
-    assert_eq!(reader.number("select count(*) from alice._vectorizer_words_1"), 0);
-    assert_eq!(reader.number("select count(*) from alice._vectorizer_text_1"), 20);
+    assert_eq!(
+        found(
+            &mut reader.client,
+            "ai.hybrid_search('notes', 'globex', null, 100)"
+        )
+        .len(),
+        0
+    );
+    assert_eq!(
+        reader.number("select count(*) from alice._vectorizer_words_1"),
+        0
+    );
+    assert_eq!(
+        reader.number("select count(*) from alice._vectorizer_text_1"),
+        20
+    );
 }
 
 #[test]
@@ -127,5 +172,8 @@ fn a_new_owner_gets_the_text_index_too() {
     );
     assert_eq!(stage.number(&foreign), 0);
     stage.run("update alice.notes_embedding_store set chunk = 'zebra' where id = 4");
-    assert_eq!(found(&mut stage.sql, "ai.hybrid_search('notes', 'zebra', null)"), ["4.0"]);
+    assert_eq!(
+        found(&mut stage.sql, "ai.hybrid_search('notes', 'zebra', null)"),
+        ["4.0"]
+    );
 }

@@ -23,7 +23,11 @@ pub(super) fn read(queries: &str, qrels: &str) -> Result<Vec<Judged>, String> {
         }
         let (question, row, grade) = match fields.as_slice() {
             [question, row, grade] | [question, _, row, grade] => (*question, *row, *grade),
-            _ => return Err(format!("line {at} of --qrels has not three columns: {line}")),
+            _ => {
+                return Err(format!(
+                    "line {at} of --qrels has not three columns: {line}"
+                ));
+            }
         };
         match grade.parse::<f64>() {
             Ok(grade) if grade > 0.0 => {
@@ -97,9 +101,25 @@ mod tests {
         let check = |queries: &str, qrels: &str, expect: &str| {
             assert_eq!(read(queries, qrels), Err(expect.to_owned()));
         };
-        check("1\tx", "1\t7\t1\n1", "line 2 of --qrels has not three columns: 1");
-        check("1\tx", "1\t7\t1\n1\t7\tx", "line 2 of --qrels has no grade: 1\t7\tx");
-        check("nothing", "1\t7\t1", "line 1 of --queries has not an id and a text: nothing");
-        check("2\tx", "1\t7\t1", "no question of --queries has an answer in --qrels");
+        check(
+            "1\tx",
+            "1\t7\t1\n1",
+            "line 2 of --qrels has not three columns: 1",
+        );
+        check(
+            "1\tx",
+            "1\t7\t1\n1\t7\tx",
+            "line 2 of --qrels has no grade: 1\t7\tx",
+        );
+        check(
+            "nothing",
+            "1\t7\t1",
+            "line 1 of --queries has not an id and a text: nothing",
+        );
+        check(
+            "2\tx",
+            "1\t7\t1",
+            "no question of --queries has an answer in --qrels",
+        );
     }
 }

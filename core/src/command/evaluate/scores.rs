@@ -14,7 +14,9 @@ impl Scores {
     /// Counts the rows that were found for a question, the best first.
     pub(super) fn add(&mut self, found: &[String], answers: &BTreeMap<String, f64>, k: u32) {
         let found = &found[..found.len().min(k as usize)];
-        let grades = found.iter().map(|key| answers.get(key).copied().unwrap_or(0.0));
+        let grades = found
+            .iter()
+            .map(|key| answers.get(key).copied().unwrap_or(0.0));
         let grades: Vec<f64> = grades.collect();
         let mut best: Vec<f64> = answers.values().copied().collect();
         best.sort_by(|a, b| b.total_cmp(a));
@@ -35,7 +37,9 @@ impl Scores {
 
 fn gain(grades: &[f64]) -> f64 {
     let grades = grades.iter().enumerate();
-    grades.map(|(at, grade)| grade / ((at + 2) as f64).log2()).sum()
+    grades
+        .map(|(at, grade)| grade / ((at + 2) as f64).log2())
+        .sum()
 }
 
 fn ratio(part: f64, whole: f64) -> f64 {
@@ -55,7 +59,11 @@ mod tests {
         };
         let found = |of: &[&str]| of.iter().map(|key| (*key).to_owned()).collect::<Vec<_>>();
         let mut scores = Scores::default();
-        scores.add(&found(&["a", "x", "b"]), &answers(&[("a", 1.0), ("b", 3.0), ("c", 1.0)]), 10);
+        scores.add(
+            &found(&["a", "x", "b"]),
+            &answers(&[("a", 1.0), ("b", 3.0), ("c", 1.0)]),
+            10,
+        );
         let log = f64::log2;
         let ndcg = (1.0 + 3.0 / log(4.0)) / (3.0 + 1.0 / log(3.0) + 1.0 / log(4.0));
         let check = |scores: &Scores, expect: [f64; 3]| {
