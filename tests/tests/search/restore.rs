@@ -83,6 +83,9 @@ fn a_vectorizer_of_python_pgai_is_searched_after_the_upgrade() {
     let mut found = |search: &str| found(&mut sql, search);
     let by_vector = "ai.search('docs', '[1,2,3]', filter => '{\"lang\": \"de\"}')";
     assert_eq!(found(by_vector), ["2.0"]);
-    database.client().batch_execute("select ai.enable_hybrid('docs')").unwrap();
+    database
+        .client()
+        .batch_execute("select ai.enable_hybrid('docs')")
+        .unwrap();
     assert_eq!(found("ai.hybrid_search('docs', 'sea', null)"), ["1.0"]);
 }
