@@ -166,6 +166,7 @@ fn a_worker_fills_the_index_of_a_large_store_and_counts_again() {
         stage.stub.add_model("stub", 3);
         stage.run(
             "insert into docs select n from generate_series(1001, 12000) n;
+             delete from ai._vectorizer_q_1;
              insert into docs_store (id, chunk_seq, chunk, embedding)
                select n, 0, 'number ' || n, '[1,2,3]' from generate_series(1001, 12000) n;
              select ai.enable_hybrid('docs')",
