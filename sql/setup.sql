@@ -56,7 +56,7 @@ begin
         from pg_class c
         where c.relnamespace = schema and c.relowner <> all (trusted)
         and c.relkind in ('r', 'p', 'v', 'm', 'f', 'S')
-        and c.relname !~ '^_vectorizer_(q|q_failed|lease|bell)_[0-9]+$'
+        and c.relname !~ '^_vectorizer_(q|q_failed|lease|bell|text|words)_[0-9]+$'
         and c.relname <> all (coalesce(excepted, '{}'))
         -- Objects attached to the tables of ours.
         union all
@@ -860,7 +860,7 @@ declare
 begin
     if id is null then
         raise exception 'there is no vectorizer %', coalesce(name, 'NULL')
-            using errcode = 'no_data_found', hint = ai._vectorizer_hint(name);
+            using errcode = 'no_data_found', hint = ai._vectorizer_hint(coalesce(name, ''));
     end if;
     return id;
 end
@@ -3132,7 +3132,11 @@ begin atomic
         ('store', 'rp', (destination ->> 'target_schema')::name, (destination ->> 'target_table')::name, false),
         ('view', 'v', (destination ->> 'view_schema')::name, (destination ->> 'view_name')::name, false)
         ) x(part, kinds, schema, name, is_always)
-    where x.is_always or destination ->> 'implementation' is distinct from 'column';
+    where x.is_always or destination ->> 'implementation' is distinct from 'column'
+    union all
+    select 'text index', 'r', queue_schema, (x.name || vectorizer_id)::name
+    from (values ('_vectorizer_text_'), ('_vectorizer_words_')) x(name)
+    where destination ? 'hybrid';
 end;
 
 -- The names of the functions of a vectorizer's triggers, in the schema of its queue.
@@ -3140,7 +3144,7 @@ create or replace function ai._vectorizer_trigger_functions(trigger_name name) r
 language sql immutable
 return array
 [ trigger_name, (trigger_name || '_update')::name, (trigger_name || '_delete')::name, (trigger_name || '_truncate')::name
-, (trigger_name || '_truncate_part')::name, (trigger_name || '_row')::name];
+, (trigger_name || '_truncate_part')::name, (trigger_name || '_row')::name, (trigger_name || '_text')::name];
 -- The tables of one vectorizer: store and view for readers, queue, failed and lease tables for workers.
 -- Each function creates its objects or raises an error. Nothing is left behind, because all run in one
 -- transaction.
@@ -3966,7 +3970,7 @@ begin atomic
     from pg_proc p
     where p.pronamespace = 'ai'::regnamespace
     and p.proname in
-        ( '_vectorizer_changed_sql', '_vectorizer_changes_sql', '_vectorizer_conflict_sql', '_vectorizer_create_lease', '_vectorizer_create_queue'
+        ( '_text_create_trigger', '_text_trigger_body', '_text_words_sql', '_vectorizer_changed_sql', '_vectorizer_changes_sql', '_vectorizer_conflict_sql', '_vectorizer_create_lease', '_vectorizer_create_queue'
         , '_vectorizer_create_trigger_function', '_vectorizer_create_triggers', '_vectorizer_enqueue_all_sql'
         , '_vectorizer_enqueue_one_sql', '_vectorizer_heirs', '_vectorizer_image_columns', '_vectorizer_image_keys'
         , '_vectorizer_image_sql', '_vectorizer_is_hypertable', '_vectorizer_key_fits_sql'
@@ -4065,6 +4069,7 @@ begin
             , case when per_row then 'always' else 'replica' end, trigger_name || suffix);
     end loop;
     perform ai._vectorizer_create_truncate_triggers(source, trigger_name, names, owner);
+    perform ai._text_create_trigger(source, vectorizer_id, trigger_name, queue_schema, destination, owner);
 end
 $$;
 
@@ -4314,6 +4319,7 @@ begin
     loop
         execute format('revoke all on %s from %s cascade', one.name, one.grantee);
     end loop;
+    perform ai._text_secure(v);
     if v.config #>> '{destination,implementation}' = 'column' then
         return;
     end if;
@@ -4360,7 +4366,7 @@ $$;
 comment on function ai.secure_vectorizer is
     'Where the source table has got row-level security: puts it on the chunks, too. A worker does this by itself where it may.';
 
--- Whether the source has row-level security and the store does not.
+-- Whether the source has row-level security, and the store or the text index does not.
 create or replace function ai._vectorizer_is_open(v ai.vectorizer) returns boolean
 language sql stable
 set search_path = pg_catalog, pg_temp
@@ -4374,7 +4380,14 @@ begin atomic
         where sn.nspname = v.source_schema and s.relname = v.source_table and s.relrowsecurity
         and tn.nspname = v.config #>> '{destination,target_schema}' and t.relname = v.config #>> '{destination,target_table}'
         and (not t.relrowsecurity or s.relforcerowsecurity and not t.relforcerowsecurity)
-        and v.config #>> '{destination,implementation}' is distinct from 'column');
+        and v.config #>> '{destination,implementation}' is distinct from 'column'
+        union all
+        select
+        from pg_class s, pg_class t
+        where s.oid = ai._vectorizer_relation(v.source_schema, v.source_table) and s.relrowsecurity
+        and t.oid = ai._vectorizer_relation(v.queue_schema, ('_vectorizer_text_' || v.id)::name)
+        and (v.config -> 'destination') ? 'hybrid'
+        and (not t.relrowsecurity or s.relforcerowsecurity and not t.relforcerowsecurity));
 end;
 -- The information that a worker needs before it uses a vectorizer's objects: the owner, problems, and whether this
 -- role can see all rows. The function changes two things if this role can: a store gets the row-level security of its
@@ -5389,13 +5402,13 @@ begin
         ( 'grant select, insert, update, delete on ai.pgai_lib_migration, ai.pgai_lib_version, ai.pgai_lib_feature_flag, ai.vectorizer, '
           'ai._vectorizer_errors, ai.vectorizer_errors, ai.vectorizer_status, ai.vectorizer_progress, ai._live_worker, '
           'ai.vectorizer_worker_process, ai.vectorizer_worker_progress, ai.vectorizer_resync, '
-          'ai.vectorizer_made_by, ai.vectorizer_usage, ai.vectorizer_budget, ai.vectorizer_index, ai.vectorizer_pause to %I'
+          'ai.vectorizer_made_by, ai.vectorizer_usage, ai.vectorizer_budget, ai.vectorizer_index, ai.vectorizer_pause, ai.vectorizer_text to %I'
         , to_user);
         execute format('grant select, usage on sequence ai.vectorizer_id_seq, ai._generation to %I', to_user);
         return;
     end if;
     execute format('grant usage on schema ai to %I', to_user);
-    execute format('grant select, insert, update, delete on ai.vectorizer, ai.vectorizer_pause to %I', to_user);
+    execute format('grant select, insert, update, delete on ai.vectorizer, ai.vectorizer_pause, ai.vectorizer_text to %I', to_user);
     execute format('grant select, insert, update on ai.vectorizer_resync, ai.vectorizer_made_by to %I', to_user);
     execute format('grant select on ai._vectorizer_errors, ai.vectorizer_errors, ai.vectorizer_status, ai.vectorizer_progress, '
         'ai._live_worker to %I', to_user);
@@ -5443,6 +5456,8 @@ begin
             ('table', v.queue_schema, v.queue_table, array['select', 'insert', 'update', 'delete']),
             ('table', v.queue_schema, v.queue_failed_table, array['select', 'insert', 'update', 'delete']),
             ('table', v.queue_schema, '_vectorizer_lease_' || v.id, array['select', 'insert', 'update', 'delete']),
+            ('table', v.queue_schema, '_vectorizer_text_' || v.id, array['select', 'insert', 'update', 'delete']),
+            ('table', v.queue_schema, '_vectorizer_words_' || v.id, array['select', 'insert', 'update', 'delete']),
             ('sequence', v.queue_schema, '_vectorizer_bell_' || v.id, array['select', 'usage', 'update']),
             ('table', d ->> 'target_schema', d ->> 'target_table', array['select', 'insert', 'update', 'delete'])
             ) g(kind, schema, name, rights)
@@ -5490,7 +5505,7 @@ begin
         'ai.pgai_lib_version to %I', worker);
     execute format('grant select, insert on ai._vectorizer_errors to %I', worker);
     execute format('grant select, insert, update on ai.vectorizer_worker_process, ai.vectorizer_worker_progress, '
-        'ai.vectorizer_resync, ai.vectorizer_made_by, ai.vectorizer_usage, ai.vectorizer_budget, ai.vectorizer_index to %I', worker);
+        'ai.vectorizer_resync, ai.vectorizer_made_by, ai.vectorizer_usage, ai.vectorizer_budget, ai.vectorizer_index, ai.vectorizer_text to %I', worker);
 end
 $$;
 
@@ -6153,6 +6168,10 @@ declare
     target record;
     row_count bigint;
 begin
+    if coalesce(implementation, 'none') in ('none', 'default') then
+        is_built = true;
+        return;
+    end if;
     select f.*, n.nspname, c.reltuples into target
     from ai._vector_column(v) f
     join pg_class c on c.oid = f.relation
@@ -6211,7 +6230,8 @@ declare
 begin
     for v in
         select x.* from ai.vectorizer x
-        where x.id = any (ids) and coalesce(x.config #>> '{indexing,implementation}', 'none') <> 'none'
+        where x.id = any (ids) and (coalesce(x.config #>> '{indexing,implementation}', 'none') <> 'none'
+            or (x.config -> 'destination') ? 'hybrid')
         order by x.id
     loop
         insert into ai.vectorizer_index as i (vectorizer_id) values (v.id) on conflict do nothing;
@@ -6226,6 +6246,9 @@ begin
         end if;
         begin
             select s.* into step from ai._vector_index_step(v) s;
+            if step.statement is null and step.problem is null then
+                select t.statement, t.problem into step.statement, step.problem from ai._text_step(v) t;
+            end if;
         exception when others then
             select null::text as statement, sqlerrm as problem, false as is_built, 0::bigint as memory_needed, 0::bigint as memory_given
             into step;
@@ -6283,7 +6306,8 @@ begin
         select a.pid from pg_stat_activity a
         where a.datname = current_database() and a.usename = current_user and a.backend_type = 'client backend'
         and a.state = 'active' and a.pid <> pg_backend_pid()
-        and starts_with(held.statement, left(a.query, 500)) and a.query like '% index concurrently %'
+        and starts_with(held.statement, left(a.query, 500))
+        and (a.query like '% index concurrently %' or a.query like 'call ai._text_keep(%')
         limit 1);
     select concat_ws(', ', p.phase
         , case when p.current_locker_pid > 0 then format('process %s', p.current_locker_pid)
@@ -6321,13 +6345,19 @@ as $$
 declare
     v ai.vectorizer;
     is_built boolean;
+    is_text boolean;
+    ended record;
 begin
     select x.* into v from ai.vectorizer x where x.id = _vector_index_end.vectorizer_id;
-    is_built = exists (
+    select i.statement, i.started_at into ended
+    from ai.vectorizer_index i where i.vectorizer_id = _vector_index_end.vectorizer_id and i._claim = claim;
+    is_text = position(ai._text_gin(v.id)::text in ended.statement) > 0 or ended.statement like 'call ai._text_keep(%';
+    is_built = case when is_text then ai._text_is_done(v, ended.statement, ended.started_at) else exists (
         select from ai._vector_column(v) f
-        where ai._vector_index(f.relation, f.attnum, v.config #>> '{indexing,implementation}') is not null);
+        where ai._vector_index(f.relation, f.attnum, v.config #>> '{indexing,implementation}') is not null) end;
     update ai.vectorizer_index i
-    set state = case when is_built then 'built' when _vector_index_end.reason is not null then 'failed' else 'waiting' end
+    -- After a step of the text index there may be another one.
+    set state = case when is_built and is_text then 'waiting' when is_built then 'built' when _vector_index_end.reason is not null then 'failed' else 'waiting' end
       , reason = case when not is_built then _vector_index_end.reason end
       , failures = case when is_built then 0 when _vector_index_end.reason is not null then i.failures + 1 else i.failures end
       , progress = null, finished_at = now(), _claim = 0
@@ -6456,6 +6486,626 @@ begin
     end if;
 end
 $$;
+-- The text index of a vectorizer: for each chunk the words that occur in it, with their counts, in a table of its own
+-- with a GIN index. (A column of the store would rewrite the store, or add a version of each row to its vector index.)
+-- A trigger writes it in the transaction that writes the chunk. Words are stored as hashes: they are smaller and
+-- faster to compare, and a reader of the table cannot read them.
+--
+-- A vectorizer has one if its destination has the entry `hybrid`: {"language", "k1", "b"}.
+
+create table if not exists ai.vectorizer_text
+( vectorizer_id int not null
+, chunks bigint not null default 0
+, words bigint not null default 0
+, filled_at timestamptz
+, counted_at timestamptz
+, _changes bigint not null default 0
+, constraint vectorizer_text_pkey primary key (vectorizer_id)
+, constraint vectorizer_text_vectorizer_id_fkey foreign key (vectorizer_id) references ai.vectorizer (id) on delete cascade
+);
+comment on table ai.vectorizer_text is 'The text index of each vectorizer that has one (ai.enable_hybrid), as it was last counted.';
+comment on column ai.vectorizer_text.chunks is 'The number of chunks in it.';
+comment on column ai.vectorizer_text.words is 'The number of words in all chunks.';
+comment on column ai.vectorizer_text.filled_at is 'When it was first complete; null: a worker is still to fill it.';
+comment on column ai.vectorizer_text.counted_at is 'When a worker last counted in how many chunks each word occurs.';
+
+create or replace trigger vectorizer_text_guard
+    before insert or update on ai.vectorizer_text
+    for each row execute function ai._vectorizer_resync_guard();
+
+grant select on ai.vectorizer_text to public;
+do $$
+declare
+    writer text;
+begin
+    for writer in
+        select distinct case a.grantee when 0 then 'public' else quote_ident(r.rolname) end
+        from pg_class c
+        cross join aclexplode(c.relacl) a
+        left join pg_roles r on r.oid = a.grantee
+        where c.oid = 'ai.vectorizer_resync'::regclass
+        and a.privilege_type = 'UPDATE' and a.grantee <> c.relowner
+    loop
+        execute format('grant insert, update on ai.vectorizer_text to %s', writer);
+    end loop;
+end
+$$;
+
+-- A query of the words of a text: the distinct ones as hashes, how often each occurs, and how many there are. After
+-- them, without counts: a word that occurs at least 2, 4 or 8 times once more with that number. So a search for a word
+-- that is in many chunks can begin with the chunks that have it often. (It needs nothing of schema ai, where the owner
+-- of a trigger function may have no privileges.)
+create or replace function ai._text_words_sql(language text, body text) returns text
+language sql immutable
+set search_path = pg_catalog, pg_temp
+begin atomic
+    select format(
+        'select coalesce(array_agg(w.word order by w.n, w.lexeme), ''{}'')::int[] as words
+           , coalesce(array_agg(w.times order by w.lexeme) filter (where w.n = 1), ''{}'')::int2[] as counts
+           , coalesce(sum(w.times) filter (where w.n = 1), 0)::int as length
+         from (
+           select m.n, l.lexeme, cardinality(l.positions)::int2 as times
+             , hashtext(case m.n when 1 then l.lexeme else l.lexeme || '' '' || m.n end) as word
+           from unnest(to_tsvector(%L::regconfig, left(%s, 200000))) l
+           cross join (values (1), (2), (4), (8)) m(n)
+           where cardinality(l.positions) >= m.n
+         ) w', language, body);
+end;
+
+-- The same. A text that a tsvector cannot hold has no words.
+create or replace function ai._text_words
+( language text
+, body text
+, out words int4[]
+, out counts int2[]
+, out length int4
+) language plpgsql stable
+set search_path = pg_catalog, pg_temp
+-- (Very long words are left out with a NOTICE each.)
+set client_min_messages = warning
+as $$
+begin
+    execute ai._text_words_sql(language, '$1') using body into words, counts, length;
+exception when program_limit_exceeded then
+    words = '{}';
+    counts = '{}';
+    length = 0;
+end
+$$;
+
+-- The table that holds the vectors, and how its rows and their texts are named there.
+create or replace function ai._text_target
+( v ai.vectorizer
+, out relation regclass
+, out source regclass
+, out is_column boolean
+, out body name
+, out seq text
+, out embedding name
+) language sql stable
+set search_path = pg_catalog, pg_temp
+begin atomic
+    select ai._vectorizer_relation
+           ( case when d.is_column then v.source_schema else (d.of ->> 'target_schema')::name end
+           , case when d.is_column then v.source_table else (d.of ->> 'target_table')::name end)
+         , ai._vectorizer_relation(v.source_schema, v.source_table)
+         , d.is_column
+         , case when d.is_column then (v.config #>> '{loading,column_name}')::name else 'chunk' end
+         , case when d.is_column then '0' else '%s.chunk_seq' end
+         , case when d.is_column then (d.of ->> 'embedding_column')::name else 'embedding' end
+    from (select v.config -> 'destination', v.config #>> '{destination,implementation}' = 'column') d(of, is_column);
+end;
+
+create or replace function ai._text_table(vectorizer_id int) returns name
+language sql immutable
+return ('_vectorizer_text_' || vectorizer_id)::name;
+
+create or replace function ai._text_count_table(vectorizer_id int) returns name
+language sql immutable
+return ('_vectorizer_words_' || vectorizer_id)::name;
+
+create or replace function ai._text_gin(vectorizer_id int) returns name
+language sql immutable
+return ('_vectorizer_text_idx_' || vectorizer_id)::name;
+
+-- The body of the trigger on the table that holds the vectors. It runs with the privileges of the owner of both. (A
+-- column may get a vector while its text is the same: the words of the text are those of the vector before.)
+create or replace function ai._text_trigger_body(source regclass, text_table text, language text, body name, seq text, embedding name)
+returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+begin atomic
+    select format($body$
+declare
+    made record;
+begin
+    if tg_op = 'TRUNCATE' then
+        delete from %1$s;
+        return null;
+    end if;
+    if tg_op = 'UPDATE' and %11$s and old.%4$I is not distinct from new.%4$I and %5$s and %8$s = %9$s
+        and exists (select from %1$s x where %6$s and x._chunk_seq = %9$s)
+    then
+        return null;
+    end if;
+    if tg_op <> 'INSERT' then
+        delete from %1$s x where %6$s and x._chunk_seq = %9$s;
+    end if;
+    if tg_op <> 'DELETE' and new.%4$I is not null and new.%7$I is not null then
+        begin
+            %10$s into made;
+        exception when program_limit_exceeded then
+            select '{}'::int[] as words, '{}'::int2[] as counts, 0 as length into made;
+        end;
+        insert into %1$s (%2$s, _chunk_seq, _words, _counts, _length)
+        select %3$s, %8$s, made.words, made.counts, made.length
+        on conflict (%2$s, _chunk_seq) do update
+        set _words = excluded._words, _counts = excluded._counts, _length = excluded._length;
+    end if;
+    return null;
+end
+$body$
+    , text_table, ai._vectorizer_key_list(source), ai._vectorizer_key_list(source, 'new'), body
+    , ai._vectorizer_key_equals(source, 'new', 'old'), ai._vectorizer_key_equals(source, 'old', 'x'), embedding
+    , format(seq, 'new'), format(seq, 'old'), ai._text_words_sql(language, format('new.%I', body))
+    , case when seq = '0' then 'false' else 'true' end);
+end;
+
+-- Creates the trigger of the text index, where there is one. For a column it fires when the vector is written, not
+-- when the application writes the text: the text that is found is the one that the vector was made from.
+create or replace function ai._text_create_trigger
+( source regclass
+, vectorizer_id int
+, trigger_name name
+, queue_schema name
+, destination jsonb
+, owner name
+) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v ai.vectorizer;
+    target record;
+begin
+    if not destination ? 'hybrid' then
+        return;
+    end if;
+    select x.* into strict v from ai.vectorizer x where x.id = vectorizer_id;
+    select t.* into target from ai._text_target(v) t;
+    perform ai._vectorizer_create_trigger_function
+    ( format('%I.%I', queue_schema, trigger_name || '_text')
+    , ai._text_trigger_body(source, format('%I.%I', queue_schema, ai._text_table(vectorizer_id))
+        , destination #>> '{hybrid,language}', target.body, target.seq, target.embedding)
+    , 'set client_min_messages = warning'
+    , owner
+    );
+    execute format('create or replace trigger %I after insert or delete or update%s on %s for each row execute function %I.%1$I()'
+        , trigger_name || '_text'
+        , case when target.is_column then format(' of %I, %s', target.embedding, ai._vectorizer_key_list(source)) else '' end
+        , target.relation, queue_schema);
+    execute format('create or replace trigger %I after truncate on %s for each statement execute function %I.%I()'
+        , trigger_name || '_text_truncate', target.relation, queue_schema, trigger_name || '_text');
+end
+$$;
+
+-- Readers of the store can read its text index, and workers can write to it.
+create or replace function ai._text_grant(vectorizer_id int) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v ai.vectorizer;
+    tables text;
+    one record;
+begin
+    select x.* into strict v from ai.vectorizer x where x.id = vectorizer_id;
+    tables = format('%I.%I, %1$I.%3$I', v.queue_schema, ai._text_table(v.id), ai._text_count_table(v.id));
+    for one in
+        select distinct case a.grantee when 0 then 'public' else quote_ident(r.rolname) end as grantee
+        from ai._text_target(v) t
+        join pg_class c on c.oid = t.relation
+        cross join aclexplode(c.relacl) a
+        left join pg_roles r on r.oid = a.grantee
+        where a.privilege_type = 'SELECT' and a.grantee <> c.relowner and (a.grantee = 0 or r.oid is not null)
+    loop
+        execute format('grant select on %s to %s', tables, one.grantee);
+        if v.queue_schema <> 'ai' then
+            execute format('grant usage on schema %I to %s', v.queue_schema, one.grantee);
+        end if;
+    end loop;
+    perform ai._vectorizer_grant_to_worker(v.id, w.name)
+    from ai._worker_roles() w(name) join pg_roles r on r.rolname = w.name
+    where exists (
+        select from ai._vectorizer_relation(v.queue_schema, v.queue_table) q(oid)
+        where has_table_privilege(r.oid, q.oid, 'insert'));
+end
+$$;
+
+-- Shows a reader the words of the chunks that it can see. (The counts of words are of all rows: see ai._text_count.)
+create or replace function ai._text_secure(v ai.vectorizer) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    source regclass = ai._vectorizer_relation(v.source_schema, v.source_table);
+    words regclass = ai._vectorizer_relation(v.queue_schema, ai._text_table(v.id));
+begin
+    if not (v.config -> 'destination') ? 'hybrid' or not (select c.relrowsecurity from pg_class c where c.oid = source) then
+        return;
+    end if;
+    if exists (select from pg_policy p where p.polrelid = words and p.polname = '_vectorizer_rls') then
+        execute format('drop policy _vectorizer_rls on %s', words);
+    end if;
+    execute format('create policy _vectorizer_rls on %s for select using (exists (select from %s s where %s offset 0))'
+        , words, source, ai._vectorizer_key_equals(source, 's', words::text));
+    execute format('alter table %s enable row level security', words);
+    if (select c.relforcerowsecurity from pg_class c where c.oid = source) then
+        execute format('alter table %s force row level security', words);
+    end if;
+    -- Counted anew, so that the counts of rare words are not shown.
+    execute format('delete from %I.%I', v.queue_schema, ai._text_count_table(v.id));
+    update ai.vectorizer_text x set counted_at = null where x.vectorizer_id = v.id;
+end
+$$;
+-- Filling a text index, and counting its words. A worker calls `ai._text_keep` as it builds a vector index: under the
+-- same lease, on a connection of its own, and in short transactions. It is called again when a tenth of the chunks
+-- has changed.
+
+-- Adds the missing chunks of some pages of the table that holds them. (The lock: a chunk that another session deletes
+-- must not be added after that.)
+create or replace function ai._text_fill(v ai.vectorizer, part regclass, first bigint, after bigint) returns bigint
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    target record;
+    added bigint;
+begin
+    select t.* into target from ai._text_target(v) t;
+    execute format(
+        'with missing as materialized (
+           select %2$s, %3$s as seq, t.%4$I as body
+           from only %1$s t
+           where t.ctid >= ''(%8$s,0)''::tid and t.ctid < ''(%9$s,0)''::tid
+           and t.%4$I is not null and t.%5$I is not null
+           and not exists (select from %6$s x where %7$s and x._chunk_seq = %3$s)
+           for key share of t)
+         insert into %6$s (%10$s, _chunk_seq, _words, _counts, _length)
+         select %11$s, m.seq, w.words, w.counts, w.length
+         from missing m cross join lateral ai._text_words(%12$L, m.body) w
+         on conflict (%10$s, _chunk_seq) do nothing'
+        , part, ai._vectorizer_key_list(target.source, 't'), format(target.seq, 't'), target.body, target.embedding
+        , format('%I.%I', v.queue_schema, ai._text_table(v.id)), ai._vectorizer_key_equals(target.source, 't', 'x')
+        , first, after, ai._vectorizer_key_list(target.source), ai._vectorizer_key_list(target.source, 'm')
+        , v.config #>> '{destination,hybrid,language}');
+    get diagnostics added = row_count;
+    return added;
+end
+$$;
+
+-- Removes what belongs to no chunk any more: after TRUNCATE of a partition.
+create or replace function ai._text_remove_orphans(v ai.vectorizer) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+-- (Sessions of workers plan for statements about few rows.)
+set enable_seqscan = on set enable_hashjoin = on set enable_mergejoin = on set enable_material = on
+as $$
+declare
+    target record;
+begin
+    select t.* into target from ai._text_target(v) t;
+    execute format('delete from %I.%I x where not exists (select from %s t where %s and %s = x._chunk_seq)'
+        , v.queue_schema, ai._text_table(v.id), target.relation, ai._vectorizer_key_equals(target.source, 't', 'x')
+        , format(target.seq, 't'));
+end
+$$;
+
+-- Counts in how many chunks each word occurs, in a sample of about 200,000 chunks. With row-level security readers must
+-- not learn from the counts whether rows of others contain a word: then counts below 64 are not recorded, and the
+-- others are rounded up to a power of two.
+create or replace function ai._text_count(v ai.vectorizer) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+-- (Sessions of workers plan for statements about few rows.)
+set enable_seqscan = on set enable_hashjoin = on set enable_mergejoin = on set enable_material = on
+as $$
+declare
+    words text = format('%I.%I', v.queue_schema, ai._text_table(v.id));
+    counts text = format('%I.%I', v.queue_schema, ai._text_count_table(v.id));
+    is_secret boolean = (
+        select c.relrowsecurity from pg_class c where c.oid = ai._vectorizer_relation(v.source_schema, v.source_table));
+    chunks bigint;
+    length bigint;
+    part float8;
+    changes bigint = ai._text_changes(v);
+begin
+    execute format('select count(*), coalesce(sum(_length), 0) from %s', words) into chunks, length;
+    part = least(1, 200000.0 / greatest(chunks, 1));
+    execute format(
+        'with counted as materialized (
+           select w.word, ceil(count(*) / %2$L::float8)::bigint as chunks
+           from %1$s %3$s cross join lateral (select distinct u.word from unnest(_words) u(word)) w
+           group by w.word
+         ), shown as materialized (
+           select c.word, case when %4$L::boolean then (2 ^ ceil(log(2, c.chunks::numeric)))::bigint else c.chunks end as chunks
+           from counted c where c.chunks >= 64 or not %4$L::boolean
+         ), gone as (
+           delete from %5$s o where not exists (select from shown s where s.word = o.word)
+         )
+         insert into %5$s as o (word, chunks)
+         select s.word, s.chunks from shown s
+         on conflict (word) do update set chunks = excluded.chunks where o.chunks <> excluded.chunks'
+        , words, part, case when part < 1 then format('tablesample system (%s) repeatable (1)', 100 * part) end
+        , is_secret, counts);
+    insert into ai.vectorizer_text as x (vectorizer_id, chunks, words, filled_at, counted_at, _changes)
+    values (v.id, chunks, length, clock_timestamp(), clock_timestamp(), changes)
+    on conflict (vectorizer_id) do update
+    set chunks = excluded.chunks, words = excluded.words, filled_at = coalesce(x.filled_at, excluded.filled_at)
+      , counted_at = excluded.counted_at, _changes = excluded._changes;
+end
+$$;
+
+-- How many rows of the text index were written since the statistics of the server were last reset.
+create or replace function ai._text_changes(v ai.vectorizer) returns bigint
+language sql volatile
+set search_path = pg_catalog, pg_temp
+begin atomic
+    select pg_stat_get_tuples_inserted(x.oid) + pg_stat_get_tuples_updated(x.oid) + pg_stat_get_tuples_deleted(x.oid)
+    from (select ai._vectorizer_relation(v.queue_schema, ai._text_table(v.id))) x(oid);
+end;
+
+-- Fills and counts, in short transactions. (A procedure that commits cannot have settings of its own.)
+create or replace procedure ai._text_keep(vectorizer_id int)
+language plpgsql
+as $$
+declare
+    v ai.vectorizer;
+    part pg_catalog.regclass;
+    first bigint;
+    pages bigint;
+begin
+    select x.* into v from ai.vectorizer x where x.id operator(pg_catalog.=) _text_keep.vectorizer_id;
+    perform ai._text_remove_orphans(v);
+    commit;
+    for part, pages in select p.part, p.pages from ai._text_parts(v) p loop
+        first = 0;
+        while first operator(pg_catalog.<) pages loop
+            perform ai._text_fill(v, part, first, first operator(pg_catalog.+) 64);
+            commit;
+            first = first operator(pg_catalog.+) 64;
+        end loop;
+    end loop;
+    perform ai._text_count(v);
+end
+$$;
+
+-- The tables that hold the chunks, and their sizes.
+create or replace function ai._text_parts(v ai.vectorizer) returns table (part regclass, pages bigint)
+language sql stable
+set search_path = pg_catalog, pg_temp
+begin atomic
+    select c.oid::regclass, pg_relation_size(c.oid) / current_setting('block_size')::bigint
+    from ai._text_target(v) t
+    join pg_class c on c.oid = t.relation
+        or c.oid in (select h from ai._vectorizer_heirs(t.relation) h)
+        or c.oid in (select p.relid from pg_partition_tree(t.relation) p where p.isleaf)
+    where c.relkind = 'r';
+end;
+
+-- The statement that the text index of a vectorizer needs now, or why this role cannot run it; nulls: none.
+create or replace function ai._text_step(v ai.vectorizer, out statement text, out problem text)
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    words regclass = ai._vectorizer_relation(v.queue_schema, ai._text_table(v.id));
+    counted record;
+    index record;
+    changes bigint;
+begin
+    if words is null or not (v.config -> 'destination') ? 'hybrid' or not has_table_privilege(words, 'insert') then
+        return;
+    end if;
+    select x.* into counted from ai.vectorizer_text x where x.vectorizer_id = v.id;
+    if counted.filled_at is null or counted.counted_at is null then
+        statement = format('call ai._text_keep(%s)', v.id);
+        return;
+    end if;
+    select x.indisvalid into index
+    from pg_index x join pg_class c on c.oid = x.indexrelid
+    where x.indrelid = words and c.relname = ai._text_gin(v.id);
+    if not coalesce(index.indisvalid, false) then
+        if not (select pg_has_role(c.relowner, 'USAGE') from pg_class c where c.oid = words)
+            or not has_schema_privilege(v.queue_schema, 'CREATE')
+        then
+            problem = format('only the owner of %s can index it: let the worker''s role be a member of it, or run as the owner: %s'
+                , words, ai._text_gin_sql(v));
+        elsif index is not null then
+            statement = format('drop index concurrently if exists %I.%I', v.queue_schema, ai._text_gin(v.id));
+        else
+            statement = ai._text_gin_sql(v);
+        end if;
+        return;
+    end if;
+    changes = ai._text_changes(v);
+    if changes < counted._changes or changes - counted._changes > 50 + counted.chunks / 10 then
+        statement = format('call ai._text_keep(%s)', v.id);
+    end if;
+end
+$$;
+
+create or replace function ai._text_gin_sql(v ai.vectorizer) returns text
+language sql immutable
+set search_path = pg_catalog, pg_temp
+begin atomic
+    select format('create index concurrently if not exists %I on %I.%I using gin (_words) with (fastupdate = off)'
+        , ai._text_gin(v.id), v.queue_schema, ai._text_table(v.id));
+end;
+
+-- Whether what a statement of ai._text_step was to do is done.
+create or replace function ai._text_is_done(v ai.vectorizer, statement text, since timestamptz) returns boolean
+language sql stable
+set search_path = pg_catalog, pg_temp
+begin atomic
+    select case when statement like 'call %'
+        then exists (select from ai.vectorizer_text x where x.vectorizer_id = v.id and x.counted_at >= since)
+        else exists (
+            select from pg_index x join pg_class c on c.oid = x.indexrelid
+            where x.indrelid = ai._vectorizer_relation(v.queue_schema, ai._text_table(v.id))
+            and c.relname = ai._text_gin(v.id) and x.indisvalid)
+        end;
+end;
+-- ai.enable_hybrid and ai.disable_hybrid: search by words beside search by vectors.
+
+-- One attempt. The text index of a small store is filled at once; otherwise a worker fills it.
+create or replace function ai._text_enable(vectorizer_id int, language text, k1 float8, b float8) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v ai.vectorizer;
+    target record;
+    made regclass[];
+    is_small boolean;
+begin
+    select x.* into strict v from ai.vectorizer x where x.id = vectorizer_id;
+    select t.* into target from ai._text_target(v) t;
+    if not has_schema_privilege(v.queue_schema, 'CREATE') then
+        raise exception 'the text index of the vectorizer % is created in the schema %, where you cannot create', v.name, v.queue_schema
+            using errcode = 'insufficient_privilege', hint = 'A superuser can, or the role that created the vectorizer.';
+    end if;
+    if (v.config -> 'destination') ? 'hybrid' then
+        if v.config #>> '{destination,hybrid,language}' = language then
+            update ai.vectorizer x
+            set config = jsonb_set(x.config, '{destination,hybrid}', jsonb_build_object('language', language, 'k1', k1, 'b', b))
+            where x.id = v.id;
+            perform ai._text_grant(v.id);
+            return;
+        end if;
+        perform ai._text_disable(v.id);
+    end if;
+    perform ai._lock_tables(array[target.relation::text], 'share row exclusive');
+    perform ai._vectorizer_check_creator(target.source, array[v.queue_schema]);
+    execute format('create table %I.%I (%s, _chunk_seq int not null, _words int[] not null, _counts int2[] not null, '
+        '_length int not null, primary key (%s, _chunk_seq))', v.queue_schema, ai._text_table(v.id)
+        , (select string_agg(format('%I %s not null', k.name, k.definition), ', ' order by k.pknum)
+           from ai._vectorizer_key(target.source) k)
+        , ai._vectorizer_key_list(target.source));
+    execute format('create table %I.%I (word int primary key, chunks bigint not null)', v.queue_schema, ai._text_count_table(v.id));
+    made = array[ai._vectorizer_relation(v.queue_schema, ai._text_table(v.id))
+        , ai._vectorizer_relation(v.queue_schema, ai._text_count_table(v.id))];
+    execute format('select count(*) <= 10000 from (select from %s limit 10001) x', target.relation) into is_small;
+    if is_small then
+        execute replace(ai._text_gin_sql(v), ' concurrently', '');
+    end if;
+    perform ai._vectorizer_revoke_defaults(target.source, made);
+    perform ai._vectorizer_hand_over(target.source, made);
+    update ai.vectorizer x
+    set config = jsonb_set(x.config, '{destination,hybrid}', jsonb_build_object('language', language, 'k1', k1, 'b', b))
+    where x.id = v.id
+    returning x.* into v;
+    perform ai._text_create_trigger(target.source, v.id, v.trigger_name, v.queue_schema, v.config -> 'destination'
+        , (select pg_get_userbyid(c.relowner) from pg_class c where c.oid = target.source));
+    insert into ai.vectorizer_text (vectorizer_id) values (v.id) on conflict do nothing;
+    perform ai._text_secure(v);
+    perform ai._text_grant(v.id);
+    if is_small then
+        perform ai._text_fill(v, p.part, 0, p.pages) from ai._text_parts(v) p;
+        perform ai._text_count(v);
+    end if;
+end
+$$;
+
+create or replace function ai._text_disable(vectorizer_id int) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v ai.vectorizer;
+    target record;
+    owner oid;
+    relation regclass;
+    function_name text;
+begin
+    select x.* into strict v from ai.vectorizer x where x.id = vectorizer_id;
+    if not (v.config -> 'destination') ? 'hybrid' then
+        return;
+    end if;
+    select t.* into target from ai._text_target(v) t;
+    owner = (select c.relowner from pg_class c where c.oid = target.source);
+    relation = ai._vectorizer_relation(v.queue_schema, ai._text_table(v.id));
+    -- The row first: its guard checks the privileges.
+    update ai.vectorizer x set config = x.config #- '{destination,hybrid}' where x.id = v.id;
+    delete from ai.vectorizer_text x where x.vectorizer_id = v.id;
+    perform ai._lock_tables(array[target.relation::text], 'access exclusive', array[relation::text]);
+    function_name = format('%I.%I()', v.queue_schema, v.trigger_name || '_text');
+    if to_regprocedure(function_name) is not null then
+        execute format('drop trigger if exists %I on %s', v.trigger_name || '_text', target.relation);
+        execute format('drop trigger if exists %I on %s', v.trigger_name || '_text_truncate', target.relation);
+        execute format('drop function %s', function_name);
+    end if;
+    perform ai._vectorizer_drop_part('text index', 'r', v.queue_schema, ai._text_table(v.id), owner);
+    perform ai._vectorizer_drop_part('text index', 'r', v.queue_schema, ai._text_count_table(v.id), owner);
+end
+$$;
+
+-- The vectorizer with this id; an error if there is none.
+create or replace function ai._searched(id int) returns ai.vectorizer
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v ai.vectorizer;
+begin
+    select x.* into v from ai.vectorizer x where x.id = _searched.id;
+    if not found then
+        raise exception 'there is no vectorizer with the id %', id
+            using errcode = 'no_data_found', hint = 'select id, name from ai.vectorizer';
+    end if;
+    return v;
+end
+$$;
+
+create or replace function ai.enable_hybrid
+( name text
+, language regconfig default 'pg_catalog.simple'
+, k1 float8 default 1.2
+, b float8 default 0.75
+) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v ai.vectorizer = ai._searched(ai._vectorizer_named(name));
+begin
+    if language is null or k1 is null or b is null or not (k1 >= 0 and k1 <= 1000 and b >= 0 and b <= 1) then
+        raise exception 'a language is needed, k1 from 0 to 1000, and b from 0 to 1'
+            using errcode = 'invalid_parameter_value';
+    end if;
+    perform ai._with_locks(
+        format('select ai._text_enable(%s, %L, %L, %L)', v.id, (
+            select format('%I.%I', n.nspname, c.cfgname)
+            from pg_ts_config c join pg_namespace n on n.oid = c.cfgnamespace
+            where c.oid = language), k1, b)
+        , format('cannot create the text index of the vectorizer %s', name));
+end
+$$;
+comment on function ai.enable_hybrid is
+    'Gives a vectorizer a text index, so that ai.hybrid_search finds chunks by their words, too. A worker fills that of a large store.';
+
+create or replace function ai.disable_hybrid(name text) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v ai.vectorizer = ai._searched(ai._vectorizer_named(name));
+begin
+    perform ai._with_locks(format('select ai._text_disable(%s)', v.id)
+        , format('cannot drop the text index of the vectorizer %s', name));
+end
+$$;
+comment on function ai.disable_hybrid is 'Drops the text index of a vectorizer.';
 -- How much a vectorizer has to do. Rows are counted up to a bound, and estimated above it, so that the answer comes soon
 -- from a queue of any length.
 
@@ -6604,6 +7254,693 @@ exception when undefined_table or undefined_column or insufficient_privilege or 
     perform ai._allow_views(allowed);
 end
 $$;
+-- ai.search: the nearest chunks of a vectorizer. The functions here write one statement for each call, and it runs with
+-- the privileges and the search_path of the caller. Every name in it that is ours is qualified.
+
+-- pgvector's operator with its schema, and both sides of it as the vector index has them.
+create or replace function ai._search_distance(v ai.vectorizer, embedding text, question text) returns text
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    vector_schema name = (
+        select n.nspname from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extname = 'vector');
+    indexing jsonb = v.config -> 'indexing';
+    stored record;
+    is_cast boolean;
+    compared text;
+begin
+    select * into stored from ai._vector_column(v) f;
+    if stored.relation is null then
+        raise exception 'the table or the column that holds the vectors of the vectorizer "%" is gone', v.name
+            using errcode = 'undefined_table';
+    end if;
+    is_cast = stored.type_name = 'vector' and stored.dimensions > 2000 and stored.dimensions <= 4000
+        and coalesce(indexing ->> 'implementation', '') in ('hnsw', 'ivfflat');
+    compared = case when is_cast or stored.type_name = 'halfvec'
+        then format('%I.halfvec', vector_schema) else format('%I.vector', vector_schema) end;
+    return format('%s%s operator(%I.%s) %s::%s%s', embedding
+        , case when is_cast then format('::%s(%s)', compared, stored.dimensions) end
+        , vector_schema
+        , case indexing ->> 'opclass'
+            when 'vector_ip_ops' then '<#>' when 'vector_l1_ops' then '<+>' when 'vector_l2_ops' then '<->' else '<=>' end
+        , question, compared, case when is_cast then format('(%s)', stored.dimensions) end);
+end
+$$;
+
+-- The operator of the default b-tree operator class of a type: 1 to 5 are <, <=, =, >= and >.
+create or replace function ai._search_operator(of oid, strategy int) returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+begin atomic
+    select format('operator(%I.%s)', n.nspname, o.oprname)
+    from (
+        select t.oid, case
+            when t.typtype = 'e' then 'anyenum'::regtype
+            when t.typtype = 'r' then 'anyrange'::regtype
+            when t.oid = 'varchar'::regtype then 'text'::regtype
+            when t.oid = 'cidr'::regtype then 'inet'::regtype
+            when t.typcategory = 'A' then 'anyarray'::regtype
+            else t.oid end as class_type
+        from pg_type d
+        join pg_type t on t.oid = case when d.typtype = 'd' then d.typbasetype else d.oid end
+        where d.oid = of
+        ) t
+    join pg_opclass c on c.opcintype = t.class_type and c.opcdefault
+    join pg_am m on m.oid = c.opcmethod and m.amname = 'btree'
+    join pg_amop a on a.amopfamily = c.opcfamily and a.amoplefttype = c.opcintype and a.amoprighttype = c.opcintype
+        and a.amopstrategy = strategy
+    join pg_operator o on o.oid = a.amopopr
+    join pg_namespace n on n.oid = o.oprnamespace
+    limit 1;
+end;
+
+-- One comparison of a filter: a column of the source with a value. The value becomes a literal of the column's type.
+create or replace function ai._search_comparison(column_name text, type oid, typmod int, operation text, value jsonb) returns text
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    type_name text = format_type(type, typmod);
+    plain text = value #>> '{}';
+    strategy int = case operation when '<' then 1 when '<=' then 2 when '=' then 3 when '>=' then 4 when '>' then 5 when '<>' then 3 end;
+    operator text;
+begin
+    if operation = 'in' and jsonb_typeof(value) = 'array' then
+        return format('(%s)', coalesce((
+            select string_agg(ai._search_comparison(column_name, type, typmod, '=', x.value), ' or ' order by x.place)
+            from jsonb_array_elements(value) with ordinality x(value, place)), 'false'));
+    elsif operation = 'contains' then
+        return format('%s operator(pg_catalog.@>) %L::%s', column_name, case
+            when jsonb_typeof(value) = 'array' and type_name !~ '^jsonb' then array(select jsonb_array_elements_text(value))::text
+            when type_name ~ '^jsonb' then value::text
+            else array[plain]::text end, type_name);
+    elsif operation in ('like', 'ilike') and jsonb_typeof(value) = 'string' then
+        return format('%s::pg_catalog.text operator(pg_catalog.%s) %L'
+            , column_name, case operation when 'like' then '~~' else '~~*' end, plain);
+    elsif strategy is not null and value = 'null' then
+        if operation not in ('=', '<>') then
+            raise exception 'the filter compares % with null by %', column_name, operation
+                using errcode = 'invalid_parameter_value', hint = 'Only = and <> compare with null.';
+        end if;
+        return format('%s is %s null', column_name, case operation when '<>' then 'not' end);
+    elsif strategy is not null and jsonb_typeof(value) in ('string', 'number', 'boolean') then
+        operator = ai._search_operator(type, strategy);
+        if operator is null then
+            raise exception 'the filter cannot compare the column %, whose type is %', column_name, type_name
+                using errcode = 'wrong_object_type';
+        end if;
+        return format(case operation when '<>' then 'not (%s %s %L::%s)' else '%s %s %L::%s' end
+            , column_name, operator, plain, type_name);
+    end if;
+    raise exception 'the filter has for the column % what is none: % %', column_name, operation, value
+        using errcode = 'invalid_parameter_value'
+            , hint = 'A value, a list of values, or {"OPERATION": VALUE} with =, <>, <, <=, >, >=, in, like, ilike or contains.';
+end
+$$;
+
+-- A filter as a condition on the columns of the source. No text of it becomes SQL but as a quoted name or literal.
+create or replace function ai._search_filter(source regclass, filter jsonb, alias text) returns text
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    one record;
+    operation record;
+    conditions text[] = '{}';
+begin
+    if jsonb_typeof(filter) <> 'object' then
+        raise exception 'the filter is no JSON object'
+            using errcode = 'invalid_parameter_value', hint = 'For example: {"lang": "en", "year": {">=": 2020}}';
+    end if;
+    for one in
+        select f.key, f.value, a.atttypid, a.atttypmod
+        from jsonb_each(filter) f
+        left join pg_attribute a on a.attrelid = source and a.attname = f.key and a.attnum > 0 and not a.attisdropped
+    loop
+        if one.atttypid is null then
+            raise exception 'the filter names the column %, which % does not have', quote_ident(one.key), source
+                using errcode = 'undefined_column';
+        end if;
+        for operation in
+            select x.key, x.value from jsonb_each(case jsonb_typeof(one.value)
+                when 'object' then one.value
+                when 'array' then jsonb_build_object('in', one.value)
+                else jsonb_build_object('=', one.value) end) x
+        loop
+            conditions = conditions || ai._search_comparison(
+                format('%s.%I', alias, one.key), one.atttypid, one.atttypmod, operation.key, operation.value);
+        end loop;
+    end loop;
+    return array_to_string(conditions, ' and ');
+end
+$$;
+
+-- ' and exists (...)': the row of a chunk passes the filter and the condition; '' without both. (Unqualified names in
+-- the condition are columns of the source.)
+create or replace function ai._search_where(target_key text, source regclass, filter jsonb, condition text) returns text
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    -- (Not a name that the statement has for something else.)
+    name text = (
+        select case when c.relname in ('_pgai', '_hit') then '_source' else quote_ident(c.relname) end
+        from pg_class c where c.oid = source);
+    parts text[] = array[nullif(case when filter is not null then ai._search_filter(source, filter, name) end, '')
+        , case when btrim(condition) <> '' then format(E'(\n%s\n)', condition) end];
+begin
+    if array_to_string(parts, '') = '' then
+        return '';
+    end if;
+    return format(' and exists (select from %s as %s where %s and %s)', source, name
+        , ai._vectorizer_key_equals(source, name, target_key), array_to_string(parts, ' and '));
+end
+$$;
+
+-- The expression of the result's column `source`: the chosen columns of the row as JSON, `*` for all; null if none are.
+create or replace function ai._search_row(source regclass, columns name[]) returns text
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    missing name;
+begin
+    if coalesce(cardinality(columns), 0) = 0 then
+        return 'null::pg_catalog.jsonb';
+    end if;
+    if columns = '{*}' then
+        return format('(select pg_catalog.to_jsonb(_row) from %s _row where %s)'
+            , source, ai._vectorizer_key_equals(source, '_row', '_hit'));
+    end if;
+    missing = (
+        select w.name from unnest(columns) w(name)
+        where not exists (
+            select from pg_attribute a
+            where a.attrelid = source and a.attname = w.name and a.attnum > 0 and not a.attisdropped)
+        limit 1);
+    if missing is not null then
+        raise exception '% has no column %', source, quote_ident(missing) using errcode = 'undefined_column';
+    end if;
+    return (
+        select format('(select pg_catalog.jsonb_object(array[]::pg_catalog.text[]) %s from %s _row where %s)'
+            , string_agg(format('operator(pg_catalog.||) pg_catalog.jsonb_build_object(%L, _row.%I)', w.name, w.name), ' ' order by w.place)
+            , source, ai._vectorizer_key_equals(source, '_row', '_hit'))
+        from unnest(columns) with ordinality w(name, place));
+end
+$$;
+
+-- What the statements of both searches have in common. In them `_pgai` is the table that holds the vectors, and `_hit` a
+-- hit with the columns of the key and `_seq`.
+create or replace function ai._search_pieces
+( v ai.vectorizer
+, filter jsonb
+, condition text
+, neighbours int
+, columns name[]
+, out source regclass
+, out target regclass
+, out key_columns text
+, out key_json text
+, out seq text
+, out body text
+, out distance text
+, out passes text
+, out before text
+, out after text
+, out source_row text
+, out hit_is_target text
+) language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    t record;
+    around text;
+begin
+    select x.* into t from ai._text_target(v) x;
+    target = t.relation;
+    source = t.source;
+    if target is null or source is null or exists (select from pg_class c where c.oid in (target, source) and c.relkind not in ('r', 'p')) then
+        raise exception 'the source table or the store of the vectorizer "%" is gone', v.name
+            using errcode = 'undefined_table', hint = format('select ai.drop_vectorizer(%s)', v.id);
+    end if;
+    key_columns = (select string_agg(format('%I', k.name), ', ' order by k.pknum) from ai._vectorizer_key(source) k);
+    key_json = (
+        select format('pg_catalog.jsonb_build_object(%s)', string_agg(format('%L, _hit.%I', k.name, k.name), ', ' order by k.pknum))
+        from ai._vectorizer_key(source) k);
+    if key_columns is null then
+        raise exception 'the source table % has no primary key any more', source using errcode = 'undefined_object';
+    end if;
+    seq = format(t.seq, '_pgai');
+    body = format('_pgai.%I::pg_catalog.text', t.body);
+    distance = ai._search_distance(v, format('_pgai.%I', t.embedding), '$1');
+    passes = format('_pgai.%I is not null%s', t.embedding, ai._search_where('_pgai', source, filter, condition));
+    neighbours = least(neighbours, 1000000);
+    before = 'null::pg_catalog.text[]';
+    after = before;
+    if neighbours > 0 and not t.is_column then
+        around = format('from %s x where %s and x.chunk_seq', target, ai._vectorizer_key_equals(source, 'x', '_hit'));
+        before = format('array(select x.chunk %s operator(pg_catalog.<) _hit._seq and x.chunk_seq operator(pg_catalog.>=) '
+            '(_hit._seq operator(pg_catalog.-) %s) order by x.chunk_seq)', around, neighbours);
+        after = format('array(select x.chunk %s operator(pg_catalog.>) _hit._seq and x.chunk_seq operator(pg_catalog.<=) '
+            '(_hit._seq operator(pg_catalog.+) %s) order by x.chunk_seq)', around, neighbours);
+    end if;
+    source_row = ai._search_row(source, columns);
+    hit_is_target = format('%s and %s operator(pg_catalog.=) _hit._seq', ai._vectorizer_key_equals(source, '_pgai', '_hit'), seq);
+end
+$$;
+-- ai.search: the statement, and the functions that run it.
+
+-- The statement. Parameters: the question's vector, how many. `near` asks the vector index. What it leaves out (an
+-- index finds no more than it is told to look at) is no loss if there are enough: else `far` compares every vector
+-- that passes. ("+ 0" keeps it from the index.) Its condition on the number of hits is evaluated once, before it
+-- reads anything.
+create or replace function ai._search_sql
+( v ai.vectorizer
+, filter jsonb
+, condition text
+, best_per_row boolean
+, neighbours int
+, columns name[]
+) returns text
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    p record;
+    chunks text;
+begin
+    select x.* into p from ai._search_pieces(v, filter, condition, neighbours, columns) x;
+    chunks = format('select %s, %s as _seq, (%s)::pg_catalog.float8 as _distance from %s _pgai where %s'
+        , (select string_agg(format('_pgai.%I', k.name), ', ' order by k.pknum) from ai._vectorizer_key(p.source) k)
+        , p.seq, p.distance, p.target, p.passes);
+    return format(
+'with near as materialized (
+  %1$s
+  order by %2$s limit $2::pg_catalog.int8%3$s
+), picked as materialized (
+  %4$s
+), far as materialized (
+  %5$s
+)
+select %6$s, _hit._seq, %7$s, _hit._distance, %8$s, %9$s, %10$s
+from (select * from far union all select * from picked where not exists (select from far)) _hit
+join %11$s _pgai on %12$s
+order by _hit._distance, %13$s'
+        , chunks, p.distance
+        , case when best_per_row then ' operator(pg_catalog.*) 10' end
+        , case when best_per_row then format(
+            'select * from (select distinct on (%1$s) * from near order by %1$s, _distance) x order by _distance limit $2::pg_catalog.int8', p.key_columns)
+          else 'select * from near' end
+        , format(case when best_per_row then
+            'select * from (select distinct on (%1$s) x.* from (%2$s and (select pg_catalog.count(*) from picked) operator(pg_catalog.<) $2::pg_catalog.int8) x
+     order by %1$s, _distance) y order by _distance limit $2::pg_catalog.int8'
+          else
+            '%2$s and (select pg_catalog.count(*) from picked) operator(pg_catalog.<) $2::pg_catalog.int8
+  order by (%3$s) operator(pg_catalog.+) 0::pg_catalog.float8 limit $2::pg_catalog.int8' end, p.key_columns, chunks, p.distance)
+        , p.key_json, p.body, p.before, p.after, p.source_row, p.target, p.hit_is_target
+        , (select string_agg(format('_hit.%I', k.name), ', ' order by k.pknum) || ', _hit._seq' from ai._vectorizer_key(p.source) k));
+end
+$$;
+
+-- Settings of pgvector for a search of so many chunks, until the end of the transaction: an index scan continues until
+-- enough chunks pass the filter, within pgvector's limits. Returns the settings that were in effect before.
+create or replace function ai._search_begin(k bigint) returns jsonb
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    before jsonb = '{}';
+    one record;
+begin
+    for one in
+        select s.name, s.value
+        from pg_extension e
+        cross join lateral (values
+            ('hnsw.ef_search', greatest(coalesce(nullif(current_setting('hnsw.ef_search', true), ''), '40')::int, least(k, 1000))::text, array[0, 5]),
+            ('hnsw.iterative_scan', 'relaxed_order', array[0, 8]),
+            ('ivfflat.iterative_scan', 'relaxed_order', array[0, 8]),
+            -- (The part that is rarely executed makes the estimate high enough for a compilation.)
+            ('jit', 'off', array[0])
+            ) s(name, value, since)
+        where e.extname = 'vector' and string_to_array(e.extversion, '.')::int[] >= s.since
+        and current_setting(s.name, true) is distinct from s.value
+    loop
+        before = before || jsonb_build_object(one.name, coalesce(current_setting(one.name, true), ''));
+        perform set_config(one.name, one.value, true);
+    end loop;
+    return before;
+end
+$$;
+
+create or replace function ai._search_end(before jsonb) returns void
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform set_config(s.key, coalesce(nullif(s.value, '')
+        , case s.key when 'hnsw.ef_search' then '40' else 'off' end), true)
+    from jsonb_each_text(before) s;
+end
+$$;
+
+-- Checks the numbers of a search.
+create or replace function ai._search_check(k int, neighbours int) returns void
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if k is null or k < 0 then
+        raise exception 'k is the number of chunks, 0 or more' using errcode = 'invalid_parameter_value';
+    end if;
+    if neighbours is null or neighbours < 0 then
+        raise exception 'neighbours is a number of chunks, 0 or more' using errcode = 'invalid_parameter_value';
+    end if;
+end
+$$;
+
+-- The functions. (They have no setting of search_path: the condition is the caller's, and means what it means there.)
+do $do$
+declare
+    vector_type text = (
+        select format('%I.vector', n.nspname)
+        from pg_extension e join pg_namespace n on n.oid = e.extnamespace
+        where e.extname = 'vector');
+    one record;
+begin
+    for one in select * from (values
+        ('vectorizer_id int', 'ai._searched(vectorizer_id)'),
+        ('name text', 'ai._searched(ai._vectorizer_named(name))')) x(parameter, of)
+    loop
+        execute format($f$
+create or replace function ai.search
+( %1$s
+, embedding %2$s
+, k int default 10
+, filter jsonb default null
+, condition text default null
+, best_per_row boolean default false
+, neighbours int default 0
+, columns name[] default null
+) returns table
+( key jsonb
+, chunk_seq int
+, chunk text
+, distance float8
+, chunks_before text[]
+, chunks_after text[]
+, source jsonb
+) language plpgsql stable rows 10
+as $$
+#variable_conflict use_column
+declare
+    statement pg_catalog.text;
+    before pg_catalog.jsonb;
+begin
+    perform ai._search_check(search.k, search.neighbours);
+    statement = ai._search_sql(%3$s, search.filter, search.condition, search.best_per_row, search.neighbours, search.columns);
+    if search.embedding is null then
+        return;
+    end if;
+    before = ai._search_begin(search.k);
+    return query execute statement using search.embedding, search.k;
+    perform ai._search_end(before);
+end
+$$ $f$, one.parameter, vector_type, replace(replace(one.of, 'vectorizer_id', 'search.vectorizer_id'), '(name)', '(search.name)'));
+    end loop;
+    execute format('comment on function ai.search(text, %s, int, jsonb, text, boolean, int, name[]) is %L', vector_type
+        , 'The chunks of a vectorizer that are nearest to a vector, as far as the caller may see them; always k if so many pass the filter.');
+    execute format('comment on function ai.search(int, %s, int, jsonb, text, boolean, int, name[]) is %L', vector_type
+        , 'The same, by id.');
+end
+$do$;
+-- ai.hybrid_search: chunks by their words (BM25) and by their vectors, in one ranking.
+--
+-- BM25 with the logarithm of Lucene (Robertson and Zaragoza, "The Probabilistic Relevance Framework: BM25 and Beyond",
+-- 2009): a word that is in n of N chunks and c times in a chunk of length l adds ln(1 + (N - n + 0.5) / (n + 0.5))
+-- * c / (c + k1 * (1 - b + b * l / average)).
+--
+-- So that common words do not make it slow, only the chunks that have one of the rarer words of the question are
+-- scored: words are taken in the order of their frequency as long as at most `candidates` chunks have them. Of a more
+-- frequent word, those chunks are taken that have it 2, 4 or 8 times, if these are few enough. A word that is left out
+-- still counts in the score.
+
+-- The words of a question: hash, how often it is asked for, weight, and the hash by which candidates are found (null: it
+-- finds none). At most 64, the rarest.
+create or replace function ai._text_question(v ai.vectorizer, question text, candidates int)
+returns table (word int, weight float8, finds int)
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+set client_min_messages = warning
+as $$
+declare
+    total bigint;
+    counts text = format('%I.%I', v.queue_schema, ai._text_count_table(v.id));
+    is_secret boolean = (
+        select c.relrowsecurity from pg_class c where c.oid = ai._vectorizer_relation(v.source_schema, v.source_table));
+    budget bigint = candidates;
+    one record;
+    level record;
+begin
+    total = (select x.chunks from ai.vectorizer_text x where x.vectorizer_id = v.id);
+    for one in execute format(
+        'select l.word, l.lexeme, l.asked, coalesce(c.chunks, $3) as chunks
+         from (select x.lexeme, hashtext(x.lexeme) as word, cardinality(x.positions) as asked
+               from unnest(to_tsvector($1, left($2, 20000))) x) l
+         left join %s c on c.word = l.word
+         order by 4, l.word limit 64', counts)
+        using (v.config #>> '{destination,hybrid,language}')::regconfig, question, case when is_secret then 32 else 1 end
+    loop
+        word = one.word;
+        weight = one.asked * ln(1 + greatest(total - one.chunks + 0.5, 0) / (one.chunks + 0.5));
+        finds = null;
+        for level in execute format(
+            'select x.word, coalesce(c.chunks, $3) as chunks
+             from (values (0, $1), (2, hashtext($2 || '' 2'')), (4, hashtext($2 || '' 4'')), (8, hashtext($2 || '' 8''))) x(n, word)
+             left join %s c on c.word = x.word
+             order by x.n', counts)
+            using one.word, one.lexeme, case when is_secret then 32 else 1 end
+        loop
+            if level.chunks <= budget and finds is null then
+                finds = level.word;
+                budget = budget - level.chunks;
+            end if;
+        end loop;
+        return next;
+    end loop;
+end
+$$;
+
+-- The statement of the words' part: key, `_seq`, `_score`, the best first. Null if the question has no word.
+create or replace function ai._text_sql(v ai.vectorizer, source regclass, passes text, question text, candidates int, depth bigint)
+returns text
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    hybrid jsonb = v.config #> '{destination,hybrid}';
+    k1 float8 = (hybrid ->> 'k1')::float8;
+    b float8 = (hybrid ->> 'b')::float8;
+    average float8;
+    words record;
+    found text;
+begin
+    select greatest(x.words::float8 / greatest(x.chunks, 1), 1) into average from ai.vectorizer_text x where x.vectorizer_id = v.id;
+    select string_agg(format(
+            'coalesce(%s::pg_catalog.float8 operator(pg_catalog.*) (1 operator(pg_catalog.-) (_norm operator(pg_catalog./) '
+            '(_counts[pg_catalog.array_position(_words, %s)]::pg_catalog.float8 operator(pg_catalog.+) _norm))), 0)'
+            , q.weight, q.word), ' operator(pg_catalog.+) ') as score
+         , array_agg(q.word) as every, array_agg(q.finds) filter (where q.finds is not null) as finds
+    into words
+    from ai._text_question(v, question, candidates) q;
+    if words.every is null then
+        return null;
+    end if;
+    -- Words that are all too frequent find the chunks that have all of them.
+    found = case when words.finds is null then format('operator(pg_catalog.@>) %L::pg_catalog.int4[]', words.every)
+        else format('operator(pg_catalog.&&) %L::pg_catalog.int4[]', words.finds) end;
+    return format(
+'select %1$s, _chunk_seq as _seq, (%2$s)::pg_catalog.float8 as _score
+  from (
+    select _text.*, %3$s::pg_catalog.float8 operator(pg_catalog.*) (%4$s::pg_catalog.float8 operator(pg_catalog.+)
+      (%5$s::pg_catalog.float8 operator(pg_catalog.*) _length)) as _norm
+    from %6$s _text
+    where _words %7$s%8$s limit %9$s
+  ) _found
+  order by _score desc, %1$s, _seq limit %10$s'
+        , ai._vectorizer_key_list(source), words.score, k1, 1 - b, b / average
+        , format('%I.%I', v.queue_schema, ai._text_table(v.id)), found, passes, candidates, depth);
+end
+$$;
+
+-- The statement. Parameters: the question's vector, how many. Each side gives its nearest `depth` chunks, and a chunk's
+-- score is the sum of weight / (rank_constant + rank) (Cormack, Clarke and Buettcher, "Reciprocal Rank Fusion", 2009).
+create or replace function ai._hybrid_sql
+( v ai.vectorizer
+, question text
+, has_vector boolean
+, k int
+, filter jsonb
+, condition text
+, best_per_row boolean
+, neighbours int
+, columns name[]
+, vector_weight float8
+, text_weight float8
+, rank_constant float8
+, candidates int
+) returns text
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    p record;
+    by_words text;
+    by_vector text;
+    depth bigint = least(greatest(k::bigint * case when best_per_row then 10 else 3 end, 100), 2000000000);
+    nothing text;
+begin
+    select x.* into p from ai._search_pieces(v, filter, condition, neighbours, columns) x;
+    by_words = ai._text_sql(v, p.source, ai._search_where('_text', p.source, filter, condition), question, candidates, depth);
+    nothing = format('select %s, null::pg_catalog.int4 as _seq, null::pg_catalog.float8 as "?" from %s _pgai limit 0'
+        , (select string_agg(format('_pgai.%I', k.name), ', ' order by k.pknum) from ai._vectorizer_key(p.source) k), p.target);
+    by_vector = case when has_vector then format('select %s, %s as _seq, (%s)::pg_catalog.float8 as _distance
+  from %s _pgai where %s order by %3$s limit %6$s'
+        , (select string_agg(format('_pgai.%I', k.name), ', ' order by k.pknum) from ai._vectorizer_key(p.source) k)
+        , p.seq, p.distance, p.target, p.passes, depth)
+        else replace(nothing, '"?"', '_distance') end;
+    return format(
+'with near as materialized (
+  %1$s
+), worded as materialized (
+  %2$s
+), fused as materialized (
+  select %3$s, _seq, pg_catalog.max(_distance) as _distance, pg_catalog.max(_vector_rank) as _vector_rank
+    , pg_catalog.max(_score) as _text_score, pg_catalog.max(_text_rank) as _text_rank
+    , coalesce(%4$s::pg_catalog.float8 operator(pg_catalog./) (%6$s::pg_catalog.float8 operator(pg_catalog.+) pg_catalog.max(_vector_rank)), 0)
+      operator(pg_catalog.+)
+      coalesce(%5$s::pg_catalog.float8 operator(pg_catalog./) (%6$s::pg_catalog.float8 operator(pg_catalog.+) pg_catalog.max(_text_rank)), 0) as _score
+  from (
+    select %3$s, _seq, _distance, pg_catalog.row_number() over (order by _distance, %3$s, _seq) as _vector_rank
+      , null::pg_catalog.float8 as _score, null::pg_catalog.int8 as _text_rank
+    from near
+    union all
+    select %3$s, _seq, null, null, _score, pg_catalog.row_number() over (order by _score desc, %3$s, _seq) from worded
+  ) x
+  group by %3$s, _seq
+), picked as materialized (
+  %7$s order by _score desc, _text_score desc nulls last, _distance, %3$s, _seq limit $2::pg_catalog.int8
+)
+select %8$s, _hit._seq, %9$s, _hit._score, _hit._vector_rank::pg_catalog.int4, _hit._distance, _hit._text_rank::pg_catalog.int4, _hit._text_score
+  , %10$s, %11$s, %12$s
+from picked _hit
+join %13$s _pgai on %14$s
+order by _hit._score desc, _hit._text_score desc nulls last, _hit._distance, %15$s'
+        , by_vector, coalesce(by_words, replace(nothing, '"?"', '_score')), p.key_columns, vector_weight, text_weight, rank_constant
+        , case when best_per_row
+            then format('select * from (select distinct on (%1$s) * from fused order by %1$s, _score desc, _text_score desc nulls last, _distance, _seq) x', p.key_columns)
+            else 'select * from fused' end
+        , p.key_json, p.body, p.before, p.after, p.source_row, p.target, p.hit_is_target
+        , (select string_agg(format('_hit.%I', k.name), ', ' order by k.pknum) || ', _hit._seq' from ai._vectorizer_key(p.source) k));
+end
+$$;
+
+-- Checks what a hybrid search needs.
+create or replace function ai._hybrid_check(v ai.vectorizer, weights float8[], rank_constant float8, candidates int) returns void
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if exists (select from unnest(weights) w where w is null or not (w >= 0 and w <= 1e6))
+        or rank_constant is null or not (rank_constant >= 0 and rank_constant <= 1e6)
+        or candidates is null or candidates not between 1 and 1000000
+    then
+        raise exception 'weights and rank_constant are from 0 to 1,000,000, and candidates is from 1 to 1,000,000'
+            using errcode = 'invalid_parameter_value';
+    end if;
+    if not (v.config -> 'destination') ? 'hybrid' then
+        raise exception 'the vectorizer "%" has no text index', v.name
+            using errcode = 'object_not_in_prerequisite_state', hint = format('select ai.enable_hybrid(%L)', v.name);
+    end if;
+    if not exists (
+        select from ai.vectorizer_text t
+        join pg_index x on x.indrelid = ai._vectorizer_relation(v.queue_schema, ai._text_table(v.id)) and x.indisvalid
+        join pg_class c on c.oid = x.indexrelid and c.relname = ai._text_gin(v.id)
+        where t.vectorizer_id = v.id and t.filled_at is not null)
+    then
+        raise exception 'the text index of the vectorizer "%" is not ready', v.name
+            using errcode = 'object_not_in_prerequisite_state'
+                , hint = 'A worker fills it: see ai.vectorizer_index and ai.vectorizer_text.';
+    end if;
+end
+$$;
+
+do $do$
+declare
+    vector_type text = (
+        select format('%I.vector', n.nspname)
+        from pg_extension e join pg_namespace n on n.oid = e.extnamespace
+        where e.extname = 'vector');
+    one record;
+begin
+    for one in select * from (values
+        ('vectorizer_id int', 'ai._searched(hybrid_search.vectorizer_id)'),
+        ('name text', 'ai._searched(ai._vectorizer_named(hybrid_search.name))')) x(parameter, of)
+    loop
+        execute format($f$
+create or replace function ai.hybrid_search
+( %1$s
+, query text
+, embedding %2$s
+, k int default 10
+, filter jsonb default null
+, condition text default null
+, best_per_row boolean default false
+, neighbours int default 0
+, columns name[] default null
+, vector_weight float8 default 1
+, text_weight float8 default 1
+, rank_constant float8 default 60
+, candidates int default 2000
+) returns table
+( key jsonb
+, chunk_seq int
+, chunk text
+, score float8
+, vector_rank int
+, distance float8
+, text_rank int
+, text_score float8
+, chunks_before text[]
+, chunks_after text[]
+, source jsonb
+) language plpgsql stable rows 10
+as $$
+#variable_conflict use_column
+declare
+    v ai.vectorizer = %3$s;
+    statement pg_catalog.text;
+    before pg_catalog.jsonb;
+begin
+    perform ai._search_check(hybrid_search.k, hybrid_search.neighbours);
+    perform ai._hybrid_check(v, array[hybrid_search.vector_weight, hybrid_search.text_weight], hybrid_search.rank_constant
+        , hybrid_search.candidates);
+    statement = ai._hybrid_sql(v, hybrid_search.query, hybrid_search.embedding is not null, hybrid_search.k
+        , hybrid_search.filter, hybrid_search.condition, hybrid_search.best_per_row, hybrid_search.neighbours
+        , hybrid_search.columns, hybrid_search.vector_weight, hybrid_search.text_weight, hybrid_search.rank_constant
+        , hybrid_search.candidates);
+    before = ai._search_begin(least(3::bigint operator(pg_catalog.*) hybrid_search.k, 1000));
+    return query execute statement using hybrid_search.embedding, hybrid_search.k;
+    perform ai._search_end(before);
+end
+$$ $f$, one.parameter, vector_type, one.of);
+    end loop;
+    execute format('comment on function ai.hybrid_search(text, text, %s, int, jsonb, text, boolean, int, name[], float8, float8, float8, int) is %L'
+        , vector_type, 'The chunks of a vectorizer that are best by their words and their vectors, as far as the caller may see them.');
+    execute format('comment on function ai.hybrid_search(int, text, %s, int, jsonb, text, boolean, int, name[], float8, float8, float8, int) is %L'
+        , vector_type, 'The same, by id.');
+end
+$do$;
 -- The views of the catalog. They are created under other names first, because replacing a view makes its
 -- readers wait: 430_catalogue.sql puts them into place, and only if they differ from the existing ones.
 

@@ -62,6 +62,8 @@ pub enum Event {
     IndexBuilt {
         /// The vectorizer's id.
         vectorizer: i64,
+        /// Whether it is a text index, and not a vector index.
+        of_text: bool,
         /// How long its build took.
         after: Duration,
     },
@@ -69,6 +71,8 @@ pub enum Event {
     IndexFailed {
         /// The vectorizer's id.
         vectorizer: i64,
+        /// Whether it is a text index, and not a vector index.
+        of_text: bool,
         /// Why.
         reason: String,
         /// When it is tried again.
@@ -78,6 +82,8 @@ pub enum Event {
     IndexProgress {
         /// The vectorizer's id.
         vectorizer: i64,
+        /// Whether it is a text index, and not a vector index.
+        of_text: bool,
         /// The phase, as in `pg_stat_progress_create_index`.
         progress: String,
         /// How long it has run.
@@ -87,6 +93,8 @@ pub enum Event {
     IndexStarted {
         /// The vectorizer's id.
         vectorizer: i64,
+        /// Whether it is a text index, and not a vector index.
+        of_text: bool,
         /// The statement.
         statement: String,
     },

@@ -126,7 +126,7 @@ impl Profile {
             format,
             provider,
             time_zone: definition.time_zone.clone(),
-            wants_index: wants_index(&config.indexing),
+            wants_index: wants_index(&config.indexing) || definition.has_text_index(),
             rows,
             concurrency: processing
                 .and_then(|processing| processing.concurrency)
@@ -335,6 +335,7 @@ fn destination<'a>(
         embedding_column,
         target_schema,
         target_table,
+        hybrid: _,
     } = config;
     match (
         implementation.as_str(),

@@ -190,10 +190,14 @@ impl Program {
         for line in options.advice(environment) {
             complain(&format!("warning: {line}"));
         }
-        let file = inquiry.file().map(read).transpose()?;
+        let files: Vec<String> = inquiry
+            .files()
+            .into_iter()
+            .map(read)
+            .collect::<Result<_, _>>()?;
         let mut settings = self.settings(options, environment)?;
         settings.progress = io::stdout().is_terminal();
-        let task = Task::new(inquiry, settings, file);
+        let task = Task::new(inquiry, settings, files);
         let report = (self.inquire)(&Place::of(options), task)?;
         if !report.text.is_empty() {
             console::print(&log::printable(&report.text));

@@ -55,7 +55,7 @@ begin
         from pg_class c
         where c.relnamespace = schema and c.relowner <> all (trusted)
         and c.relkind in ('r', 'p', 'v', 'm', 'f', 'S')
-        and c.relname !~ '^_vectorizer_(q|q_failed|lease|bell)_[0-9]+$'
+        and c.relname !~ '^_vectorizer_(q|q_failed|lease|bell|text|words)_[0-9]+$'
         and c.relname <> all (coalesce(excepted, '{}'))
         -- Objects attached to the tables of ours.
         union all

@@ -115,7 +115,7 @@ declare
 begin
     if id is null then
         raise exception 'there is no vectorizer %', coalesce(name, 'NULL')
-            using errcode = 'no_data_found', hint = ai._vectorizer_hint(name);
+            using errcode = 'no_data_found', hint = ai._vectorizer_hint(coalesce(name, ''));
     end if;
     return id;
 end

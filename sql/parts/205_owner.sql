@@ -254,7 +254,11 @@ begin atomic
         ('store', 'rp', (destination ->> 'target_schema')::name, (destination ->> 'target_table')::name, false),
         ('view', 'v', (destination ->> 'view_schema')::name, (destination ->> 'view_name')::name, false)
         ) x(part, kinds, schema, name, is_always)
-    where x.is_always or destination ->> 'implementation' is distinct from 'column';
+    where x.is_always or destination ->> 'implementation' is distinct from 'column'
+    union all
+    select 'text index', 'r', queue_schema, (x.name || vectorizer_id)::name
+    from (values ('_vectorizer_text_'), ('_vectorizer_words_')) x(name)
+    where destination ? 'hybrid';
 end;
 
 -- The names of the functions of a vectorizer's triggers, in the schema of its queue.
@@ -262,4 +266,4 @@ create or replace function ai._vectorizer_trigger_functions(trigger_name name) r
 language sql immutable
 return array
 [ trigger_name, (trigger_name || '_update')::name, (trigger_name || '_delete')::name, (trigger_name || '_truncate')::name
-, (trigger_name || '_truncate_part')::name, (trigger_name || '_row')::name];
+, (trigger_name || '_truncate_part')::name, (trigger_name || '_row')::name, (trigger_name || '_text')::name];

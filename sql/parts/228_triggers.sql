@@ -74,7 +74,7 @@ begin atomic
     from pg_proc p
     where p.pronamespace = 'ai'::regnamespace
     and p.proname in
-        ( '_vectorizer_changed_sql', '_vectorizer_changes_sql', '_vectorizer_conflict_sql', '_vectorizer_create_lease', '_vectorizer_create_queue'
+        ( '_text_create_trigger', '_text_trigger_body', '_text_words_sql', '_vectorizer_changed_sql', '_vectorizer_changes_sql', '_vectorizer_conflict_sql', '_vectorizer_create_lease', '_vectorizer_create_queue'
         , '_vectorizer_create_trigger_function', '_vectorizer_create_triggers', '_vectorizer_enqueue_all_sql'
         , '_vectorizer_enqueue_one_sql', '_vectorizer_heirs', '_vectorizer_image_columns', '_vectorizer_image_keys'
         , '_vectorizer_image_sql', '_vectorizer_is_hypertable', '_vectorizer_key_fits_sql'
@@ -173,6 +173,7 @@ begin
             , case when per_row then 'always' else 'replica' end, trigger_name || suffix);
     end loop;
     perform ai._vectorizer_create_truncate_triggers(source, trigger_name, names, owner);
+    perform ai._text_create_trigger(source, vectorizer_id, trigger_name, queue_schema, destination, owner);
 end
 $$;
 

@@ -53,6 +53,7 @@ begin
     loop
         execute format('revoke all on %s from %s cascade', one.name, one.grantee);
     end loop;
+    perform ai._text_secure(v);
     if v.config #>> '{destination,implementation}' = 'column' then
         return;
     end if;
@@ -99,7 +100,7 @@ $$;
 comment on function ai.secure_vectorizer is
     'Where the source table has got row-level security: puts it on the chunks, too. A worker does this by itself where it may.';
 
--- Whether the source has row-level security and the store does not.
+-- Whether the source has row-level security, and the store or the text index does not.
 create or replace function ai._vectorizer_is_open(v ai.vectorizer) returns boolean
 language sql stable
 set search_path = pg_catalog, pg_temp
@@ -113,5 +114,12 @@ begin atomic
         where sn.nspname = v.source_schema and s.relname = v.source_table and s.relrowsecurity
         and tn.nspname = v.config #>> '{destination,target_schema}' and t.relname = v.config #>> '{destination,target_table}'
         and (not t.relrowsecurity or s.relforcerowsecurity and not t.relforcerowsecurity)
-        and v.config #>> '{destination,implementation}' is distinct from 'column');
+        and v.config #>> '{destination,implementation}' is distinct from 'column'
+        union all
+        select
+        from pg_class s, pg_class t
+        where s.oid = ai._vectorizer_relation(v.source_schema, v.source_table) and s.relrowsecurity
+        and t.oid = ai._vectorizer_relation(v.queue_schema, ('_vectorizer_text_' || v.id)::name)
+        and (v.config -> 'destination') ? 'hybrid'
+        and (not t.relrowsecurity or s.relforcerowsecurity and not t.relforcerowsecurity));
 end;

@@ -123,6 +123,10 @@ declare
     target record;
     row_count bigint;
 begin
+    if coalesce(implementation, 'none') in ('none', 'default') then
+        is_built = true;
+        return;
+    end if;
     select f.*, n.nspname, c.reltuples into target
     from ai._vector_column(v) f
     join pg_class c on c.oid = f.relation
@@ -181,7 +185,8 @@ declare
 begin
     for v in
         select x.* from ai.vectorizer x
-        where x.id = any (ids) and coalesce(x.config #>> '{indexing,implementation}', 'none') <> 'none'
+        where x.id = any (ids) and (coalesce(x.config #>> '{indexing,implementation}', 'none') <> 'none'
+            or (x.config -> 'destination') ? 'hybrid')
         order by x.id
     loop
         insert into ai.vectorizer_index as i (vectorizer_id) values (v.id) on conflict do nothing;
@@ -196,6 +201,9 @@ begin
         end if;
         begin
             select s.* into step from ai._vector_index_step(v) s;
+            if step.statement is null and step.problem is null then
+                select t.statement, t.problem into step.statement, step.problem from ai._text_step(v) t;
+            end if;
         exception when others then
             select null::text as statement, sqlerrm as problem, false as is_built, 0::bigint as memory_needed, 0::bigint as memory_given
             into step;
@@ -253,7 +261,8 @@ begin
         select a.pid from pg_stat_activity a
         where a.datname = current_database() and a.usename = current_user and a.backend_type = 'client backend'
         and a.state = 'active' and a.pid <> pg_backend_pid()
-        and starts_with(held.statement, left(a.query, 500)) and a.query like '% index concurrently %'
+        and starts_with(held.statement, left(a.query, 500))
+        and (a.query like '% index concurrently %' or a.query like 'call ai._text_keep(%')
         limit 1);
     select concat_ws(', ', p.phase
         , case when p.current_locker_pid > 0 then format('process %s', p.current_locker_pid)
@@ -291,13 +300,19 @@ as $$
 declare
     v ai.vectorizer;
     is_built boolean;
+    is_text boolean;
+    ended record;
 begin
     select x.* into v from ai.vectorizer x where x.id = _vector_index_end.vectorizer_id;
-    is_built = exists (
+    select i.statement, i.started_at into ended
+    from ai.vectorizer_index i where i.vectorizer_id = _vector_index_end.vectorizer_id and i._claim = claim;
+    is_text = position(ai._text_gin(v.id)::text in ended.statement) > 0 or ended.statement like 'call ai._text_keep(%';
+    is_built = case when is_text then ai._text_is_done(v, ended.statement, ended.started_at) else exists (
         select from ai._vector_column(v) f
-        where ai._vector_index(f.relation, f.attnum, v.config #>> '{indexing,implementation}') is not null);
+        where ai._vector_index(f.relation, f.attnum, v.config #>> '{indexing,implementation}') is not null) end;
     update ai.vectorizer_index i
-    set state = case when is_built then 'built' when _vector_index_end.reason is not null then 'failed' else 'waiting' end
+    -- After a step of the text index there may be another one.
+    set state = case when is_built and is_text then 'waiting' when is_built then 'built' when _vector_index_end.reason is not null then 'failed' else 'waiting' end
       , reason = case when not is_built then _vector_index_end.reason end
       , failures = case when is_built then 0 when _vector_index_end.reason is not null then i.failures + 1 else i.failures end
       , progress = null, finished_at = now(), _claim = 0

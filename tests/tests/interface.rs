@@ -70,10 +70,13 @@ fn is_out_of_scope(name: &str) -> bool {
 }
 
 /// Ours besides.
-const NEW: [&str; 15] = [
+const NEW: [&str; 19] = [
     "adopt_vectorizer",
+    "disable_hybrid",
+    "enable_hybrid",
     "formatting_chunk_value",
     "grant_worker_usage",
+    "hybrid_search",
     "indexing_ivfflat",
     "model_prompts",
     "pause_vectorizer",
@@ -83,6 +86,7 @@ const NEW: [&str; 15] = [
     "resume_vectorizer",
     "resync_vectorizer",
     "revert_embedding",
+    "search",
     "secure_vectorizer",
     "set_indexing",
     "vector_index_sql",

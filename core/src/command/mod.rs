@@ -10,6 +10,8 @@ mod doctor;
 mod drift;
 mod errors;
 mod estimate;
+mod evaluate;
+mod found;
 mod key;
 mod named;
 mod pause;
@@ -33,6 +35,7 @@ use chunk::ChunkArgs;
 use doctor::DoctorArgs;
 use errors::ErrorsArgs;
 use estimate::EstimateArgs;
+use evaluate::EvaluateArgs;
 use pause::{PauseArgs, ResumeArgs};
 use resync::ResyncArgs;
 use retry::RetryArgs;
@@ -55,6 +58,8 @@ pub(crate) enum Subcommand {
     Errors(ErrorsArgs),
     /// Show how many chunks, tokens and requests a full embedding takes, and what it costs
     Estimate(EstimateArgs),
+    /// Measure how well a search finds what is known to answer some questions
+    Evaluate(EvaluateArgs),
     /// Let workers leave a vectorizer alone, for some time or until `resume`
     Pause(PauseArgs),
     /// Let workers continue with a vectorizer that is paused
@@ -136,11 +141,12 @@ trait Steps {
 }
 
 impl Inquiry {
-    /// The path of the file that the command reads, if any: the shell reads it.
+    /// The paths of the files that the command reads: the shell reads them.
     #[must_use]
-    pub fn file(&self) -> Option<&str> {
+    pub fn files(&self) -> Vec<&str> {
         match &self.0 {
-            Subcommand::Chunk(args) => args.file(),
+            Subcommand::Chunk(args) => args.file().into_iter().collect(),
+            Subcommand::Evaluate(args) => args.files().to_vec(),
             Subcommand::Doctor(_)
             | Subcommand::Errors(_)
             | Subcommand::Estimate(_)
@@ -152,21 +158,24 @@ impl Inquiry {
             | Subcommand::Status(_)
             | Subcommand::Top
             | Subcommand::Usage(_)
-            | Subcommand::Version => None,
+            | Subcommand::Version => vec![],
         }
     }
 }
 
 impl Task {
-    /// Creates a command that has done nothing yet. `file` is the text of [`Inquiry::file`].
+    /// Creates a command that has done nothing yet. `files` are the texts of [`Inquiry::files`].
     #[must_use]
-    pub fn new(inquiry: Inquiry, settings: Settings, file: Option<String>) -> Self {
+    pub fn new(inquiry: Inquiry, settings: Settings, files: Vec<String>) -> Self {
         let program = settings.program.clone();
         let steps: Box<dyn Steps + Send> = match inquiry.0 {
-            Subcommand::Chunk(args) => Box::new(chunk::Chunk::new(args, settings, file)),
+            Subcommand::Chunk(args) => {
+                Box::new(chunk::Chunk::new(args, settings, files.into_iter().next()))
+            }
             Subcommand::Doctor(args) => Box::new(doctor::Doctor::new(args, settings)),
             Subcommand::Errors(args) => Box::new(errors::Errors::new(args, settings.program)),
             Subcommand::Estimate(args) => Box::new(estimate::Estimate::new(args, settings)),
+            Subcommand::Evaluate(args) => Box::new(evaluate::Evaluate::new(args, settings, files)),
             Subcommand::Pause(args) => Box::new(pause::Pause::begin(args)),
             Subcommand::Resume(args) => Box::new(pause::Pause::end(args)),
             Subcommand::Resync(args) => Box::new(resync::Resync::new(args)),

@@ -70,20 +70,24 @@ fn events() -> Vec<Event> {
         },
         Event::IndexBuilt {
             vectorizer,
+            of_text: false,
             after: retry_in,
         },
         Event::IndexFailed {
             vectorizer,
+            of_text: false,
             reason: text(),
             retry_in,
         },
         Event::IndexProgress {
             vectorizer,
+            of_text: false,
             progress: text(),
             after: retry_in,
         },
         Event::IndexStarted {
             vectorizer,
+            of_text: false,
             statement: text(),
         },
         Event::NoVectorizers,

@@ -69,10 +69,10 @@ impl Event {
             Self::DatabaseBack { .. } => "the database answers again".to_owned(),
             Self::DatabaseTrouble { reason, .. } => reason.clone(),
             Self::Finished { .. } => "finished processing vectorizer".to_owned(),
-            Self::IndexBuilt { .. } => "vector index built".to_owned(),
-            Self::IndexFailed { .. } => "vector index not built".to_owned(),
-            Self::IndexProgress { .. } => "vector index in progress".to_owned(),
-            Self::IndexStarted { .. } => "vector index started".to_owned(),
+            Self::IndexBuilt { of_text, .. } => format!("{} index built", kind(*of_text)),
+            Self::IndexFailed { of_text, .. } => format!("{} index not built", kind(*of_text)),
+            Self::IndexProgress { of_text, .. } => format!("{} index in progress", kind(*of_text)),
+            Self::IndexStarted { of_text, .. } => format!("{} index started", kind(*of_text)),
             Self::InvalidVectorizers { wanted, got } => {
                 format!("invalid vectorizers, wanted: {wanted:?}, got: {got:?}")
             }
@@ -143,7 +143,9 @@ impl Event {
                 ("failed", failed.to_string()),
                 ("vectorizer_id", vectorizer.to_string()),
             ],
-            Self::IndexBuilt { vectorizer, after } => vec![
+            Self::IndexBuilt {
+                vectorizer, after, ..
+            } => vec![
                 ("vectorizer_id", vectorizer.to_string()),
                 ("after", seconds(*after)),
             ],
@@ -151,6 +153,7 @@ impl Event {
                 vectorizer,
                 reason,
                 retry_in,
+                ..
             } => vec![
                 ("vectorizer_id", vectorizer.to_string()),
                 ("reason", reason.clone()),
@@ -160,6 +163,7 @@ impl Event {
                 vectorizer,
                 progress,
                 after,
+                ..
             } => vec![
                 ("vectorizer_id", vectorizer.to_string()),
                 ("progress", progress.clone()),
@@ -168,6 +172,7 @@ impl Event {
             Self::IndexStarted {
                 vectorizer,
                 statement,
+                ..
             } => vec![
                 ("vectorizer_id", vectorizer.to_string()),
                 ("statement", statement.clone()),
@@ -303,6 +308,11 @@ impl Event {
             ],
         }
     }
+}
+
+/// The kind of an index, in words.
+const fn kind(of_text: bool) -> &'static str {
+    if of_text { "text" } else { "vector" }
 }
 
 fn seconds(duration: Duration) -> String {

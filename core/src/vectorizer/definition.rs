@@ -154,9 +154,16 @@ pub(super) struct DestinationConfig {
     pub(super) embedding_column: Option<String>,
     pub(super) target_schema: Option<String>,
     pub(super) target_table: Option<String>,
+    /// Of its text index.
+    pub(super) hybrid: Option<Value>,
 }
 
 impl Definition {
+    /// Whether it has a text index.
+    pub(crate) const fn has_text_index(&self) -> bool {
+        self.config.destination.hybrid.is_some()
+    }
+
     /// Checks that the configuration would make the same vectors as the stored ones, as far as a
     /// comparison of texts cannot show. The error says what to do.
     pub(crate) fn check_vectors(&self) -> Result<(), String> {

@@ -17,7 +17,7 @@ use crate::event::Event;
 use crate::index::{IndexBuild, IndexProgress, IndexQuery, TakenBuild, TakenIndex};
 use crate::query::{ClaimId, DbError, Query, Rows, is_so};
 use crate::time::Time;
-use build::{Build, Outcome};
+use build::{Build, Outcome, is_of_text};
 
 /// The lease of a build. If it is lost while its worker is frozen, nothing is lost: another worker finds that the
 /// table is locked, or an index of the same name.
@@ -170,6 +170,7 @@ impl Worker {
         self.indexes.problems.remove(&taken.vectorizer);
         self.events.push_back(Event::IndexStarted {
             vectorizer: taken.vectorizer,
+            of_text: is_of_text(&taken.sql),
             statement: taken.sql.clone(),
         });
         self.advise_memory(&taken);
@@ -201,9 +202,10 @@ impl Worker {
             return;
         };
         if let Some((progress, after)) = build.watched(self.now, progress) {
-            let vectorizer = build.profile.id;
+            let (vectorizer, of_text) = (build.profile.id, build.is_of_text());
             self.events.push_back(Event::IndexProgress {
                 vectorizer,
+                of_text,
                 progress,
                 after,
             });
@@ -229,14 +231,16 @@ impl Worker {
         if !is_mine {
             return Ok(());
         }
-        let vectorizer = build.profile.id;
+        let (vectorizer, of_text) = (build.profile.id, build.is_of_text());
         match build.outcome() {
             Outcome::Done if is_valid => self.events.push_back(Event::IndexBuilt {
                 vectorizer,
+                of_text,
                 after: self.now.since(build.began),
             }),
             Outcome::Done if !build.is_drop() => self.events.push_back(Event::IndexFailed {
                 vectorizer,
+                of_text,
                 reason:
                     "there is no valid index after it: perhaps there is something else of its name"
                         .to_owned(),
@@ -245,6 +249,7 @@ impl Worker {
             Outcome::Done | Outcome::Stopped => {}
             Outcome::GaveWay => self.events.push_back(Event::IndexFailed {
                 vectorizer,
+                of_text,
                 reason: "it gave way to another session, which changes the table".to_owned(),
                 retry_in: build.retry_in,
             }),
@@ -252,11 +257,13 @@ impl Worker {
                 let reason = remedy(error);
                 self.record(vectorizer, failure::UNEXPECTED, &reason);
                 if self.settings.once {
-                    let reason = format!("the vector index of vectorizer {vectorizer}: {reason}");
+                    let what = if of_text { "text" } else { "vector" };
+                    let reason = format!("the {what} index of vectorizer {vectorizer}: {reason}");
                     self.failed_as_a_whole(&reason);
                 }
                 self.events.push_back(Event::IndexFailed {
                     vectorizer,
+                    of_text,
                     reason,
                     retry_in: build.retry_in,
                 });

@@ -37,7 +37,7 @@ impl Inquirer {
             }
             Err(usage) => return Err(usage.text),
         };
-        let task = Task::new(inquiry, self.settings.clone(), None);
+        let task = Task::new(inquiry, self.settings.clone(), vec![]);
         let report = (self.inquire)(&self.place, task).map_err(|failure| failure.to_string())?;
         report.failure.map_or(Ok(report.text), Err)
     }

@@ -41,6 +41,11 @@ enum State {
     Ended(Outcome),
 }
 
+/// Whether a statement is about a text index.
+pub(super) fn is_of_text(sql: &str) -> bool {
+    sql.contains("ai._text_keep(") || sql.contains("_vectorizer_text_idx_")
+}
+
 /// How a build has ended.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Outcome {
@@ -81,6 +86,11 @@ impl Build {
     /// Whether it removes what an interrupted build has left.
     pub(super) fn is_drop(&self) -> bool {
         self.sql.starts_with("drop ")
+    }
+
+    /// Whether it is about the text index, and not about the vector index.
+    pub(super) fn is_of_text(&self) -> bool {
+        is_of_text(&self.sql)
     }
 
     /// Wants it to end, for this reason.

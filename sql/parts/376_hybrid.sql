@@ -1,0 +1,150 @@
+-- ai.enable_hybrid and ai.disable_hybrid: search by words beside search by vectors.
+
+-- One attempt. The text index of a small store is filled at once; otherwise a worker fills it.
+create or replace function ai._text_enable(vectorizer_id int, language text, k1 float8, b float8) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v ai.vectorizer;
+    target record;
+    made regclass[];
+    is_small boolean;
+begin
+    select x.* into strict v from ai.vectorizer x where x.id = vectorizer_id;
+    select t.* into target from ai._text_target(v) t;
+    if not has_schema_privilege(v.queue_schema, 'CREATE') then
+        raise exception 'the text index of the vectorizer % is created in the schema %, where you cannot create', v.name, v.queue_schema
+            using errcode = 'insufficient_privilege', hint = 'A superuser can, or the role that created the vectorizer.';
+    end if;
+    if (v.config -> 'destination') ? 'hybrid' then
+        if v.config #>> '{destination,hybrid,language}' = language then
+            update ai.vectorizer x
+            set config = jsonb_set(x.config, '{destination,hybrid}', jsonb_build_object('language', language, 'k1', k1, 'b', b))
+            where x.id = v.id;
+            perform ai._text_grant(v.id);
+            return;
+        end if;
+        perform ai._text_disable(v.id);
+    end if;
+    perform ai._lock_tables(array[target.relation::text], 'share row exclusive');
+    perform ai._vectorizer_check_creator(target.source, array[v.queue_schema]);
+    execute format('create table %I.%I (%s, _chunk_seq int not null, _words int[] not null, _counts int2[] not null, '
+        '_length int not null, primary key (%s, _chunk_seq))', v.queue_schema, ai._text_table(v.id)
+        , (select string_agg(format('%I %s not null', k.name, k.definition), ', ' order by k.pknum)
+           from ai._vectorizer_key(target.source) k)
+        , ai._vectorizer_key_list(target.source));
+    execute format('create table %I.%I (word int primary key, chunks bigint not null)', v.queue_schema, ai._text_count_table(v.id));
+    made = array[ai._vectorizer_relation(v.queue_schema, ai._text_table(v.id))
+        , ai._vectorizer_relation(v.queue_schema, ai._text_count_table(v.id))];
+    execute format('select count(*) <= 10000 from (select from %s limit 10001) x', target.relation) into is_small;
+    if is_small then
+        execute replace(ai._text_gin_sql(v), ' concurrently', '');
+    end if;
+    perform ai._vectorizer_revoke_defaults(target.source, made);
+    perform ai._vectorizer_hand_over(target.source, made);
+    update ai.vectorizer x
+    set config = jsonb_set(x.config, '{destination,hybrid}', jsonb_build_object('language', language, 'k1', k1, 'b', b))
+    where x.id = v.id
+    returning x.* into v;
+    perform ai._text_create_trigger(target.source, v.id, v.trigger_name, v.queue_schema, v.config -> 'destination'
+        , (select pg_get_userbyid(c.relowner) from pg_class c where c.oid = target.source));
+    insert into ai.vectorizer_text (vectorizer_id) values (v.id) on conflict do nothing;
+    perform ai._text_secure(v);
+    perform ai._text_grant(v.id);
+    if is_small then
+        perform ai._text_fill(v, p.part, 0, p.pages) from ai._text_parts(v) p;
+        perform ai._text_count(v);
+    end if;
+end
+$$;
+
+create or replace function ai._text_disable(vectorizer_id int) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v ai.vectorizer;
+    target record;
+    owner oid;
+    relation regclass;
+    function_name text;
+begin
+    select x.* into strict v from ai.vectorizer x where x.id = vectorizer_id;
+    if not (v.config -> 'destination') ? 'hybrid' then
+        return;
+    end if;
+    select t.* into target from ai._text_target(v) t;
+    owner = (select c.relowner from pg_class c where c.oid = target.source);
+    relation = ai._vectorizer_relation(v.queue_schema, ai._text_table(v.id));
+    -- The row first: its guard checks the privileges.
+    update ai.vectorizer x set config = x.config #- '{destination,hybrid}' where x.id = v.id;
+    delete from ai.vectorizer_text x where x.vectorizer_id = v.id;
+    perform ai._lock_tables(array[target.relation::text], 'access exclusive', array[relation::text]);
+    function_name = format('%I.%I()', v.queue_schema, v.trigger_name || '_text');
+    if to_regprocedure(function_name) is not null then
+        execute format('drop trigger if exists %I on %s', v.trigger_name || '_text', target.relation);
+        execute format('drop trigger if exists %I on %s', v.trigger_name || '_text_truncate', target.relation);
+        execute format('drop function %s', function_name);
+    end if;
+    perform ai._vectorizer_drop_part('text index', 'r', v.queue_schema, ai._text_table(v.id), owner);
+    perform ai._vectorizer_drop_part('text index', 'r', v.queue_schema, ai._text_count_table(v.id), owner);
+end
+$$;
+
+-- The vectorizer with this id; an error if there is none.
+create or replace function ai._searched(id int) returns ai.vectorizer
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v ai.vectorizer;
+begin
+    select x.* into v from ai.vectorizer x where x.id = _searched.id;
+    if not found then
+        raise exception 'there is no vectorizer with the id %', id
+            using errcode = 'no_data_found', hint = 'select id, name from ai.vectorizer';
+    end if;
+    return v;
+end
+$$;
+
+create or replace function ai.enable_hybrid
+( name text
+, language regconfig default 'pg_catalog.simple'
+, k1 float8 default 1.2
+, b float8 default 0.75
+) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v ai.vectorizer = ai._searched(ai._vectorizer_named(name));
+begin
+    if language is null or k1 is null or b is null or not (k1 >= 0 and k1 <= 1000 and b >= 0 and b <= 1) then
+        raise exception 'a language is needed, k1 from 0 to 1000, and b from 0 to 1'
+            using errcode = 'invalid_parameter_value';
+    end if;
+    perform ai._with_locks(
+        format('select ai._text_enable(%s, %L, %L, %L)', v.id, (
+            select format('%I.%I', n.nspname, c.cfgname)
+            from pg_ts_config c join pg_namespace n on n.oid = c.cfgnamespace
+            where c.oid = language), k1, b)
+        , format('cannot create the text index of the vectorizer %s', name));
+end
+$$;
+comment on function ai.enable_hybrid is
+    'Gives a vectorizer a text index, so that ai.hybrid_search finds chunks by their words, too. A worker fills that of a large store.';
+
+create or replace function ai.disable_hybrid(name text) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v ai.vectorizer = ai._searched(ai._vectorizer_named(name));
+begin
+    perform ai._with_locks(format('select ai._text_disable(%s)', v.id)
+        , format('cannot drop the text index of the vectorizer %s', name));
+end
+$$;
+comment on function ai.disable_hybrid is 'Drops the text index of a vectorizer.';
