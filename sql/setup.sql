@@ -6514,22 +6514,7 @@ create or replace trigger vectorizer_text_guard
     for each row execute function ai._vectorizer_resync_guard();
 
 grant select on ai.vectorizer_text to public;
-do $$
-declare
-    writer text;
-begin
-    for writer in
-        select distinct case a.grantee when 0 then 'public' else quote_ident(r.rolname) end
-        from pg_class c
-        cross join aclexplode(c.relacl) a
-        left join pg_roles r on r.oid = a.grantee
-        where c.oid = 'ai.vectorizer_resync'::regclass
-        and a.privilege_type = 'UPDATE' and a.grantee <> c.relowner
-    loop
-        execute format('grant insert, update on ai.vectorizer_text to %s', writer);
-    end loop;
-end
-$$;
+do $$ begin perform ai._grant_to_writers('{ai.vectorizer_resync}', 'insert, update', 'ai.vectorizer_text'); end $$;
 
 -- A query of the words of a text: the distinct ones as hashes, how often each occurs, and how many there are. After
 -- them, without counts: a word that occurs at least 2, 4 or 8 times once more with that number. So a search for a word
