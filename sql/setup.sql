@@ -443,28 +443,6 @@ begin
                   'Or begin the transaction with: lock table %s in share row exclusive mode', source);
 end
 $$;
--- What roles can do with a new table follows from what they can do with an older one.
-
--- Grants privileges on these tables to every role that can update one of the others.
-create or replace function ai._grant_to_writers(others regclass[], privileges text, tables text) returns void
-language plpgsql volatile
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-    writer text;
-begin
-    for writer in
-        select distinct case a.grantee when 0 then 'public' else quote_ident(r.rolname) end
-        from pg_class c
-        cross join aclexplode(c.relacl) a
-        left join pg_roles r on r.oid = a.grantee
-        where c.oid = any (others)
-        and a.privilege_type = 'UPDATE' and a.grantee <> c.relowner and (a.grantee = 0 or r.oid is not null)
-    loop
-        execute format('grant %s on %s to %s', privileges, tables, writer);
-    end loop;
-end
-$$;
 -- Converts a database of pgai-rs, an earlier successor of pgai in Rust, to the form that the next parts expect.
 -- Vectorizers, stores, pending work, views, names and configurations stay; 400_upgrade.sql creates the queues of the
 -- vectorizers.
@@ -611,6 +589,28 @@ end
 $$;
 drop function ai._convert_catalogue_of_pgai_rs();
 drop function ai._is_of_pgai_rs();
+-- What roles can do with a new table follows from what they can do with an older one.
+
+-- Grants privileges on these tables to every role that can update one of the others.
+create or replace function ai._grant_to_writers(others regclass[], privileges text, tables text) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    writer text;
+begin
+    for writer in
+        select distinct case a.grantee when 0 then 'public' else quote_ident(r.rolname) end
+        from pg_class c
+        cross join aclexplode(c.relacl) a
+        left join pg_roles r on r.oid = a.grantee
+        where c.oid = any (others)
+        and a.privilege_type = 'UPDATE' and a.grantee <> c.relowner and (a.grantee = 0 or r.oid is not null)
+    loop
+        execute format('grant %s on %s to %s', privileges, tables, writer);
+    end loop;
+end
+$$;
 -- The installed version: the tables by which pgai.install() detects a finished install and does
 -- nothing, and the row 'setup.sql' (written by the last part), by which the worker knows the schema's
 -- version.

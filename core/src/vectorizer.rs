@@ -13,7 +13,7 @@ use crate::sql::{Destination, KeyColumn, Plan, PlanInput, Searched, TemplateColu
 use crate::text::{Chunker, Template};
 pub(crate) use definition::Definition;
 pub use definition::MakerDigests;
-use definition::{Column, Config, DestinationConfig, Formatting, utf8};
+use definition::{Column, Config, DestinationConfig, Formatting, Processing, utf8};
 
 /// Everything that is fixed while a vectorizer's definition does not change.
 #[derive(Debug)]
@@ -128,16 +128,20 @@ impl Profile {
             time_zone: definition.time_zone.clone(),
             wants_index: wants_index(&config.indexing) || definition.has_text_index(),
             rows,
-            concurrency: processing
-                .and_then(|processing| processing.concurrency)
-                .map(|n| n.max(1)),
+            concurrency: concurrency(processing),
             attempts_max: config.loading.retries.unwrap_or(RETRIES).saturating_add(1),
             price,
-            tokens_per_day: processing
-                .and_then(|processing| processing.max_tokens_per_day)
-                .map(|tokens| tokens.max(1)),
+            tokens_per_day: tokens_per_day(processing),
         })
     }
+}
+
+fn concurrency(processing: Option<&Processing>) -> Option<usize> {
+    processing?.concurrency.map(|batches| batches.max(1))
+}
+
+fn tokens_per_day(processing: Option<&Processing>) -> Option<u64> {
+    processing?.max_tokens_per_day.map(|tokens| tokens.max(1))
 }
 
 const NO_EXTENSION: &str = "the extension vector is not installed: run create extension vector";

@@ -223,14 +223,8 @@ impl Worker {
                 if self.key_refused(&profile, key, &verdict) {
                     return self.put_back(batch, span);
                 }
-                if let Ok(Verdict::Refused(Refusal::Inputs(reason))) = &verdict {
-                    let bytes = bytes_of(tokens);
-                    if self
-                        .accounts
-                        .size_refused(&profile.provider, reason, count, bytes)
-                    {
-                        return self.put_back(batch, span);
-                    }
+                if self.size_refused(&profile, (count, tokens), &verdict) {
+                    return self.put_back(batch, span);
                 }
                 self.size_requests(profile.id, count, took, &verdict);
                 self.embedded(batch, span, &profile, took, verdict);
@@ -276,6 +270,21 @@ impl Worker {
         } else {
             self.provider_failed(profile, None, &reason);
         }
+    }
+
+    /// Whether a request of so many texts and tokens was refused for its size, which is known from now on.
+    fn size_refused(
+        &mut self,
+        profile: &Profile,
+        (inputs, tokens): (usize, u64),
+        verdict: &Result<Verdict, RequestError>,
+    ) -> bool {
+        let Ok(Verdict::Refused(Refusal::Inputs(reason))) = verdict else {
+            return false;
+        };
+        let bytes = bytes_of(tokens);
+        let provider = &profile.provider;
+        self.accounts.size_refused(provider, reason, inputs, bytes)
     }
 
     /// Whether a request was refused for its key, and there is another key for it.
