@@ -5456,8 +5456,8 @@ begin
             ('table', v.queue_schema, v.queue_table, array['select', 'insert', 'update', 'delete']),
             ('table', v.queue_schema, v.queue_failed_table, array['select', 'insert', 'update', 'delete']),
             ('table', v.queue_schema, '_vectorizer_lease_' || v.id, array['select', 'insert', 'update', 'delete']),
-            ('table', v.queue_schema, '_vectorizer_text_' || v.id, array['select', 'insert', 'update', 'delete']),
-            ('table', v.queue_schema, '_vectorizer_words_' || v.id, array['select', 'insert', 'update', 'delete']),
+            ('table', v.queue_schema, case when d ? 'hybrid' then '_vectorizer_text_' || v.id end, array['select', 'insert', 'update', 'delete']),
+            ('table', v.queue_schema, case when d ? 'hybrid' then '_vectorizer_words_' || v.id end, array['select', 'insert', 'update', 'delete']),
             ('sequence', v.queue_schema, '_vectorizer_bell_' || v.id, array['select', 'usage', 'update']),
             ('table', d ->> 'target_schema', d ->> 'target_table', array['select', 'insert', 'update', 'delete'])
             ) g(kind, schema, name, rights)
