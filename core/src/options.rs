@@ -2,6 +2,7 @@
 //! the shell passes in its arguments and its environment.
 
 mod definition;
+mod documents;
 mod environment;
 mod parse;
 mod values;
@@ -17,7 +18,8 @@ use crate::command::{self, Inquiry};
 use crate::event::Level;
 use crate::log::Format;
 use crate::provider::variables;
-use crate::settings::{AwsSource, DocumentSettings, Limits, Secrets, Settings};
+use crate::settings::{AwsSource, Limits, Secrets, Settings};
+use documents::DocumentOptions;
 use environment::{keys_in, of_aws};
 pub use parse::Parse;
 pub(crate) use values::duration;
@@ -206,18 +208,8 @@ pub struct Options {
     #[arg(long, global = true, value_name = "PATH")]
     models_dir: Option<String>,
 
-    /// The directory below which documents of file:// addresses and of plain paths may be read
-    #[arg(long, global = true, value_name = "PATH")]
-    documents_dir: Option<String>,
-
-    /// Addresses that documents may be loaded from besides https:// of public hosts; * matches any
-    /// characters: http://minio:9000/*
-    #[arg(long, global = true, value_name = "URL", value_delimiter = ',')]
-    allow_uri: Vec<String>,
-
-    /// The maximum size of a document behind an address
-    #[arg(long, global = true, value_name = "SIZE", default_value = "100MB", value_parser = bytes)]
-    max_document_size: usize,
+    #[command(flatten)]
+    documents: DocumentOptions,
 
     /// Do not read a file .env of the working directory or of a directory above it
     #[arg(long, global = true)]
@@ -401,12 +393,7 @@ impl Options {
                 .filter_map(|name| Some((name.to_owned(), value(name)?)))
                 .collect(),
             models_dir: self.models_dir.clone(),
-            documents: DocumentSettings {
-                directory: self.documents_dir.clone(),
-                allowed: self.allow_uri.clone(),
-                bytes_max: self.max_document_size,
-                ..DocumentSettings::default()
-            },
+            documents: self.documents.settings(),
             owners: self.owner.clone(),
             require_trust: self.require_trust,
             secrets: Secrets {
