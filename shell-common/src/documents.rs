@@ -1,7 +1,7 @@
 //! Documents of rows: files are read, and parsed in processes of their own. Without the feature `documents` the core asks
 //! for none.
 
-use std::io::Read as _;
+use std::io::{ErrorKind, Read as _};
 use std::path::Path;
 
 use pgai_core::{Document, DocumentError, FileError, FileRequest};
@@ -74,12 +74,15 @@ impl Documents {
 /// If it is not there, lies elsewhere, is no plain file or is too large.
 pub fn read_file(request: &FileRequest) -> Result<Vec<u8>, FileError> {
     let refused = |reason: String| FileError::Refused(reason);
-    let failed = |what: &str, error: &std::io::Error| match error.kind() {
-        std::io::ErrorKind::NotFound => FileError::Refused(format!("{what} does not exist")),
-        std::io::ErrorKind::PermissionDenied => {
+    let failed = |what: &str, error: &std::io::Error| {
+        let kind = error.kind();
+        if kind == ErrorKind::NotFound {
+            FileError::Refused(format!("{what} does not exist"))
+        } else if kind == ErrorKind::PermissionDenied {
             FileError::Refused(format!("{what} may not be read by this worker's user"))
+        } else {
+            FileError::Failed(format!("reading {what}: {error}"))
         }
-        _ => FileError::Failed(format!("reading {what}: {error}")),
     };
     let directory = Path::new(&request.directory).canonicalize();
     let directory =
