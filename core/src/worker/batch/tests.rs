@@ -4,15 +4,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
+use crate::call::Call;
+use crate::document::{DocumentError, FileError};
 use crate::query::{CommitChunk, DbError, Outcome, Query, ReadRow, Rows, numbers};
 use crate::random::Random;
-use crate::settings::Settings;
+use crate::request::Received;
+use crate::settings::{DocumentSettings, Settings};
 use crate::vectorizer::Definition;
 
 const LEASE: Duration = Duration::from_secs(60);
 const TIMEOUT: Duration = Duration::from_secs(40);
 
 fn profile() -> Arc<Profile> {
+    profile_of(
+        &serde_json::json!({"implementation": "column", "column_name": "body", "retries": 1}),
+    )
+}
+
+fn profile_of(loading: &serde_json::Value) -> Arc<Profile> {
     let definition = serde_json::json!({
         "id": 1, "name": "blog", "disabled": false, "source_schema": "public", "source_table": "blog",
         "source_pk": [{"attname": "id"}], "queue_schema": "ai", "queue_table": "q", "queue_failed_table": "f",
@@ -21,17 +30,23 @@ fn profile() -> Arc<Profile> {
             {"name": "id", "type": "text", "base": "text", "equals": "operator(pg_catalog.=)"},
             {"name": "body", "type": "text", "base": "text", "equals": null}],
         "config": {
-            "loading": {"implementation": "column", "column_name": "body", "retries": 1},
+            "loading": loading,
             "embedding": {"implementation": "ollama", "model": "m", "dimensions": 1},
             "chunking": {"implementation": "none"},
             "formatting": {"implementation": "python_template", "template": "$chunk"},
             "destination": {"implementation": "table", "target_schema": "public", "target_table": "s"}}
     });
     let definition: Definition = serde_json::from_value(definition).unwrap();
-    Arc::new(Profile::new(&definition, &Settings::new("test")).unwrap())
+    let mut settings = Settings::new("test");
+    settings.documents.can_parse = true;
+    Arc::new(Profile::new(&definition, &settings).unwrap())
 }
 
 fn claimed(keys: &[&str]) -> Batch {
+    claimed_of(profile(), keys)
+}
+
+fn claimed_of(profile: Arc<Profile>, keys: &[&str]) -> Batch {
     let item = |key: &&str| ClaimedRow {
         key: Key(vec![(*key).to_owned()]),
         generation: 1,
@@ -39,7 +54,7 @@ fn claimed(keys: &[&str]) -> Batch {
         silent: 1,
     };
     Batch::new(
-        profile(),
+        profile,
         ClaimId(7),
         Limits::default(),
         Time::ZERO,
@@ -216,4 +231,174 @@ fn a_lease_that_has_run_out_is_forgotten() {
     assert!(!batch.is_over());
     batch.expire(Time::new(LEASE));
     assert!(batch.is_over());
+}
+
+fn documents() -> DocumentSettings {
+    DocumentSettings {
+        can_parse: true,
+        directory: Some("/documents".to_owned()),
+        ..DocumentSettings::default()
+    }
+}
+
+/// Rows whose columns have these addresses, read.
+fn addresses(all: &[&str]) -> Batch {
+    let loading = serde_json::json!({"implementation": "uri", "column_name": "body", "retries": 1});
+    let keys: Vec<String> = (1..=all.len()).map(|key| key.to_string()).collect();
+    let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+    let mut batch = claimed_of(profile_of(&loading), &keys);
+    let Some((Step::Read(asked), _)) = next(&mut batch, 0) else {
+        panic!("{batch:?}");
+    };
+    let row = |(number, address): (usize, &&str)| {
+        vec![text(&number.to_string()), text("true"), text(address), None]
+    };
+    let rows: Rows = (1..).zip(all).map(row).collect();
+    batch.query_out = false;
+    let plan = batch.read_rows(&asked, ReadRow::all(rows, 0).unwrap());
+    let source = batch.profile.documents.unwrap();
+    batch.read_documents(source, &documents(), plan);
+    batch
+}
+
+/// Takes a call, which must be there.
+fn call(batch: &mut Batch, step: DocumentStep) -> (usize, Call) {
+    batch.take_document(step, &documents(), TIMEOUT).unwrap()
+}
+
+fn plan(batch: &mut Batch) -> usize {
+    let plan = batch.take_texts().unwrap();
+    batch.plan_rows(plan.run(), Sizes::default());
+    batch.spans.iter().map(|span| span.inputs.len()).sum()
+}
+
+#[test]
+fn documents_are_loaded_then_parsed_then_planned() {
+    let mut batch = addresses(&["a.pdf", "b.pdf"]);
+    assert!(batch.take_texts().is_none());
+    for name in ["a.pdf", "b.pdf"] {
+        let (at, Call::File(request)) = call(&mut batch, DocumentStep::Load) else {
+            panic!("{batch:?}");
+        };
+        assert_eq!(
+            (request.path.as_str(), request.directory.as_str()),
+            (name, "/documents")
+        );
+        batch.file_came(at, Ok(name.as_bytes().to_vec()));
+    }
+    assert!(!batch.has_document(DocumentStep::Load));
+    for text in ["one", "two"] {
+        let (at, Call::Parse(document)) = call(&mut batch, DocumentStep::Parse) else {
+            panic!("{batch:?}");
+        };
+        assert_eq!(document.name.unwrap().as_bytes(), document.bytes);
+        assert!(
+            batch.take_texts().is_none(),
+            "the other one is still to come"
+        );
+        batch.document_parsed(at, Ok(text.to_owned()));
+    }
+    assert_eq!(plan(&mut batch), 2);
+}
+
+#[test]
+fn a_document_that_fails_takes_no_other_with_it() {
+    let mut batch = addresses(&["a", "ftp://b", "c", "d"]);
+    let (at, _) = call(&mut batch, DocumentStep::Load);
+    batch.file_came(at, Err(FileError::Refused("no such file".to_owned())));
+    for parsed in [
+        Err(DocumentError::Document("no text".to_owned())),
+        Ok("text".to_owned()),
+    ] {
+        let (at, _) = call(&mut batch, DocumentStep::Load);
+        batch.file_came(at, Ok(vec![1]));
+        let (at, _) = call(&mut batch, DocumentStep::Parse);
+        batch.document_parsed(at, parsed);
+    }
+    assert_eq!(plan(&mut batch), 1);
+    embed(&mut batch);
+    let (step, _) = next(&mut batch, 0).unwrap();
+    batch.query_out = false;
+    batch.handle_step(step, &outcomes(&[("1", "done")]));
+    let Some((_, Query::Fail { rows, .. })) = next(&mut batch, 0) else {
+        panic!("{batch:?}");
+    };
+    let failed: Vec<_> = rows
+        .iter()
+        .map(|row| (row.key.0[0].as_str(), row.step, row.retry_after.is_some()))
+        .collect();
+    assert_eq!(
+        failed,
+        [
+            ("1", "loading", true),
+            ("2", "loading", true),
+            ("3", "parsing", false)
+        ],
+        "only the load is tried again"
+    );
+}
+
+#[test]
+fn a_few_documents_of_a_read_are_in_work_at_a_time() {
+    let all: Vec<String> = (0..20).map(|number| format!("{number}.txt")).collect();
+    let all: Vec<&str> = all.iter().map(String::as_str).collect();
+    let mut batch = addresses(&all);
+    let mut count = 0;
+    while batch.has_document(DocumentStep::Load) {
+        let (at, _) = call(&mut batch, DocumentStep::Load);
+        batch.file_came(at, Ok(vec![1]));
+        let (at, _) = call(&mut batch, DocumentStep::Parse);
+        batch.document_parsed(at, Ok(format!("text {at}")));
+        count += 1;
+    }
+    assert_eq!(count, 8);
+    assert_eq!(plan(&mut batch), 8);
+    embed(&mut batch);
+    let (step, _) = next(&mut batch, 0).unwrap();
+    batch.query_out = false;
+    let done: Vec<String> = (1..=8).map(|number| number.to_string()).collect();
+    let done: Vec<_> = done
+        .iter()
+        .map(|number| (number.as_str(), "done"))
+        .collect();
+    batch.handle_step(step, &outcomes(&done));
+    assert!(matches!(next(&mut batch, 0), Some((Step::Read(rows), _)) if rows.len() == 12));
+}
+
+#[test]
+fn what_comes_after_the_rows_were_given_back_is_ignored() {
+    let mut batch = addresses(&["a", "b"]);
+    let (first, _) = call(&mut batch, DocumentStep::Load);
+    let (second, _) = call(&mut batch, DocumentStep::Load);
+    batch.file_came(first, Ok(vec![1]));
+    batch.drain();
+    batch.file_came(second, Ok(vec![1]));
+    batch.document_parsed(first, Ok("late".to_owned()));
+    assert!(batch.take_texts().is_none() && !batch.has_document(DocumentStep::Parse));
+    let (step, query) = next(&mut batch, 0).unwrap();
+    assert!(matches!(query, Query::Release { keys, .. } if keys.len() == 2));
+    batch.query_out = false;
+    batch.handle_step(step, &StepAnswer::Released);
+    assert!(batch.is_over());
+}
+
+#[test]
+fn redirects_are_followed_and_counted() {
+    let mut batch = addresses(&["https://a.example/0"]);
+    let moved = |to: &str| {
+        let answer = http::Response::builder().status(302).header("location", to);
+        Ok(Received::from(answer.body(vec![]).unwrap()))
+    };
+    for hop in 1..=5 {
+        let (at, Call::Http(request)) = call(&mut batch, DocumentStep::Load) else {
+            panic!("{batch:?}");
+        };
+        assert!(request.is_public);
+        assert_eq!(request.http.uri().path(), format!("/{}", hop - 1));
+        batch.page_came(at, &documents(), moved(&format!("/{hop}")));
+    }
+    let (at, _) = call(&mut batch, DocumentStep::Load);
+    batch.page_came(at, &documents(), moved("/6"));
+    assert!(!batch.has_document(DocumentStep::Load));
+    assert!(matches!(next(&mut batch, 0), Some((Step::Fail(_), _))));
 }
