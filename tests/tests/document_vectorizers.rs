@@ -91,8 +91,6 @@ fn files_in_a_column_become_chunks() {
         .collect();
     assert_eq!(steps, [(5, "parsing"), (6, "parsing")]);
     assert!(failed[0].2.contains("the file is an image"), "{failed:?}");
-    let waiting = "select count(*) from ai.vectorizer_queue_pending_items";
-    let _ = waiting;
     stage.wait_until_done();
 
     // A changed document is parsed again, and one that is gone leaves nothing.
@@ -217,7 +215,7 @@ fn server(answers: &'static [(&'static str, &'static str)]) -> String {
             );
             let (head, body) = answer
                 .split_once("\r\n\r\n")
-                .unwrap_or((answer.trim_end(), ""));
+                .unwrap_or_else(|| (answer.trim_end(), ""));
             let whole = format!("{head}\r\nconnection: close\r\n\r\n{body}");
             let _ = stream.write_all(whole.as_bytes());
         }
@@ -265,13 +263,11 @@ fn pages_are_loaded_where_the_operator_allows_it() {
     }
     stage.run("insert into doc values (8, 'https://127.0.0.1:1/'), (9, 'http://example.com/')");
     let pattern = format!("{url}/*");
-    for shell in ["worker"] {
-        once(
-            &stage,
-            shell,
-            &["--allow-uri", &pattern, "--max-document-size", "60"],
-        );
-    }
+    once(
+        &stage,
+        "worker",
+        &["--allow-uri", &pattern, "--max-document-size", "60"],
+    );
     let texts = chunks(&mut stage);
     let keys: Vec<_> = texts.iter().map(|(id, _)| *id).collect();
     assert_eq!(keys, [1, 2], "{texts:?}");
@@ -399,4 +395,68 @@ fn commands_say_what_they_cannot_do_for_documents() {
             "base64: {lines:?}"
         );
     }
+}
+
+/// Files that are damaged in every way that is quickly made: cut off, overwritten, and of the wrong kind.
+fn corrupt(number: u64) -> Vec<u8> {
+    let beginnings: [&[u8]; 10] = [
+        b"%PDF-1.7\n1 0 obj\n<< /Type /Catalog /Pages 2 0 R >>\nendobj\n",
+        b"PK\x03\x04\x14\x00\x00\x00\x08\x00[Content_Types].xml",
+        b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",
+        b"{\\rtf1\\ansi {\\fonttbl{\\f0 ",
+        b"<html><body><table><tr><td><table>",
+        b"<?xml version=\"1.0\"?><!DOCTYPE a [<!ENTITY a \"&b;\"><!ENTITY b \"&a;\">]><a>&a;",
+        b"From: a@b.example\r\nContent-Type: multipart/mixed; boundary=x\r\n\r\n--x\r\n",
+        b"\x89PNG\r\n\x1a\n",
+        b"\x1f\x8b\x08\x00",
+        b"\xff\xfe\x00\x00",
+    ];
+    let beginning = beginnings[usize::try_from(number % 10).unwrap()];
+    // A linear congruential generator: the same bytes in each run.
+    let mut state = number.wrapping_mul(6_364_136_223_846_793_005) | 1;
+    let noise = (0..number * 37).map(|_| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        u8::try_from(state >> 56).unwrap()
+    });
+    beginning.iter().copied().chain(noise).collect()
+}
+
+#[test]
+fn two_hundred_corrupt_files_harm_nobody() {
+    let mut stage = Stage::with_blog();
+    stage.run("create table doc (id int primary key, file bytea)");
+    vectorizer(
+        &mut stage,
+        "loading => ai.loading_column('file', retries => 0), chunking => ai.chunking_none(),
+         destination => ai.destination_table(target_table => 'doc_store')",
+    );
+    for number in 0..200_u64 {
+        let id = i32::try_from(number).unwrap();
+        stage
+            .sql
+            .execute("insert into doc values ($1, $2)", &[&id, &corrupt(number)])
+            .unwrap();
+    }
+    stage.run("insert into blog select n, 't', 'body ' || n from generate_series(1, 20) n");
+    let worker = once(&stage, "worker", &[]);
+    assert!(
+        worker.lines().last().unwrap().contains("worker stopped"),
+        "{:?}",
+        worker.lines()
+    );
+    assert_eq!(stage.number("select count(*) from blog_store"), 20);
+    let ended = stage.number(
+        "select count(*) from (select id from doc_store union select id from ai._vectorizer_q_failed_2) x",
+    );
+    assert_eq!(ended, 200);
+    let failed = failures(&mut stage);
+    assert!(failed.len() > 100, "{}", failed.len());
+    assert!(
+        failed
+            .iter()
+            .all(|(_, step, reason)| step == "parsing" && !reason.is_empty()),
+        "{failed:?}"
+    );
 }
