@@ -7,7 +7,7 @@ use http::StatusCode;
 
 use super::Worker;
 use super::accounts::{RefusedParameter, bytes_of};
-use super::batch::{DocumentStep, PlannedRows, Span};
+use super::batch::{Batch, DocumentStep, PlannedRows, Span};
 use super::outage::silence;
 use crate::call::{Call, Reply};
 use crate::compute::{Done, Made, Work};
@@ -22,7 +22,9 @@ use crate::vectorizer::Profile;
 /// One of several keys that was refused is not used for so long.
 const KEY_REFUSED: Duration = Duration::from_secs(300);
 /// Documents that are loaded at a time.
-const LOADS_MAX: usize = 8;
+const LOADS_MAX: usize = 4;
+/// With so many bytes of documents in memory, no further one is loaded.
+const DOCUMENT_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// One that has too much to do, if the provider does not say for how long.
 const KEY_BUSY: Duration = Duration::from_secs(10);
 
@@ -117,6 +119,11 @@ impl Worker {
 
     /// The next document to be parsed or else to be loaded, of the vectorizer that has the fewest in flight.
     fn document_call(&mut self) -> Option<(Called, Call)> {
+        let loads_max = if self.has_room_for_documents() {
+            LOADS_MAX
+        } else {
+            0
+        };
         let out = |step: DocumentStep, id: Option<i64>| -> usize {
             let documents = self.called.values().filter(|called| {
                 let is_one =
@@ -127,7 +134,7 @@ impl Worker {
         };
         let steps = [
             (DocumentStep::Parse, self.settings.limits.works),
-            (DocumentStep::Load, LOADS_MAX),
+            (DocumentStep::Load, loads_max),
         ];
         let (step, number) = steps.into_iter().find_map(|(step, most)| {
             let waiting = self
@@ -145,6 +152,23 @@ impl Worker {
         let batch = number;
         let called = self.calling(profile, Purpose::Document { batch, at, step });
         Some((called, call))
+    }
+
+    /// Whether another document may be loaded. If the memory is full, batches go on with the documents that they
+    /// have.
+    fn has_room_for_documents(&mut self) -> bool {
+        let held: usize = self.batches.values().map(Batch::document_bytes).sum();
+        if held < DOCUMENT_BYTES_MAX {
+            return true;
+        }
+        let batches = self.batches.iter_mut();
+        let changed: Vec<u64> = batches
+            .filter_map(|(number, batch)| batch.postpone_loads().then_some(*number))
+            .collect();
+        for number in changed {
+            self.plan_texts(number);
+        }
+        false
     }
 
     /// A call that is on its way from now on.

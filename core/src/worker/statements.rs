@@ -267,7 +267,7 @@ impl Worker {
     }
 
     /// Plans the rows of a batch whose documents are all text.
-    fn plan_texts(&mut self, number: u64) {
+    pub(super) fn plan_texts(&mut self, number: u64) {
         let batch = self.batches.get_mut(&number);
         if let Some(plan) = batch.and_then(Batch::take_texts) {
             self.plan_rows(number, plan);

@@ -108,6 +108,36 @@ impl Batch {
         })
     }
 
+    /// The bytes of its documents, and of those that are texts already.
+    pub(in crate::worker) fn document_bytes(&self) -> usize {
+        let all = self.documents.0.values();
+        let bytes = all.map(|document| match &document.stage {
+            Stage::Parse(file) => file.bytes.len(),
+            Stage::Done => document.row.bytes(),
+            Stage::Load(..) | Stage::Loading(..) | Stage::Parsing => 0,
+        });
+        bytes.sum()
+    }
+
+    /// Leaves the addresses that nobody follows yet for another read, if it has other documents: those need not wait
+    /// for them. Says whether that changed anything.
+    pub(in crate::worker) fn postpone_loads(&mut self) -> bool {
+        let is_load = |document: &InWork| matches!(document.stage, Stage::Load(..));
+        let mut all = self.documents.0.values();
+        if all.clone().all(is_load) || !all.any(is_load) {
+            return false;
+        }
+        let rows = &mut self.rows;
+        self.documents.0.retain(|at, document| {
+            let stays = !is_load(document);
+            if !stays {
+                rows[*at].state = RowState::Unread;
+            }
+            stays
+        });
+        true
+    }
+
     /// Whether a document waits for this.
     pub(in crate::worker) fn has_document(&self, step: DocumentStep) -> bool {
         self.documents.next(step).is_some()

@@ -286,6 +286,7 @@ fn documents_are_loaded_then_parsed_then_planned() {
         );
         batch.file_came(at, Ok(name.as_bytes().to_vec()));
     }
+    assert_eq!(batch.document_bytes(), 10);
     assert!(!batch.has_document(DocumentStep::Load));
     for text in ["one", "two"] {
         let (at, Call::Parse(document)) = call(&mut batch, DocumentStep::Parse) else {
@@ -401,4 +402,22 @@ fn redirects_are_followed_and_counted() {
     batch.page_came(at, &documents(), moved("/6"));
     assert!(!batch.has_document(DocumentStep::Load));
     assert!(matches!(next(&mut batch, 0), Some((Step::Fail(_), _))));
+}
+
+#[test]
+fn where_memory_is_full_a_batch_goes_on_with_what_it_has() {
+    let mut batch = addresses(&["a", "b", "c"]);
+    assert!(!batch.postpone_loads(), "it has nothing to go on with");
+    let (at, _) = call(&mut batch, DocumentStep::Load);
+    batch.file_came(at, Ok(vec![1]));
+    assert!(batch.postpone_loads());
+    assert!(!batch.has_document(DocumentStep::Load));
+    let (at, _) = call(&mut batch, DocumentStep::Parse);
+    batch.document_parsed(at, Ok("one".to_owned()));
+    assert_eq!(plan(&mut batch), 1);
+    embed(&mut batch);
+    let (step, _) = next(&mut batch, 0).unwrap();
+    batch.query_out = false;
+    batch.handle_step(step, &outcomes(&[("1", "done")]));
+    assert!(matches!(next(&mut batch, 0), Some((Step::Read(rows), _)) if rows.len() == 2));
 }
