@@ -245,7 +245,7 @@ fn an_owner_who_is_no_superuser_installs_beside_the_vectorizers_of_others() {
                for o in select c.oid::regclass as name from pg_class c where c.relnamespace = 'ai'::regnamespace and c.relkind in ('r', 'v')
                  loop execute format('alter table %s owner to {0}', o.name); end loop;
                for o in select p.oid::regprocedure as name from pg_proc p where p.pronamespace = 'ai'::regnamespace
-                 loop execute format('alter function %s owner to {0}', o.name); end loop;
+                 loop execute format('alter routine %s owner to {0}', o.name); end loop;
                execute 'alter sequence ai._generation owner to {0}';
              end $$",
             boss.name
