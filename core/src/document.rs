@@ -95,12 +95,13 @@ impl Place {
                 false => Err("a file's address is file:/// and its absolute path".to_owned()),
             };
         }
-        match address.split_once("://") {
-            Some(("http" | "https", _)) => web(address, allowed),
-            Some((scheme, _)) => Err(format!(
+        let scheme = address.split_once("://");
+        match scheme.map(|(scheme, _)| scheme.to_ascii_lowercase()) {
+            Some(scheme) if is_web(&scheme) => web(address, allowed),
+            Some(scheme) => Err(format!(
                 "this worker does not load from {scheme}:// yet: it loads https:// and files of this machine \
                  (file:///…, or a path below --documents-dir)",
-                scheme = cut(scheme)
+                scheme = cut(&scheme)
             )),
             None if address.is_empty() => Err("the address is empty".to_owned()),
             None => Ok(Self::File(address.to_owned())),
@@ -124,10 +125,14 @@ impl Place {
             _ => format!("{scheme}://{authority}{directory}{to}"),
         };
         match url.split_once("://") {
-            Some(("http" | "https", _)) => web(&url, allowed),
+            Some((scheme, _)) if is_web(&scheme.to_ascii_lowercase()) => web(&url, allowed),
             _ => Err("the server redirects to an address that is not of the web".to_owned()),
         }
     }
+}
+
+fn is_web(scheme: &str) -> bool {
+    matches!(scheme, "http" | "https")
 }
 
 /// Checks a URL of the web.
@@ -145,7 +150,7 @@ fn web(address: &str, allowed: &[String]) -> Result<Place, String> {
     let host = host.ok_or("the URL names no host")?;
     // Nobody loads from a metadata service.
     check_name(host)?;
-    if allowed.iter().any(|pattern| matches(pattern, address)) {
+    if allowed.iter().any(|pattern| allows(pattern, &url)) {
         let is_public = false;
         return Ok(Place::Web { url, is_public });
     }
@@ -180,6 +185,24 @@ fn encoded(url: &str) -> String {
         }
     }
     encoded
+}
+
+/// Whether a pattern of the operator allows a URL. `*` stands for any characters, but not for the end of the host: what
+/// stands in a path must not look like an allowed host. A pattern without a path allows all paths; `*` alone allows all
+/// URLs.
+fn allows(pattern: &str, url: &Uri) -> bool {
+    let Some((scheme, rest)) = pattern.split_once("://") else {
+        return pattern == "*";
+    };
+    let (authority, path) = match rest.find('/') {
+        Some(end) => rest.split_at(end),
+        None => (rest, "/*"),
+    };
+    let host = url.authority().map_or("", |authority| authority.as_str());
+    let asked = url.path_and_query().map_or("/", |path| path.as_str());
+    matches(scheme, url.scheme_str().unwrap_or_default())
+        && matches(&authority.to_ascii_lowercase(), &host.to_ascii_lowercase())
+        && matches(path, asked)
 }
 
 /// Whether a text matches a pattern, in which `*` stands for any characters.
@@ -275,7 +298,13 @@ mod tests {
             ("https://169.254.169.254/latest", None),
             ("https://user:pw@a.example/", None),
             ("https:///a", None),
-            ("HTTPS://a.example/", None),
+            ("HTTPS://a.example/", Some(("https://a.example/", true))),
+            // A path that looks like an allowed host is none.
+            ("http://10.0.0.5/minio:9000/a", None),
+            ("http://10.0.0.5?http://minio:9000/a", None),
+            ("http://minio:9000@10.0.0.5/a", None),
+            ("http://10.0.0.5\\@minio:9000/a", None),
+            ("http://MINIO:9000/a", Some(("http://MINIO:9000/a", false))),
         ] {
             let place = loaded.map(|(url, is_public)| Place::Web {
                 url: url.parse().unwrap(),
@@ -307,17 +336,23 @@ mod tests {
     }
 
     #[test]
-    fn patterns_match_whole_addresses() {
-        for (pattern, text, is_match) in [
+    fn a_pattern_allows_hosts_and_paths_apart() {
+        for (pattern, url, is_allowed) in [
             ("http://a/*", "http://a/b", true),
             ("http://a/*", "http://ab/b", false),
+            ("http://a", "http://a/b?c", true),
+            ("http://a", "https://a/b", false),
             ("http://*.corp/*", "http://x.corp/y", true),
             ("http://*.corp/*", "http://x.com/y", false),
+            ("http://*.corp/*", "http://10.0.0.5/x.corp/y", false),
+            ("http://*.corp", "http://10.0.0.5/?.corp", false),
             ("http://a/b", "http://a/bc", false),
+            ("http://a/*.pdf", "http://a/b.pdf.exe", false),
             ("*", "http://a/bc", true),
-            ("*.pdf", "a.pdf.exe", false),
+            ("*.pdf", "http://a/b.pdf", false),
         ] {
-            assert_eq!(matches(pattern, text), is_match, "{pattern} {text}");
+            let url: Uri = url.parse().unwrap();
+            assert_eq!(allows(pattern, &url), is_allowed, "{pattern} {url}");
         }
     }
 

@@ -3,8 +3,10 @@
 use std::env::split_paths;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustls::pki_types::CertificateDer;
+use rustls::{ClientConfig, RootCertStore};
 use rustls_native_certs::{CertificateResult, load_certs_from_paths, load_native_certs};
 
 /// The variables that name a file of authorities, in the order in which they are asked. OpenSSL reads
@@ -28,6 +30,24 @@ pub fn authorities() -> Result<Vec<CertificateDer<'static>>, String> {
         return Ok(load_native_certs().certs);
     }
     read(&places)
+}
+
+/// TLS for clients of HTTP that trust these authorities, or none where TLS is not needed: reading them takes time and
+/// memory.
+///
+/// # Errors
+/// As [`authorities`].
+pub fn client_config(is_needed: bool) -> Result<ClientConfig, String> {
+    let mut roots = RootCertStore::empty();
+    if is_needed {
+        roots.add_parsable_certificates(authorities()?);
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    Ok(ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?
+        .with_root_certificates(roots)
+        .with_no_client_auth())
 }
 
 /// The files and directories that variables name, each with its variable.

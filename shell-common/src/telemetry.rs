@@ -8,16 +8,14 @@ mod meters;
 mod traces;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use opentelemetry::KeyValue;
 use opentelemetry_sdk::Resource;
 use pgai_core::Span;
 use reqwest::blocking::Client;
-use rustls::{ClientConfig, RootCertStore};
 
-use crate::certificates::authorities;
+use crate::certificates::client_config;
 use crate::monitoring::{Asker, Inquirer};
 use crate::program::Failure;
 use meters::Meters;
@@ -142,14 +140,7 @@ fn resource(environment: &BTreeMap<String, String>, version: &'static str) -> Re
 /// A client with the authorities that the worker trusts elsewhere, too.
 fn client() -> Result<Client, Failure> {
     let refused = |reason: String| Failure::Failed(format!("OpenTelemetry: {reason}"));
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(authorities().map_err(refused)?);
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let tls = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| refused(error.to_string()))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+    let tls = client_config(true).map_err(refused)?;
     let client = Client::builder().tls_backend_preconfigured(tls).build();
     client.map_err(|error| refused(error.to_string()))
 }

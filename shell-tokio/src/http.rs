@@ -14,8 +14,7 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::HeaderValue;
 use reqwest::redirect::Policy;
 use reqwest::{Client, ClientBuilder};
-use rustls::{ClientConfig, RootCertStore};
-use shell_common::certificates::authorities;
+use shell_common::certificates::client_config;
 use shell_common::proxy::{Proxies, Proxy};
 use shell_common::vault::Environment;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -170,18 +169,8 @@ impl Http {
 }
 
 fn builder(needs_tls: bool) -> Result<ClientBuilder, String> {
-    let mut roots = RootCertStore::empty();
-    if needs_tls {
-        roots.add_parsable_certificates(authorities()?);
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let tls = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .expect("the provider knows TLS 1.2 and 1.3")
-        .with_root_certificates(roots)
-        .with_no_client_auth();
     Ok(Client::builder()
-        .tls_backend_preconfigured(tls)
+        .tls_backend_preconfigured(client_config(needs_tls)?)
         .redirect(Policy::none())
         .user_agent(USER_AGENT))
 }

@@ -111,7 +111,10 @@ async fn drive(
                     let database = Arc::clone(&database);
                     tasks.spawn(async move { Answer::Rows(ticket, database.answer(&query).await) });
                 }
-                Output::Stopped(summary) => return summary,
+                Output::Stopped(summary) => {
+                    trace(worker.take_spans());
+                    return summary;
+                }
                 Output::Wait(until) => break until,
             }
         };

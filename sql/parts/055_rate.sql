@@ -21,7 +21,7 @@ set search_path = pg_catalog, pg_temp
 return (
     select case when t.since < 5 then null
         else r.rows * exp(-least(t.counted, 6000) / 120) / (2 * (1 - exp(-least(t.since, 6000) / 120))) end
-    from (select extract(epoch from clock_timestamp() - r.counted_at)::float8 as counted
+    from (select greatest(extract(epoch from clock_timestamp() - r.counted_at), 0)::float8 as counted
                , extract(epoch from clock_timestamp() - r.since)::float8 as since) t);
 
 -- (Workers need no rights on the table.)

@@ -376,16 +376,20 @@ fn commands_say_what_they_cannot_do_for_documents() {
     );
     stage.run("insert into doc values (1, 'words')");
     once(&stage, "worker", &[]);
-    for (arguments, words) in [
-        (&["chunk", "doc"][..], "parse FILE"),
-        (&["estimate", "doc"], "not known before they are parsed"),
-        (&["search", "doc", "words"], "words"),
-        (&["doctor"], "doc"),
-        (&["resync", "doc", "--verify-text", "--wait"], ""),
+    for (arguments, code, words) in [
+        (&["chunk", "doc"][..], 1, "parse FILE"),
+        (&["estimate", "doc"], 1, "not known before they are parsed"),
+        (&["search", "doc", "words"], 0, "words"),
+        (
+            &["resync", "doc", "--verify-text", "--no-wait"],
+            0,
+            "the workers are asked",
+        ),
     ] {
         let mut command = stage.worker("worker", arguments);
-        command.wait(PATIENCE);
+        let ended = command.wait(PATIENCE).code();
         let lines = command.lines();
+        assert_eq!(ended, Some(code), "{arguments:?}: {lines:?}");
         assert!(
             lines.iter().any(|line| line.contains(words)),
             "{arguments:?}: {lines:?}"
@@ -395,6 +399,17 @@ fn commands_say_what_they_cannot_do_for_documents() {
             "base64: {lines:?}"
         );
     }
+    // The resync says that it has compared no texts, and embeds nothing anew.
+    let requests = stage.stub.requests().len();
+    once(&stage, "worker", &[]);
+    let row = stage
+        .sql
+        .query_one("select state, reason from ai.vectorizer_resync", &[])
+        .unwrap();
+    assert_eq!(row.get::<_, String>(0), "done");
+    let reason: String = row.get(1);
+    assert!(reason.contains("documents are not parsed"), "{reason}");
+    assert_eq!(stage.stub.requests().len(), requests);
 }
 
 /// Files that are damaged in every way that is quickly made: cut off, overwritten, and of the wrong kind.

@@ -13,7 +13,7 @@ pub(super) struct DocumentOptions {
     documents_dir: Option<String>,
 
     /// Addresses that documents may be loaded from besides https:// of public hosts; * matches any
-    /// characters: http://minio:9000/*
+    /// characters of the host or of the path: http://minio:9000/*
     #[arg(long, global = true, value_name = "URL", value_delimiter = ',')]
     allow_uri: Vec<String>,
 

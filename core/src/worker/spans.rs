@@ -73,7 +73,14 @@ impl Worker {
         if !self.settings.traces {
             return;
         }
-        let error = rows.as_ref().err().map(ToString::to_string);
+        // Not PostgreSQL's message, which may repeat texts of the row.
+        let error = rows.as_ref().err().map(|error| {
+            let state = error.sqlstate.as_deref();
+            state.map_or_else(
+                || "no answer".to_owned(),
+                |state| format!("SQLSTATE {state}"),
+            )
+        });
         match asked {
             // One that is answered begins a batch, or is housekeeping: see below.
             Asked::Claim { profile, asked, .. } if error.is_some() => {
