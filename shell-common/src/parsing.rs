@@ -2,7 +2,7 @@
 //! else.
 //!
 //! A child is this program again (`worker parse-child`, in no list of commands). Before it reads a
-//! file it limits itself: memory, processor time, no core, no file, no network ([`confine`]). It
+//! file it limits itself: memory, processor time, no core, no file, no network (`parsing/confine.rs`). It
 //! has an empty environment. The parent limits the time and the size of the answer, and believes
 //! nothing that the child says but text. Children are used again, and replaced if they end.
 
