@@ -36,10 +36,89 @@ return json_strip_nulls(json_build_object
 comment on function ai.chunking_recursive_character_text_splitter is
     'Cuts at the first separator that is there, and what is still too long at the next one.';
 
+create or replace function ai.chunking_sentence(chunk_size int default 800, chunk_overlap int default 0) returns jsonb
+language sql immutable
+return json_strip_nulls(json_build_object
+( 'implementation', 'sentence'
+, 'config_type', 'chunking'
+, 'chunk_size', chunk_size
+, 'chunk_overlap', chunk_overlap
+))::jsonb;
+comment on function ai.chunking_sentence is 'Packs whole sentences into chunks, by the rules of Unicode.';
+
+create or replace function ai.chunking_markdown(chunk_size int default 800, chunk_overlap int default 0) returns jsonb
+language sql immutable
+return json_strip_nulls(json_build_object
+( 'implementation', 'markdown'
+, 'config_type', 'chunking'
+, 'chunk_size', chunk_size
+, 'chunk_overlap', chunk_overlap
+))::jsonb;
+comment on function ai.chunking_markdown is 'Keeps sections, lists, tables and code of Markdown whole where they fit.';
+
+-- The two of pgai-rs, with its names, defaults and JSON.
+create or replace function ai.chunking_sentence_chunker
+( chunk_size int default 800
+, chunk_overlap int default 400
+, delimiters text[] default array['. ', '! ', '? ', E'\n']
+, min_characters_per_sentence int default 12
+, min_sentences_per_chunk int default 1
+) returns jsonb
+language sql immutable
+return json_strip_nulls(json_build_object
+( 'implementation', 'sentence_chunker'
+, 'config_type', 'chunking'
+, 'chunk_size', chunk_size
+, 'chunk_overlap', chunk_overlap
+, 'delimiters', delimiters
+, 'min_characters_per_sentence', min_characters_per_sentence
+, 'min_sentences_per_chunk', min_sentences_per_chunk
+))::jsonb;
+comment on function ai.chunking_sentence_chunker is 'Packs sentences that end at delimiters, as pgai-rs does.';
+
+create or replace function ai.chunking_semchunk
+( chunk_size int default 800
+, chunk_overlap int default 400
+, memoize boolean default true
+, strict_mode boolean default false
+) returns jsonb
+language sql immutable
+return json_strip_nulls(json_build_object
+( 'implementation', 'semchunk'
+, 'config_type', 'chunking'
+, 'chunk_size', chunk_size
+, 'chunk_overlap', chunk_overlap
+, 'memoize', memoize
+, 'strict_mode', strict_mode
+))::jsonb;
+comment on function ai.chunking_semchunk is 'Cuts at the coarsest punctuation or white space that is there, as pgai-rs does.';
+
 create or replace function ai.chunking_none() returns jsonb
 language sql immutable
 return jsonb_build_object('implementation', 'none', 'config_type', 'chunking');
 comment on function ai.chunking_none is 'The whole text is one chunk.';
+
+create or replace function ai._validate_sentence_chunker(config jsonb) returns void
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    setting text;
+begin
+    if jsonb_typeof(config -> 'delimiters') is distinct from 'array' or config -> 'delimiters' = '[]'
+        or jsonb_path_exists(config -> 'delimiters', '$[*] ? (@.type() != "string" || @ == "")')
+    then
+        raise exception 'invalid chunking config, delimiters must be an array of texts that are not empty';
+    end if;
+    foreach setting in array array['min_characters_per_sentence', 'min_sentences_per_chunk'] loop
+        if jsonb_typeof(config -> setting) is distinct from 'number' or (config ->> setting)::numeric < 0
+            or (config ->> setting)::numeric % 1 <> 0
+        then
+            raise exception 'invalid chunking config, % must be an integer that is not negative', setting;
+        end if;
+    end loop;
+end
+$$;
 
 create or replace function ai._validate_chunking(config jsonb) returns void
 language plpgsql stable
@@ -56,7 +135,8 @@ begin
         raise exception 'invalid config_type for chunking config';
     end if;
     if config ->> 'implementation' is null or config ->> 'implementation' not in
-        ('character_text_splitter', 'recursive_character_text_splitter', 'none')
+        ( 'character_text_splitter', 'recursive_character_text_splitter', 'none', 'sentence', 'markdown'
+        , 'sentence_chunker', 'semchunk')
     then
         raise exception 'invalid chunking config implementation';
     end if;
@@ -83,5 +163,6 @@ begin
         raise exception 'Got a larger chunk overlap (%) than chunk size (%), should be smaller.', overlap, size
             using hint = 'Both have defaults (800 and 400): a smaller chunk_size needs a smaller chunk_overlap, too.';
     end if;
+    perform ai._validate_sentence_chunker(config) where config ->> 'implementation' = 'sentence_chunker';
 end
 $$;

@@ -10,6 +10,7 @@ begin
     foreach signature in array array
         [ 'ai.embedding_litellm(text, int, text, jsonb)'
         , 'ai.embedding_ollama(text, int, text, jsonb, text)'
+        , 'ai.embedding_ollama(text, int, text, jsonb, text, text, text)'
         , 'ai.embedding_openai(text, int, text, text, text)'
         , 'ai.embedding_sentence_transformers(text, int)'
         , 'ai.embedding_voyageai(text, int, text, text)'
@@ -85,6 +86,7 @@ create or replace function ai.embedding_ollama
 , keep_alive text default null
 , document_prompt text default null
 , query_prompt text default null
+, max_tokens int default null
 ) returns jsonb
 language sql immutable
 return json_strip_nulls(json_build_object
@@ -97,6 +99,7 @@ return json_strip_nulls(json_build_object
 , 'keep_alive', keep_alive
 , 'document_prompt', ai._embedding_prompt(document_prompt, model, 'document_prompt')
 , 'query_prompt', ai._embedding_prompt(query_prompt, model, 'query_prompt')
+, 'max_tokens', max_tokens
 ))::jsonb;
 comment on function ai.embedding_ollama is 'A model that Ollama serves.';
 
@@ -341,6 +344,12 @@ begin
         and (config ->> 'dimensions')::numeric <> 1536
     then
         raise exception 'dimensions must be 1536 for text-embedding-ada-002';
+    end if;
+    if config ->> 'implementation' = 'ollama' and config ? 'max_tokens'
+        and (jsonb_typeof(config -> 'max_tokens') <> 'number' or (config ->> 'max_tokens')::numeric < 1
+            or (config ->> 'max_tokens')::numeric % 1 <> 0)
+    then
+        raise exception 'max_tokens must be an integer of at least 1, got %', config -> 'max_tokens';
     end if;
     if config ->> 'implementation' = 'voyageai' and config ->> 'output_dtype' <> 'float' then
         raise exception 'output_dtype must be float, got "%"', config ->> 'output_dtype'

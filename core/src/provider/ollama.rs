@@ -1,5 +1,7 @@
 //! Ollama's own interface: `POST /api/embed`.
 
+use std::num::NonZeroUsize;
+
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -22,6 +24,8 @@ struct Config {
     base_url: Option<String>,
     options: Option<Value>,
     keep_alive: Option<String>,
+    /// Texts are cut to so many tokens of cl100k_base, as in pgai-rs.
+    max_tokens: Option<NonZeroUsize>,
 }
 
 pub(super) fn provider(
@@ -51,7 +55,7 @@ pub(super) fn provider(
         },
         limits: LIMITS,
         tokenizer: Tokenizer::Unknown,
-        tokens_max: None,
+        tokens_max: config.max_tokens.map(NonZeroUsize::get),
         if_unreachable: "start Ollama (`ollama serve`), or say with OLLAMA_HOST where it is",
         prompts: Prompts::default(),
         keys: 1,

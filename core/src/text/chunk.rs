@@ -1,16 +1,23 @@
-//! Splits texts into chunks, exactly as langchain-text-splitters 0.3.11 does with Python pgai's
-//! settings.
+//! Splits texts into chunks. Sizes count code points.
 //!
-//! Sizes count code points. A text is split into pieces at its separators, and neighbouring pieces
+//! The character splitter and the recursive one do exactly what langchain-text-splitters 0.3.11 does with
+//! Python pgai's settings. A text is split into pieces at its separators, and neighbouring pieces
 //! are merged while they fit. Surprising behaviour of LangChain is kept, because stored chunks
 //! depend on it: a piece that cannot be split is kept whole, however long it is; the recursive
 //! splitter does not strip such a piece; the character splitter inserts the source text of a regex
 //! between the pieces that it merges, unless it starts like a lookaround.
+//!
+//! The sentence chunker and semchunk do exactly what pgai-rs does.
 
 mod character;
+mod markdown;
 mod merge;
 mod piece;
 mod recursive;
+mod semchunk;
+mod sentence;
+mod sentence_chunker;
+mod sentences;
 
 use serde_json::{Map, Value};
 use thiserror::Error;
@@ -18,19 +25,31 @@ use thiserror::Error;
 use super::regex::{MatchError, Pattern, PatternError, Steps};
 use crate::cut::cut;
 pub use character::CharacterSplitter;
+pub use markdown::MarkdownSplitter;
 use piece::Separator;
 pub use recursive::RecursiveSplitter;
+pub use semchunk::SemchunkSplitter;
+pub use sentence::SentenceSplitter;
+pub use sentence_chunker::SentenceChunker;
 
 /// How a vectorizer splits a text: the `chunking` part of its config.
 #[derive(Clone, Debug)]
 pub enum Chunker {
     /// Split at one separator: `ai.chunking_character_text_splitter`.
     Character(Box<CharacterSplitter>),
+    /// Split Markdown at its structure: `ai.chunking_markdown`.
+    Markdown(MarkdownSplitter),
     /// Do not split: the whole text is one chunk (`ai.chunking_none`).
     None,
     /// Split at the first separator that occurs, and split pieces that are too long at the next
     /// ones: `ai.chunking_recursive_character_text_splitter`.
     Recursive(Box<RecursiveSplitter>),
+    /// Split at the coarsest punctuation or white space: `ai.chunking_semchunk` of pgai-rs.
+    Semchunk(SemchunkSplitter),
+    /// Pack sentences: `ai.chunking_sentence`.
+    Sentence(SentenceSplitter),
+    /// Pack sentences that end at delimiters: `ai.chunking_sentence_chunker` of pgai-rs.
+    SentenceChunker(Box<SentenceChunker>),
 }
 
 impl Chunker {
@@ -49,6 +68,7 @@ impl Chunker {
                 let splitter = CharacterSplitter::new(sizes(config)?, separator, is_regex)?;
                 Ok(Self::Character(Box::new(splitter)))
             }
+            Some("markdown") => Ok(Self::Markdown(MarkdownSplitter::new(config)?)),
             Some("none") => Ok(Self::None),
             Some("recursive_character_text_splitter") => {
                 let separators = texts(config, "separators")?;
@@ -56,9 +76,12 @@ impl Chunker {
                 let splitter = RecursiveSplitter::new(sizes(config)?, &separators, is_regex)?;
                 Ok(Self::Recursive(Box::new(splitter)))
             }
-            Some(name @ ("semantic_chunker" | "semchunk" | "sentence_chunker")) => {
-                Err(ChunkingError::NotYet(name.to_owned()))
-            }
+            Some("semchunk") => Ok(Self::Semchunk(SemchunkSplitter::new(config)?)),
+            Some("sentence") => Ok(Self::Sentence(SentenceSplitter::new(config)?)),
+            Some("sentence_chunker") => Ok(Self::SentenceChunker(Box::new(SentenceChunker::new(
+                config,
+            )?))),
+            Some(name @ "semantic_chunker") => Err(ChunkingError::NotYet(name.to_owned())),
             other => Err(ChunkingError::Implementation(
                 cut(other.unwrap_or_default()),
             )),
@@ -70,7 +93,11 @@ impl Chunker {
     pub fn has_regex(&self) -> bool {
         match self {
             Self::Character(splitter) => splitter.has_regex(),
-            Self::None => false,
+            Self::Markdown(_)
+            | Self::None
+            | Self::Semchunk(_)
+            | Self::Sentence(_)
+            | Self::SentenceChunker(_) => false,
             Self::Recursive(splitter) => splitter.has_regex(),
         }
     }
@@ -96,8 +123,12 @@ impl Chunker {
         };
         match self {
             Self::Character(splitter) => splitter.chunk(text, steps, &mut chunks),
+            Self::Markdown(splitter) => splitter.chunk(text, &mut chunks),
             Self::None => chunks.add(text),
             Self::Recursive(splitter) => splitter.chunk(text, steps, &mut chunks),
+            Self::Semchunk(splitter) => splitter.chunk(text, &mut chunks),
+            Self::Sentence(splitter) => splitter.chunk(text, &mut chunks),
+            Self::SentenceChunker(chunker) => chunker.chunk(text, &mut chunks),
         }?;
         Ok(chunks.texts)
     }
@@ -252,6 +283,30 @@ fn flag(config: &Map<String, Value>, name: &'static str) -> Result<bool, Chunkin
         name,
         expected: "true or false",
     })
+}
+
+/// A count that may be missing.
+fn optional(
+    config: &Map<String, Value>,
+    name: &'static str,
+    default: usize,
+) -> Result<usize, ChunkingError> {
+    let Some(value) = config.get(name).filter(|value| !value.is_null()) else {
+        return Ok(default);
+    };
+    let value = value.as_u64().and_then(|value| value.try_into().ok());
+    value.ok_or(ChunkingError::Setting {
+        name,
+        expected: "an integer that is not negative",
+    })
+}
+
+/// A flag that may be missing, which means no.
+fn optional_flag(config: &Map<String, Value>, name: &'static str) -> Result<bool, ChunkingError> {
+    match config.get(name) {
+        None | Some(Value::Null) => Ok(false),
+        Some(_) => flag(config, name),
+    }
 }
 
 fn text<'a>(config: &'a Map<String, Value>, name: &'static str) -> Result<&'a str, ChunkingError> {

@@ -13,7 +13,8 @@ mod template;
 mod unicode;
 
 pub use chunk::{
-    CHUNK_BYTES, CharacterSplitter, ChunkError, Chunker, ChunkingError, RecursiveSplitter,
+    CHUNK_BYTES, CharacterSplitter, ChunkError, Chunker, ChunkingError, MarkdownSplitter,
+    RecursiveSplitter, SemchunkSplitter, SentenceChunker, SentenceSplitter,
 };
 pub use regex::Steps;
 pub use render::{python_text, python_text_in};
