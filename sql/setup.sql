@@ -1774,6 +1774,16 @@ return json_strip_nulls(json_build_object
 comment on function ai.formatting_python_template is
     'The chunk ($chunk) and columns of its row ($column), as Python''s string.Template puts them together.';
 
+create or replace function ai.formatting_contextual(template text default E'$headings\n\n$chunk') returns jsonb
+language sql immutable
+return json_strip_nulls(json_build_object
+( 'implementation', 'contextual'
+, 'config_type', 'formatting'
+, 'template', template
+))::jsonb;
+comment on function ai.formatting_contextual is
+    'As a template, which may also name what stands around the chunk: $document_title, $headings, $previous, $next.';
+
 create or replace function ai.formatting_chunk_value() returns jsonb
 language sql immutable
 return jsonb_build_object('implementation', 'chunk_value', 'config_type', 'formatting');
@@ -1808,14 +1818,21 @@ begin
 end
 $fn$;
 
+-- The names of a template that are no columns.
+create or replace function ai._template_own_names(config jsonb) returns text[]
+language sql immutable
+return case config ->> 'implementation'
+    when 'contextual' then array['chunk', 'document_title', 'headings', 'previous', 'next']
+    else array['chunk'] end;
+
 -- The source columns that a formatting config names.
 create or replace function ai._formatting_columns(config jsonb) returns name[]
 language sql immutable
 begin atomic
     select coalesce(array_agg(distinct n.name::name), '{}'::name[])
     from ai._template_names(config ->> 'template') n(name)
-    where config ->> 'implementation' = 'python_template'
-    and n.name <> 'chunk';
+    where config ->> 'implementation' in ('python_template', 'contextual')
+    and n.name <> all (ai._template_own_names(config));
 end;
 
 -- The source columns that determine a row's texts: the loaded one, and those that the template names.
@@ -1833,6 +1850,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     template text = config ->> 'template';
+    own text[] = ai._template_own_names(config);
     missing name;
 begin
     -- As in Python: a doubled dollar does not start a name.
@@ -1840,12 +1858,13 @@ begin
         raise exception 'template must contain $chunk placeholder';
     end if;
     if ai._source_column_type(source_schema, source_table, 'chunk') is not null then
-        raise exception 'formatting_python_template may not be used when source table has a column named "chunk"'
+        raise exception 'formatting_% may not be used when source table has a column named "chunk"'
+            , config ->> 'implementation'
             using hint = 'Use ai.formatting_chunk_value(), or rename the column.';
     end if;
     select n.name into missing
     from ai._template_names(template) n(name)
-    where n.name <> 'chunk'
+    where n.name <> all (own)
     and ai._source_column_type(source_schema, source_table, n.name::name) is null
     limit 1;
     if missing is not null then
@@ -1872,6 +1891,8 @@ begin
     end if;
     case coalesce(config ->> 'implementation', '')
         when 'python_template' then
+            perform ai._validate_formatting_python_template(config, source_schema, source_table);
+        when 'contextual' then
             perform ai._validate_formatting_python_template(config, source_schema, source_table);
         when 'chunk_value' then
             null;
@@ -2610,10 +2631,10 @@ begin
     end if;
 end
 $$;
--- Destination: where the vectors are stored. The config function returns exactly pgai's JSON (plus `view_columns` and
--- `storage` if given, which pgai does not have); the defaults are filled in at creation.
+-- Destination: where the vectors are stored. The config function returns exactly pgai's JSON (plus `view_columns`,
+-- `storage` and `location` if given, which pgai does not have); the defaults are filled in at creation.
 
--- pgai's function with five parameters, and that of an older version with six, would make a call with fewer arguments
+-- pgai's function with five parameters, and those of older versions with six and seven, would make a call with fewer arguments
 -- ambiguous. A default of ai.create_vectorizer uses it.
 do $$
 declare
@@ -2621,7 +2642,8 @@ declare
 begin
     foreach older in array array
         [ to_regprocedure('ai.destination_table(name, name, name, name, name)')
-        , to_regprocedure('ai.destination_table(name, name, name, name, name, name[])')]
+        , to_regprocedure('ai.destination_table(name, name, name, name, name, name[])')
+        , to_regprocedure('ai.destination_table(name, name, name, name, name, name[], text)')]
     loop
         if older is not null then
             drop function if exists ai.create_vectorizer(regclass, text, jsonb, jsonb, jsonb, jsonb, jsonb, jsonb, jsonb
@@ -2640,6 +2662,7 @@ create or replace function ai.destination_table
 , view_name name default null
 , view_columns name[] default null
 , storage text default null
+, location boolean default null
 ) returns jsonb
 language sql immutable
 return json_strip_nulls(json_build_object
@@ -2652,10 +2675,12 @@ return json_strip_nulls(json_build_object
 , 'view_name', view_name
 , 'view_columns', view_columns
 , 'storage', storage
+, 'location', location
 ))::jsonb;
 comment on function ai.destination_table is
     'A table for chunks and vectors (<destination>_store), and a view that joins it with the source (<destination>): '
-    'with its key and `view_columns`, or all columns. Storage: vector, or halfvec, which takes half the space.';
+    'with its key and `view_columns`, or all columns. Storage: vector, or halfvec, which takes half the space. '
+    'Location: whether a column says where each chunk comes from; by default for documents.';
 
 create or replace function ai.destination_column(embedding_column name) returns jsonb
 language sql immutable
@@ -2698,6 +2723,9 @@ begin
     then
         raise exception 'invalid destination config, view_columns must be an array of names'
             using hint = 'For example: view_columns => array[''title'']';
+    end if;
+    if jsonb_typeof(destination -> 'location') <> 'boolean' then
+        raise exception 'invalid destination config, location must be true or false';
     end if;
     if destination ->> 'storage' not in ('vector', 'halfvec') then
         raise exception 'invalid destination config, storage must be vector or halfvec';
@@ -2742,9 +2770,30 @@ begin
     if destination ->> 'storage' = 'halfvec' then
         evaluated = evaluated || jsonb_build_object('storage', 'halfvec');
     end if;
+    if (destination ->> 'location')::boolean then
+        evaluated = evaluated || jsonb_build_object('location', true);
+    end if;
     return evaluated;
 end
 $$;
+
+-- The destination of documents says where chunks come from, unless it was said otherwise or the source has a column of
+-- that name.
+create or replace function ai._destination_with_location(destination jsonb, loading jsonb, source regclass) returns jsonb
+language sql stable
+begin atomic
+    select case
+        when destination ->> 'implementation' = 'table' and not destination ? 'location'
+            and (loading ->> 'implementation' = 'uri' or exists (
+                select from pg_attribute a
+                where a.attrelid = source and a.attname = loading ->> 'column_name' and a.attnum > 0
+                and a.atttypid = 'bytea'::regtype))
+            and not exists (
+                select from pg_attribute a
+                where a.attrelid = source and a.attname = 'location' and a.attnum > 0 and not a.attisdropped)
+        then destination || '{"location": true}'
+        else destination end;
+end;
 
 -- The columns of the source that a view contains: the key, and the chosen ones or all.
 create or replace function ai._destination_view_columns(source regclass, destination jsonb) returns setof name
@@ -2949,7 +2998,8 @@ begin
     select a.name into taken
     from ai._destination_view_columns(source_table, destination) a(name)
     where destination ->> 'implementation' = 'table'
-    and a.name in ('embedding_uuid', 'chunk_seq', 'chunk', 'embedding')
+    and (a.name in ('embedding_uuid', 'chunk_seq', 'chunk', 'embedding')
+        or a.name = 'location' and (destination ->> 'location')::boolean)
     limit 1;
     if taken is not null then
         raise exception 'the column "%" of the source table has a name that the view of a vectorizer needs', taken
@@ -3280,11 +3330,13 @@ declare
 begin
     execute format
     ( 'create %s table %s (embedding_uuid uuid not null primary key default gen_random_uuid(), %s, '
-      'chunk_seq int not null, chunk text not null, embedding %s not null, unique (%s, chunk_seq))'
+      'chunk_seq int not null, chunk text not null, embedding %s not null%s, unique (%s, chunk_seq))'
     -- After a crash an unlogged source is empty, so its store must be empty, too.
     , (select case c.relpersistence when 'u' then 'unlogged' else '' end from pg_class c where c.oid = source)
     , store, ai._vectorizer_key_definitions(source)
-    , ai._stored_type(coalesce(destination ->> 'storage', 'vector'), dimensions), ai._vectorizer_key_list(source)
+    , ai._stored_type(coalesce(destination ->> 'storage', 'vector'), dimensions)
+    , case when (destination ->> 'location')::boolean then ', location jsonb' else '' end
+    , ai._vectorizer_key_list(source)
     );
     execute format('alter table %s alter column embedding set storage main', store);
 end
@@ -3302,11 +3354,12 @@ declare
         left join ai._vectorizer_key(source) k on k.name = a.name);
 begin
     execute format
-    ( 'create view %I.%I with (security_invoker = %s) as select t.embedding_uuid, t.chunk_seq, t.chunk, t.embedding, %s '
+    ( 'create view %I.%I with (security_invoker = %s) as select t.embedding_uuid, t.chunk_seq, t.chunk, t.embedding, %s%s '
       'from %I.%I t left outer join %s s on %s%s'
     , destination ->> 'view_schema', destination ->> 'view_name'
     , (select c.relrowsecurity from pg_class c where c.oid = source)
-    , columns, destination ->> 'target_schema', destination ->> 'target_table', source
+    , columns, case when (destination ->> 'location')::boolean then ', t.location' else '' end
+    , destination ->> 'target_schema', destination ->> 'target_table', source
     , ai._vectorizer_key_equals(source, 't', 's')
     , ai._vectorizer_view_condition(source)
     );
@@ -4683,6 +4736,7 @@ begin
     perform ai._validate_jobs(scheduling, indexing);
     perform ai._validate_indexing_fits
     (indexing, coalesce(destination ->> 'storage', 'vector'), (embedding ->> 'dimensions')::int);
+    destination = ai._destination_with_location(destination, loading, source);
     perform ai._validate_source_names(source, destination);
 
     destination = ai._evaluate_destination(destination, source_schema, source_name);

@@ -1,7 +1,7 @@
 //! Calls: what the core wants done beside statements, and what comes back.
 
 use crate::compute::{Done, Work};
-use crate::document::{Document, DocumentError, FileError, FileRequest};
+use crate::document::{Document, DocumentError, FileError, FileRequest, Parsed};
 use crate::index::IndexBuild;
 use crate::model::{ModelAnswer, ModelError, ModelRequest};
 use crate::query::DbError;
@@ -44,7 +44,7 @@ pub enum Reply {
     /// Of [`Call::Model`].
     Model(Result<ModelAnswer, ModelError>),
     /// Of [`Call::Parse`]: its text, as Markdown.
-    Parse(Result<String, DocumentError>),
+    Parse(Result<Parsed, DocumentError>),
 }
 
 /// An answer that is still to be read.

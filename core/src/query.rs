@@ -201,6 +201,8 @@ pub enum CommitChunk {
     Move {
         /// The chunk's text.
         text: Arc<str>,
+        /// Where it comes from, as JSON, if the store has a column for that.
+        location: Option<Arc<str>>,
         /// The `chunk_seq` of its old position.
         from: i32,
         /// The hash of the text.
@@ -210,6 +212,8 @@ pub enum CommitChunk {
     Write {
         /// The chunk's text.
         text: Arc<str>,
+        /// Where it comes from, as JSON, if the store has a column for that.
+        location: Option<Arc<str>>,
         /// Its embedding.
         vector: Arc<[f32]>,
     },

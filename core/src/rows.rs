@@ -4,9 +4,12 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
+use crate::document::Parts;
+use crate::location::location;
+use crate::reuse::ChunkText;
 use crate::settings::Limits;
 use crate::sql::{RENDERED_FACTOR, TemplateColumn};
-use crate::text::{self, ChunkError, Steps};
+use crate::text::{self, Chunk, ChunkError, Chunker, Outline, Steps, TemplateError, neighbours};
 use crate::vectorizer::{Format, Profile};
 
 /// Why the texts of a row cannot be made.
@@ -56,13 +59,15 @@ impl fmt::Display for TextError {
 
 impl Profile {
     /// The formatted chunks of a row. `columns` are the values of the template's columns, in the
-    /// order in which a read returns them. An empty text has no chunks.
+    /// order in which a read returns them, and `parts` what is known of the document that the text was. An
+    /// empty text has no chunks.
     pub(crate) fn texts(
         &self,
         text: &str,
+        parts: &Parts,
         columns: &[Option<String>],
         bounds: &mut Bounds,
-    ) -> Result<Vec<String>, TextError> {
+    ) -> Result<Vec<ChunkText>, TextError> {
         if text.is_empty() {
             return Ok(vec![]);
         }
@@ -72,7 +77,7 @@ impl Profile {
                 rendered(named, columns, &self.time_zone, bounds.bytes)?
             }
         };
-        self.texts_with(text, bounds, |name| {
+        self.texts_with(text, parts, bounds, |name| {
             values.get(name).map(|value| value.as_str().into())
         })
     }
@@ -82,16 +87,18 @@ impl Profile {
         &self,
         text: &str,
         bounds: &mut Bounds,
-    ) -> Result<Vec<String>, TextError> {
-        self.texts_with(text, bounds, |name| Some(format!("${name}").into()))
+    ) -> Result<Vec<ChunkText>, TextError> {
+        let parts = Parts::default();
+        self.texts_with(text, &parts, bounds, |name| Some(format!("${name}").into()))
     }
 
     fn texts_with<'a>(
         &self,
         text: &str,
+        parts: &Parts,
         bounds: &mut Bounds,
         value: impl Fn(&str) -> Option<Cow<'a, str>>,
-    ) -> Result<Vec<String>, TextError> {
+    ) -> Result<Vec<ChunkText>, TextError> {
         let chunks = self
             .chunker
             .chunk_within(text, bounds.bytes, &mut bounds.steps)
@@ -102,23 +109,54 @@ impl Profile {
                 }
             })?;
         self.check_count(chunks.len(), bounds.bytes)?;
-        let mut bytes_left = bounds.bytes;
-        let texts: Result<Vec<_>, _> = match &self.format {
-            Format::ChunkValue => Ok(chunks),
-            Format::Template { template, .. } => chunks
-                .into_iter()
-                .map(|chunk| {
-                    template.substitute_within(bounds.bytes, &mut bytes_left, |name| match name {
-                        "chunk" => Some(chunk.as_str().into()),
-                        name => value(name),
-                    })
-                })
-                .collect(),
+        let outline = match self.has_headings() {
+            true => Outline::of(text),
+            false => Outline::default(),
         };
+        let context = Context {
+            text,
+            parts,
+            outline: &outline,
+        };
+        let mut bytes_left = bounds.bytes;
+        let texts = chunks.into_iter().map(|chunk| {
+            let location = self
+                .has_location
+                .then(|| location(chunk.at.as_ref(), parts, &outline).into());
+            let text = match &self.format {
+                Format::ChunkValue => Ok(chunk.text),
+                Format::Template {
+                    template,
+                    is_contextual,
+                    ..
+                } => template.substitute_within(bounds.bytes, &mut bytes_left, |name| match name {
+                    "chunk" => Some(chunk.text.as_str().into()),
+                    name if *is_contextual => context.value(name, &chunk).or_else(|| value(name)),
+                    name => value(name),
+                }),
+            }?;
+            Ok(ChunkText {
+                text: text.into(),
+                location,
+            })
+        });
+        let texts: Result<Vec<_>, TemplateError> = texts.collect();
         let mut texts = texts.map_err(|error| TextError::Formatting(error.to_string()))?;
         // Providers refuse an empty text.
-        texts.retain(|text| !text.is_empty());
+        texts.retain(|chunk| !chunk.text.is_empty());
         Ok(texts)
+    }
+
+    /// Whether headings of its texts are used, and its texts are Markdown.
+    fn has_headings(&self) -> bool {
+        let is_markdown = self.documents.is_some() || matches!(self.chunker, Chunker::Markdown(_));
+        match &self.format {
+            Format::Template {
+                is_contextual: true,
+                ..
+            } => true,
+            Format::ChunkValue | Format::Template { .. } => self.has_location && is_markdown,
+        }
     }
 
     /// A row's vectors are written together, so they are all in memory at once.
@@ -134,6 +172,44 @@ impl Profile {
         )))
     }
 }
+
+/// What stands around a chunk, for a contextual template.
+struct Context<'a> {
+    text: &'a str,
+    parts: &'a Parts,
+    outline: &'a Outline,
+}
+
+impl Context<'_> {
+    /// The value of a name that a contextual template knows in addition to columns. It is empty if there is
+    /// nothing, or the chunk has no place in the text.
+    fn value(&self, name: &str, chunk: &Chunk) -> Option<Cow<'static, str>> {
+        let at = chunk.at.as_ref();
+        let neighbours = || at.map(|at| neighbours(self.text, at)).unwrap_or_default();
+        let value = match name {
+            "document_title" => {
+                let title = self.parts.title.as_deref();
+                title
+                    .or_else(|| self.outline.title())
+                    .unwrap_or_default()
+                    .to_owned()
+            }
+            // Without those that begin with the chunk, or in it: they are in its text.
+            "headings" => {
+                let before = at.and_then(|at| at.start.checked_sub(1));
+                let path = before.map(|before| self.outline.path(before));
+                path.unwrap_or_default().join(" > ")
+            }
+            "previous" => neighbours().0,
+            "next" => neighbours().1,
+            _ => return None,
+        };
+        Some(value.into())
+    }
+}
+
+/// The names that a contextual template knows in addition to `chunk` and columns.
+pub(crate) const CONTEXT_NAMES: [&str; 4] = ["document_title", "headings", "next", "previous"];
 
 fn rendered<'a>(
     columns: &'a [TemplateColumn],

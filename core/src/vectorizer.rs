@@ -8,6 +8,7 @@ use crate::cut::cut;
 use crate::document::Source;
 use crate::provider::{Price, Provider};
 use crate::retry;
+use crate::rows::CONTEXT_NAMES;
 use crate::settings::Settings;
 use crate::sql::{Destination, KeyColumn, Plan, PlanInput, Searched, TemplateColumn, VectorTypes};
 use crate::text::{Chunker, Template};
@@ -25,6 +26,8 @@ pub(crate) struct Profile {
     pub(crate) documents: Option<Source>,
     pub(crate) chunker: Chunker,
     pub(crate) format: Format,
+    /// Whether the store has a column that says where each chunk comes from.
+    pub(crate) has_location: bool,
     pub(crate) provider: Provider,
     /// The time zone of the worker's sessions, in which values of the template are formatted.
     pub(crate) time_zone: String,
@@ -49,6 +52,8 @@ pub(crate) enum Format {
     Template {
         template: Template,
         columns: Vec<TemplateColumn>,
+        /// Whether it may name what stands around a chunk: [`CONTEXT_NAMES`].
+        is_contextual: bool,
     },
 }
 
@@ -108,6 +113,7 @@ impl Profile {
             loading: &loading,
             columns: format.columns(),
             dimensions: provider.dimensions,
+            has_location: config.destination.location,
             has_plain_texts: matches!(chunker, Chunker::None)
                 && format.is_plain()
                 && documents.is_none(),
@@ -124,6 +130,7 @@ impl Profile {
             documents,
             chunker,
             format,
+            has_location: config.destination.location,
             provider,
             time_zone: definition.time_zone.clone(),
             wants_index: wants_index(&config.indexing) || definition.has_text_index(),
@@ -297,11 +304,14 @@ fn loading(
 fn format(formatting: &Formatting, columns: &[Column], source: &str) -> Result<Format, String> {
     match formatting.implementation.as_str() {
         "chunk_value" => Ok(Format::ChunkValue),
-        "python_template" => {
+        name @ ("contextual" | "python_template") => {
+            let is_contextual = name == "contextual";
             let text = formatting.template.as_deref().unwrap_or("$chunk");
             let template = Template::parse(text).map_err(|error| error.to_string())?;
             let mut named: Vec<TemplateColumn> = vec![];
-            for name in template.names().filter(|name| *name != "chunk") {
+            let is_ours =
+                |name: &str| name == "chunk" || is_contextual && CONTEXT_NAMES.contains(&name);
+            for name in template.names().filter(|name| !is_ours(name)) {
                 let column = columns
                     .iter()
                     .find(|column| column.name == name)
@@ -320,6 +330,7 @@ fn format(formatting: &Formatting, columns: &[Column], source: &str) -> Result<F
             Ok(Format::Template {
                 template,
                 columns: named,
+                is_contextual,
             })
         }
         other => Err(format!(
@@ -340,6 +351,7 @@ fn destination<'a>(
         target_schema,
         target_table,
         hybrid: _,
+        location: _,
     } = config;
     match (
         implementation.as_str(),

@@ -4,7 +4,9 @@
 use std::io::{ErrorKind, Read as _};
 use std::path::Path;
 
-use pgai_core::{Document, DocumentError, FileError, FileRequest};
+#[cfg(feature = "documents")]
+use pgai_core::Parts;
+use pgai_core::{Document, DocumentError, FileError, FileRequest, Parsed};
 
 #[cfg(feature = "documents")]
 use crate::parsing::{Fault, Hints, Options, Parsers};
@@ -41,13 +43,21 @@ impl Documents {
     /// # Errors
     /// If it gives no text, or no process can be started for it.
     #[cfg(feature = "documents")]
-    pub fn parse(&self, document: &Document) -> Result<String, DocumentError> {
+    pub fn parse(&self, document: &Document) -> Result<Parsed, DocumentError> {
         let hints = Hints {
             name: document.name.as_deref(),
             content_type: document.content_type.as_deref(),
         };
         match self.parsers.parse(&document.bytes, &hints) {
-            Ok(parsed) => Ok(parsed.markdown),
+            Ok(parsed) => Ok(Parsed {
+                text: parsed.markdown,
+                parts: Parts {
+                    title: parsed.title,
+                    pages: Vec::from_iter(
+                        parsed.pages.iter().map(|page| (page.number, page.start)),
+                    ),
+                },
+            }),
             Err(failure) => Err(match failure.fault {
                 Fault::File => DocumentError::Document(failure.reason),
                 Fault::Machine => DocumentError::Machine(failure.reason),
@@ -61,7 +71,7 @@ impl Documents {
     /// Always.
     #[cfg(not(feature = "documents"))]
     #[expect(clippy::unused_self, reason = "with the feature it is used")]
-    pub fn parse(&self, _: &Document) -> Result<String, DocumentError> {
+    pub fn parse(&self, _: &Document) -> Result<Parsed, DocumentError> {
         Err(DocumentError::Machine(
             "this worker was built without documents".to_owned(),
         ))

@@ -11,6 +11,16 @@ return json_strip_nulls(json_build_object
 comment on function ai.formatting_python_template is
     'The chunk ($chunk) and columns of its row ($column), as Python''s string.Template puts them together.';
 
+create or replace function ai.formatting_contextual(template text default E'$headings\n\n$chunk') returns jsonb
+language sql immutable
+return json_strip_nulls(json_build_object
+( 'implementation', 'contextual'
+, 'config_type', 'formatting'
+, 'template', template
+))::jsonb;
+comment on function ai.formatting_contextual is
+    'As a template, which may also name what stands around the chunk: $document_title, $headings, $previous, $next.';
+
 create or replace function ai.formatting_chunk_value() returns jsonb
 language sql immutable
 return jsonb_build_object('implementation', 'chunk_value', 'config_type', 'formatting');
@@ -45,14 +55,21 @@ begin
 end
 $fn$;
 
+-- The names of a template that are no columns.
+create or replace function ai._template_own_names(config jsonb) returns text[]
+language sql immutable
+return case config ->> 'implementation'
+    when 'contextual' then array['chunk', 'document_title', 'headings', 'previous', 'next']
+    else array['chunk'] end;
+
 -- The source columns that a formatting config names.
 create or replace function ai._formatting_columns(config jsonb) returns name[]
 language sql immutable
 begin atomic
     select coalesce(array_agg(distinct n.name::name), '{}'::name[])
     from ai._template_names(config ->> 'template') n(name)
-    where config ->> 'implementation' = 'python_template'
-    and n.name <> 'chunk';
+    where config ->> 'implementation' in ('python_template', 'contextual')
+    and n.name <> all (ai._template_own_names(config));
 end;
 
 -- The source columns that determine a row's texts: the loaded one, and those that the template names.
@@ -70,6 +87,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     template text = config ->> 'template';
+    own text[] = ai._template_own_names(config);
     missing name;
 begin
     -- As in Python: a doubled dollar does not start a name.
@@ -77,12 +95,13 @@ begin
         raise exception 'template must contain $chunk placeholder';
     end if;
     if ai._source_column_type(source_schema, source_table, 'chunk') is not null then
-        raise exception 'formatting_python_template may not be used when source table has a column named "chunk"'
+        raise exception 'formatting_% may not be used when source table has a column named "chunk"'
+            , config ->> 'implementation'
             using hint = 'Use ai.formatting_chunk_value(), or rename the column.';
     end if;
     select n.name into missing
     from ai._template_names(template) n(name)
-    where n.name <> 'chunk'
+    where n.name <> all (own)
     and ai._source_column_type(source_schema, source_table, n.name::name) is null
     limit 1;
     if missing is not null then
@@ -109,6 +128,8 @@ begin
     end if;
     case coalesce(config ->> 'implementation', '')
         when 'python_template' then
+            perform ai._validate_formatting_python_template(config, source_schema, source_table);
+        when 'contextual' then
             perform ai._validate_formatting_python_template(config, source_schema, source_table);
         when 'chunk_value' then
             null;

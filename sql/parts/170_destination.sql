@@ -1,7 +1,7 @@
--- Destination: where the vectors are stored. The config function returns exactly pgai's JSON (plus `view_columns` and
--- `storage` if given, which pgai does not have); the defaults are filled in at creation.
+-- Destination: where the vectors are stored. The config function returns exactly pgai's JSON (plus `view_columns`,
+-- `storage` and `location` if given, which pgai does not have); the defaults are filled in at creation.
 
--- pgai's function with five parameters, and that of an older version with six, would make a call with fewer arguments
+-- pgai's function with five parameters, and those of older versions with six and seven, would make a call with fewer arguments
 -- ambiguous. A default of ai.create_vectorizer uses it.
 do $$
 declare
@@ -9,7 +9,8 @@ declare
 begin
     foreach older in array array
         [ to_regprocedure('ai.destination_table(name, name, name, name, name)')
-        , to_regprocedure('ai.destination_table(name, name, name, name, name, name[])')]
+        , to_regprocedure('ai.destination_table(name, name, name, name, name, name[])')
+        , to_regprocedure('ai.destination_table(name, name, name, name, name, name[], text)')]
     loop
         if older is not null then
             drop function if exists ai.create_vectorizer(regclass, text, jsonb, jsonb, jsonb, jsonb, jsonb, jsonb, jsonb
@@ -28,6 +29,7 @@ create or replace function ai.destination_table
 , view_name name default null
 , view_columns name[] default null
 , storage text default null
+, location boolean default null
 ) returns jsonb
 language sql immutable
 return json_strip_nulls(json_build_object
@@ -40,10 +42,12 @@ return json_strip_nulls(json_build_object
 , 'view_name', view_name
 , 'view_columns', view_columns
 , 'storage', storage
+, 'location', location
 ))::jsonb;
 comment on function ai.destination_table is
     'A table for chunks and vectors (<destination>_store), and a view that joins it with the source (<destination>): '
-    'with its key and `view_columns`, or all columns. Storage: vector, or halfvec, which takes half the space.';
+    'with its key and `view_columns`, or all columns. Storage: vector, or halfvec, which takes half the space. '
+    'Location: whether a column says where each chunk comes from; by default for documents.';
 
 create or replace function ai.destination_column(embedding_column name) returns jsonb
 language sql immutable
@@ -86,6 +90,9 @@ begin
     then
         raise exception 'invalid destination config, view_columns must be an array of names'
             using hint = 'For example: view_columns => array[''title'']';
+    end if;
+    if jsonb_typeof(destination -> 'location') <> 'boolean' then
+        raise exception 'invalid destination config, location must be true or false';
     end if;
     if destination ->> 'storage' not in ('vector', 'halfvec') then
         raise exception 'invalid destination config, storage must be vector or halfvec';
@@ -130,9 +137,30 @@ begin
     if destination ->> 'storage' = 'halfvec' then
         evaluated = evaluated || jsonb_build_object('storage', 'halfvec');
     end if;
+    if (destination ->> 'location')::boolean then
+        evaluated = evaluated || jsonb_build_object('location', true);
+    end if;
     return evaluated;
 end
 $$;
+
+-- The destination of documents says where chunks come from, unless it was said otherwise or the source has a column of
+-- that name.
+create or replace function ai._destination_with_location(destination jsonb, loading jsonb, source regclass) returns jsonb
+language sql stable
+begin atomic
+    select case
+        when destination ->> 'implementation' = 'table' and not destination ? 'location'
+            and (loading ->> 'implementation' = 'uri' or exists (
+                select from pg_attribute a
+                where a.attrelid = source and a.attname = loading ->> 'column_name' and a.attnum > 0
+                and a.atttypid = 'bytea'::regtype))
+            and not exists (
+                select from pg_attribute a
+                where a.attrelid = source and a.attname = 'location' and a.attnum > 0 and not a.attisdropped)
+        then destination || '{"location": true}'
+        else destination end;
+end;
 
 -- The columns of the source that a view contains: the key, and the chosen ones or all.
 create or replace function ai._destination_view_columns(source regclass, destination jsonb) returns setof name

@@ -142,7 +142,8 @@ begin
     select a.name into taken
     from ai._destination_view_columns(source_table, destination) a(name)
     where destination ->> 'implementation' = 'table'
-    and a.name in ('embedding_uuid', 'chunk_seq', 'chunk', 'embedding')
+    and (a.name in ('embedding_uuid', 'chunk_seq', 'chunk', 'embedding')
+        or a.name = 'location' and (destination ->> 'location')::boolean)
     limit 1;
     if taken is not null then
         raise exception 'the column "%" of the source table has a name that the view of a vectorizer needs', taken

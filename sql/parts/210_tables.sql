@@ -43,11 +43,13 @@ declare
 begin
     execute format
     ( 'create %s table %s (embedding_uuid uuid not null primary key default gen_random_uuid(), %s, '
-      'chunk_seq int not null, chunk text not null, embedding %s not null, unique (%s, chunk_seq))'
+      'chunk_seq int not null, chunk text not null, embedding %s not null%s, unique (%s, chunk_seq))'
     -- After a crash an unlogged source is empty, so its store must be empty, too.
     , (select case c.relpersistence when 'u' then 'unlogged' else '' end from pg_class c where c.oid = source)
     , store, ai._vectorizer_key_definitions(source)
-    , ai._stored_type(coalesce(destination ->> 'storage', 'vector'), dimensions), ai._vectorizer_key_list(source)
+    , ai._stored_type(coalesce(destination ->> 'storage', 'vector'), dimensions)
+    , case when (destination ->> 'location')::boolean then ', location jsonb' else '' end
+    , ai._vectorizer_key_list(source)
     );
     execute format('alter table %s alter column embedding set storage main', store);
 end
@@ -65,11 +67,12 @@ declare
         left join ai._vectorizer_key(source) k on k.name = a.name);
 begin
     execute format
-    ( 'create view %I.%I with (security_invoker = %s) as select t.embedding_uuid, t.chunk_seq, t.chunk, t.embedding, %s '
+    ( 'create view %I.%I with (security_invoker = %s) as select t.embedding_uuid, t.chunk_seq, t.chunk, t.embedding, %s%s '
       'from %I.%I t left outer join %s s on %s%s'
     , destination ->> 'view_schema', destination ->> 'view_name'
     , (select c.relrowsecurity from pg_class c where c.oid = source)
-    , columns, destination ->> 'target_schema', destination ->> 'target_table', source
+    , columns, case when (destination ->> 'location')::boolean then ', t.location' else '' end
+    , destination ->> 'target_schema', destination ->> 'target_table', source
     , ai._vectorizer_key_equals(source, 't', 's')
     , ai._vectorizer_view_condition(source)
     );

@@ -103,6 +103,7 @@ begin
     perform ai._validate_jobs(scheduling, indexing);
     perform ai._validate_indexing_fits
     (indexing, coalesce(destination ->> 'storage', 'vector'), (embedding ->> 'dimensions')::int);
+    destination = ai._destination_with_location(destination, loading, source);
     perform ai._validate_source_names(source, destination);
 
     destination = ai._evaluate_destination(destination, source_schema, source_name);

@@ -164,6 +164,17 @@ fn chunk_shows_what_the_worker_would_store() {
         assert!(shown.contains("$title: from a file"), "{shown}");
         assert!(shown.contains("2 chunks, 63 characters"), "{shown}");
         assert!(good(&stage, shell, &["chunk", "blog"]).starts_with("row "));
+        let compare = |chunking| ["chunk", "blog", "--key", "2", "--compare", chunking];
+        let shown = good(&stage, shell, &compare("ai.chunking_sentence(10)"));
+        assert!(shown.contains("| ai.chunking_sentence(10)"), "{shown}");
+        assert!(shown.contains("; compared: "), "{shown}");
+        let mut arguments = compare("ai.chunking_none()").to_vec();
+        arguments.push("--json");
+        let shown = json(&stage, shell, &arguments);
+        assert_eq!(shown["chunks"].as_array().unwrap().len(), chunks.len());
+        let whole = shown["compared"].as_array().unwrap();
+        assert_eq!(whole.len(), 1);
+        assert_eq!(whole[0]["location"]["span"][0], 0);
 
         for (arguments, says) in [
             (
@@ -172,6 +183,11 @@ fn chunk_shows_what_the_worker_would_store() {
             ),
             (&["chunk", "blog", "--file", "/nowhere"], "reading /nowhere"),
             (&["chunk", "blog", "--key", "x"], "invalid input syntax"),
+            (
+                &compare("ai.chunking_sentence(0)"),
+                "--compare: chunk_size must be > 0",
+            ),
+            (&compare("ai.nothing()"), "ai.nothing() does not exist"),
         ] {
             let (code, said) = command(&stage, shell, arguments);
             assert_eq!(code, Some(1), "{arguments:?}");

@@ -1,19 +1,25 @@
 //! `chunk`: shows how a vectorizer would chunk and format a row or a file, without asking a
 //! provider. It is for tuning the chunking.
 
+mod sides;
+
 use std::sync::Arc;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::table::grouped;
 use super::{Answer, Ask, Steps, field, key, named};
 use crate::call::{Call, Reply};
+use crate::document::Parts;
 use crate::model::ModelAnswer;
 use crate::provider::Tokens;
 use crate::query::{Key, Param, Query, Rows};
+use crate::reuse::ChunkText;
 use crate::rows::{Bounds, TextError};
 use crate::settings::Settings;
-use crate::vectorizer::Profile;
+use crate::sql::Plan;
+use crate::text::Chunker;
+use crate::vectorizer::{Definition, Profile};
+use sides::{Side, beside};
 
 /// The arguments of `chunk`.
 #[derive(Clone, Debug, clap::Args)]
@@ -28,6 +34,10 @@ pub(crate) struct ChunkArgs {
     /// Use the text of this file instead of a row; the template's columns stay placeholders
     #[arg(long, value_name = "FILE", conflicts_with = "key")]
     file: Option<String>,
+
+    /// Show the chunks of this chunking beside them, such as "ai.chunking_markdown(400)"
+    #[arg(long, value_name = "SQL")]
+    compare: Option<String>,
 
     /// Print JSON
     #[arg(long)]
@@ -45,8 +55,11 @@ pub(super) struct Chunk {
     settings: Settings,
     file: Option<String>,
     key: Option<Key>,
-    profile: Option<Arc<Profile>>,
-    texts: Vec<Arc<str>>,
+    definition: Option<Definition>,
+    /// That of the vectorizer, and then the one that it is compared with.
+    profiles: Vec<Arc<Profile>>,
+    /// What each of them makes.
+    sides: Vec<Side>,
 }
 
 impl Chunk {
@@ -56,19 +69,59 @@ impl Chunk {
             settings: named::without_secrets(settings),
             file,
             key: None,
-            profile: None,
-            texts: vec![],
+            definition: None,
+            profiles: vec![],
+            sides: vec![],
         }
     }
 
-    fn begin(&mut self, rows: &Rows) -> Result<Ask, String> {
+    fn found(&mut self, rows: &Rows) -> Result<Ask, String> {
         let definition = named::find(rows, &self.args.name)?;
-        let profile = Arc::new(Profile::new(&definition, &self.settings)?);
-        self.profile = Some(Arc::clone(&profile));
+        let profile = self.profile(&definition)?;
+        self.profiles.push(Arc::new(profile));
+        self.definition = Some(definition);
+        match &self.args.compare {
+            // It is the operator's own SQL, with the operator's own rights.
+            Some(chunking) => Ok(Ask::query(
+                format!("select ({chunking})::jsonb::text"),
+                vec![],
+            )),
+            None => self.begin(),
+        }
+    }
+
+    fn profile(&self, definition: &Definition) -> Result<Profile, String> {
+        let mut profile = Profile::new(definition, &self.settings)?;
+        // Shown, whether it is stored or not.
+        profile.has_location = true;
+        Ok(profile)
+    }
+
+    /// Takes the chunking to compare with.
+    fn compared(&mut self, rows: &Rows) -> Result<Ask, String> {
+        let config = rows.first().map_or("", |row| field(row, 0));
+        let config: Value = serde_json::from_str(config).unwrap_or_default();
+        let chunker = Chunker::parse(&config).map_err(|error| format!("--compare: {error}"))?;
+        if let Some(definition) = &self.definition {
+            let mut profile = self.profile(definition)?;
+            profile.chunker = chunker;
+            self.profiles.push(Arc::new(profile));
+        }
+        self.begin()
+    }
+
+    fn begin(&mut self) -> Result<Ask, String> {
+        let (Some(profile), Some(definition)) = (self.profiles.first(), &self.definition) else {
+            return Err("the vectorizer is gone".to_owned());
+        };
         if let Some(file) = &self.file {
-            let mut bounds = Bounds::new(file, self.settings.limits);
-            let texts = profile.texts_of_no_row(file, &mut bounds);
-            return self.show(&profile, texts);
+            let limits = self.settings.limits;
+            let texts = self.profiles.iter().map(|profile| {
+                let mut bounds = Bounds::new(file, limits);
+                profile.texts_of_no_row(file, &mut bounds)
+            });
+            let texts = Vec::from_iter(texts);
+            return self.show(texts);
         }
         if profile.documents.is_some() {
             return Err(format!(
@@ -81,16 +134,22 @@ impl Chunk {
         }
         let columns: Vec<&str> = definition.key().collect();
         Ok(match &self.args.key {
-            Some(text) => self.read(&profile, Key(key::parse(text, &columns)?)),
+            Some(text) => {
+                let key = Key(key::parse(text, &columns)?);
+                let plan = Arc::clone(&profile.plan);
+                self.read(plan, key)
+            }
             None => Ask::query(profile.plan.sample.clone(), vec![Param::Int(1)]),
         })
     }
 
-    fn row(&mut self, profile: &Profile, rows: &Rows) -> Result<Ask, String> {
+    fn row(&mut self, rows: &Rows) -> Result<Ask, String> {
         let Some(key) = &self.key else {
             let row = rows.first().ok_or("the source has no row with a text")?;
             let key = Key(row.iter().cloned().map(Option::unwrap_or_default).collect());
-            return Ok(self.read(profile, key));
+            let profile = self.profiles.first().ok_or("the vectorizer is gone")?;
+            let plan = Arc::clone(&profile.plan);
+            return Ok(self.read(plan, key));
         };
         // number, found, text, the template's columns, stored chunks
         let row = rows.first().map_or(&[][..], Vec::as_slice);
@@ -109,88 +168,87 @@ impl Chunk {
         }
         let columns = row.get(3..).unwrap_or_default();
         let text = field(row, 2);
-        let mut bounds = Bounds::new(text, self.settings.limits);
-        let texts = profile.texts(text, columns, &mut bounds);
-        self.show(profile, texts)
+        let limits = self.settings.limits;
+        let texts = self.profiles.iter().map(|profile| {
+            let mut bounds = Bounds::new(text, limits);
+            profile.texts(text, &Parts::default(), columns, &mut bounds)
+        });
+        let texts = Vec::from_iter(texts);
+        self.show(texts)
     }
 
-    fn read(&mut self, profile: &Profile, key: Key) -> Ask {
+    fn read(&mut self, plan: Arc<Plan>, key: Key) -> Ask {
         self.key = Some(key.clone());
         Ask::Query(Query::Read {
-            plan: Arc::clone(&profile.plan),
+            plan,
             keys: vec![key],
             bytes_max: usize::MAX,
         })
     }
 
-    fn show(
-        &mut self,
-        profile: &Profile,
-        texts: Result<Vec<String>, TextError>,
-    ) -> Result<Ask, String> {
-        let texts = texts.map_err(|error| error.to_string())?;
-        self.texts = texts.into_iter().map(Arc::from).collect();
-        Ok(match profile.provider.tokens(&self.texts) {
+    fn show(&mut self, sides: Vec<Result<Vec<ChunkText>, TextError>>) -> Result<Ask, String> {
+        for (texts, name) in sides.into_iter().zip(["now", "compared"]) {
+            let texts = texts.map_err(|error| format!("{name}: {error}"))?;
+            self.sides.push(Side::new(texts));
+        }
+        let profile = self.profiles.first().ok_or("the vectorizer is gone")?;
+        let texts = self.sides.iter().flat_map(|side| &side.chunks);
+        let texts = Vec::from_iter(texts.map(|chunk| Arc::clone(&chunk.text)));
+        Ok(match profile.provider.tokens(&texts) {
             Tokens::Asked(request) => Ask::Call(Call::Model(request)),
-            Tokens::Counted(counts) => Ask::done(self.report(profile, Some(&counts), "")),
+            Tokens::Counted(counts) => self.report(Some(&counts), ""),
         })
     }
 
-    fn report(&self, profile: &Profile, tokens: Option<&[usize]>, note: &str) -> String {
-        let characters = |text: &str| text.chars().count();
-        let tokens_of = |at: usize| tokens.and_then(|tokens| tokens.get(at)).copied();
+    /// `tokens` are those of all chunks of all sides.
+    fn report(&mut self, tokens: Option<&[usize]>, note: &str) -> Ask {
+        let chunks = self.sides.iter_mut().flat_map(|side| &mut side.chunks);
+        for (chunk, tokens) in chunks.zip(tokens.unwrap_or_default()) {
+            chunk.tokens = Some(*tokens);
+        }
+        let profile = self.profiles.first();
+        let measure = profile.map_or("", |profile| profile.provider.token_measure());
         let key = self.key.as_ref().map(|key| key.0.clone());
         if self.args.json {
-            let chunks = self.texts.iter().enumerate().map(|(at, text)| {
-                json!({"chunk_seq": at, "characters": characters(text), "tokens": tokens_of(at),
-                    "chunk": **text})
-            });
-            return json!({"vectorizer": profile.name, "key": key,
-                "tokens": profile.provider.token_measure(), "chunks": Vec::from_iter(chunks)})
-            .to_string();
+            let name = profile.map(|profile| &profile.name);
+            let mut report = json!({"vectorizer": name, "key": key, "tokens": measure});
+            for (side, name) in self.sides.iter().zip(["chunks", "compared"]) {
+                report[name] = side.json();
+            }
+            return Ask::done(report.to_string());
         }
         let mut lines = vec![];
         if let Some(key) = key {
             lines.push(format!("row {}", key::text(&key)));
         }
-        for (at, text) in self.texts.iter().enumerate() {
-            let tokens = tokens_of(at).map_or_else(String::new, |n| format!(", {n} tokens"));
-            let characters = characters(text);
-            lines.push(format!("-- chunk {at}: {characters} characters{tokens}"));
-            lines.push(text.to_string());
+        let now = self.args.name.as_str();
+        match (self.sides.as_slice(), &self.args.compare) {
+            ([left, right], Some(chunking)) => lines.extend(beside(left, right, now, chunking)),
+            (sides, _) => lines.extend(sides.iter().flat_map(Side::lines)),
         }
-        let number = |number: usize| grouped(u64::try_from(number).unwrap_or(u64::MAX));
-        let total = self.texts.iter().map(|text| characters(text)).sum();
-        let mut last = format!(
-            "-- {} chunks, {} characters",
-            number(self.texts.len()),
-            number(total)
-        );
-        if let Some(tokens) = tokens {
-            let total = number(tokens.iter().sum());
-            let measure = profile.provider.token_measure();
-            last.push_str(&format!(", {total} tokens ({measure})"));
-        }
-        lines.push(last + note);
-        lines.join("\n")
+        let totals = self.sides.iter().map(|side| side.total(measure));
+        let totals = Vec::from_iter(totals);
+        lines.push(format!("-- {}{note}", totals.join("; compared: ")));
+        Ask::done(lines.join("\n"))
     }
 }
 
 impl Steps for Chunk {
     fn next(&mut self, answer: Answer) -> Result<Ask, String> {
-        let profile = self.profile.clone();
-        match (answer, profile) {
-            (Answer::Begin, _) => Ok(named::ask()),
-            (Answer::Reply(Reply::Model(Ok(ModelAnswer::TokenCounts(counts)))), Some(profile)) => {
-                Ok(Ask::done(self.report(&profile, Some(&counts), "")))
+        let is_compared = self.args.compare.is_none() || self.profiles.len() > 1;
+        match answer {
+            Answer::Begin => Ok(named::ask()),
+            Answer::Reply(Reply::Model(Ok(ModelAnswer::TokenCounts(counts)))) => {
+                Ok(self.report(Some(&counts), ""))
             }
             // The chunks are worth showing without their tokens, too.
-            (Answer::Reply(Reply::Model(Err(error))), Some(profile)) => {
+            Answer::Reply(Reply::Model(Err(error))) => {
                 let note = format!("; tokens are not counted: {error}");
-                Ok(Ask::done(self.report(&profile, None, &note)))
+                Ok(self.report(None, &note))
             }
-            (answer, Some(profile)) => self.row(&profile, &answer.rows()?),
-            (answer, None) => self.begin(&answer.rows()?),
+            answer if self.profiles.is_empty() => self.found(&answer.rows()?),
+            answer if !is_compared => self.compared(&answer.rows()?),
+            answer => self.row(&answer.rows()?),
         }
     }
 }

@@ -7,6 +7,7 @@ use serde_json::json;
 use super::table::grouped;
 use super::{Answer, Ask, Steps, field, named};
 use crate::call::{Call, Reply};
+use crate::document::Parts;
 use crate::model::ModelAnswer;
 use crate::provider::{Purpose, Tokens};
 use crate::query::{Key, Param, Query, Rows};
@@ -136,10 +137,10 @@ impl Estimate {
             let columns = row.get(3..).unwrap_or_default();
             let text = field(row, 2);
             let mut bounds = Bounds::new(text, self.settings.limits);
-            match profile.texts(text, columns, &mut bounds) {
+            match profile.texts(text, &Parts::default(), columns, &mut bounds) {
                 Ok(chunks) => {
                     self.counting.push(chunks.len());
-                    texts.extend(chunks.into_iter().map(Arc::from));
+                    texts.extend(chunks.into_iter().map(|chunk| chunk.text));
                 }
                 Err(_) => self.failed += 1,
             }

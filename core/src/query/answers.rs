@@ -2,6 +2,7 @@
 
 use super::fields::{Fields, Unreadable, fields};
 use super::{Key, Rows};
+use crate::document::Parts;
 
 /// The numbers, from 1, of the keys in an answer.
 pub(crate) fn numbers(rows: Rows) -> Result<Vec<usize>, Unreadable> {
@@ -196,6 +197,8 @@ pub(crate) struct ReadRow {
     pub(crate) columns: Vec<Option<String>>,
     /// The positions and hashes of the stored chunks: see [`crate::reuse::parse_stored`].
     pub(crate) stored: Option<String>,
+    /// What is known of the document that the text was.
+    pub(crate) parts: Parts,
 }
 
 /// What a read found for a key.
@@ -233,6 +236,7 @@ impl ReadRow {
             text: fields.optional(),
             columns: (0..columns).map(|_| fields.optional()).collect(),
             stored: fields.optional(),
+            parts: Parts::default(),
         })
     }
 
@@ -240,6 +244,6 @@ impl ReadRow {
     pub(crate) fn bytes(&self) -> usize {
         let fields = [&self.text, &self.stored];
         let fields = fields.into_iter().chain(&self.columns);
-        fields.flatten().map(String::len).sum()
+        self.parts.bytes() + fields.flatten().map(String::len).sum::<usize>()
     }
 }

@@ -199,20 +199,34 @@ fn commit_params(plan: &Plan, claim: ClaimId, rows: &[CommitRow]) -> Vec<Param> 
     params.push(Param::Ints(rows.iter().map(count).collect()));
 
     let (mut row_numbers, mut places, mut texts) = (vec![], vec![], vec![]);
-    let (mut origins, mut hashes) = (vec![], vec![]);
+    let (mut origins, mut hashes, mut locations) = (vec![], vec![], vec![]);
     let mut vectors: Vec<Option<&[f32]>> = vec![];
     for (row, number) in rows.iter().zip(1_i64..) {
         for (chunk, place) in row.chunks.iter().zip(0_i64..) {
-            let (text, origin, hash, vector) = match chunk {
+            let (written, origin, hash, vector) = match chunk {
                 CommitChunk::Keep(hash) => (None, Some(place), Some(hash), None),
-                CommitChunk::Move { text, from, hash } => {
-                    (Some(text), Some(i64::from(*from)), Some(hash), None)
-                }
-                CommitChunk::Write { text, vector } => (Some(text), None, None, Some(vector)),
+                CommitChunk::Move {
+                    text,
+                    location,
+                    from,
+                    hash,
+                } => (
+                    Some((text, location)),
+                    Some(i64::from(*from)),
+                    Some(hash),
+                    None,
+                ),
+                CommitChunk::Write {
+                    text,
+                    location,
+                    vector,
+                } => (Some((text, location)), None, None, Some(vector)),
             };
+            let (text, location) = written.unzip();
             row_numbers.push(Some(number));
             places.push(Some(place));
             texts.push(text.map(|text| text.to_string()));
+            locations.push(location.and_then(Option::as_deref).map(str::to_owned));
             origins.push(origin);
             hashes.push(hash.map(|hash| hash.0.clone()));
             vectors.push(vector.map(|vector| &**vector));
@@ -230,6 +244,9 @@ fn commit_params(plan: &Plan, claim: ClaimId, rows: &[CommitRow]) -> Vec<Param> 
             &vectors,
         )),
     ]);
+    if plan.has_location {
+        params.push(Param::Texts(locations));
+    }
     params
 }
 

@@ -22,6 +22,8 @@ pub struct Plan {
     pub key_columns: usize,
     /// The dimensions of its vectors.
     pub dimensions: usize,
+    /// Whether the store has a column that says where each chunk comes from.
+    pub has_location: bool,
     /// The maximum number of items in one claim.
     pub rows: usize,
     pub(crate) vector_types: VectorTypes,
@@ -101,6 +103,8 @@ pub(crate) struct PlanInput<'a> {
     pub(crate) loading: &'a TemplateColumn,
     pub(crate) columns: &'a [TemplateColumn],
     pub(crate) dimensions: usize,
+    /// Whether the store has a column that says where each chunk comes from.
+    pub(crate) has_location: bool,
     /// Whether a row's only chunk is its unchanged text.
     pub(crate) has_plain_texts: bool,
     /// Items in one claim.
@@ -144,6 +148,7 @@ impl Plan {
             vectorizer: input.vectorizer,
             key_columns: input.key.len(),
             dimensions: input.dimensions,
+            has_location: input.has_location,
             rows: input.rows,
             vector_types: input.vector_types,
             bell: fill(protocol::BELL),
@@ -203,6 +208,7 @@ fn values(input: &PlanInput<'_>) -> BTreeMap<String, String> {
     values.key(input.key);
     values.columns(input);
     values.parameters(input.key.len());
+    values.location(input.has_location);
     values.0
 }
 
@@ -329,6 +335,25 @@ impl Values {
         self.set("read columns", columns);
     }
 
+    /// What the statements say in addition about where chunks come from.
+    fn location(&mut self, has_location: bool) {
+        let location = |number: &str| format!(", ${number}::text[]");
+        let parameter = self.0.get("c.location").map(|number| location(number));
+        for (name, text) in [
+            ("c.location array", parameter.unwrap_or_default().as_str()),
+            ("location column", ", location"),
+            ("p.location", ", p.location::jsonb"),
+            ("excluded.location", ", location = excluded.location"),
+            (
+                "hash of t.location",
+                " || coalesce(':' || encode(sha256(convert_to(t.location::text, 'UTF8')), 'hex'), '')",
+            ),
+        ] {
+            let text = if has_location { text } else { "" };
+            self.set(name, text.to_owned());
+        }
+    }
+
     /// The numbers of the parameters that follow the key's.
     fn parameters(&mut self, key_columns: usize) {
         let next = key_columns + 2;
@@ -341,6 +366,7 @@ impl Values {
             "c.origin",
             "c.hash",
             "c.vector",
+            "c.location",
         ];
         for (name, at) in after.into_iter().zip(next..) {
             self.set(name, at.to_string());

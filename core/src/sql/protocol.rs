@@ -137,7 +137,7 @@ with input as materialized (
 select z.n::text, case when z.long then 'long' else z.found::text end,
   {read loading}{read columns},
   (select string_agg(
-      t.chunk_seq || ':' || encode(sha256(convert_to(t.chunk, 'UTF8')), 'hex'), ','
+      t.chunk_seq || ':' || encode(sha256(convert_to(t.chunk, 'UTF8')), 'hex'){hash of t.location}, ','
       order by t.chunk_seq)
     from {store} t where {t=z} and t.chunk_seq between 0 and {row bytes} / 64)
 from sized z left join {source} s on {s=z}
@@ -146,7 +146,7 @@ order by z.n";
 
 /// Parameters: claim, keys, generations, chunk counts, and for each chunk: the row's number, its position, its text
 /// (null: keep the stored chunk), the position whose vector it reuses (null: it has a new one), the hash of the text
-/// there, its new vector. (Stored chunks are looked up one by one: worker sessions use index joins only, and two
+/// there, its new vector, and its location if the store has a column for that. (Stored chunks are looked up one by one: worker sessions use index joins only, and two
 /// lists of a row with many chunks would be compared pair by pair.)
 ///
 /// Each row is returned with one of these outcomes:
@@ -181,7 +181,8 @@ with own as materialized (
 ), piece as materialized (
   select *
   from unnest(${c.row}::bigint[], ${c.place}::bigint[], ${c.text}::text[], ${c.origin}::bigint[],
-    ${c.hash}::text[], ${c.vector}::{vector}[]) as p(n, place, text, origin, hash, vector)
+    ${c.hash}::text[], ${c.vector}::{vector}[]{c.location array})
+    as p(n, place, text, origin, hash, vector{location column})
 ), edited as materialized (
   select distinct p.n
   from piece p join held h on h.n = p.n join input i on i.n = p.n
@@ -195,15 +196,15 @@ with own as materialized (
   where not exists (select from edited e where e.n = h.n)
     and (h.same or exists (select from present r where r.n = h.n))
 ), written as (
-  insert into {store} ({keys}, chunk_seq, chunk, embedding)
+  insert into {store} ({keys}, chunk_seq, chunk, embedding{location column})
   select {i.keys}, p.place, p.text,
-    coalesce(p.vector::{stored}({dimensions}), t.embedding)
+    coalesce(p.vector::{stored}({dimensions}), t.embedding){p.location}
   from piece p join good g on g.n = p.n join input i on i.n = p.n
   left join {store} t on {t=i} and t.chunk_seq = p.origin
   where p.text is not null
   order by p.n, p.place
   on conflict ({keys}, chunk_seq) do update
-  set chunk = excluded.chunk, embedding = excluded.embedding
+  set chunk = excluded.chunk, embedding = excluded.embedding{excluded.location}
   returning {keys}, chunk_seq
 ), trimmed as (
   delete from {store} t using good g join input i on i.n = g.n

@@ -19,6 +19,8 @@ mod sentence;
 mod sentence_chunker;
 mod sentences;
 
+use std::ops::Range;
+
 use serde_json::{Map, Value};
 use thiserror::Error;
 
@@ -105,7 +107,8 @@ impl Chunker {
     /// Splits a text, without a limit on the size of its chunks. An error concerns this text
     /// only.
     pub fn chunk(&self, text: &str) -> Result<Vec<String>, ChunkError> {
-        self.chunk_within(text, usize::MAX, &mut Steps::for_text(text))
+        let chunks = self.chunk_within(text, usize::MAX, &mut Steps::for_text(text))?;
+        Ok(chunks.into_iter().map(|chunk| chunk.text).collect())
     }
 
     /// Splits a text into chunks of at most `bytes_max` bytes in total, with [`CHUNK_BYTES`] added for
@@ -115,9 +118,10 @@ impl Chunker {
         text: &str,
         bytes_max: usize,
         steps: &mut Steps,
-    ) -> Result<Vec<String>, ChunkError> {
+    ) -> Result<Vec<Chunk>, ChunkError> {
         let mut chunks = Chunks {
-            texts: vec![],
+            source: text,
+            chunks: vec![],
             bytes_max,
             bytes_left: bytes_max,
         };
@@ -130,21 +134,33 @@ impl Chunker {
             Self::Sentence(splitter) => splitter.chunk(text, &mut chunks),
             Self::SentenceChunker(chunker) => chunker.chunk(text, &mut chunks),
         }?;
-        Ok(chunks.texts)
+        Ok(chunks.chunks)
     }
+}
+
+/// A part of a text.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Chunk {
+    /// What is embedded, if no template changes it.
+    pub text: String,
+    /// Its place in the text, in bytes: `text[at]` is the chunk. `None` if it has no such place, because
+    /// separators of LangChain's splitters were removed or replaced.
+    pub at: Option<Range<usize>>,
 }
 
 /// The bytes that a chunk takes in addition to its text while its row is processed.
 pub const CHUNK_BYTES: usize = 64;
 
 /// The chunks of a text so far.
-struct Chunks {
-    texts: Vec<String>,
+struct Chunks<'a> {
+    /// The whole text.
+    source: &'a str,
+    chunks: Vec<Chunk>,
     bytes_max: usize,
     bytes_left: usize,
 }
 
-impl Chunks {
+impl Chunks<'_> {
     /// Counts the bytes of a chunk before it is made.
     fn charge(&mut self, bytes: usize) -> Result<(), ChunkError> {
         let all = bytes.saturating_add(CHUNK_BYTES);
@@ -153,15 +169,26 @@ impl Chunks {
         Ok(())
     }
 
-    /// Adds a chunk whose bytes were counted.
-    fn push(&mut self, chunk: String) {
-        self.texts.push(chunk);
+    /// Adds a chunk whose bytes were counted, and which was made from this part.
+    fn push(&mut self, chunk: String, part: &str) {
+        let at = (chunk == part).then(|| self.place(part)).flatten();
+        self.chunks.push(Chunk { text: chunk, at });
     }
 
     fn add(&mut self, chunk: &str) -> Result<(), ChunkError> {
         self.charge(chunk.len())?;
-        self.push(chunk.to_owned());
+        self.push(chunk.to_owned(), chunk);
         Ok(())
+    }
+
+    /// Where a part is in the text; `None` if it is part of a copy.
+    fn place(&self, part: &str) -> Option<Range<usize>> {
+        let start = part
+            .as_ptr()
+            .addr()
+            .checked_sub(self.source.as_ptr().addr())?;
+        let at = start..start.checked_add(part.len())?;
+        (self.source.get(at.clone())? == part).then_some(at)
     }
 }
 

@@ -1,11 +1,12 @@
 //! Splits text into chunks, and puts values into templates.
 //!
-//! All results are equal to those of Python pgai, byte for byte. pgai uses LangChain's text
+//! All results of pgai's chunkers and templates are equal to those of Python pgai, byte for byte. pgai uses LangChain's text
 //! splitters, Python's `re`, `string.Template` and `str()` of psycopg's values. Where this is
 //! impossible or not useful (a regex that does not compile, a date that Python cannot represent),
 //! the module says what happens instead.
 
 mod chunk;
+mod outline;
 mod regex;
 mod render;
 mod strip;
@@ -13,9 +14,10 @@ mod template;
 mod unicode;
 
 pub use chunk::{
-    CHUNK_BYTES, CharacterSplitter, ChunkError, Chunker, ChunkingError, MarkdownSplitter,
+    CHUNK_BYTES, CharacterSplitter, Chunk, ChunkError, Chunker, ChunkingError, MarkdownSplitter,
     RecursiveSplitter, SemchunkSplitter, SentenceChunker, SentenceSplitter,
 };
+pub(crate) use outline::{Outline, neighbours};
 pub use regex::Steps;
 pub use render::{python_text, python_text_in};
 pub use template::{Template, TemplateError};

@@ -156,6 +156,9 @@ pub(super) struct DestinationConfig {
     pub(super) target_table: Option<String>,
     /// Of its text index.
     pub(super) hybrid: Option<Value>,
+    /// Whether the store has a column that says where each chunk comes from.
+    #[serde(default)]
+    pub(super) location: bool,
 }
 
 impl Definition {

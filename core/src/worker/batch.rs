@@ -87,10 +87,10 @@ enum RowState {
     Unread,
 }
 
-/// A chunk of a row, its new text by the number of the input.
+/// A chunk of a row, its new text by the number of the input and with its location.
 #[derive(Debug)]
 enum Planned {
-    Input(usize),
+    Input(usize, Option<Arc<str>>),
     Stored(Piece),
 }
 

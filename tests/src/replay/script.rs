@@ -293,6 +293,7 @@ impl<'a> Script<'a> {
                 _ if stored.get(&place) == Some(&hash) => CommitChunk::Keep(ChunkHash(hash)),
                 Some(from) => CommitChunk::Move {
                     text: word.into(),
+                    location: None,
                     from: *from,
                     hash: ChunkHash(hash),
                 },
@@ -306,6 +307,7 @@ impl<'a> Script<'a> {
         self.vectors += 1.0;
         CommitChunk::Write {
             text: text.into(),
+            location: None,
             vector: [self.vectors, 0.5].into(),
         }
     }

@@ -31,6 +31,7 @@ fn plan(name: &str, destination: Destination<'_>) -> Plan {
         loading: &column,
         columns: std::slice::from_ref(&column),
         dimensions: 3,
+        has_location: false,
         has_plain_texts: true,
         rows: 50,
         backoff_max: 600,

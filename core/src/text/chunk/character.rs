@@ -45,7 +45,7 @@ impl CharacterSplitter {
         &self,
         text: &str,
         steps: &mut Steps,
-        chunks: &mut Chunks,
+        chunks: &mut Chunks<'_>,
     ) -> Result<(), ChunkError> {
         let mut merger = Merger::new(text, self.sizes, &self.between);
         self.separator

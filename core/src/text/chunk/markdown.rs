@@ -46,7 +46,7 @@ impl MarkdownSplitter {
         })
     }
 
-    pub(super) fn chunk(&self, text: &str, chunks: &mut Chunks) -> Result<(), ChunkError> {
+    pub(super) fn chunk(&self, text: &str, chunks: &mut Chunks<'_>) -> Result<(), ChunkError> {
         if text.len() > chunks.bytes_max / STRUCTURE_FACTOR {
             return Err(ChunkError::TooMuch(chunks.bytes_max));
         }
@@ -59,7 +59,7 @@ impl MarkdownSplitter {
         text: &str,
         range: Range<usize>,
         boundaries: &[Boundary],
-        chunks: &mut Chunks,
+        chunks: &mut Chunks<'_>,
     ) -> Result<(), ChunkError> {
         let part = &text[range.clone()];
         if part.chars().nth(self.sizes.size).is_none() {

@@ -36,7 +36,7 @@ impl<'a> Merger<'a> {
         }
     }
 
-    pub(super) fn push(&mut self, piece: Piece, chunks: &mut Chunks) -> Result<(), ChunkError> {
+    pub(super) fn push(&mut self, piece: Piece, chunks: &mut Chunks<'_>) -> Result<(), ChunkError> {
         if self.size_with(&piece) > self.sizes.size && !self.held.is_empty() {
             self.join(chunks)?;
             while self.held_size > self.sizes.overlap
@@ -52,7 +52,7 @@ impl<'a> Merger<'a> {
     }
 
     /// Ends the last chunk, and resets the merger.
-    pub(super) fn finish(&mut self, chunks: &mut Chunks) -> Result<(), ChunkError> {
+    pub(super) fn finish(&mut self, chunks: &mut Chunks<'_>) -> Result<(), ChunkError> {
         self.join(chunks)?;
         self.held.clear();
         (self.held_size, self.held_bytes) = (0, 0);
@@ -82,14 +82,20 @@ impl<'a> Merger<'a> {
 
     /// Adds the chunk, unless it contains only white space. Its size is counted before it is made, and
     /// also if it is dropped, because making it takes time.
-    fn join(&self, chunks: &mut Chunks) -> Result<(), ChunkError> {
+    fn join(&self, chunks: &mut Chunks<'_>) -> Result<(), ChunkError> {
         let (Some(first), Some(last)) = (self.held.front(), self.held.back()) else {
             return Ok(());
         };
         let separators = self.separator.len().saturating_mul(self.held.len() - 1);
         chunks.charge(self.held_bytes.saturating_add(separators))?;
+        // What a capture group matched may come from before the other part.
+        let part = self
+            .text
+            .get(first.at.start..last.at.end)
+            .unwrap_or_default();
+        let part = strip(part);
         let chunk = if self.is_contiguous() {
-            strip(&self.text[first.at.start..last.at.end]).to_owned()
+            part.to_owned()
         } else {
             let pieces: Vec<_> = self
                 .held
@@ -99,7 +105,7 @@ impl<'a> Merger<'a> {
             strip(&pieces.join(self.separator)).to_owned()
         };
         if !chunk.is_empty() {
-            chunks.push(chunk);
+            chunks.push(chunk, part);
         }
         Ok(())
     }

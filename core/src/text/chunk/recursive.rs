@@ -55,7 +55,7 @@ impl RecursiveSplitter {
         &self,
         text: &str,
         steps: &mut Steps,
-        chunks: &mut Chunks,
+        chunks: &mut Chunks<'_>,
     ) -> Result<(), ChunkError> {
         self.split(text, &self.separators, steps, chunks)
     }
@@ -66,7 +66,7 @@ impl RecursiveSplitter {
         text: &str,
         separators: &[Separator],
         steps: &mut Steps,
-        chunks: &mut Chunks,
+        chunks: &mut Chunks<'_>,
     ) -> Result<(), ChunkError> {
         let (separator, finer) = choose(text, separators, steps)?;
         let Some(separator) = separator else {

@@ -83,7 +83,7 @@ impl SemchunkSplitter {
         })
     }
 
-    pub(super) fn chunk(&self, text: &str, chunks: &mut Chunks) -> Result<(), ChunkError> {
+    pub(super) fn chunk(&self, text: &str, chunks: &mut Chunks<'_>) -> Result<(), ChunkError> {
         match text.trim() {
             "" => Ok(()),
             text => self.split(text, self.levels, chunks),
@@ -91,7 +91,12 @@ impl SemchunkSplitter {
     }
 
     /// Recurses once per level at most.
-    fn split(&self, text: &str, levels: &[Level], chunks: &mut Chunks) -> Result<(), ChunkError> {
+    fn split(
+        &self,
+        text: &str,
+        levels: &[Level],
+        chunks: &mut Chunks<'_>,
+    ) -> Result<(), ChunkError> {
         if text.chars().nth(self.sizes.size).is_none() {
             return chunks.add(text);
         }
@@ -114,7 +119,7 @@ impl SemchunkSplitter {
         &self,
         text: &str,
         pieces: &[Piece],
-        chunks: &mut Chunks,
+        chunks: &mut Chunks<'_>,
         finer: Option<&[Level]>,
     ) -> Result<(), ChunkError> {
         let mut start = 0;

@@ -20,7 +20,7 @@ impl SentenceSplitter {
         })
     }
 
-    pub(super) fn chunk(&self, text: &str, chunks: &mut Chunks) -> Result<(), ChunkError> {
+    pub(super) fn chunk(&self, text: &str, chunks: &mut Chunks<'_>) -> Result<(), ChunkError> {
         let mut sentences = Sentences::within(chunks.bytes_max);
         let mut start = 0;
         for (at, part) in text.split_sentence_bound_indices() {

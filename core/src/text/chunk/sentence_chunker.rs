@@ -38,7 +38,7 @@ impl SentenceChunker {
         })
     }
 
-    pub(super) fn chunk(&self, text: &str, chunks: &mut Chunks) -> Result<(), ChunkError> {
+    pub(super) fn chunk(&self, text: &str, chunks: &mut Chunks<'_>) -> Result<(), ChunkError> {
         let sentences = self.delimiters.sentences(text, chunks.bytes_max)?;
         let packing = Packing {
             sizes: self.sizes,

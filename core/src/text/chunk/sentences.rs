@@ -85,7 +85,7 @@ pub(super) fn pack(
     text: &str,
     sentences: &[Sentence],
     packing: Packing,
-    chunks: &mut Chunks,
+    chunks: &mut Chunks<'_>,
 ) -> Result<(), ChunkError> {
     let Packing { sizes, .. } = packing;
     let (mut first, mut size) = (0, 0_usize);
@@ -117,7 +117,7 @@ fn overlap(sentences: &[Sentence], at: usize, overlap: usize) -> (usize, usize) 
     (first, size)
 }
 
-fn add(text: &str, sentences: &[Sentence], chunks: &mut Chunks) -> Result<(), ChunkError> {
+fn add(text: &str, sentences: &[Sentence], chunks: &mut Chunks<'_>) -> Result<(), ChunkError> {
     let (Some(first), Some(last)) = (sentences.first(), sentences.last()) else {
         return Ok(());
     };

@@ -91,8 +91,8 @@ fn bad_settings_are_one_clear_error() {
         "there is no chunking implementation \"none so far\"",
     );
     check(
-        json!({"implementation": "semchunk", "chunk_size": 800}),
-        "the chunker \"semchunk\" of pgai-rs is not there yet: its rows wait in the queue until a \
+        json!({"implementation": "semantic_chunker", "chunk_size": 800}),
+        "the chunker \"semantic_chunker\" of pgai-rs is not there yet: its rows wait in the queue until a \
          later worker has it",
     );
     check(

@@ -13,7 +13,7 @@ use http::header::{CONTENT_TYPE, LOCATION};
 use super::{Batch, PlanRows, RowState};
 use crate::call::Call;
 use crate::document::{
-    Document, DocumentError, FileError, FileRequest, Place, Source, from_base64,
+    Document, DocumentError, FileError, FileRequest, Parsed, Place, Source, from_base64,
 };
 use crate::query::{Found, ReadRow};
 use crate::request::{Received, Request, RequestError};
@@ -212,14 +212,15 @@ impl Batch {
     pub(in crate::worker) fn document_parsed(
         &mut self,
         at: usize,
-        parsed: Result<String, DocumentError>,
+        parsed: Result<Parsed, DocumentError>,
     ) {
         let Some(document) = self.documents.0.get_mut(&at) else {
             return;
         };
         match parsed {
-            Ok(text) => {
+            Ok(Parsed { text, parts }) => {
                 document.row.text = Some(text);
+                document.row.parts = parts;
                 document.stage = Stage::Done;
             }
             Err(DocumentError::Document(reason)) => {

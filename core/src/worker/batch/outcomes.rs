@@ -158,7 +158,7 @@ impl Report {
             RowState::Planned(pieces) => {
                 let new = pieces
                     .iter()
-                    .filter(|piece| matches!(piece, Planned::Input(_)))
+                    .filter(|piece| matches!(piece, Planned::Input(..)))
                     .count();
                 self.rows += 1;
                 self.embedded += new as u64;

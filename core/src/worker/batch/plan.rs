@@ -112,7 +112,7 @@ fn plan_row(
         }
     };
     let texts = profile
-        .texts(payload, &row.columns, bounds)
+        .texts(payload, &row.parts, &row.columns, bounds)
         .map_err(|error| match error {
             TextError::Chunking(reason) => Unplanned::Failed(Failure::chunking(&reason)),
             TextError::Formatting(reason) => Unplanned::Failed(Failure::formatting(&reason)),
@@ -126,7 +126,7 @@ fn plan_row(
 
 fn shortened(profile: &Profile, piece: Piece) -> NewPiece {
     let cut = match &piece {
-        Piece::New(text) => profile.provider.cut(text).map(Arc::from),
+        Piece::New(chunk) => profile.provider.cut(&chunk.text).map(Arc::from),
         Piece::Keep(_) | Piece::Move { .. } => None,
     };
     NewPiece { piece, cut }
@@ -137,6 +137,8 @@ fn bytes_of(piece: &Piece) -> usize {
     CHUNK_BYTES
         + match piece {
             Piece::Keep(_) => 0,
-            Piece::Move { text, .. } | Piece::New(text) => text.len(),
+            Piece::Move { chunk, .. } | Piece::New(chunk) => {
+                chunk.text.len() + chunk.location.as_ref().map_or(0, |location| location.len())
+            }
         }
 }

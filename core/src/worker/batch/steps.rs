@@ -68,7 +68,7 @@ impl Batch {
             return false;
         };
         pieces.iter().all(|piece| match piece {
-            Planned::Input(at) => self.inputs[*at].vector.is_some(),
+            Planned::Input(at, _) => self.inputs[*at].vector.is_some(),
             Planned::Stored(_) => true,
         })
     }
@@ -117,17 +117,19 @@ impl Batch {
             RowState::Failed(_) | RowState::Over | RowState::Read | RowState::Unread => &[],
         };
         let chunks = pieces.iter().filter_map(|piece| match piece {
-            Planned::Input(at) => {
+            Planned::Input(at, location) => {
                 let input = &self.inputs[*at];
                 let vector = Arc::clone(input.vector.as_ref()?);
                 Some(CommitChunk::Write {
                     text: Arc::clone(&input.text),
+                    location: location.clone(),
                     vector,
                 })
             }
             Planned::Stored(Piece::Keep(hash)) => Some(CommitChunk::Keep(hash.clone())),
-            Planned::Stored(Piece::Move { text, from, hash }) => Some(CommitChunk::Move {
-                text: Arc::clone(text),
+            Planned::Stored(Piece::Move { chunk, from, hash }) => Some(CommitChunk::Move {
+                text: Arc::clone(&chunk.text),
+                location: chunk.location.clone(),
                 from: *from,
                 hash: hash.clone(),
             }),

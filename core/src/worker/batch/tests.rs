@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::call::Call;
-use crate::document::{DocumentError, FileError};
+use crate::document::{DocumentError, FileError, Parsed, Parts};
 use crate::query::{CommitChunk, DbError, Outcome, Query, ReadRow, Rows, numbers};
 use crate::random::Random;
 use crate::request::Received;
@@ -266,6 +266,13 @@ fn call(batch: &mut Batch, step: DocumentStep) -> (usize, Call) {
     batch.take_document(step, &documents(), TIMEOUT).unwrap()
 }
 
+fn parsed(text: &str) -> Parsed {
+    Parsed {
+        text: text.to_owned(),
+        parts: Parts::default(),
+    }
+}
+
 fn plan(batch: &mut Batch) -> usize {
     let plan = batch.take_texts().unwrap();
     batch.plan_rows(plan.run(), Sizes::default());
@@ -297,7 +304,7 @@ fn documents_are_loaded_then_parsed_then_planned() {
             batch.take_texts().is_none(),
             "the other one is still to come"
         );
-        batch.document_parsed(at, Ok(text.to_owned()));
+        batch.document_parsed(at, Ok(parsed(text)));
     }
     assert_eq!(plan(&mut batch), 2);
 }
@@ -307,14 +314,14 @@ fn a_document_that_fails_takes_no_other_with_it() {
     let mut batch = addresses(&["a", "ftp://b", "c", "d"]);
     let (at, _) = call(&mut batch, DocumentStep::Load);
     batch.file_came(at, Err(FileError::Refused("no such file".to_owned())));
-    for parsed in [
+    for text in [
         Err(DocumentError::Document("no text".to_owned())),
-        Ok("text".to_owned()),
+        Ok(parsed("text")),
     ] {
         let (at, _) = call(&mut batch, DocumentStep::Load);
         batch.file_came(at, Ok(vec![1]));
         let (at, _) = call(&mut batch, DocumentStep::Parse);
-        batch.document_parsed(at, parsed);
+        batch.document_parsed(at, text);
     }
     assert_eq!(plan(&mut batch), 1);
     embed(&mut batch);
@@ -349,7 +356,7 @@ fn a_few_documents_of_a_read_are_in_work_at_a_time() {
         let (at, _) = call(&mut batch, DocumentStep::Load);
         batch.file_came(at, Ok(vec![1]));
         let (at, _) = call(&mut batch, DocumentStep::Parse);
-        batch.document_parsed(at, Ok(format!("text {at}")));
+        batch.document_parsed(at, Ok(parsed(&format!("text {at}"))));
         count += 1;
     }
     assert_eq!(count, 8);
@@ -374,7 +381,7 @@ fn what_comes_after_the_rows_were_given_back_is_ignored() {
     batch.file_came(first, Ok(vec![1]));
     batch.drain();
     batch.file_came(second, Ok(vec![1]));
-    batch.document_parsed(first, Ok("late".to_owned()));
+    batch.document_parsed(first, Ok(parsed("late")));
     assert!(batch.take_texts().is_none() && !batch.has_document(DocumentStep::Parse));
     let (step, query) = next(&mut batch, 0).unwrap();
     assert!(matches!(query, Query::Release { keys, .. } if keys.len() == 2));
@@ -413,7 +420,7 @@ fn where_memory_is_full_a_batch_goes_on_with_what_it_has() {
     assert!(batch.postpone_loads());
     assert!(!batch.has_document(DocumentStep::Load));
     let (at, _) = call(&mut batch, DocumentStep::Parse);
-    batch.document_parsed(at, Ok("one".to_owned()));
+    batch.document_parsed(at, Ok(parsed("one")));
     assert_eq!(plan(&mut batch), 1);
     embed(&mut batch);
     let (step, _) = next(&mut batch, 0).unwrap();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::plan::{NewPiece, PlanRows, PlannedRows};
 use super::{Batch, Input, Planned, RowState, Span, Taken, Truncated};
 use crate::query::ReadRow;
-use crate::reuse::Piece;
+use crate::reuse::{ChunkText, Piece};
 use crate::worker::accounts::{Sizes, tokens_of};
 use crate::worker::failure::Failure;
 
@@ -76,13 +76,13 @@ impl Batch {
     /// one of a read before without a vector was refused or given up, and nobody asks for it.
     fn planned(&mut self, piece: NewPiece, first: usize) -> Planned {
         let NewPiece { piece, cut } = piece;
-        let Piece::New(text) = piece else {
+        let Piece::New(ChunkText { text, location }) = piece else {
             return Planned::Stored(piece);
         };
         if let Some(at) = self.by_text.get(&text).copied()
             && (at >= first || self.inputs[at].vector.is_some())
         {
-            return Planned::Input(at);
+            return Planned::Input(at, location);
         }
         let at = self.inputs.len();
         self.by_text.insert(Arc::clone(&text), at);
@@ -92,7 +92,7 @@ impl Batch {
             vector: None,
             failure: None,
         });
-        Planned::Input(at)
+        Planned::Input(at, location)
     }
 
     /// Packs the inputs from `first` on into requests. Those of a row that has failed before go
@@ -105,8 +105,8 @@ impl Batch {
                 continue;
             };
             let new = pieces.iter().filter_map(|piece| match piece {
-                Planned::Input(at) if *at >= first => Some(*at),
-                Planned::Input(_) | Planned::Stored(_) => None,
+                Planned::Input(at, _) if *at >= first => Some(*at),
+                Planned::Input(..) | Planned::Stored(_) => None,
             });
             apart.push(new.filter(|at| is_apart.insert(*at)).collect::<Vec<_>>());
         }
@@ -191,7 +191,7 @@ impl Batch {
                 continue;
             };
             let failure = pieces.iter().find_map(|piece| match piece {
-                Planned::Input(at) => self.inputs[*at].failure.as_ref(),
+                Planned::Input(at, _) => self.inputs[*at].failure.as_ref(),
                 Planned::Stored(_) => None,
             });
             if let Some(reason) = failure {
@@ -209,7 +209,7 @@ impl Batch {
                 continue;
             };
             needed.extend(pieces.iter().filter_map(|piece| match piece {
-                Planned::Input(at) => Some(*at),
+                Planned::Input(at, _) => Some(*at),
                 Planned::Stored(_) => None,
             }));
         }

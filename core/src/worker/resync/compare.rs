@@ -70,7 +70,7 @@ pub(crate) fn is_current(
     };
     let stored = reuse::parse_stored(row.stored.as_deref());
     let mut bounds = Bounds::new(text, limits);
-    let texts = profile.texts(text, &row.columns, &mut bounds);
+    let texts = profile.texts(text, &row.parts, &row.columns, &mut bounds);
     *steps = steps.saturating_add(bounds.steps.spent());
     texts.is_ok_and(|texts| {
         let pieces = reuse::compare(texts, &stored);

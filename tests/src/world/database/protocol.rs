@@ -190,14 +190,16 @@ impl Database {
                         return "edited";
                     }
                 }
-                CommitChunk::Move { text, from, hash } => match origin(*from, hash) {
+                CommitChunk::Move {
+                    text, from, hash, ..
+                } => match origin(*from, hash) {
                     Some((_, vector)) => {
                         written.push((place, (Arc::clone(text), Arc::clone(vector))))
                     }
                     None if self.is(Mutant::CommitMovesUnchecked) => {}
                     None => return "edited",
                 },
-                CommitChunk::Write { text, vector } => {
+                CommitChunk::Write { text, vector, .. } => {
                     written.push((place, (Arc::clone(text), Arc::clone(vector))));
                 }
             }
