@@ -240,9 +240,9 @@ impl Steps for Evaluate {
             (Answer::Begin, _) => Ok(named::ask()),
             (Answer::Reply(reply), Some(question)) => match question.answered(reply)? {
                 Next::Call(call) => Ok(call.into()),
-                Next::Vector(vector) => {
+                Next::Vectors(embedded) => {
                     let profile = Arc::clone(&question.profile);
-                    Ok(self.look_up(&profile, &vector))
+                    Ok(self.look_up(&profile, &*embedded.one()?))
                 }
             },
             (answer, Some(_)) => {
