@@ -69,6 +69,10 @@ fn each_command_runs() {
         let Some(line) = line.strip_prefix("worker ") else {
             continue;
         };
+        // It does not end: tests/tests/serve runs it.
+        if line.starts_with("serve ") {
+            continue;
+        }
         let line = line.split(" #").next().unwrap();
         let mut arguments: Vec<String> = vec![];
         for (at, part) in line.split('"').enumerate() {

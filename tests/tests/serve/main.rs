@@ -4,6 +4,7 @@
 
 mod agents;
 mod load;
+mod manual;
 mod openai;
 mod packages;
 mod refused;
