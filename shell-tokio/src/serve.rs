@@ -53,7 +53,7 @@ pub async fn serve(
 ) -> Result<(), Failure> {
     let signals = Signals::new()?;
     let (listen, is_mcp) = (serving.options.listen, serving.options.mcp);
-    let server = Arc::new(Server::new(targets, &serving, console));
+    let server = Arc::new(Server::new(targets, &serving, console)?);
     let (stop, stopped) = watch::channel(false);
     let listening = tokio::spawn(async move {
         let mut signals = signals;
@@ -74,29 +74,31 @@ pub async fn serve(
 }
 
 impl Server {
-    fn new(targets: Vec<Target>, serving: &Serving, console: Console) -> Self {
+    fn new(targets: Vec<Target>, serving: &Serving, console: Console) -> Result<Self, Failure> {
         let options = &serving.options;
         let all = Others::new(Arc::new(targets[0].clone()));
         let accounts = targets.into_iter().map(|target| {
             let target = Arc::new(target);
-            Account {
-                caller: Arc::new(Caller::new(serving.settings.clone(), options.limits)),
+            let rerank = options.rerank.as_deref();
+            let caller = Caller::new(serving.settings.clone(), options.limits, rerank);
+            Ok(Account {
+                caller: Arc::new(caller.map_err(Failure::Usage)?),
                 database: Database::with_connections(Arc::clone(&target), options.connections),
                 others: Others {
                     target,
                     ..all.clone()
                 },
                 turns: Semaphore::new(options.limits.max_requests),
-            }
+            })
         });
-        Self {
+        Ok(Self {
             tokens: serving.tokens.clone(),
-            accounts: accounts.collect(),
+            accounts: accounts.collect::<Result<_, Failure>>()?,
             limits: options.limits,
             began: Instant::now(),
             models: Semaphore::new(available_parallelism().map_or(1, NonZero::get)),
             console,
-        }
+        })
     }
 
     fn now(&self) -> Time {

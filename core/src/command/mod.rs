@@ -16,6 +16,7 @@ mod key;
 pub(crate) mod named;
 mod pause;
 pub(crate) mod question;
+pub(crate) mod rerank;
 mod resync;
 mod retry;
 mod search;

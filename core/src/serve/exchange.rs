@@ -1,10 +1,11 @@
 //! One request: what it wants, the steps to its answer, and the answer.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::request::Parts;
 use http::{Method, StatusCode};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::catalogue::Catalogue;
 use super::embed::{Embed, Whose};
@@ -14,6 +15,7 @@ use super::search::Search;
 use super::{Caller, not_allowed, refusal};
 use crate::call::{Call, Reply};
 use crate::command::question::{Next, Question};
+use crate::command::rerank::{After, Reranking};
 use crate::command::{Answer, Ask, Inquiry, Task};
 use crate::provider::Purpose;
 use crate::query::{Query, Rows};
@@ -74,9 +76,19 @@ enum Step {
     Question(Wanted, Question),
     /// The database searches.
     Search(Search, Arc<Profile>),
+    /// The reranker reads what was found.
+    Rerank(Reranked),
     /// A command of the operator answers.
     Task(Task),
     Over,
+}
+
+/// What was found, on its way through the reranker.
+struct Reranked {
+    search: Search,
+    profile: Arc<Profile>,
+    found: Vec<Map<String, Value>>,
+    reranking: Reranking,
 }
 
 impl Exchange {
@@ -173,9 +185,10 @@ impl Exchange {
             }
             Step::Question(wanted, question) => self.embedded(wanted, question, answer),
             Step::Search(search, profile) => {
-                let found = search.answer(&profile, &rows(answer)?);
-                Ok(self.done(&found))
+                let found = search.found(&rows(answer)?);
+                Ok(self.found(search, profile, found))
             }
+            Step::Rerank(reranked) => self.reranked(reranked, answer),
             Step::Task(task) => self.inquire(task, answer),
             Step::Over => Err(Refused::new(
                 StatusCode::INTERNAL_SERVER_ERROR,
@@ -200,6 +213,11 @@ impl Exchange {
             Wanted::Search(search) => {
                 let profile = known.find(&search.vectorizer.0)?.profile()?;
                 search.check_vector(&profile)?;
+                if search.rerank && self.caller.reranker.is_none() {
+                    return Err(Refused::request(
+                        "this server has no reranker: it was started without --rerank",
+                    ));
+                }
                 if let Some(vector) = &search.embedding {
                     let statement = search.statement(&profile, vector);
                     self.step = Step::Search(search, profile);
@@ -220,9 +238,7 @@ impl Exchange {
         texts: Vec<Arc<str>>,
         purpose: Purpose,
     ) -> Doing {
-        let wall = self.caller.settings.wall_start + self.began.since_start();
-        let times = (self.caller.limits.timeout, wall);
-        let question = Question::of(profile, texts, purpose, times);
+        let question = Question::of(profile, texts, purpose, self.times());
         let call = question.call();
         self.step = Step::Question(wanted, question);
         Doing::Call(call)
@@ -252,6 +268,53 @@ impl Exchange {
                 Ok(Doing::Query(statement))
             }
             Wanted::List | Wanted::Models => Err(unexpected()),
+        }
+    }
+
+    /// How long a call may take, and the time since 1970.
+    fn times(&self) -> (Duration, Duration) {
+        let wall = self.caller.settings.wall_start + self.began.since_start();
+        (self.caller.limits.timeout, wall)
+    }
+
+    fn found(
+        &mut self,
+        search: Search,
+        profile: Arc<Profile>,
+        found: Vec<Map<String, Value>>,
+    ) -> Doing {
+        let reranker = self.caller.reranker.clone();
+        let reranker = reranker.filter(|_| search.rerank && !found.is_empty());
+        let Some(reranker) = reranker else {
+            return self.done(&Search::answer(&profile, found));
+        };
+        let texts = found
+            .iter()
+            .map(|found| found["chunk"].as_str().unwrap_or_default());
+        let texts = texts.map(Arc::from).collect();
+        let query = search.query.as_deref().unwrap_or_default();
+        let reranking = Reranking::new(reranker, query, texts, self.times());
+        let call = reranking.call();
+        self.step = Step::Rerank(Reranked {
+            search,
+            profile,
+            found,
+            reranking,
+        });
+        Doing::Call(call)
+    }
+
+    fn reranked(&mut self, mut reranked: Reranked, answer: Answer) -> Result<Doing, Refused> {
+        let after = reranked.reranking.answered(reply(answer)?);
+        match after.map_err(Refused::of_provider)? {
+            After::Call(call) => {
+                self.step = Step::Rerank(reranked);
+                Ok(Doing::Call(call))
+            }
+            After::Scores(scores) => {
+                let best = reranked.search.best(&reranked.found, &scores);
+                Ok(self.done(&Search::answer(&reranked.profile, best)))
+            }
         }
     }
 

@@ -15,6 +15,7 @@ mod tokens;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::provider::Reranker;
 use crate::request::Response;
 use crate::settings::Settings;
 use crate::time::Time;
@@ -35,19 +36,28 @@ const OPENAPI: &str = include_str!("openapi.json");
 pub struct Caller {
     settings: Settings,
     limits: ServeLimits,
+    reranker: Option<Arc<Reranker>>,
     /// What is known of the vectorizers, and since when.
     known: Mutex<Option<(Time, Arc<Catalogue>)>>,
 }
 
 impl Caller {
     /// A caller of whose vectorizers nothing is known yet. The wall time of [`Settings`] is that of [`Time::ZERO`].
-    #[must_use]
-    pub fn new(settings: Settings, limits: ServeLimits) -> Self {
-        Self {
+    ///
+    /// # Errors
+    /// If there is no such reranker, or its key is missing.
+    pub fn new(
+        settings: Settings,
+        limits: ServeLimits,
+        rerank: Option<&str>,
+    ) -> Result<Self, String> {
+        let reranker = rerank.map(|name| Reranker::new(name, &settings));
+        Ok(Self {
+            reranker: reranker.transpose()?.map(Arc::new),
             settings,
             limits,
             known: Mutex::default(),
-        }
+        })
     }
 
     /// The vectorizers, if they were read a short while ago.

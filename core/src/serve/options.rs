@@ -25,6 +25,10 @@ pub struct Serve {
     #[arg(long, default_value = "4", value_name = "N", value_parser = at_least_one)]
     pub connections: usize,
 
+    /// The reranker for searches that ask for one: see `search --rerank`
+    #[arg(long, value_name = "MODEL")]
+    pub rerank: Option<String>,
+
     /// The limits on requests.
     #[command(flatten)]
     pub limits: ServeLimits,

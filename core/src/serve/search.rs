@@ -7,6 +7,8 @@ use super::ServeLimits;
 use super::embed::read;
 use super::refused::Refused;
 use crate::command::found::{self, Arm};
+use crate::command::rerank::candidates;
+use crate::provider::order;
 use crate::query::{Query, Rows};
 use crate::sql::literal;
 use crate::vectorizer::Profile;
@@ -49,6 +51,8 @@ pub(super) struct Search {
     neighbours: u32,
     #[serde(default)]
     best_per_row: bool,
+    #[serde(default)]
+    pub(super) rerank: bool,
     vector_weight: Option<f64>,
     text_weight: Option<f64>,
 }
@@ -69,9 +73,11 @@ impl Search {
         if query.is_some_and(|query| query.trim().is_empty()) {
             return Err("query is empty".to_owned());
         }
-        if query.is_none() && (self.embedding.is_none() || self.hybrid) {
+        if query.is_none() && (self.embedding.is_none() || self.hybrid || self.rerank) {
             return Err(if self.hybrid {
                 "a hybrid search needs query: the words to look for".to_owned()
+            } else if self.rerank {
+                "a reranker needs query: the question".to_owned()
             } else {
                 "give query, a text, or embedding, its vector".to_owned()
             });
@@ -121,7 +127,12 @@ impl Search {
         };
         let query = self.query.as_deref().unwrap_or_default();
         let options = self.options();
-        let call = found::call(arm, profile.id, query, vector, self.k, &options);
+        let k = if self.rerank {
+            candidates(self.k)
+        } else {
+            self.k
+        };
+        let call = found::call(arm, profile.id, query, vector, k, &options);
         let statement = format!("select array[to_jsonb(found)::text] from {call} found");
         found::query(&statement, 1)
     }
@@ -155,7 +166,7 @@ impl Search {
     }
 
     /// What was found, without what was not asked for.
-    pub(super) fn answer(&self, profile: &Profile, rows: &Rows) -> Value {
+    pub(super) fn found(&self, rows: &Rows) -> Vec<Map<String, Value>> {
         let texts = rows.iter().filter_map(|row| row.first()?.as_deref());
         let results = texts.filter_map(|text| {
             let mut found: Map<String, Value> = serde_json::from_str(text).ok()?;
@@ -166,9 +177,28 @@ impl Search {
             if self.columns.is_empty() {
                 found.remove("source");
             }
-            Some(Value::from(found))
+            Some(found)
         });
-        json!({"vectorizer": profile.name, "results": results.collect::<Vec<_>>()})
+        results.collect()
+    }
+
+    /// The best of it by the scores of a reranker.
+    pub(super) fn best(
+        &self,
+        found: &[Map<String, Value>],
+        scores: &[f64],
+    ) -> Vec<Map<String, Value>> {
+        let best = order(scores).into_iter().take(self.k as usize);
+        let best = best.filter_map(|at| {
+            let mut found = found.get(at)?.clone();
+            found.insert("rerank_score".to_owned(), json!(scores[at]));
+            Some(found)
+        });
+        best.collect()
+    }
+
+    pub(super) fn answer(profile: &Profile, found: Vec<Map<String, Value>>) -> Value {
+        json!({"vectorizer": profile.name, "results": found})
     }
 }
 

@@ -123,7 +123,7 @@ pub(super) fn outcome(reply: &Reply) -> Option<&'static str> {
             RequestError::Secret(_) => "no_key",
             RequestError::Timeout => "timeout",
         },
-        Reply::Model(Ok(ModelAnswer::Vectors { .. } | ModelAnswer::TokenCounts(_))) => ANSWERED,
+        Reply::Model(Ok(_)) => ANSWERED,
         Reply::Model(Err(ModelError::Input(_))) => "refused",
         Reply::Model(Err(ModelError::Broken(_) | ModelError::Model(_))) => "broken",
     })

@@ -8,6 +8,7 @@ mod manual;
 mod openai;
 mod packages;
 mod refused;
+mod rerank;
 mod searches;
 mod tenants;
 

@@ -9,10 +9,10 @@ use tests::stage::{DIMENSIONS, Stage};
 
 use super::{Server, TOKEN};
 
-const MANUAL: &str = include_str!("../../../docs/search.md");
+pub(super) const MANUAL: &str = include_str!("../../../docs/search.md");
 
 /// The table of the manual, embedded and with a text index.
-fn blog() -> Stage {
+pub(super) fn blog() -> Stage {
     let mut stage = Stage::new();
     stage.run(&format!(
         "create table blog (id bigint primary key, lang text, title text, body text);
@@ -37,11 +37,19 @@ fn each_request_works() {
         let body = serde_json::from_str(body.trim_end_matches('\'')).unwrap();
         let answer = server.good(path, &body);
         let found = answer["results"].as_array();
-        assert!(found.or(answer["embeddings"].as_array()).is_some_and(|all| !all.is_empty()), "{answer}");
+        assert!(
+            found
+                .or(answer["embeddings"].as_array())
+                .is_some_and(|all| !all.is_empty()),
+            "{answer}"
+        );
         requests += 1;
     }
     assert_eq!(requests, 3);
-    for line in manual.lines().filter(|line| line.starts_with("| `POST ") || line.starts_with("| `GET ")) {
+    for line in manual
+        .lines()
+        .filter(|line| line.starts_with("| `POST ") || line.starts_with("| `GET "))
+    {
         let paths = line.split('`').filter_map(|part| part.split_once(" /"));
         for (method, path) in paths {
             let (status, said) = match method {
@@ -62,13 +70,21 @@ fn the_arguments_the_tokens_and_the_program_work() {
     };
     let agent: Value = serde_json::from_str(&block("json", "mcpServers")).unwrap();
     let arguments = agent["mcpServers"]["blog"]["args"].as_array().unwrap();
-    let arguments = arguments.iter().map(|argument| argument.as_str().unwrap().to_owned());
+    let arguments = arguments
+        .iter()
+        .map(|argument| argument.as_str().unwrap().to_owned());
     let line = std::iter::once("worker".to_owned()).chain(arguments);
     let Ok(Command::Serve(serve, _)) = Command::parse(line, &BTreeMap::new(), "1") else {
         panic!("{agent}");
     };
     assert!(serve.mcp);
-    assert_eq!(Tokens::parse(&block("text", "# tokens")).unwrap().urls().len(), 2);
+    assert_eq!(
+        Tokens::parse(&block("text", "# tokens"))
+            .unwrap()
+            .urls()
+            .len(),
+        2
+    );
 
     let python = python::with(&["mcp==2.3.0", "openai==3.57.0"]).unwrap();
     let stage = blog();
@@ -76,5 +92,8 @@ fn the_arguments_the_tokens_and_the_program_work() {
     let program = python::block(MANUAL, "embed.py").unwrap();
     let program = program.replace("http://localhost:9188/", &server.site.url);
     let program = format!("TOKEN = {TOKEN:?}\n{program}\nprint(len(vector))");
-    assert_eq!(python::run(&python, &["-c", &program]).unwrap().trim(), DIMENSIONS.to_string());
+    assert_eq!(
+        python::run(&python, &["-c", &program]).unwrap().trim(),
+        DIMENSIONS.to_string()
+    );
 }
