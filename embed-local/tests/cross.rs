@@ -21,9 +21,14 @@ fn a_pair_has_the_score_of_the_definition() {
     assert_eq!(cases.len(), 4);
     for case in &cases {
         let text = |name: &str| case[name].as_str().unwrap();
-        let scores = model.scores(text("question"), &[text("text"), "red"]).unwrap();
+        let scores = model
+            .scores(text("question"), &[text("text"), "red"])
+            .unwrap();
         let wanted = case["score"].as_f64().unwrap();
-        assert!((f64::from(scores[0]) - wanted).abs() < 1e-5, "{case}: {scores:?}");
+        assert!(
+            (f64::from(scores[0]) - wanted).abs() < 1e-5,
+            "{case}: {scores:?}"
+        );
         assert_eq!(scores.len(), 2);
     }
     assert_eq!(model.scores("red", &[]).unwrap(), Vec::<f32>::new());

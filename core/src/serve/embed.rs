@@ -136,14 +136,14 @@ impl Embed {
         let vectors = embedded.vectors.iter();
         match self.shape {
             Shape::Plain => {
-                let vectors: Vec<_> = vectors.map(|vector| json!(**vector)).collect();
+                let vectors: Vec<_> = vectors.map(|vector| numbers(vector)).collect();
                 json!({"model": model, "dimensions": profile.provider.dimensions, "embeddings": vectors})
             }
             Shape::OpenAi { encoding, .. } => {
                 let data = vectors.enumerate().map(|(index, vector)| {
                     let vector = match encoding {
                         Encoding::Base64 => json!(base64(vector)),
-                        Encoding::Float => json!(**vector),
+                        Encoding::Float => numbers(vector),
                     };
                     json!({"object": "embedding", "index": index, "embedding": vector})
                 });
@@ -195,6 +195,17 @@ pub(super) fn read<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, Ref
         .map_err(|error| Refused::request(format!("the body is not what is wanted: {error}")))
 }
 
+/// The numbers with as few digits as a number of 32 bits needs.
+fn numbers(vector: &[f32]) -> Value {
+    let short = |number: &f32| {
+        number
+            .to_string()
+            .parse()
+            .unwrap_or_else(|_| f64::from(*number))
+    };
+    Value::from_iter(vector.iter().map(short))
+}
+
 /// The numbers as OpenAI's clients read them: 32 bits each, the lowest byte first.
 fn base64(vector: &[f32]) -> String {
     let bytes: Vec<u8> = vector
@@ -234,6 +245,14 @@ mod tests {
                 (got, _) => panic!("{body}: {got:?}"),
             }
         }
+    }
+
+    #[test]
+    fn a_number_has_the_digits_that_it_needs() {
+        assert_eq!(
+            numbers(&[0.1, -2.0, 0.222_438_69]).to_string(),
+            "[0.1,-2.0,0.22243869]"
+        );
     }
 
     #[test]

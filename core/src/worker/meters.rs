@@ -9,7 +9,7 @@ use super::Worker;
 use super::batch::Report;
 use super::trouble::Trouble;
 use crate::call::Reply;
-use crate::model::{ModelAnswer, ModelError};
+use crate::model::ModelError;
 use crate::provider::Account;
 use crate::request::RequestError;
 use crate::snapshot::{AccountSnapshot, Counts, Histogram, Snapshot, VectorizerSnapshot};

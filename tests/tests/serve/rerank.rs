@@ -49,7 +49,9 @@ fn answer(mut connection: TcpStream, asked: &Mutex<Vec<Asked>>) {
     let header = |name: &str| {
         let lines = head.iter().filter_map(|line| line.split_once(": "));
         let mut lines = lines.filter(|(known, _)| known.eq_ignore_ascii_case(name));
-        lines.next().map_or(String::new(), |(_, value)| value.to_owned())
+        lines
+            .next()
+            .map_or(String::new(), |(_, value)| value.to_owned())
     };
     let mut body = vec![0; header("content-length").parse().unwrap()];
     reader.read_exact(&mut body).unwrap();
@@ -57,7 +59,11 @@ fn answer(mut connection: TcpStream, asked: &Mutex<Vec<Asked>>) {
     let path = head[0].split(' ').nth(1).unwrap().to_owned();
     let texts = body.get("documents").or(body.get("texts")).unwrap();
     let texts = texts.as_array().unwrap().iter().enumerate();
-    let name = if path.starts_with("/tei") { "score" } else { "relevance_score" };
+    let name = if path.starts_with("/tei") {
+        "score"
+    } else {
+        "relevance_score"
+    };
     let scores = texts.map(|(index, text)| {
         let count = text.as_str().unwrap().matches('k').count();
         json!({"index": index, name: count as f64 / 10.0})
@@ -71,7 +77,10 @@ fn answer(mut connection: TcpStream, asked: &Mutex<Vec<Asked>>) {
         "/busy/rerank" => ("503 Service Unavailable", json!({"error": "overloaded"})),
         _ => ("200 OK", json!({"results": scores})),
     };
-    asked.lock().unwrap().push((path, header("authorization"), body));
+    asked
+        .lock()
+        .unwrap()
+        .push((path, header("authorization"), body));
     let said = said.to_string();
     write!(
         connection,
@@ -98,36 +107,76 @@ fn each_server_reranks() {
     let stage = docs();
     let at = |path: &str| format!("{}/{path}", reranker.url);
     for (name, variable, key, path) in [
-        ("cohere/m", "COHERE_RERANK_API_BASE", "COHERE_API_KEY", "cohere"),
+        (
+            "cohere/m",
+            "COHERE_RERANK_API_BASE",
+            "COHERE_API_KEY",
+            "cohere",
+        ),
         ("jina_ai/m", "JINA_AI_API_BASE", "JINA_AI_API_KEY", "jina"),
         ("voyage/m", "VOYAGE_BASE_URL", "VOYAGE_API_KEY", "voyage"),
         ("tei/", "", "", "tei"),
     ] {
         let url = at(path);
-        let name = if name == "tei/" { format!("tei/{url}") } else { name.to_owned() };
+        let name = if name == "tei/" {
+            format!("tei/{url}")
+        } else {
+            name.to_owned()
+        };
         let environment = [(variable, url.as_str()), (key, "s3cret")];
-        let environment = if key.is_empty() { &[][..] } else { &environment[..] };
+        let environment = if key.is_empty() {
+            &[][..]
+        } else {
+            &environment[..]
+        };
         for shell in ["worker", "worker-blocking"] {
-            let arguments = ["search", "docs", "sea ships", "--rerank", &name, "-k", "2", "--json"];
+            let arguments = [
+                "search",
+                "docs",
+                "sea ships",
+                "--rerank",
+                &name,
+                "-k",
+                "2",
+                "--json",
+            ];
             let (code, said) = command(&stage, shell, &arguments, environment);
             assert_eq!(code, Some(0), "{name}: {said}");
             let found: Value = serde_json::from_str(&said).unwrap();
             assert_eq!(found.as_array().unwrap().len(), 2, "{said}");
-            assert_eq!((&found[0]["key"], &found[0]["rerank_score"]), (&json!(["2"]), &json!(0.1)), "{name}");
+            assert_eq!(
+                (&found[0]["key"], &found[0]["rerank_score"]),
+                (&json!(["2"]), &json!(0.1)),
+                "{name}"
+            );
             let (asked, authorization, body) = reranker.asked.lock().unwrap().pop().unwrap();
             assert_eq!(asked, format!("/{path}/rerank"));
             assert_eq!(body["query"], "sea ships");
             if key.is_empty() {
-                assert_eq!((authorization.as_str(), body["texts"].as_array().unwrap().len()), ("", 3));
+                assert_eq!(
+                    (
+                        authorization.as_str(),
+                        body["texts"].as_array().unwrap().len()
+                    ),
+                    ("", 3)
+                );
             } else {
                 assert_eq!(authorization, "Bearer s3cret");
-                assert_eq!((&body["model"], body["documents"].as_array().unwrap().len()), (&json!("m"), 3));
+                assert_eq!(
+                    (&body["model"], body["documents"].as_array().unwrap().len()),
+                    (&json!("m"), 3)
+                );
             }
         }
     }
     for (path, part) in [("busy", "overloaded"), ("few", "does not have 3 scores")] {
         let name = format!("tei/{}", at(path));
-        let (code, said) = command(&stage, "worker", &["search", "docs", "sea", "--rerank", &name], &[]);
+        let (code, said) = command(
+            &stage,
+            "worker",
+            &["search", "docs", "sea", "--rerank", &name],
+            &[],
+        );
         assert_eq!(code, Some(1));
         assert!(said.contains(part) && said.contains(&name), "{said}");
     }
@@ -152,7 +201,17 @@ fn evaluate_and_serve_rerank() {
     let queries = write("queries", "1\tsea ships\n");
     let qrels = write("qrels", "1\t2\t1\n");
     let arguments = [
-        "evaluate", "docs", "--queries", &queries, "--qrels", &qrels, "--rerank", &name, "-k", "1", "--json",
+        "evaluate",
+        "docs",
+        "--queries",
+        &queries,
+        "--qrels",
+        &qrels,
+        "--rerank",
+        &name,
+        "-k",
+        "1",
+        "--json",
     ];
     for shell in ["worker", "worker-blocking"] {
         let (code, said) = command(&stage, shell, &arguments, &[]);
@@ -170,7 +229,10 @@ fn evaluate_and_serve_rerank() {
     assert_eq!(ids(&found)[0], 2);
     assert_eq!(found["results"].as_array().unwrap().len(), 2);
     assert_eq!(found["results"][0]["rerank_score"], 0.1);
-    let plain = server.good("v1/search", &json!({"vectorizer": "docs", "query": "sea ships"}));
+    let plain = server.good(
+        "v1/search",
+        &json!({"vectorizer": "docs", "query": "sea ships"}),
+    );
     assert_eq!(ids(&plain)[0], 3);
     let without = Server::of(&stage);
     let (status, said) = without.site.post("v1/search", &body.to_string());
@@ -184,7 +246,14 @@ fn a_cross_encoder_reranks_in_the_process() {
     let models = concat!(env!("CARGO_MANIFEST_DIR"), "/../embed-local/tests");
     for shell in ["worker", "worker-blocking"] {
         let arguments = [
-            "search", "docs", "blue flow", "--rerank", "cross", "--models-dir", models, "--json",
+            "search",
+            "docs",
+            "blue flow",
+            "--rerank",
+            "cross",
+            "--models-dir",
+            models,
+            "--json",
         ];
         let (code, said) = command(&stage, shell, &arguments, &[]);
         assert_eq!(code, Some(0), "{said}");
@@ -195,9 +264,20 @@ fn a_cross_encoder_reranks_in_the_process() {
             .iter()
             .map(|found| found["rerank_score"].as_f64().unwrap())
             .collect();
-        assert!(scores.len() == 3 && scores.is_sorted_by(|a, b| a >= b), "{scores:?}");
+        assert!(
+            scores.len() == 3 && scores.is_sorted_by(|a, b| a >= b),
+            "{scores:?}"
+        );
         // A model of another kind is refused.
-        let arguments = ["search", "docs", "x", "--rerank", "tiny", "--models-dir", models];
+        let arguments = [
+            "search",
+            "docs",
+            "x",
+            "--rerank",
+            "tiny",
+            "--models-dir",
+            models,
+        ];
         let (code, said) = command(&stage, shell, &arguments, &[]);
         assert_eq!(code, Some(1));
         assert!(said.contains("bert.pooler.dense"), "{said}");
@@ -210,7 +290,11 @@ fn the_commands_of_the_manual_run() {
     let stage = blog();
     let directory = tempfile::tempdir().unwrap();
     let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
-    std::fs::write(path("queries.jsonl"), "{\"id\": 1, \"text\": \"bake bread\"}").unwrap();
+    std::fs::write(
+        path("queries.jsonl"),
+        "{\"id\": 1, \"text\": \"bake bread\"}",
+    )
+    .unwrap();
     std::fs::write(path("qrels.tsv"), "1\t7\t1").unwrap();
     let model = directory.path().join("cross-encoder/ms-marco-MiniLM-L6-v2");
     std::fs::create_dir_all(&model).unwrap();
@@ -225,7 +309,9 @@ fn the_commands_of_the_manual_run() {
         ("COHERE_API_KEY", "s3cret"),
         ("COHERE_RERANK_API_BASE", url.as_str()),
     ];
-    let lines = MANUAL.lines().filter_map(|line| line.strip_prefix("worker "));
+    let lines = MANUAL
+        .lines()
+        .filter_map(|line| line.strip_prefix("worker "));
     let mut commands = 0;
     for line in lines.filter(|line| line.contains("--rerank")) {
         let line = line.replace("\"how to bake\"", "bake");

@@ -58,15 +58,18 @@ fn texts_are_embedded_as_questions_or_as_documents() {
     );
     assert_eq!(one["model"], "stub");
     assert_eq!(one["dimensions"], DIMENSIONS);
-    assert_eq!(one["embeddings"], json!([vector_of("a text", DIMENSIONS)]));
+    let vectors = |answer: &Value| -> Vec<Vec<f32>> {
+        serde_json::from_value(answer["embeddings"].clone()).unwrap()
+    };
+    assert_eq!(vectors(&one), [vector_of("a text", DIMENSIONS)]);
     // More than one request of the provider takes.
     let texts: Vec<String> = (0..200).map(|n| format!("text {n}")).collect();
     let many = server.good(
         "v1/embed",
         &json!({"vectorizer": "docs", "input": texts, "as": "document"}),
     );
-    let wanted = texts.iter().map(|text| json!(vector_of(text, DIMENSIONS)));
-    assert_eq!(many["embeddings"], Value::from_iter(wanted));
+    let wanted = texts.iter().map(|text| vector_of(text, DIMENSIONS));
+    assert!(vectors(&many) == wanted.collect::<Vec<_>>());
     assert!(
         stage
             .stub
