@@ -1,5 +1,8 @@
 //! What is refused: each gets one clear answer in JSON, and the server goes on.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+
 use serde_json::{Value, json};
 use tests::site::Site;
 use tests::stage::{PATIENCE, Stage};
@@ -141,8 +144,25 @@ fn a_huge_request_is_refused() {
     );
     let deep = "[".repeat(500_000);
     assert_eq!(server.site.post("v1/search", &deep).0, 400);
-    let long = server.site.with("x-long", &"x".repeat(500_000));
-    assert_eq!(long.get("v1/models").0, 431);
+    // A head without an end: the answer comes before it has been sent.
+    let address = server
+        .site
+        .url
+        .trim_start_matches("http://")
+        .trim_end_matches('/');
+    let mut connection = TcpStream::connect(address).unwrap();
+    let _ = write!(
+        connection,
+        "GET / HTTP/1.1\r\nx-long: {}",
+        "x".repeat(100_000)
+    );
+    let mut said = vec![];
+    let _ = connection.read_to_end(&mut said);
+    let said = String::from_utf8_lossy(&said);
+    assert!(
+        said.is_empty() || said.starts_with("HTTP/1.1 431"),
+        "{said}"
+    );
     server.good("v1/search", &json!({"vectorizer": "docs", "query": "x"}));
 }
 
@@ -172,7 +192,7 @@ fn what_is_down_is_told() {
     assert!(!message(&said).contains(&caller.name), "{said}");
     server
         .process
-        .wait_for_line("is not permitted to log in", PATIENCE);
+        .wait_for_line("unable to connect to database", PATIENCE);
     stage.run(&format!("alter role {} login", caller.name));
     server.good("v1/search", &serde_json::from_str(&vector).unwrap());
 }
