@@ -121,7 +121,7 @@
 //! # Where things are
 //!
 //! [`options`](Command) and [`Settings`] hold the configuration. `command` contains the operator's commands, such as
-//! `status` and `search` ([`Task`]). `worker` contains the state machine: `claims` decides what to claim, `batch` is
+//! `status` and `search` ([`Task`]), `serve` what `worker serve` answers ([`Exchange`]). `worker` contains the state machine: `claims` decides what to claim, `batch` is
 //! the work for one claim, `commit_size` limits the size of a commit, `calls` holds what is in flight besides
 //! statements, `requests` writes requests to providers, `verdicts` handles their answers, `accounts` limits the
 //! requests, `usage` counts what they cost and `budgets` limits that, `blame` finds the cause of a rejection, `resync` compares a source with what is stored for it, `indexes` builds vector indexes,
@@ -157,6 +157,7 @@ mod resync;
 mod retry;
 mod reuse;
 mod rows;
+mod serve;
 mod settings;
 mod snapshot;
 mod span;
@@ -193,6 +194,10 @@ pub use request::{
     AwsCredential, AwsKeys, Credential, Received, Request, RequestError, Response, Secret, Token,
 };
 pub use resync::{ResyncCounts, ResyncQuery, ResyncStanding, ResyncState};
+pub use serve::{
+    Caller, Doing, Exchange, Serve, ServeLimits, Tokens, TokensError, not_allowed, open_page,
+    refusal,
+};
 pub use settings::{AwsSource, DocumentSettings, Limits, Secrets, Settings, SettingsError};
 pub use snapshot::{AccountSnapshot, Counts, Histogram, Snapshot, VectorizerSnapshot};
 pub use span::{Attribute, Span, SpanKind};

@@ -23,6 +23,8 @@ pub enum Wanted {
     Documents,
     /// Vectors of search texts: the model's query prompt is added in front.
     Queries,
+    /// How well each text but the first answers the first one, by a cross-encoder.
+    Scores,
     /// The number of tokens of each text, including those beyond the model's limit.
     TokenCounts,
 }
@@ -30,6 +32,8 @@ pub enum Wanted {
 /// The results of a model, in the order of the texts.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ModelAnswer {
+    /// For [`Wanted::Scores`]: one for each text but the first; a higher one is better.
+    Scores(Vec<f32>),
     /// For [`Wanted::TokenCounts`].
     TokenCounts(Vec<usize>),
     /// For [`Wanted::Documents`] and [`Wanted::Queries`].

@@ -18,12 +18,14 @@ use crate::command::{self, Inquiry};
 use crate::event::Level;
 use crate::log::Format;
 use crate::provider::variables;
+use crate::serve::Serve;
 use crate::settings::{AwsSource, Limits, Secrets, Settings};
 use documents::DocumentOptions;
 use environment::{keys_in, of_aws};
 pub use parse::Parse;
 pub(crate) use values::duration;
-use values::{Ids, LogFormat, LogLevel, Shell, at_least_one, bytes, dollars, ids, listening};
+use values::{Ids, LogFormat, LogLevel, Shell, dollars, ids};
+pub(crate) use values::{at_least_one, bytes, listening};
 
 /// What the command line requests.
 #[derive(Clone, Debug)]
@@ -43,6 +45,8 @@ pub enum Command {
     Parse(Box<Parse>),
     /// Keep the vectorizers' embeddings in sync with their rows.
     Run(Box<Options>),
+    /// Answer searches over HTTP or MCP.
+    Serve(Box<Serve>, Box<Options>),
 }
 
 /// A command line that requests help or the version, or that is wrong.
@@ -77,6 +81,8 @@ enum Action {
     Parse(Parse),
     /// Keep all embeddings in sync until stopped; the same as without a command
     Run,
+    /// Search and embed for others, over HTTP or MCP
+    Serve(Serve),
     /// Print a script that completes commands and options in a shell
     Completions {
         /// The shell
@@ -270,6 +276,7 @@ impl Command {
                 command: Box::new(CommandLine::command().name(name)),
             },
             Some(Action::Run) | None => Self::Run(options),
+            Some(Action::Serve(serve)) => Self::Serve(Box::new(serve), options),
         })
     }
 }

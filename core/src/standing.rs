@@ -122,6 +122,16 @@ impl Standing {
         })
     }
 
+    /// Returns the reason if the operator has named the owners whose vectorizers may be used, and this is none of them.
+    /// For roles that are not the operator's own.
+    pub(crate) fn is_unnamed(&self, settings: &Settings) -> Option<String> {
+        let owner = self.owner.as_deref().unwrap_or_default();
+        let is_named = settings.owners.iter().any(|named| named == owner);
+        (settings.require_trust && !is_named).then(|| {
+            format!("it belongs to {owner}, and this server was started with --require-trust and without --owner {owner}")
+        })
+    }
+
     /// The owner, if it is outside the worker's trust domain.
     pub(crate) fn foreign(&self, settings: &Settings) -> Option<&str> {
         let owner = self.owner.as_deref()?;

@@ -14,11 +14,31 @@ pub(crate) struct Bert {
     shape: Shape,
 }
 
+/// The tokens of a text, or of two texts that belong together.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sequence<'a> {
+    pub(crate) tokens: &'a [u32],
+    /// Where the second text begins; after the last token if there is none.
+    pub(crate) second: usize,
+}
+
+impl<'a> Sequence<'a> {
+    /// Of a single text.
+    pub(crate) const fn single(tokens: &'a [u32]) -> Self {
+        Self {
+            tokens,
+            second: tokens.len(),
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Embeddings {
     norm: Norm,
     /// The first type, which all tokens of a single text have, is already added.
     positions: Vec<f32>,
+    /// What the second type, which the tokens of a second text have, adds to the first one.
+    second: Vec<f32>,
     words: Vec<f32>,
 }
 
@@ -60,7 +80,7 @@ impl Bert {
     }
 
     /// Computes the vectors of the tokens of several texts, one text after the other.
-    pub(crate) fn encode(&self, texts: &[&[u32]]) -> candle_core::Result<Vec<f32>> {
+    pub(crate) fn encode(&self, texts: &[Sequence<'_>]) -> candle_core::Result<Vec<f32>> {
         let mut hidden = self.embeddings.look_up(texts, self.shape.hidden)?;
         for layer in &self.layers {
             let projected = layer.projections.apply(&hidden)?;
@@ -77,14 +97,14 @@ impl Bert {
         hidden.flatten_all()?.to_vec1()
     }
 
-    fn attend(&self, projected: &Tensor, texts: &[&[u32]]) -> candle_core::Result<Tensor> {
+    fn attend(&self, projected: &Tensor, texts: &[Sequence<'_>]) -> candle_core::Result<Tensor> {
         let Shape { heads, hidden, .. } = self.shape;
         let depth = hidden / heads;
         let scale = 1.0 / (depth as f32).sqrt();
         let mut start = 0;
         let mut attended = Vec::new();
         for text in texts {
-            let count = text.len();
+            let count = text.tokens.len();
             let part = projected
                 .narrow(0, start, count)?
                 .reshape((count, 3, heads, depth))?;
@@ -126,25 +146,36 @@ impl Embeddings {
                 *x += first;
             }
         }
+        let (first, rest) = types.split_at(hidden);
+        let second = first.iter().zip(rest).map(|(first, second)| second - first);
+        let mut second: Vec<f32> = second.collect();
+        second.resize(hidden, 0.0);
         let norm = read_norm(weights, shape, &format!("{name}.LayerNorm"))?;
         Ok(Self {
             norm,
             positions,
+            second,
             words,
         })
     }
 
-    fn look_up(&self, texts: &[&[u32]], width: usize) -> candle_core::Result<Tensor> {
-        let count: usize = texts.iter().map(|text| text.len()).sum();
+    fn look_up(&self, texts: &[Sequence<'_>], width: usize) -> candle_core::Result<Tensor> {
+        let count: usize = texts.iter().map(|text| text.tokens.len()).sum();
         let mut rows = Vec::with_capacity(count * width);
         for text in texts {
-            for (token, position) in text.iter().zip(self.positions.chunks_exact(width)) {
+            let positions = self.positions.chunks_exact(width);
+            for (place, (token, position)) in text.tokens.iter().zip(positions).enumerate() {
+                let start = rows.len();
                 let word = &self.words[*token as usize * width..][..width];
                 rows.extend(
                     word.iter()
                         .zip(position)
                         .map(|(word, position)| word + position),
                 );
+                if place >= text.second {
+                    let row = rows[start..].iter_mut();
+                    row.zip(&self.second).for_each(|(x, second)| *x += second);
+                }
             }
         }
         self.norm.rows(&mut rows);

@@ -128,6 +128,38 @@ impl Description {
     }
 }
 
+/// The sizes of a model that classifies pairs of texts with one label, and how many tokens it reads of a pair.
+pub(crate) fn read_pair_classifier(directory: &Path) -> Result<(Shape, usize), OpenError> {
+    if !directory.is_dir() {
+        return Err(OpenError::NoDirectory(directory.to_owned()));
+    }
+    let shape = read_shape(directory)?;
+    let labels: Labels = parse(directory, "config.json")?;
+    if let Some(labels) = labels.id2label.filter(|labels| labels.len() != 1) {
+        return Err(OpenError::Unsupported {
+            directory: directory.to_owned(),
+            what: format!("it is no reranker: it has {} labels, not one", labels.len()),
+        });
+    }
+    let tokenizer: TokenizerConfig =
+        parse_if_there(directory, "tokenizer_config.json")?.unwrap_or_default();
+    let tokens_max = shape.positions.min(tokenizer.model_max_length as usize);
+    // Three are the tokenizer's own, and each text has one at least.
+    if tokens_max < 5 {
+        return Err(OpenError::Malformed {
+            path: directory.join("config.json"),
+            reason: format!("{tokens_max} tokens leave no room for two texts"),
+        });
+    }
+    Ok((shape, tokens_max))
+}
+
+/// The labels of `config.json`, by their numbers.
+#[derive(Deserialize)]
+struct Labels {
+    id2label: Option<BTreeMap<String, String>>,
+}
+
 /// The fields of `config.json` that are checked before all others.
 #[derive(Deserialize)]
 struct Kind {

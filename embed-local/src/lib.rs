@@ -21,6 +21,9 @@
 //! returns an error for other models, because a vector that is only almost correct is worse than
 //! none.
 //!
+//! [`CrossEncoder::open`] reads a model of the same kind that classifies pairs of texts with one label, as those of
+//! sentence-transformers for reranking do.
+//!
 //! # Reproducibility
 //!
 //! A vector depends on its text only. The texts of one call are computed together, but without
@@ -29,12 +32,14 @@
 #![cfg_attr(not(test), warn(clippy::too_many_lines))]
 
 mod bert;
+mod cross;
 mod description;
 mod find;
 mod kernel;
 mod model;
 mod weights;
 
+pub use cross::CrossEncoder;
 pub use description::OpenError;
 pub use find::FindError;
 pub use model::{EmbedError, Embedded, Model};

@@ -7,8 +7,8 @@ use rayon::prelude::*;
 use thiserror::Error;
 use tokenizers::{PostProcessor as _, Tokenizer, TruncationDirection};
 
-use crate::bert::Bert;
-use crate::description::{Description, OpenError, read};
+use crate::bert::{Bert, Sequence};
+use crate::description::{Description, OpenError, Shape, read};
 use crate::find::{self, FindError};
 use crate::kernel::{normalize, pool_rows};
 use crate::weights::Weights;
@@ -82,7 +82,7 @@ impl Model {
     /// If a file is missing or damaged, or if the model is not supported.
     pub fn open(directory: &Path) -> Result<Self, OpenError> {
         let description = Description::read(directory)?;
-        let tokenizer = open_tokenizer(directory, &description)?;
+        let tokenizer = open_tokenizer(directory, &description.shape)?;
         let bert = Bert::read(&mut Weights::open(directory)?, &description.shape)?;
         Ok(Self {
             bert,
@@ -184,7 +184,8 @@ impl Model {
         &self,
         batch: &[(usize, Vec<u32>)],
     ) -> Result<Vec<(usize, Vec<f32>)>, EmbedError> {
-        let texts: Vec<&[u32]> = batch.iter().map(|(_, tokens)| tokens.as_slice()).collect();
+        let texts = batch.iter().map(|(_, tokens)| Sequence::single(tokens));
+        let texts: Vec<Sequence<'_>> = texts.collect();
         let hidden = self
             .bert
             .encode(&texts)
@@ -208,7 +209,7 @@ impl Model {
     }
 }
 
-fn open_tokenizer(directory: &Path, description: &Description) -> Result<Tokenizer, OpenError> {
+pub(crate) fn open_tokenizer(directory: &Path, shape: &Shape) -> Result<Tokenizer, OpenError> {
     let file = "tokenizer.json";
     let malformed = |reason: String| OpenError::Malformed {
         path: directory.join(file),
@@ -223,10 +224,10 @@ fn open_tokenizer(directory: &Path, description: &Description) -> Result<Tokeniz
         .map_err(|error| malformed(error.to_string()))?;
     tokenizer.with_padding(None);
     let largest = tokenizer.get_vocab(true).into_values().max().unwrap_or(0) as usize;
-    if largest >= description.shape.vocabulary {
+    if largest >= shape.vocabulary {
         return Err(malformed(format!(
             "it has a token {largest}, and config.json a vocabulary of {}",
-            description.shape.vocabulary
+            shape.vocabulary
         )));
     }
     Ok(tokenizer)

@@ -1,4 +1,5 @@
-"""Makes tests/tiny, a BERT with made-up weights, and tests/tiny.json, what it should compute.
+"""Makes tests/tiny, a BERT with made-up weights, and tests/tiny.json, what it should compute; and the same as a
+cross-encoder, tests/cross and tests/cross.json.
 
 Written with nothing but Python's standard library from the definition of BERT (Devlin et al.,
 https://arxiv.org/abs/1810.04805, and the layout of its weights in transformers), so that it shares
@@ -85,12 +86,12 @@ def attend(layer, rows):
     return mixed
 
 
-def encode(tokens):
+def encode(tokens, second=None):
     def row(kind, n):
         flat = TENSORS[f"embeddings.{kind}_embeddings.weight"][1]
         return flat[n * HIDDEN:(n + 1) * HIDDEN]
 
-    rows = [[a + b + c for a, b, c in zip(row("word", t), row("position", n), row("token_type", 0))]
+    rows = [[a + b + c for a, b, c in zip(row("word", t), row("position", n), row("token_type", 0 if second is None or n < second else 1))]
             for n, t in enumerate(tokens)]
     rows = norm("embeddings.LayerNorm", rows)
     for n in range(LAYERS):
@@ -103,28 +104,21 @@ def encode(tokens):
     return rows
 
 
-def write():
-    os.makedirs("tiny/1_Pooling", exist_ok=True)
+def dump(path, value):
+    with open(path, "w") as file:
+        json.dump(value, file, indent=1)
+        file.write("\n")
 
-    def dump(path, value):
-        with open(path, "w") as file:
-            json.dump(value, file, indent=1)
-            file.write("\n")
 
-    dump("tiny/config.json", {
+def config():
+    return {
         "model_type": "bert", "hidden_act": "gelu", "hidden_size": HIDDEN, "intermediate_size": WIDE,
         "layer_norm_eps": EPSILON, "max_position_embeddings": POSITIONS, "num_attention_heads": HEADS,
-        "num_hidden_layers": LAYERS, "type_vocab_size": TYPES, "vocab_size": VOCABULARY})
-    package = "sentence_transformers.models"
-    dump("tiny/modules.json", [
-        {"idx": 0, "name": "0", "path": "", "type": f"{package}.Transformer"},
-        {"idx": 1, "name": "1", "path": "1_Pooling", "type": f"{package}.Pooling"}])
-    dump("tiny/1_Pooling/config.json", {
-        "word_embedding_dimension": HIDDEN, "pooling_mode_cls_token": True,
-        "pooling_mode_mean_tokens": False})
-    dump("tiny/sentence_bert_config.json", {"max_seq_length": POSITIONS, "do_lower_case": False})
-    dump("tiny/config_sentence_transformers.json", {"prompts": {"query": "flow . "}})
-    dump("tiny/tokenizer.json", {
+        "num_hidden_layers": LAYERS, "type_vocab_size": TYPES, "vocab_size": VOCABULARY}
+
+
+def dump_tokenizer(directory):
+    dump(f"{directory}/tokenizer.json", {
         "version": "1.0", "truncation": None, "padding": None,
         "added_tokens": [
             {"id": n, "content": WORDS[n], "single_word": False, "lstrip": False, "rstrip": False,
@@ -137,14 +131,34 @@ def write():
         "decoder": {"type": "WordPiece", "prefix": "##", "cleanup": True},
         "model": {"type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##",
                   "max_input_chars_per_word": 100, "vocab": {w: n for n, w in enumerate(WORDS)}}})
+
+
+def dump_weights(directory, prefix=""):
     header, data = {}, b""
     for name, (shape, flat) in TENSORS.items():
         start = len(data)
         data += struct.pack(f"<{len(flat)}f", *flat)
+        name = name if name.startswith("classifier") else prefix + name
         header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [start, len(data)]}
     header = json.dumps(header).encode()
-    with open("tiny/model.safetensors", "wb") as file:
+    with open(f"{directory}/model.safetensors", "wb") as file:
         file.write(struct.pack("<Q", len(header)) + header + data)
+
+
+def write():
+    os.makedirs("tiny/1_Pooling", exist_ok=True)
+    dump("tiny/config.json", config())
+    package = "sentence_transformers.models"
+    dump("tiny/modules.json", [
+        {"idx": 0, "name": "0", "path": "", "type": f"{package}.Transformer"},
+        {"idx": 1, "name": "1", "path": "1_Pooling", "type": f"{package}.Pooling"}])
+    dump("tiny/1_Pooling/config.json", {
+        "word_embedding_dimension": HIDDEN, "pooling_mode_cls_token": True,
+        "pooling_mode_mean_tokens": False})
+    dump("tiny/sentence_bert_config.json", {"max_seq_length": POSITIONS, "do_lower_case": False})
+    dump("tiny/config_sentence_transformers.json", {"prompts": {"query": "flow . "}})
+    dump_tokenizer("tiny")
+    dump_weights("tiny")
     cases = []
     for text, words in [
         ("Red", ["red"]),
@@ -159,5 +173,32 @@ def write():
     dump("tiny.json", cases)
 
 
+def write_cross():
+    """A cross-encoder reads two texts as one: a question and what may answer it (Nogueira and Cho,
+    https://arxiv.org/abs/1901.04085)."""
+    os.makedirs("cross", exist_ok=True)
+    for part, out, into in [("pooler.dense", HIDDEN, HIDDEN), ("classifier", 1, HIDDEN)]:
+        tensor(f"{part}.weight", out, into, 0.7)
+        tensor(f"{part}.bias", out, None, 0.3)
+    dump("cross/config.json", {**config(), "id2label": {"0": "LABEL_0"}})
+    dump("cross/tokenizer_config.json", {"model_max_length": POSITIONS})
+    dump_tokenizer("cross")
+    dump_weights("cross", "bert.")
+    cases = []
+    for question, text, first, second in [
+        ("red", "blue flows", ["red"], ["blue", "flow", "##s"]),
+        ("blue flows", "red", ["blue", "flow", "##s"], ["red"]),
+        ("Green.", "other", ["green", "."], ["[UNK]"]),
+        # The longer text is cut off.
+        ("red", "flow " * 40, ["red"], ["flow"] * (POSITIONS - 4)),
+    ]:
+        words = ["[CLS]", *first, "[SEP]", *second, "[SEP]"]
+        rows = encode([WORDS.index(w) for w in words], len(first) + 2)
+        pooled = [[math.tanh(x) for x in linear("pooler.dense", rows[:1])[0]]]
+        cases.append({"question": question, "text": text, "score": linear("classifier", pooled)[0][0]})
+    dump("cross.json", cases)
+
+
 make()
 write()
+write_cross()

@@ -25,6 +25,7 @@ fn main() -> ExitCode {
         inquire,
         install,
         run,
+        serve: None,
     };
     program.main()
 }

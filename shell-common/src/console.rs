@@ -19,6 +19,7 @@ pub struct Console {
     level: Level,
     format: Format,
     bar: Option<Bar>,
+    is_on_stderr: bool,
     #[cfg(feature = "otel")]
     pub(crate) telemetry: Option<Telemetry>,
 }
@@ -33,8 +34,18 @@ impl Console {
             level: options.log_level(),
             format: options.log_format(),
             bar: bar.then(Bar::new),
+            is_on_stderr: false,
             #[cfg(feature = "otel")]
             telemetry: None,
+        }
+    }
+
+    /// The same, but it prints on the standard error.
+    #[must_use]
+    pub fn on_stderr(self) -> Self {
+        Self {
+            is_on_stderr: true,
+            ..self
         }
     }
 
@@ -134,6 +145,9 @@ impl Console {
     fn print(&self, line: &str) {
         match &self.bar {
             Some(bar) => bar.bar.suspend(|| print(line)),
+            None if self.is_on_stderr => {
+                let _ = writeln!(io::stderr().lock(), "{line}");
+            }
             None => print(line),
         }
     }

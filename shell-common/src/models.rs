@@ -14,7 +14,7 @@ mod with_models {
     use std::path::Path;
     use std::sync::{Arc, Mutex, PoisonError};
 
-    use embed_local::{EmbedError, Model};
+    use embed_local::{CrossEncoder, EmbedError, Model, OpenError};
     use pgai_core::Wanted;
 
     use super::{ModelAnswer, ModelError, ModelRequest};
@@ -22,8 +22,12 @@ mod with_models {
     /// The models that have been loaded, each once.
     #[derive(Debug, Default)]
     pub struct Models {
-        loaded: Mutex<BTreeMap<String, Arc<Model>>>,
+        loaded: Loaded<Model>,
+        rerankers: Loaded<CrossEncoder>,
     }
+
+    /// Models by their names.
+    type Loaded<T> = Mutex<BTreeMap<String, Arc<T>>>;
 
     impl Models {
         /// Computes on as many threads as the machine has, and blocks the caller.
@@ -31,10 +35,16 @@ mod with_models {
         /// # Errors
         /// If the model cannot be used, or a text cannot be embedded.
         pub fn answer(&self, request: &ModelRequest) -> Result<ModelAnswer, ModelError> {
-            let model = self.model(request)?;
             let texts: Vec<&str> = request.texts.iter().map(|text| &**text).collect();
+            if request.wanted == Wanted::Scores {
+                let reranker = once(&self.rerankers, request, CrossEncoder::open)?;
+                let (question, texts) = texts.split_first().unwrap_or((&"", &[]));
+                let scores = reranker.scores(question, texts);
+                return scores.map(ModelAnswer::Scores).map_err(explained);
+            }
+            let model = once(&self.loaded, request, Model::open)?;
             let embedded = match request.wanted {
-                Wanted::Documents => model.embed(&texts),
+                Wanted::Documents | Wanted::Scores => model.embed(&texts),
                 Wanted::Queries => {
                     let prompt = model.query_prompt();
                     let texts: Vec<String> =
@@ -54,23 +64,25 @@ mod with_models {
                 truncated: embedded.truncated,
             })
         }
+    }
 
-        /// The model of this name, which is loaded at first use.
-        fn model(&self, request: &ModelRequest) -> Result<Arc<Model>, ModelError> {
-            // Held while a model is loaded, so that none is loaded twice.
-            let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(model) = loaded.get(&request.model) {
-                return Ok(Arc::clone(model));
-            }
-            let directory =
-                Model::find(&request.model, request.models_dir.as_deref().map(Path::new))
-                    .map_err(|error| ModelError::Model(error.to_string()))?;
-            let model =
-                Model::open(&directory).map_err(|error| ModelError::Model(error.to_string()))?;
-            let model = Arc::new(model);
-            loaded.insert(request.model.clone(), Arc::clone(&model));
-            Ok(model)
+    /// The model of this name, which is loaded at first use.
+    fn once<T>(
+        loaded: &Loaded<T>,
+        request: &ModelRequest,
+        open: fn(&Path) -> Result<T, OpenError>,
+    ) -> Result<Arc<T>, ModelError> {
+        // Held while a model is loaded, so that none is loaded twice.
+        let mut loaded = loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(model) = loaded.get(&request.model) {
+            return Ok(Arc::clone(model));
         }
+        let directory = Model::find(&request.model, request.models_dir.as_deref().map(Path::new))
+            .map_err(|error| ModelError::Model(error.to_string()))?;
+        let model = open(&directory).map_err(|error| ModelError::Model(error.to_string()))?;
+        let model = Arc::new(model);
+        loaded.insert(request.model.clone(), Arc::clone(&model));
+        Ok(model)
     }
 
     fn explained(error: EmbedError) -> ModelError {

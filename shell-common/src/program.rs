@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use clap_complete::Shell;
 use pgai_core::{
-    Command, Inquiry, Level, Limits, Options, Prices, Report, Settings, SettingsError, Summary,
-    Task, log,
+    Command, Inquiry, Level, Limits, Options, Prices, Report, Serve, Settings, SettingsError,
+    Summary, Task, Tokens, log,
 };
 
 use crate::console::{self, Console};
@@ -37,6 +37,28 @@ pub struct Program {
     pub install: fn(url: &str) -> Result<String, Failure>,
     /// Runs the worker to its end.
     pub run: Run,
+    /// Serves until the process is stopped; `None` if this worker cannot.
+    pub serve: Option<fn(place: &Place, serving: Serving, console: Console) -> Result<(), Failure>>,
+}
+
+/// What `serve` needs.
+#[derive(Clone)]
+pub struct Serving {
+    /// The arguments.
+    pub options: Serve,
+    /// What requests are answered with.
+    pub settings: Settings,
+    /// Whose requests; empty if there is one caller, who needs no token.
+    pub tokens: Tokens,
+}
+
+/// Does not print the settings.
+impl fmt::Debug for Serving {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Serving")
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Where a worker's database is.
@@ -153,6 +175,7 @@ impl Program {
             Ok(Command::Inquire(inquiry, options)) => self.report(*inquiry, &options, environment),
             Ok(Command::Parse(parse)) => parsing::print(&parse),
             Ok(Command::Run(options)) => self.work(&options, environment),
+            Ok(Command::Serve(serve, options)) => self.serve(*serve, &options, environment),
             Err(usage) if usage.code == 0 => {
                 console::print(usage.text.trim_end());
                 Ok(ExitCode::SUCCESS)
@@ -233,6 +256,33 @@ impl Program {
         })
     }
 
+    fn serve(
+        &self,
+        serve: Serve,
+        options: &Options,
+        environment: &BTreeMap<String, String>,
+    ) -> Result<ExitCode, Failure> {
+        let run = self
+            .serve
+            .ok_or_else(|| Failure::Usage(format!("{} does not serve: use worker", self.name)))?;
+        let console = Console::new(options);
+        // There the standard output belongs to the agent.
+        let console = if serve.mcp {
+            console.on_stderr()
+        } else {
+            console
+        };
+        for line in options.advice(environment) {
+            console.note(Level::Warning, &line);
+        }
+        let serving = Serving {
+            tokens: tokens(&serve, environment)?,
+            settings: self.settings(options, environment)?,
+            options: serve,
+        };
+        run(&Place::of(options), serving, console).map(|()| ExitCode::SUCCESS)
+    }
+
     fn inquirer(&self, options: &Options, settings: &Settings) -> Inquirer {
         Inquirer {
             program: self.name,
@@ -242,6 +292,24 @@ impl Program {
             inquire: self.inquire,
         }
     }
+}
+
+/// The tokens of `serve`: in a file, or in a variable.
+fn tokens(serve: &Serve, environment: &BTreeMap<String, String>) -> Result<Tokens, Failure> {
+    if serve.mcp {
+        return Ok(Tokens::default());
+    }
+    let (place, text) = match (&serve.tokens, environment.get(SERVE_TOKENS)) {
+        (Some(path), _) => (path.as_str(), read(path)?),
+        (None, Some(text)) => (SERVE_TOKENS, text.clone()),
+        (None, None) => {
+            return Err(Failure::Usage(format!(
+                "serve needs tokens: --tokens FILE, or {SERVE_TOKENS}, with lines of a token, a space, and the \
+                 database URL of the role that it stands for"
+            )));
+        }
+    };
+    Tokens::parse(&text).map_err(|error| Failure::Usage(format!("{place}: {error}")))
 }
 
 /// Starts the HTTP server, if one is wanted.
@@ -291,7 +359,8 @@ pub fn settings(version: &str) -> Result<Settings, Failure> {
             Command::Complete { .. }
             | Command::Inquire(..)
             | Command::Install(_)
-            | Command::Parse(_),
+            | Command::Parse(_)
+            | Command::Serve(..),
         ) => Err(Failure::Usage("no options were read".to_owned())),
         Err(usage) => Err(Failure::Usage(usage.text)),
     }
@@ -336,7 +405,10 @@ fn environment() -> BTreeMap<String, String> {
 }
 
 /// Variables whose values may be in files: a secret in a file is seen in no list of processes and variables.
-const FROM_FILES: [&str; 2] = ["DB_URL", monitoring::TOKEN];
+const FROM_FILES: [&str; 3] = ["DB_URL", monitoring::TOKEN, SERVE_TOKENS];
+
+/// The variable with the tokens of `serve`.
+const SERVE_TOKENS: &str = "PGAI_SERVE_TOKENS";
 
 /// Sets each of these variables to the content of the file that the variable with `_FILE` at its end names,
 /// unless it is set.

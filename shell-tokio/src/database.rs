@@ -69,10 +69,16 @@ impl Database {
     /// Opens no connection yet.
     #[must_use]
     pub fn new(target: Arc<Target>) -> Self {
+        Self::with_connections(target, CONNECTIONS_MAX)
+    }
+
+    /// With at most so many connections.
+    #[must_use]
+    pub fn with_connections(target: Arc<Target>, connections_max: usize) -> Self {
         Self {
             target,
             idle: Mutex::default(),
-            turns: Semaphore::new(CONNECTIONS_MAX),
+            turns: Semaphore::new(connections_max),
         }
     }
 

@@ -9,6 +9,7 @@
 pub mod database;
 pub mod http;
 mod line;
+pub mod serve;
 mod worker;
 
 use std::future::pending;

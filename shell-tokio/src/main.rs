@@ -8,7 +8,7 @@ use log::{LevelFilter, Log, Metadata, Record};
 use pgai_core::{Limits, Report, Settings, Summary, Task};
 use shell_common::console::{self, Console};
 use shell_common::monitoring::Questions;
-use shell_common::program::{Failure, Place, Program};
+use shell_common::program::{Failure, Place, Program, Serving};
 use shell_common::target::Target;
 use shell_tokio::database;
 use tokio::runtime::Builder;
@@ -27,6 +27,7 @@ fn main() -> ExitCode {
         inquire,
         install,
         run,
+        serve: Some(serve),
     };
     program.main()
 }
@@ -55,6 +56,19 @@ fn possible(target: Target) -> Result<Target, Failure> {
 fn inquire(place: &Place, task: Task) -> Result<Report, Failure> {
     let target = possible(place.target()?)?;
     block_on(shell_tokio::inquire(target, task))
+}
+
+fn serve(place: &Place, serving: Serving, console: Console) -> Result<(), Failure> {
+    let targets = match serving.tokens.urls() {
+        [] => vec![place.target()?],
+        urls => urls
+            .iter()
+            .map(|url| Target::parse(url))
+            .collect::<Result<_, _>>()?,
+    };
+    let targets = targets.into_iter().map(possible);
+    let targets = targets.collect::<Result<_, _>>()?;
+    block_on(shell_tokio::serve::serve(targets, serving, console))?
 }
 
 fn install(url: &str) -> Result<String, Failure> {

@@ -289,7 +289,7 @@ impl Doctor {
                 self.question = Some(question);
                 return Ok(call.into());
             }
-            Ok(Next::Vector(vector)) => Ok(vector),
+            Ok(Next::Vectors(embedded)) => embedded.one(),
             Err(reason) => Err(reason),
         };
         let profile = question.profile;

@@ -278,7 +278,9 @@ impl Steps for Estimate {
                         self.count(&counts);
                         Ok(self.go_on(&profile))
                     }
-                    ModelAnswer::Vectors { .. } => Err("the model did not count tokens".to_owned()),
+                    ModelAnswer::Scores(_) | ModelAnswer::Vectors { .. } => {
+                        Err("the model did not count tokens".to_owned())
+                    }
                 }
             }
             Answer::Begin | Answer::Reply(_) | Answer::Rows(_) | Answer::Waited => {

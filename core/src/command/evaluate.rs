@@ -9,9 +9,11 @@ use serde_json::json;
 
 use super::found::{self, Arm};
 use super::question::{Next, Question};
+use super::rerank::{After, Reranking, candidates};
 use super::table::table;
 use super::{Answer, Ask, Steps, field, key, named};
-use crate::provider::Purpose;
+use crate::call::Reply;
+use crate::provider::{Purpose, Reranker, order};
 use crate::query::Rows;
 use crate::settings::Settings;
 use crate::vectorizer::Profile;
@@ -41,6 +43,10 @@ pub(crate) struct EvaluateArgs {
     #[arg(long, value_name = "WEIGHT", default_values_t = [1.0])]
     text_weight: Vec<f64>,
 
+    /// Measure also what this reranker makes of the last of the other searches: see `search --rerank`
+    #[arg(long, value_name = "MODEL")]
+    rerank: Option<String>,
+
     /// Only rows for which this SQL condition on the columns of the source is true
     #[arg(long = "where", value_name = "CONDITION")]
     condition: Option<String>,
@@ -62,6 +68,8 @@ struct Way {
     name: String,
     arm: Arm,
     text_weight: f64,
+    /// Whether a reranker reads what it finds.
+    is_reranked: bool,
     scores: Scores,
 }
 
@@ -76,6 +84,9 @@ pub(super) struct Evaluate {
     key: Vec<String>,
     profile: Option<Arc<Profile>>,
     question: Option<Question>,
+    reranker: Option<Arc<Reranker>>,
+    /// The answers to the present question, on their way through the reranker.
+    reranking: Option<(Reranking, Rows)>,
 }
 
 impl Evaluate {
@@ -90,6 +101,8 @@ impl Evaluate {
             key: vec![],
             profile: None,
             question: None,
+            reranker: None,
+            reranking: None,
         }
     }
 
@@ -100,6 +113,9 @@ impl Evaluate {
             return Err("the files were not read".to_owned());
         };
         self.judged = judged::read(queries, qrels)?;
+        let reranker = self.args.rerank.as_deref();
+        let reranker = reranker.map(|name| Reranker::new(name, &self.settings));
+        self.reranker = reranker.transpose()?.map(Arc::new);
         self.key = definition.key().map(str::to_owned).collect();
         self.profile = Some(Arc::new(Profile::new(&definition, &self.settings)?));
         self.ways = self.ways(definition.has_text_index())?;
@@ -111,6 +127,7 @@ impl Evaluate {
             name: name.to_owned(),
             arm,
             text_weight,
+            is_reranked: false,
             scores: Scores::default(),
         };
         let mut ways = vec![way("vector", Arm::Vector, 1.0)];
@@ -127,6 +144,14 @@ impl Evaluate {
                 };
                 ways.push(way(&name, Arm::Hybrid, weight));
             }
+        }
+        if let (Some(_), Some(last)) = (&self.reranker, ways.last()) {
+            ways.push(Way {
+                name: format!("{}, reranked", last.name),
+                is_reranked: true,
+                scores: Scores::default(),
+                ..*last
+            });
         }
         Ok(ways)
     }
@@ -161,14 +186,19 @@ impl Evaluate {
                 Arm::Text | Arm::Vector => String::new(),
             };
             let options = format!("{options}{weight}");
-            let call = found::call(way.arm, profile.id, text, vector, self.args.k, &options);
+            let (k, chunk) = if way.is_reranked {
+                (candidates(self.args.k), ", found.chunk")
+            } else {
+                (self.args.k, "")
+            };
+            let call = found::call(way.arm, profile.id, text, vector, k, &options);
             let order = if way.arm == Arm::Vector {
                 "distance"
             } else {
                 "score desc"
             };
             format!(
-                "select {at} as way, row_number() over (order by found.{order}) as place, array['{at}', {}] as fields \
+                "select {at} as way, row_number() over (order by found.{order}) as place, array['{at}', {}{chunk}] as fields \
                  from {call} found",
                 found::key(&self.key),
             )
@@ -178,15 +208,57 @@ impl Evaluate {
             "select x.fields from ({}) x order by x.way, x.place",
             ways.join(" union all ")
         );
-        found::ask(&statement, self.key.len() + 1)
+        found::ask(&statement, self.key.len() + 2)
     }
 
-    fn count(&mut self, rows: &Rows) {
+    /// Lets the reranker read what was found for it.
+    fn rerank(&mut self, rows: Rows) -> Result<Ask, String> {
+        let last = self.ways.len().saturating_sub(1);
+        let mine = rows.iter().filter(|row| field(row, 0).parse() == Ok(last));
+        let chunk = self.key.len() + 1;
+        let texts: Vec<Arc<str>> = mine.map(|row| Arc::from(field(row, chunk))).collect();
+        let Some(reranker) = self.reranker.clone().filter(|_| !texts.is_empty()) else {
+            self.count(&rows, &[]);
+            return self.embed();
+        };
+        let times = (self.settings.request_timeout(), self.settings.wall_start);
+        let reranking = Reranking::new(reranker, &self.judged[self.at].text, texts, times);
+        let ask = reranking.call().into();
+        self.reranking = Some((reranking, rows));
+        Ok(ask)
+    }
+
+    fn reranked(&mut self, reply: Reply) -> Result<Ask, String> {
+        let Some((mut reranking, rows)) = self.reranking.take() else {
+            return Err("no reranker was asked".to_owned());
+        };
+        match reranking.answered(reply)? {
+            After::Call(call) => {
+                self.reranking = Some((reranking, rows));
+                Ok(call.into())
+            }
+            After::Scores(scores) => {
+                self.count(&rows, &scores);
+                self.embed()
+            }
+        }
+    }
+
+    /// Counts what was found. `rerank_scores` are those of the rows of the last way.
+    fn count(&mut self, rows: &Rows, rerank_scores: &[f64]) {
         let judged = &self.judged[self.at];
         for (at, way) in self.ways.iter_mut().enumerate() {
             let mine = rows.iter().filter(|row| field(row, 0).parse() == Ok(at));
-            let keys = mine.map(|row| {
-                let parts = 1..row.len();
+            let mut mine: Vec<_> = mine.collect();
+            if way.is_reranked && mine.len() == rerank_scores.len() {
+                mine = order(rerank_scores)
+                    .into_iter()
+                    .map(|at| mine[at])
+                    .collect();
+                mine.truncate(self.args.k as usize);
+            }
+            let keys = mine.into_iter().map(|row| {
+                let parts = 1..=self.key.len();
                 key::text(
                     &parts
                         .map(|part| field(row, part).to_owned())
@@ -238,17 +310,15 @@ impl Steps for Evaluate {
     fn next(&mut self, answer: Answer) -> Result<Ask, String> {
         match (answer, &mut self.question) {
             (Answer::Begin, _) => Ok(named::ask()),
+            (Answer::Reply(reply), Some(_)) if self.reranking.is_some() => self.reranked(reply),
             (Answer::Reply(reply), Some(question)) => match question.answered(reply)? {
                 Next::Call(call) => Ok(call.into()),
-                Next::Vector(vector) => {
+                Next::Vectors(embedded) => {
                     let profile = Arc::clone(&question.profile);
-                    Ok(self.look_up(&profile, &vector))
+                    Ok(self.look_up(&profile, &*embedded.one()?))
                 }
             },
-            (answer, Some(_)) => {
-                self.count(&answer.rows()?);
-                self.embed()
-            }
+            (answer, Some(_)) => self.rerank(answer.rows()?),
             (answer, None) => self.begin(&answer.rows()?),
         }
     }

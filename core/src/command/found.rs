@@ -1,20 +1,20 @@
 //! What `search` and `evaluate` ask of `ai.search` and `ai.hybrid_search`, as the calling role.
 
-use crate::query::Param;
+use crate::query::{Param, Query};
 use crate::sql::literal;
 
 use super::Ask;
 
 /// The arms of a hybrid search, and how they are combined.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Arm {
+pub(crate) enum Arm {
     Hybrid,
     Text,
     Vector,
 }
 
 /// The call of the function for an arm; `options` are further arguments, each with a comma before it.
-pub(super) fn call(
+pub(crate) fn call(
     arm: Arm,
     vectorizer: i64,
     words: &str,
@@ -36,7 +36,7 @@ pub(super) fn call(
 }
 
 /// A text as a literal. (PostgreSQL's texts cannot contain the character 0.)
-pub(super) fn text(text: &str) -> String {
+pub(crate) fn text(text: &str) -> String {
     literal(&text.replace('\0', " "))
 }
 
@@ -50,6 +50,11 @@ pub(super) fn key(columns: &[String]) -> String {
 
 /// Runs a statement whose rows are arrays of this many texts, restricted to what the calling role can see.
 pub(super) fn ask(statement: &str, fields: usize) -> Ask {
+    Ask::Query(query(statement, fields))
+}
+
+/// The same.
+pub(crate) fn query(statement: &str, fields: usize) -> Query {
     let fields: Vec<String> = (1..=fields).map(|at| format!("f.found[{at}]")).collect();
     let sql = format!(
         "select {} from ai._with_row_security({}, $1::text, $2::bigint) as f(found)",
@@ -57,7 +62,10 @@ pub(super) fn ask(statement: &str, fields: usize) -> Ask {
         literal(statement)
     );
     // The statement contains its values: it is different each time.
-    Ask::query(sql, vec![Param::Text(None), Param::Int(0)])
+    Query::Command {
+        sql,
+        params: vec![Param::Text(None), Param::Int(0)],
+    }
 }
 
 #[cfg(test)]

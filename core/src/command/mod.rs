@@ -11,11 +11,12 @@ mod drift;
 mod errors;
 mod estimate;
 mod evaluate;
-mod found;
+pub(crate) mod found;
 mod key;
-mod named;
+pub(crate) mod named;
 mod pause;
-mod question;
+pub(crate) mod question;
+pub(crate) mod rerank;
 mod resync;
 mod retry;
 mod search;
@@ -141,6 +142,11 @@ trait Steps {
 }
 
 impl Inquiry {
+    /// `status --json`.
+    pub(crate) const fn status_in_json() -> Self {
+        Self(Subcommand::Status(StatusArgs::json()))
+    }
+
     /// The paths of the files that the command reads: the shell reads them.
     #[must_use]
     pub fn files(&self) -> Vec<&str> {

@@ -12,13 +12,13 @@ pub(super) fn ask() -> Ask {
 }
 
 /// All vectorizers whose definition can be read.
-pub(super) fn all(rows: &Rows) -> Vec<Definition> {
+pub(crate) fn all(rows: &Rows) -> Vec<Definition> {
     let definitions = rows.iter().map(|row| serde_json::from_str(field(row, 1)));
     definitions.filter_map(Result::ok).collect()
 }
 
 /// The ids of those whose definition cannot be read, with the reasons.
-pub(super) fn unreadable(rows: &Rows) -> impl Iterator<Item = (&str, String)> {
+pub(crate) fn unreadable(rows: &Rows) -> impl Iterator<Item = (&str, String)> {
     rows.iter().filter_map(|row| {
         let reason = match field(row, 1) {
             "" => "it is larger than 1 MB".to_owned(),
@@ -47,7 +47,7 @@ pub(super) fn find(rows: &Rows, wanted: &str) -> Result<Definition, String> {
 }
 
 /// What to say of a name that no vectorizer has.
-pub(super) fn unknown(wanted: &str, names: &[String]) -> String {
+pub(crate) fn unknown(wanted: &str, names: &[String]) -> String {
     match nearest(wanted, names.iter().map(String::as_str)) {
         Some(meant) => format!("no vectorizer is named {wanted}: did you mean {meant}?"),
         None => format!(

@@ -6,9 +6,11 @@ use serde_json::json;
 
 use super::found::{self, Arm};
 use super::question::{Next, Question};
+use super::rerank::{After, Reranking, candidates};
 use super::table::short;
 use super::{Answer, Ask, Steps, field, key, named};
-use crate::provider::Purpose;
+use crate::call::Reply;
+use crate::provider::{Purpose, Reranker, order};
 use crate::query::{Param, Rows};
 use crate::settings::Settings;
 use crate::vectorizer::Profile;
@@ -36,6 +38,11 @@ pub(crate) struct SearchArgs {
     #[arg(long = "where", value_name = "CONDITION")]
     condition: Option<String>,
 
+    /// Let a reranker read what was found, and show what it finds best: cohere/MODEL, jina_ai/MODEL, voyage/MODEL,
+    /// tei/URL, or a cross-encoder that runs in this process
+    #[arg(long, value_name = "MODEL")]
+    rerank: Option<String>,
+
     /// Show which part of the search found a chunk, and how long the database took
     #[arg(long)]
     explain: bool,
@@ -53,6 +60,9 @@ pub(super) struct Search {
     args: SearchArgs,
     settings: Settings,
     question: Option<Question>,
+    reranker: Option<Arc<Reranker>>,
+    /// What was found, on its way through the reranker.
+    reranking: Option<(Reranking, Rows)>,
     /// The names of the key's columns.
     key: Vec<String>,
 }
@@ -66,6 +76,7 @@ struct Found<'a> {
     /// Score, the ranks by vector and by words, the score by words, milliseconds: with `ai.search` and without
     /// `--hybrid` or `--explain` there are none.
     numbers: [Option<f64>; 5],
+    rerank_score: Option<f64>,
 }
 
 impl Search {
@@ -74,6 +85,8 @@ impl Search {
             args,
             settings,
             question: None,
+            reranker: None,
+            reranking: None,
             key: vec![],
         }
     }
@@ -87,6 +100,9 @@ impl Search {
         let definition = named::find(rows, &self.args.name)?;
         definition.check_vectors()?;
         let profile = Profile::new(&definition, &self.settings)?;
+        let reranker = self.args.rerank.as_deref();
+        let reranker = reranker.map(|name| Reranker::new(name, &self.settings));
+        self.reranker = reranker.transpose()?.map(Arc::new);
         let words = self.args.words.join(" ");
         if words.trim().is_empty() {
             return Err("there are no words to look for".to_owned());
@@ -99,6 +115,47 @@ impl Search {
         Ok(ask)
     }
 
+    /// How many chunks are to be found.
+    const fn count(&self) -> u32 {
+        match self.reranker {
+            Some(_) => candidates(self.args.k),
+            None => self.args.k,
+        }
+    }
+
+    /// Lets the reranker read what was found.
+    fn rerank(&mut self, columns: usize, rows: Rows) -> Ask {
+        let Some(reranker) = self.reranker.clone().filter(|_| !rows.is_empty()) else {
+            return Ask::done(self.report(columns, &rows, &[]));
+        };
+        let texts = rows.iter().map(|row| Arc::from(field(row, columns + 2)));
+        let times = (self.settings.request_timeout(), self.settings.wall_start);
+        let words = self.args.words.join(" ");
+        let reranking = Reranking::new(reranker, &words, texts.collect(), times);
+        let ask = reranking.call().into();
+        self.reranking = Some((reranking, rows));
+        ask
+    }
+
+    fn reranked(&mut self, reply: Reply, columns: usize) -> Result<Ask, String> {
+        let Some((mut reranking, rows)) = self.reranking.take() else {
+            return Err("no reranker was asked".to_owned());
+        };
+        match reranking.answered(reply)? {
+            After::Call(call) => {
+                self.reranking = Some((reranking, rows));
+                Ok(call.into())
+            }
+            After::Scores(scores) => {
+                let best = order(&scores).into_iter().take(self.args.k as usize);
+                let best: Vec<usize> = best.collect();
+                let rows = best.iter().map(|&at| rows[at].clone()).collect();
+                let scores: Vec<f64> = best.iter().map(|&at| scores[at]).collect();
+                Ok(Ask::done(self.report(columns, &rows, &scores)))
+            }
+        }
+    }
+
     fn look_up(&self, profile: &Profile, vector: &[f32]) -> Ask {
         if self.asks_functions() {
             return self.look_up_by_function(profile, vector);
@@ -106,7 +163,7 @@ impl Search {
         let numbers: Vec<String> = vector.iter().map(f32::to_string).collect();
         let vector = Param::Text(Some(format!("[{}]", numbers.join(","))));
         let sql = profile.plan.search.clone();
-        Ask::query(sql, vec![vector, Param::Int(self.args.k.into())])
+        Ask::query(sql, vec![vector, Param::Int(self.count().into())])
     }
 
     fn look_up_by_function(&self, profile: &Profile, vector: &[f32]) -> Ask {
@@ -120,7 +177,7 @@ impl Search {
         let condition = self.args.condition.as_deref().unwrap_or_default();
         let options = format!(", condition => {}", found::text(condition));
         let words = self.args.words.join(" ");
-        let call = found::call(arm, profile.id, &words, vector, self.args.k, &options);
+        let call = found::call(arm, profile.id, &words, vector, self.count(), &options);
         let statement = format!(
             "select array[{}, found.chunk_seq::text, found.distance::text, found.chunk, {numbers}, \
              (1000 * extract(epoch from clock_timestamp() - statement_timestamp()))::text] from {call} found",
@@ -129,8 +186,8 @@ impl Search {
         found::ask(&statement, self.key.len() + 8)
     }
 
-    fn read<'a>(&self, columns: usize, rows: &'a Rows) -> Vec<Found<'a>> {
-        let rows = rows.iter().map(|row| {
+    fn read<'a>(columns: usize, rows: &'a Rows, scores: &[f64]) -> Vec<Found<'a>> {
+        let rows = rows.iter().enumerate().map(|(place, row)| {
             let number = |at: usize| field(row, columns + at).parse::<f64>().ok();
             Found {
                 key: (0..columns).map(|at| field(row, at).to_owned()).collect(),
@@ -138,13 +195,14 @@ impl Search {
                 distance: number(1),
                 chunk: field(row, columns + 2),
                 numbers: std::array::from_fn(|at| number(at + 3)),
+                rerank_score: scores.get(place).copied(),
             }
         });
         rows.collect()
     }
 
-    fn report(&self, columns: usize, rows: &Rows) -> String {
-        let found = self.read(columns, rows);
+    fn report(&self, columns: usize, rows: &Rows, scores: &[f64]) -> String {
+        let found = Self::read(columns, rows, scores);
         if self.args.json {
             let found = found.iter().map(|found| self.json(found));
             return serde_json::Value::from_iter(found).to_string();
@@ -172,6 +230,9 @@ impl Search {
             value["text_rank"] = json!(text_rank.map(|rank| rank as u64));
             value["text_score"] = json!(text_score);
         }
+        if let Some(score) = found.rerank_score {
+            value["rerank_score"] = json!(score);
+        }
         if self.args.explain {
             value["took_ms"] = json!(took);
         }
@@ -181,7 +242,8 @@ impl Search {
     fn line(&self, found: &Found<'_>) -> String {
         let [score, vector_rank, text_rank, text_score, _] = found.numbers;
         let distance = found.distance.unwrap_or(f64::NAN);
-        let first = score.filter(|_| self.args.hybrid).unwrap_or(distance);
+        let score = score.filter(|_| self.args.hybrid).unwrap_or(distance);
+        let first = found.rerank_score.unwrap_or(score);
         let mut why = vec![];
         if self.args.explain {
             if let Some(rank) = vector_rank {
@@ -208,16 +270,20 @@ impl Steps for Search {
     fn next(&mut self, answer: Answer) -> Result<Ask, String> {
         match (answer, &mut self.question) {
             (Answer::Begin, _) => Ok(named::ask()),
+            (Answer::Reply(reply), Some(question)) if self.reranking.is_some() => {
+                let columns = question.profile.plan.key_columns;
+                self.reranked(reply, columns)
+            }
             (Answer::Reply(reply), Some(question)) => match question.answered(reply)? {
                 Next::Call(call) => Ok(call.into()),
-                Next::Vector(vector) => {
+                Next::Vectors(embedded) => {
                     let profile = Arc::clone(&question.profile);
-                    Ok(self.look_up(&profile, &vector))
+                    Ok(self.look_up(&profile, &*embedded.one()?))
                 }
             },
             (answer, Some(question)) => {
                 let columns = question.profile.plan.key_columns;
-                Ok(Ask::done(self.report(columns, &answer.rows()?)))
+                Ok(self.rerank(columns, answer.rows()?))
             }
             (answer, None) => self.embed(&answer.rows()?),
         }

@@ -42,6 +42,15 @@ impl StatusArgs {
             check: false,
         }
     }
+
+    /// Those of `status --json`.
+    pub(super) const fn json() -> Self {
+        Self {
+            json: true,
+            watch: false,
+            check: false,
+        }
+    }
 }
 
 /// One JSON object, and the connected Python workers.

@@ -43,12 +43,14 @@ const PREFIX: &str = "PGAI_VECTORIZER_WORKER_";
 /// What the names of all our variables begin with.
 const OURS: &str = "PGAI_";
 /// Variables of ours that are no options.
-const OTHERS: [&str; 6] = [
+const OTHERS: [&str; 8] = [
     "PGAI_HTTP",
     "PGAI_HTTP_TOKEN",
     "PGAI_HTTP_TOKEN_FILE",
     "PGAI_MODELS_DIR",
     "PGAI_NO_ENV_FILE",
+    "PGAI_SERVE_TOKENS",
+    "PGAI_SERVE_TOKENS_FILE",
     // Of Python pgai; it is ignored.
     "PGAI_VECTORIZER_OLLAMA_MAX_CHUNKS_PER_BATCH",
 ];

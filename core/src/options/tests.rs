@@ -16,7 +16,8 @@ fn parse(arguments: &[&str], environment: &[(&str, &str)]) -> Result<(Options, S
         Command::Complete { .. }
         | Command::Inquire(..)
         | Command::Install(_)
-        | Command::Parse(_) => {
+        | Command::Parse(_)
+        | Command::Serve(..) => {
             panic!("not asked for")
         }
     }

@@ -33,7 +33,7 @@ pub(super) enum LogFormat {
 #[derive(Clone, Debug)]
 pub(super) struct Ids(pub(super) Vec<i64>);
 
-pub(super) fn at_least_one(text: &str) -> Result<usize, String> {
+pub(crate) fn at_least_one(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(0) => Err(format!("{text} is not in the range x>=1")),
         Ok(number) => Ok(number),
@@ -63,7 +63,7 @@ pub(super) fn dollars(text: &str) -> Result<u64, String> {
 }
 
 /// Bytes as PostgreSQL writes them: a number, or a number with kB, MB or GB, which are powers of 1024.
-pub(super) fn bytes(text: &str) -> Result<usize, String> {
+pub(crate) fn bytes(text: &str) -> Result<usize, String> {
     let text = text.trim();
     let end = text
         .find(|c: char| !c.is_ascii_digit())
@@ -96,7 +96,7 @@ pub(super) fn ids(text: &str) -> Result<Ids, String> {
 }
 
 /// A port of this machine, which only its own processes reach, or an address with a port.
-pub(super) fn listening(text: &str) -> Result<SocketAddr, String> {
+pub(crate) fn listening(text: &str) -> Result<SocketAddr, String> {
     let text = text.trim();
     let port = text.strip_prefix("localhost:").unwrap_or(text);
     if let Ok(port) = port.parse::<u16>() {

@@ -356,6 +356,9 @@ pub(crate) const OPENAI_HOSTS: &[&str] = &["openai.com", "openai.azure.com"];
 /// Voyage AI's own hosts.
 pub(crate) const VOYAGE_HOSTS: &[&str] = &["voyageai.com"];
 
+/// Where Cohere's reranker is: its other variable is the whole address for embedding, as with LiteLLM.
+pub(super) const COHERE_BASE: &str = "COHERE_RERANK_API_BASE";
+
 /// Other variables that say where a provider is, or which part of it.
 const VARIABLES: &[&str] = &[
     "AWS_DEFAULT_REGION",
@@ -363,6 +366,7 @@ const VARIABLES: &[&str] = &[
     "AWS_REGION",
     "AWS_REGION_NAME",
     "AZURE_API_VERSION",
+    COHERE_BASE,
     "GCE_METADATA_HOST",
     "VERTEXAI_LOCATION",
     "VERTEXAI_PROJECT",

@@ -36,6 +36,8 @@ pub(super) fn provider(Common { model, dimensions }: Common, settings: &Settings
 pub(super) fn vectors(answer: ModelAnswer) -> Result<Vec<Vec<f32>>, BadAnswer> {
     match answer {
         ModelAnswer::Vectors { vectors, .. } => Ok(vectors),
-        ModelAnswer::TokenCounts(_) => Err(BadAnswer::Unreadable("it has no vectors".to_owned())),
+        ModelAnswer::Scores(_) | ModelAnswer::TokenCounts(_) => {
+            Err(BadAnswer::Unreadable("it has no vectors".to_owned()))
+        }
     }
 }

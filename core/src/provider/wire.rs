@@ -186,7 +186,7 @@ impl HttpWire {
 }
 
 /// A POST with a JSON body. The URL was checked when the provider was made.
-fn post(
+pub(super) fn post(
     url: &http::Uri,
     body: impl Into<Value>,
     timeout: Duration,

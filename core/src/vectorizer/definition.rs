@@ -1,7 +1,7 @@
 //! A vectorizer as the database returns it: what is configured, and what the catalog says.
 
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::provider::Provider;
 use crate::settings::Settings;
@@ -212,6 +212,22 @@ impl Definition {
         let MadeBy { now, recorded } = &self.made_by;
         let recorded = recorded.as_ref().map(|recorded| &recorded.digests);
         (recorded != Some(now) && *now != MakerDigests::default()).then(|| now.clone())
+    }
+
+    /// What can be searched in it, for those who search.
+    pub(crate) fn summary(&self) -> Value {
+        let columns = self.columns.iter().flatten();
+        let columns = columns.map(|column| (column.name.clone(), json!(column.type_name)));
+        json!({
+            "name": self.name,
+            "table": format!("{}.{}", self.source_schema, self.source_table),
+            "key": self.key().collect::<Vec<_>>(),
+            "columns": columns.collect::<serde_json::Map<_, _>>(),
+            "text": self.config.loading.column_name,
+            "hybrid": self.has_text_index(),
+            "model": self.config.embedding["model"],
+            "dimensions": self.config.embedding["dimensions"],
+        })
     }
 
     /// The names of the key's columns.

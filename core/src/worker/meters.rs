@@ -9,7 +9,7 @@ use super::Worker;
 use super::batch::Report;
 use super::trouble::Trouble;
 use crate::call::Reply;
-use crate::model::{ModelAnswer, ModelError};
+use crate::model::ModelError;
 use crate::provider::Account;
 use crate::request::RequestError;
 use crate::snapshot::{AccountSnapshot, Counts, Histogram, Snapshot, VectorizerSnapshot};
@@ -123,7 +123,7 @@ pub(super) fn outcome(reply: &Reply) -> Option<&'static str> {
             RequestError::Secret(_) => "no_key",
             RequestError::Timeout => "timeout",
         },
-        Reply::Model(Ok(ModelAnswer::Vectors { .. } | ModelAnswer::TokenCounts(_))) => ANSWERED,
+        Reply::Model(Ok(_)) => ANSWERED,
         Reply::Model(Err(ModelError::Input(_))) => "refused",
         Reply::Model(Err(ModelError::Broken(_) | ModelError::Model(_))) => "broken",
     })

@@ -88,7 +88,7 @@ impl Used {
             }
             Reply::Model(Ok(ModelAnswer::Vectors { .. })) => Self::Estimated(estimate),
             Reply::Http(Err(RequestError::Connect(_) | RequestError::Secret(_)))
-            | Reply::Model(Ok(ModelAnswer::TokenCounts(_)) | Err(_))
+            | Reply::Model(Ok(ModelAnswer::Scores(_) | ModelAnswer::TokenCounts(_)) | Err(_))
             | Reply::Build(_)
             | Reply::Compute(_)
             | Reply::File(_)

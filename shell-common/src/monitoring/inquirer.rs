@@ -31,7 +31,8 @@ impl Inquirer {
                 Command::Complete { .. }
                 | Command::Install(_)
                 | Command::Parse(_)
-                | Command::Run(_),
+                | Command::Run(_)
+                | Command::Serve(..),
             ) => {
                 return Err("no such command".to_owned());
             }

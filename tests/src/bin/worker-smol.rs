@@ -15,6 +15,7 @@ fn main() -> ExitCode {
         inquire: |_, _| Err(Failure::Usage("this worker has no commands".to_owned())),
         install: |_| Err(Failure::Usage("this worker installs nothing".to_owned())),
         run,
+        serve: None,
     };
     program.main()
 }

@@ -69,6 +69,10 @@ fn each_command_runs() {
         let Some(line) = line.strip_prefix("worker ") else {
             continue;
         };
+        // tests/tests/serve runs these: they need a client, or a reranker.
+        if line.starts_with("serve ") || line.contains("--rerank") {
+            continue;
+        }
         let line = line.split(" #").next().unwrap();
         let mut arguments: Vec<String> = vec![];
         for (at, part) in line.split('"').enumerate() {
