@@ -286,7 +286,7 @@ begin
     if grantees is null then
         return;
     end if;
-    select x.* into strict v from ai.vectorizer x where x.id = vectorizer_id;
+    select x.* into strict v from ai._vectorizers() x where x.id = vectorizer_id;
     d = v.config -> 'destination';
     execute format('grant usage on schema %I, %I, ai to %s', v.source_schema, v.queue_schema, grantees);
     execute format('grant select on %s, ai.vectorizer to %s', source, grantees);

@@ -14,7 +14,7 @@ begin
     execute format('alter table %s set (fillfactor = 50), alter column queued_at set default now()', queue);
     execute format('alter table %I.%I add column if not exists _failures int not null default 0, '
         'add column if not exists _generation bigint not null default 0'
-        , v.queue_schema, '_vectorizer_lease_' || v.id);
+        , v.queue_schema, '_vectorizer_lease_' || ai._vectorizer_number(v.id, v.queue_failed_table));
     foreach made in array array[queue, format('%I.%I', v.queue_schema, v.queue_failed_table)]::regclass[] loop
         continue when exists (select from pg_index i where i.indrelid = made and i.indisprimary);
         for old_index in
