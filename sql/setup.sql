@@ -9489,6 +9489,27 @@ begin
     update ai.vectorizer x set trigger_name = x.trigger_name where x.id = v.id;
 end
 $$;
+
+-- The same for the triggers of a generation that does not serve.
+create or replace function ai._generation_renew(generation int) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v ai.vectorizer;
+    source regclass;
+begin
+    select x.* into strict v from ai._vectorizers() x where x.id = generation;
+    source = ai._vectorizer_relation(v.source_schema, v.source_table);
+    if source is null or ai._vectorizer_misfit(v, source) is not null then
+        return;
+    end if;
+    perform ai._lock_tables(array[source::text], 'share row exclusive', ai._vectorizer_to_lock(v));
+    perform ai._vectorizer_renew_tables(v);
+    perform ai._vectorizer_exchange_triggers(v, source, ai._vectorizer_watched(v.config));
+    update ai.vectorizer_generation g set _build = ai._vectorizer_version() where g.id = generation;
+end
+$$;
 -- Upgrades every vectorizer to this version. Each is tried until it gets its locks, or until ai.lock_timeout (5
 -- minutes) is over. A vectorizer without the upgrade would not be kept in sync, so the script then ends with an
 -- error, and its next run continues.
@@ -9631,6 +9652,29 @@ begin
                   hint = 'The rows of these are not kept in sync. Change what is in the way, or drop them with '
                       'ai.drop_vectorizer, and run setup.sql again: it goes on with them.';
     end if;
+end
+$$;
+-- Generations that do not serve get the triggers of this version. If one cannot, its vectorizer serves as before, and the
+-- reason is recorded.
+
+do $$
+declare
+    one int;
+    reason text;
+begin
+    for one in
+        select g.id from ai.vectorizer_generation g where g._build is distinct from ai._vectorizer_version() order by g.id
+    loop
+        begin
+            perform ai._with_locks(format('select ai._generation_renew(%s)', one), 'it cannot be upgraded');
+        exception when others then
+            get stacked diagnostics reason = message_text;
+            insert into ai._vectorizer_errors (id, message, details)
+            values (one, 'upgrade failed', jsonb_build_object('error_reason', reason));
+            raise warning 'the generation % keeps its triggers: %', one, reason
+                using hint = 'Run setup.sql again; or end the change with ai.finish_change or ai.cancel_change.';
+        end;
+    end loop;
 end
 $$;
 -- Adds what tables and views of the catalog lack in a database of pgai or of an older version, and recreates dropped

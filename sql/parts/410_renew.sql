@@ -60,3 +60,24 @@ begin
     update ai.vectorizer x set trigger_name = x.trigger_name where x.id = v.id;
 end
 $$;
+
+-- The same for the triggers of a generation that does not serve.
+create or replace function ai._generation_renew(generation int) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v ai.vectorizer;
+    source regclass;
+begin
+    select x.* into strict v from ai._vectorizers() x where x.id = generation;
+    source = ai._vectorizer_relation(v.source_schema, v.source_table);
+    if source is null or ai._vectorizer_misfit(v, source) is not null then
+        return;
+    end if;
+    perform ai._lock_tables(array[source::text], 'share row exclusive', ai._vectorizer_to_lock(v));
+    perform ai._vectorizer_renew_tables(v);
+    perform ai._vectorizer_exchange_triggers(v, source, ai._vectorizer_watched(v.config));
+    update ai.vectorizer_generation g set _build = ai._vectorizer_version() where g.id = generation;
+end
+$$;

@@ -1,0 +1,88 @@
+//! Workers that are killed, and a provider that fails for ever.
+
+use tests::process::Signal;
+use tests::stage::{DIMENSIONS, PATIENCE};
+use tests::stub::Behaviour;
+
+use super::{BEGIN, OTHER, SHELLS, assert_true, stage, text, wait_for, wait_until_both_are_done};
+
+#[test]
+fn a_killed_worker_is_replaced_in_each_state() {
+    for shell in SHELLS {
+        let mut stage = stage(40);
+        stage.stub.take_requests();
+        stage.run(&BEGIN.replace("))", "), switches => false)"));
+        let held = stage.stub.hold_where(|request| request.model() == "other");
+        let mut worker = stage.worker(shell, &["--poll-interval", "1s", "--lease", "10s"]);
+        stage.stub.wait_for_waiting(1, PATIENCE);
+        worker.signal(Signal::Kill);
+        worker.wait(PATIENCE);
+        drop(held);
+        let in_flight = stage.stub.take_requests().len();
+        assert_eq!(
+            text(&mut stage, "select state from ai.vectorizer_generation"),
+            "filling"
+        );
+        let mut worker = stage.worker(shell, &["--poll-interval", "1s", "--lease", "10s"]);
+        wait_for(&stage, "ready");
+        worker.signal(Signal::Kill);
+        worker.wait(PATIENCE);
+        // Nothing was paid for twice, but what was in flight when the first one was killed.
+        let mut inputs = stage.stub.inputs();
+        let count = inputs.len();
+        inputs.sort_unstable();
+        inputs.dedup();
+        assert_eq!(inputs.len(), count, "{in_flight} requests were in flight");
+        assert_true(&mut stage, "blog_embedding_2", OTHER);
+        stage.run("update blog set title = 'while nobody works'; select ai.switch_change('blog')");
+        let _worker = stage.worker(shell, &["--poll-interval", "1s", "--lease", "10s"]);
+        wait_until_both_are_done(&stage);
+        assert_true(&mut stage, "blog_embedding", OTHER);
+        assert_true(&mut stage, "blog_embedding_1", DIMENSIONS);
+    }
+}
+
+#[test]
+fn a_provider_that_fails_for_ever_does_not_delay_the_other_generation() {
+    let mut stage = stage(10);
+    stage.stub.behave(|request| {
+        if request.model() == "other" {
+            Behaviour::status(500)
+        } else {
+            Behaviour::Honest
+        }
+    });
+    stage.run(BEGIN);
+    let _worker = stage.worker(
+        "worker",
+        &["--poll-interval", "1s", "--exit-on-error=false"],
+    );
+    stage.database.wait_until(
+        "exists (select from ai.vectorizer_progress where change_pending > 0)",
+        PATIENCE,
+    );
+    for turn in 0..5 {
+        stage.run(&format!("update blog set title = 'turn {turn}'"));
+        stage.wait_until_done();
+        assert_true(&mut stage, "blog_embedding", DIMENSIONS);
+    }
+    assert_eq!(
+        text(&mut stage, "select state from ai.vectorizer_generation"),
+        "filling"
+    );
+    // And the other way round, after it was the new one's turn.
+    stage.stub.behave_honestly();
+    wait_for(&stage, "kept");
+    stage.stub.behave(|request| {
+        if request.model() == "stub" {
+            Behaviour::status(500)
+        } else {
+            Behaviour::Honest
+        }
+    });
+    stage.run("update blog set title = 'last'");
+    stage.wait_until_done();
+    assert_true(&mut stage, "blog_embedding", OTHER);
+    stage.run("select ai.finish_change('blog')");
+    assert_true(&mut stage, "blog_embedding", OTHER);
+}
