@@ -7173,8 +7173,11 @@ begin
 end
 $$;
 
--- The vectorizer with this id; an error if there is none.
-create or replace function ai._searched(id int) returns ai.vectorizer
+-- (Older versions had no second parameter.)
+drop function if exists ai._searched(int);
+
+-- The vectorizer with this id, or its generation with this number; an error if there is none.
+create or replace function ai._searched(id int, generation int default null) returns ai.vectorizer
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -7185,6 +7188,15 @@ begin
     if not found then
         raise exception 'there is no vectorizer with the id %', id
             using errcode = 'no_data_found', hint = 'select id, name from ai.vectorizer';
+    end if;
+    if generation <> ai._vectorizer_number(v.id, v.queue_failed_table) then
+        select ai._generation_as_vectorizer(g, v) into v
+        from ai.vectorizer_generation g
+        where g.vectorizer_id = v.id and ai._vectorizer_number(g.id, g.queue_failed_table) = generation;
+        if v.id is null then
+            raise exception 'the vectorizer with the id % has no generation %', id, generation
+                using errcode = 'no_data_found', hint = 'It was dropped by ai.finish_change or ai.cancel_change.';
+        end if;
     end if;
     return v;
 end
@@ -7752,9 +7764,12 @@ declare
     one record;
 begin
     for one in select * from (values
-        ('vectorizer_id int', 'ai._searched(vectorizer_id)'),
-        ('name text', 'ai._searched(ai._vectorizer_named(name))')) x(parameter, of)
+        ('vectorizer_id int', 'ai._searched(vectorizer_id, search.generation)'),
+        ('name text', 'ai._searched(ai._vectorizer_named(name), search.generation)')) x(parameter, of)
     loop
+        -- (Older versions had one parameter less.)
+        execute format('drop function if exists ai.search(%s, %s, int, jsonb, text, boolean, int, name[])'
+            , split_part(one.parameter, ' ', 2), vector_type);
         execute format($f$
 create or replace function ai.search
 ( %1$s
@@ -7765,6 +7780,7 @@ create or replace function ai.search
 , best_per_row boolean default false
 , neighbours int default 0
 , columns name[] default null
+, generation int default null
 ) returns table
 ( key jsonb
 , chunk_seq int
@@ -7791,9 +7807,9 @@ begin
 end
 $$ $f$, one.parameter, vector_type, replace(replace(one.of, 'vectorizer_id', 'search.vectorizer_id'), '(name)', '(search.name)'));
     end loop;
-    execute format('comment on function ai.search(text, %s, int, jsonb, text, boolean, int, name[]) is %L', vector_type
+    execute format('comment on function ai.search(text, %s, int, jsonb, text, boolean, int, name[], int) is %L', vector_type
         , 'The chunks of a vectorizer that are nearest to a vector, as far as the caller may see them; always k if so many pass the filter.');
-    execute format('comment on function ai.search(int, %s, int, jsonb, text, boolean, int, name[]) is %L', vector_type
+    execute format('comment on function ai.search(int, %s, int, jsonb, text, boolean, int, name[], int) is %L', vector_type
         , 'The same, by id.');
 end
 $do$;

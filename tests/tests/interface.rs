@@ -70,10 +70,13 @@ fn is_out_of_scope(name: &str) -> bool {
 }
 
 /// Ours besides.
-const NEW: [&str; 19] = [
+const NEW: [&str; 24] = [
     "adopt_vectorizer",
+    "alter_vectorizer",
+    "cancel_change",
     "disable_hybrid",
     "enable_hybrid",
+    "finish_change",
     "formatting_chunk_value",
     "grant_worker_usage",
     "hybrid_search",
@@ -85,10 +88,12 @@ const NEW: [&str; 19] = [
     "refresh_vectorizer",
     "resume_vectorizer",
     "resync_vectorizer",
+    "revert_change",
     "revert_embedding",
     "search",
     "secure_vectorizer",
     "set_indexing",
+    "switch_change",
     "vector_index_sql",
 ];
 

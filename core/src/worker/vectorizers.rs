@@ -367,7 +367,8 @@ impl Worker {
         quiet
             && self.vectorizers.values().all(|vectorizer| {
                 let runs = vectorizer.profile.is_some() && !vectorizer.is_paused();
-                !vectorizer.claim_out && (!runs || vectorizer.exhausted)
+                let is_recorded = vectorizer.record.wanted.is_none();
+                !vectorizer.claim_out && (!runs || vectorizer.exhausted && is_recorded)
             })
     }
 }

@@ -28,11 +28,6 @@ fn what_makes_neither_texts_nor_vectors_changes_at_once() {
             "5",
         ),
         (
-            "scheduling => ai.scheduling_none()",
-            "{scheduling,implementation}",
-            "none",
-        ),
-        (
             "embedding => ai.embedding_ollama('stub', 8, base_url => 'http://there')",
             "{embedding,base_url}",
             "http://there",
@@ -130,27 +125,27 @@ fn what_depends_on_the_old_vectors_is_named() {
         (
             "create view mine as select * from blog_embedding",
             "drop view mine",
-            "the view mine",
+            "the view public.mine",
         ),
         (
             "create materialized view mine as select count(*) from blog_store",
             "drop materialized view mine",
-            "the materialized view mine",
+            "the materialized view public.mine",
         ),
         (
             "create function mine() returns bigint language sql stable return (select count(*) from blog_embedding)",
             "drop function mine()",
-            "the function mine()",
+            "the function public.mine()",
         ),
         (
             "create table mine (chunk uuid references blog_store)",
             "drop table mine",
-            "the foreign key mine_chunk_fkey of mine",
+            "the foreign key mine_chunk_fkey of public.mine",
         ),
         (
             "create table mine (id int); create policy p on mine using (id in (select id from blog_embedding))",
             "drop table mine",
-            "the policy p on mine",
+            "the policy p on public.mine",
         ),
     ] {
         stage.run(create);

@@ -78,7 +78,6 @@ fn strangers_change_nothing() {
         "update ai.vectorizer_generation set state = 'kept'",
         "delete from ai.vectorizer_generation",
         "select ai._vectorizer_step_2()",
-        "select ai._change_step(2)",
         "select ai._change_switch(2)",
     ] {
         stranger.fails(sql);
