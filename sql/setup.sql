@@ -1062,6 +1062,26 @@ create or replace trigger vectorizer_errors_prune
     after insert on ai._vectorizer_errors
     referencing new table as new_rows
     for each statement execute function ai._vectorizer_errors_prune();
+
+-- Errors of a generation that does not serve are its vectorizer's, and say so.
+create or replace function ai._vectorizer_errors_place() returns trigger
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    whole int = ai._vectorizer_whole(new.id);
+begin
+    if whole <> new.id then
+        new.details = coalesce(new.details, '{}') || jsonb_build_object('generation', new.id);
+        new.id = whole;
+    end if;
+    return new;
+end
+$$;
+
+create or replace trigger vectorizer_errors_place
+    before insert on ai._vectorizer_errors
+    for each row execute function ai._vectorizer_errors_place();
 -- The live workers and what they have done: written by workers through the three functions below,
 -- read by users. Timestamps are from the database.
 
@@ -8956,8 +8976,7 @@ $$;
 create view ai._next_vectorizer_errors as
 select e.id, e.message, e.details, e.recorded, v.name
 from ai._vectorizer_errors e
-left join ai.vectorizer_generation g on g.id = e.id
-left join ai.vectorizer v on v.id = coalesce(g.vectorizer_id, e.id);
+left join ai.vectorizer v on e.id = v.id;
 comment on view ai._next_vectorizer_errors is 'Errors of all vectorizers, with their names.';
 
 -- Workers whose last heartbeat is at most three intervals old, while any worker is connected. (A session belongs to its
@@ -9042,7 +9061,7 @@ left join lateral (
                where x.vectorizer_id = v.id and x.state = 'failed' and x.reason = r.details ->> 'error_reason') as is_of_index
          , (date_trunc('day', r.recorded at time zone 'UTC') + interval '1 day') at time zone 'UTC' as day_ends
     from ai._vectorizer_errors r
-    where r.id = v.id
+    where r.id = v.id and not coalesce(r.details ? 'generation', false)
     order by r.recorded desc
     limit 1) e on true
 cross join lateral (

