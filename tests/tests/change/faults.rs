@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tests::process::Signal;
 use tests::stage::{DIMENSIONS, PATIENCE};
-use tests::stub::Behaviour;
+use tests::stub::{Behaviour, Stub};
 
 use super::{BEGIN, OTHER, SHELLS, assert_true, stage, text, wait_for, wait_until_both_are_done};
 
@@ -50,22 +50,17 @@ fn a_killed_worker_is_replaced_in_each_state() {
 #[test]
 fn a_provider_that_fails_for_ever_does_not_delay_the_other_generation() {
     let mut stage = stage(10);
-    stage.stub.behave(|request| {
-        if request.model() == "other" {
-            Behaviour::status(500)
-        } else {
-            Behaviour::Honest
-        }
-    });
-    stage.run(BEGIN);
-    let _worker = stage.worker(
-        "worker",
-        &["--poll-interval", "1s", "--exit-on-error=false"],
-    );
-    stage.database.wait_until(
-        "exists (select from ai.vectorizer_progress where change_pending > 0)",
-        PATIENCE,
-    );
+    let other = Stub::start_with(OTHER);
+    other.behave(|_| Behaviour::status(500));
+    stage.run(&format!(
+        "select ai.alter_vectorizer('blog', embedding => ai.embedding_ollama('other', {OTHER}, base_url => '{}'))",
+        other.url()
+    ));
+    let arguments = ["--poll-interval", "1s", "--exit-on-error=false"];
+    let _worker = stage.worker("worker", &arguments);
+    let waits = "exists (select from ai.vectorizer_progress where change_pending > 0)";
+    stage.database.wait_until(waits, PATIENCE);
+    other.wait_for_requests(1, PATIENCE);
     for turn in 0..5 {
         stage.run(&format!("update blog set title = 'turn {turn}'"));
         stage.wait_until_done();
@@ -76,15 +71,9 @@ fn a_provider_that_fails_for_ever_does_not_delay_the_other_generation() {
         "filling"
     );
     // And the other way round, after it was the new one's turn.
-    stage.stub.behave_honestly();
+    other.behave_honestly();
     wait_for(&stage, "kept");
-    stage.stub.behave(|request| {
-        if request.model() == "stub" {
-            Behaviour::status(500)
-        } else {
-            Behaviour::Honest
-        }
-    });
+    stage.stub.behave(|_| Behaviour::status(500));
     stage.run("update blog set title = 'last'");
     stage.wait_until_done();
     assert_true(&mut stage, "blog_embedding", OTHER);
