@@ -4622,9 +4622,120 @@ begin
     return query execute statement using question, k;
 end
 $$;
+-- Adopting what is there: ai.create_vectorizer(... adopt => true) uses a store with chunks and vectors, of a vectorizer
+-- that is gone or of a pipeline of the user's own. A worker then compares all rows with their texts, and embeds only
+-- what differs.
+
+-- Why a table cannot be the store of a vectorizer; null if it can.
+create or replace function ai._store_misfit(source regclass, store regclass, storage text, dimensions int) returns text
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    missing text;
+    vector_schema name = (
+        select n.nspname from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extname = 'vector');
+begin
+    select string_agg(format('%I %s', w.name, w.type), ', ' order by w.place) into missing
+    from (
+        select 1 as place, 'embedding_uuid'::name as name, 'uuid' as type
+        union all
+        select 1 + k.pknum, k.name, ai._vectorizer_key_type(source, k.attnum) from ai._vectorizer_key(source) k
+        union all
+        select x.* from (values
+            (1001, 'chunk_seq'::name, 'integer'),
+            (1002, 'chunk'::name, 'text'),
+            (1003, 'embedding'::name, format('%s(%s)', storage, dimensions))) x
+        ) w
+    where not exists (
+        select from pg_attribute a
+        join pg_type t on t.oid = a.atttypid
+        join pg_namespace n on n.oid = t.typnamespace
+        where a.attrelid = store and a.attname = w.name and a.attnum > 0 and not a.attisdropped
+        and case w.name when 'embedding' then format('%s(%s)', t.typname, a.atttypmod) = w.type and n.nspname = vector_schema
+            else format_type(a.atttypid, a.atttypmod) = w.type end);
+    if missing is not null then
+        return format('it lacks the columns %s', missing);
+    end if;
+    missing = (
+        select string_agg(quote_ident(a.attname), ', ' order by a.attnum)
+        from pg_attribute a
+        where a.attrelid = store and a.attnum > 0 and not a.attisdropped
+        and (a.attname = 'embedding_uuid' or a.attnotnull and a.attname not in ('chunk_seq', 'chunk', 'embedding')
+            and a.attname not in (select k.name from ai._vectorizer_key(source) k))
+        and not a.atthasdef and a.attidentity = '');
+    if missing is not null then
+        return format('these columns have no default: %s', missing);
+    end if;
+    if not exists (
+        select from pg_index x
+        where x.indrelid = store and x.indisunique and x.indisvalid and x.indpred is null and x.indexprs is null
+        and (select array_agg(a.attname::text order by a.attname::text)
+             from unnest(x.indkey::int2[]) with ordinality i(attnum, place)
+             join pg_attribute a on a.attrelid = store and a.attnum = i.attnum
+             where i.place <= x.indnkeyatts)
+          = (select array_agg(k.name::text order by k.name::text)
+             from (select y.name from ai._vectorizer_key(source) y union all select 'chunk_seq'::name) k(name)))
+    then
+        return format('it has no unique constraint on (%s, chunk_seq)', ai._vectorizer_key_list(source));
+    end if;
+    return null;
+end
+$$;
+
+-- The names of the destination are free; or, to adopt it, the store fits, and the view is one of the store.
+create or replace function ai._validate_destination_is_free(source regclass, destination jsonb, dimensions int, adopt boolean)
+returns void
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    store regclass = ai._vectorizer_relation((destination ->> 'target_schema')::name, (destination ->> 'target_table')::name);
+    view regclass = ai._vectorizer_relation((destination ->> 'view_schema')::name, (destination ->> 'view_name')::name);
+    user_of name;
+    misfit text;
+begin
+    if not adopt then
+        perform ai._validate_destination_can_create_objects(destination);
+        return;
+    end if;
+    if destination ->> 'implementation' = 'column' then
+        return;
+    end if;
+    if store is null or not exists (select from pg_class c where c.oid = store and c.relkind = 'r') then
+        raise exception 'there is no table %.% to adopt', destination ->> 'target_schema', destination ->> 'target_table'
+            using errcode = 'undefined_table',
+                  hint = 'Name it: destination => ai.destination_table(target_table => ..., view_name => ...)';
+    end if;
+    select v.name into user_of from ai._vectorizers() v
+    where ai._vectorizer_relation((v.config #>> '{destination,target_schema}')::name, (v.config #>> '{destination,target_table}')::name)
+        = store
+    limit 1;
+    if user_of is not null then
+        raise exception '% is the store of the vectorizer "%"', store, user_of
+            using errcode = 'duplicate_object';
+    end if;
+    misfit = ai._store_misfit(source, store, coalesce(destination ->> 'storage', 'vector'), dimensions);
+    if misfit is not null then
+        raise exception '% cannot be adopted: %', store, misfit
+            using errcode = 'datatype_mismatch', hint = 'Alter it, or let a new store be made without adopt => true.';
+    end if;
+    if view is not null and not exists (
+        select from pg_depend d join pg_rewrite w on w.oid = d.objid
+        where d.classid = 'pg_rewrite'::regclass and d.refobjid = store and w.ev_class = view)
+    then
+        raise exception '% is there, and is no view of %', view, store
+            using errcode = 'duplicate_object', hint = 'Give another view_name.';
+    end if;
+end
+$$;
 -- ai.create_vectorizer: everything is checked first. Then the source is locked, and what may have changed until then
 -- is checked again. Then everything is created, and the existing rows are queued. Signature, order of checks,
 -- messages and SQLSTATEs are pgai's.
+
+-- (Older versions had one parameter less; that of pgai is the same.)
+drop function if exists ai.create_vectorizer(regclass, text, jsonb, jsonb, jsonb, jsonb, jsonb, jsonb, jsonb, jsonb, jsonb
+    , name, name, name[], boolean, boolean);
 
 create or replace function ai.create_vectorizer
 ( source regclass
@@ -4643,6 +4754,7 @@ create or replace function ai.create_vectorizer
 , grant_to name[] default ai.grant_to()
 , enqueue_existing boolean default true
 , if_not_exists boolean default false
+, adopt boolean default false
 ) returns int
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -4755,7 +4867,7 @@ begin
     end if;
     perform ai._advise_prompts(embedding);
     perform ai._require_current_snapshot(source);
-    perform ai._validate_destination_can_create_objects(destination);
+    perform ai._validate_destination_is_free(source, destination, (embedding ->> 'dimensions')::int, adopt);
     perform ai._vectorizer_check_creator(source, array(
         select distinct x.name::name
         from unnest(array[queue_schema, destination ->> 'target_schema', destination ->> 'view_schema']) x(name)
@@ -4766,7 +4878,8 @@ begin
     perform ai._with_locks(
         format('select ai._lock_tables(array[%L], %L)', source, ai._vectorizer_create_lock(source, destination)),
         format('cannot create a vectorizer on %s', source));
-    perform ai._validate_locked_source(source, source_schema, source_name, loading, parsing, formatting, destination);
+    perform ai._validate_locked_source(source, source_schema, source_name, loading, parsing, formatting, destination
+        , (embedding ->> 'dimensions')::int, adopt);
     source_pk = ai._vectorizer_source_pk(source);
     -- The owner cannot change any more, either.
     perform ai._vectorizer_check_creator(source);
@@ -4774,7 +4887,7 @@ begin
     watched = ai._formatting_columns(formatting) || (loading ->> 'column_name')::name;
     if destination ->> 'implementation' = 'column' then
         perform ai._vectorizer_create_column(source, destination, (embedding ->> 'dimensions')::int, watched);
-    else
+    elsif not adopt then
         perform ai._vectorizer_create_store(source, destination, (embedding ->> 'dimensions')::int);
         perform ai._vectorizer_create_view(source, destination);
     end if;
@@ -4806,10 +4919,19 @@ begin
     values
     ( id, source_schema, source_name, source_pk, trigger_name, queue_schema, queue_table, config
     , failed_table, name );
+    if adopt and destination ->> 'implementation' = 'table' then
+        perform ai._vectorizer_recreate_view(id);
+    end if;
     perform ai._vectorizer_secure_rows(id);
     perform ai._vectorizer_grant(source, id, roles);
     perform ai._vectorizer_grant_to_worker(id, r.name) from ai._worker_roles() r(name);
-    if enqueue_existing then
+    if adopt then
+        -- Which model made the vectors is the caller's word.
+        update ai.vectorizer_made_by m set assumed = true where m.vectorizer_id = id;
+    end if;
+    if adopt and enqueue_existing then
+        perform ai._request_resync(id, destination ->> 'implementation' = 'table');
+    elsif enqueue_existing then
         -- Each item has its own time, so that a claim can start after the last one that it has
         -- seen.
         execute format('insert into %I.%I (%3$s, queued_at) select %3$s, clock_timestamp() from %4$s'
@@ -4852,6 +4974,9 @@ begin atomic
         else 'share row exclusive' end;
 end;
 
+-- (Older versions had two parameters less.)
+drop function if exists ai._validate_locked_source(regclass, name, name, jsonb, jsonb, jsonb, jsonb);
+
 -- The table may have changed while its lock was awaited.
 create or replace function ai._validate_locked_source
 ( source regclass
@@ -4861,6 +4986,8 @@ create or replace function ai._validate_locked_source
 , parsing jsonb
 , formatting jsonb
 , destination jsonb
+, dimensions int
+, adopt boolean
 ) returns void
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
@@ -4877,7 +5004,7 @@ begin
     perform ai._validate_parsing(parsing, loading, source_schema, source_name);
     perform ai._validate_formatting(formatting, source_schema, source_name);
     perform ai._validate_source_names(source, destination);
-    perform ai._validate_destination_can_create_objects(destination);
+    perform ai._validate_destination_is_free(source, destination, dimensions, adopt);
 end
 $$;
 

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails where it cannot go on")]
 
+mod adopted;
 mod at_once;
 mod catalog;
 mod faults;
