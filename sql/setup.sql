@@ -820,6 +820,12 @@ language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+    if tg_op = 'TRUNCATE' then
+        delete from ai.vectorizer_made_by;
+        delete from ai.vectorizer_resync;
+        delete from ai.vectorizer_index;
+        return null;
+    end if;
     delete from ai.vectorizer_made_by x where x.vectorizer_id = old.id;
     delete from ai.vectorizer_resync x where x.vectorizer_id = old.id;
     delete from ai.vectorizer_index x where x.vectorizer_id = old.id;
@@ -831,6 +837,9 @@ revoke all on function ai._vectorizer_forget() from public;
 create or replace trigger vectorizer_forget
     after delete on ai.vectorizer
     for each row execute function ai._vectorizer_forget();
+create or replace trigger vectorizer_forget_all
+    after truncate on ai.vectorizer
+    for each statement execute function ai._vectorizer_forget();
 create or replace trigger vectorizer_forget
     after delete on ai.vectorizer_generation
     for each row execute function ai._vectorizer_forget();

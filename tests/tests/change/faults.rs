@@ -53,8 +53,9 @@ fn a_provider_that_fails_for_ever_does_not_delay_the_other_generation() {
     let other = Stub::start_with(OTHER);
     other.behave(|_| Behaviour::status(500));
     stage.run(&format!(
-        "select ai.alter_vectorizer('blog', embedding => ai.embedding_ollama('other', {OTHER}, base_url => '{}'))",
-        other.url()
+        "select ai.alter_vectorizer('blog', embedding => ai.embedding_openai('other', {OTHER},
+           base_url => '{}', api_key_name => null))",
+        other.openai_url()
     ));
     let arguments = ["--poll-interval", "1s", "--exit-on-error=false"];
     let _worker = stage.worker("worker", &arguments);
