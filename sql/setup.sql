@@ -7357,8 +7357,9 @@ begin
             using errcode = 'no_data_found', hint = 'select id, name from ai.vectorizer';
     end if;
     if generation <> ai._vectorizer_number(v.id, v.queue_failed_table) then
-        select ai._generation_as_vectorizer(g, v) into v
+        select x.* into v
         from ai.vectorizer_generation g
+        cross join lateral ai._generation_as_vectorizer(g, v) x
         where g.vectorizer_id = v.id and ai._vectorizer_number(g.id, g.queue_failed_table) = generation;
         if v.id is null then
             raise exception 'the vectorizer with the id % has no generation %', id, generation

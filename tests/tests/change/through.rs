@@ -6,7 +6,9 @@ use std::thread;
 
 use tests::stage::{DIMENSIONS, PATIENCE, Stage};
 
-use super::{BEGIN, OTHER, SHELLS, assert_true, stage, text, wait_for, wait_until_both_are_done};
+use super::{
+    BEGIN, OTHER, SHELLS, assert_true, fails, stage, text, wait_for, wait_until_both_are_done,
+};
 
 const ROWS: i32 = 60;
 
@@ -55,9 +57,11 @@ fn searcher(stage: &Stage, stop: &Arc<AtomicBool>) -> thread::JoinHandle<u64> {
                 let rows = client.simple_query(&sql).unwrap();
                 let found: Vec<usize> = rows
                     .iter()
-                    .filter_map(|row| match row {
-                        postgres::SimpleQueryMessage::Row(row) => row.get(0)?.parse().ok(),
-                        _ => None,
+                    .filter_map(|row| {
+                        let postgres::SimpleQueryMessage::Row(row) = row else {
+                            return None;
+                        };
+                        row.get(0)?.parse().ok()
                     })
                     .collect();
                 assert!(found.len() < 2, "{view}: {found:?}");
@@ -184,4 +188,51 @@ fn a_reader_of_the_view_postpones_the_switch() {
     wait_for(&stage, "kept");
     worker.wait_for_line("change advanced", PATIENCE);
     assert_true(&mut stage, "blog_embedding", OTHER);
+}
+
+#[test]
+fn commands_know_both_generations() {
+    let mut stage = stage(3);
+    stage.run(&BEGIN.replace("))", "), switches => false)"));
+    stage.once("worker");
+    for turn in ["before", "after"] {
+        for arguments in [
+            ["search", "blog", "words"].as_slice(),
+            &["search", "blog", "--explain", "words"],
+            &["status"],
+            &["errors"],
+            &["usage"],
+        ] {
+            let mut command = stage.worker("worker", arguments);
+            let status = command.wait(PATIENCE);
+            let lines = command.lines().join("\n");
+            assert!(status.success(), "{turn}: {arguments:?}: {lines}");
+            if arguments == ["status"] {
+                assert!(lines.contains("another model: "), "{lines}");
+            }
+        }
+        let mut doctor = stage.worker("worker", &["doctor"]);
+        doctor.wait(PATIENCE);
+        let lines = doctor.lines().join("\n");
+        for said in ["belongs to no vectorizer", "is gone", "may not"] {
+            assert!(!lines.contains(said), "{turn}: {lines}");
+        }
+        // Each generation can be asked for by its number, before the switch and after it.
+        for (generation, dimensions) in [(1, DIMENSIONS), (2, OTHER)] {
+            let vector = vec!["0.5"; dimensions].join(",");
+            let found = format!(
+                "select count(*) from ai.search('blog', '[{vector}]', 4, generation => {generation})"
+            );
+            assert_eq!(stage.number(&found), 4, "{turn}: {generation}");
+        }
+        if turn == "before" {
+            stage.run("select ai.switch_change('blog')");
+        }
+    }
+    stage.run("select ai.finish_change('blog')");
+    let gone = fails(
+        &mut stage,
+        "select * from ai.search('blog', '[1]', 4, generation => 1)",
+    );
+    assert!(gone.contains("has no generation 1"), "{gone}");
 }
