@@ -15,6 +15,8 @@ use crate::time::Time;
 
 /// The longest time between two steps.
 const STEP_MAX: Duration = Duration::from_secs(10);
+/// After so many equal answers nothing comes of it soon: a session that was in the way for a moment is gone.
+const SETTLED: u32 = 3;
 /// The state after which nothing follows by itself.
 const KEPT: &str = "kept";
 
@@ -89,7 +91,7 @@ impl Worker {
         change.is_out = false;
         if change.state == state {
             change.unchanged += 1;
-            change.is_settled = is_quiet;
+            change.is_settled = is_quiet && change.unchanged >= SETTLED;
             let longest = if once {
                 HOUSEKEEPING
             } else {
