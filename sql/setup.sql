@@ -43,6 +43,8 @@ begin
         from pg_proc p
         where p.pronamespace = schema and p.proowner <> all (trusted)
         and not (p.prorettype = 'trigger'::regtype and p.proname ~ '^_vectorizer_src_trg_[0-9]+')
+        -- (Workers call it only if it belongs to the owner of the source.)
+        and not (p.pronargs = 0 and p.proname ~ '^_vectorizer_step_[0-9]+$')
         union all
         select format('operator %s', o.oid::regoperator)
         from pg_operator o
@@ -743,6 +745,126 @@ revoke all on function ai._vectorizer_built() from public;
 create or replace trigger vectorizer_built
     after insert or update of trigger_name on ai.vectorizer
     for each row execute function ai._vectorizer_built();
+-- The second generation of a vectorizer, while it changes to another model: with a queue, failed table, lease, bell,
+-- triggers and a store of its own. Workers treat it as a vectorizer with an id of its own. What serves is in
+-- ai.vectorizer, the other one is here: the new one before the switch, the old one after it.
+
+create table if not exists ai.vectorizer_generation
+( id int4 not null
+, vectorizer_id int4 not null
+, state text not null
+, config jsonb not null
+, trigger_name name not null
+, queue_table name not null
+, queue_failed_table name not null
+, switches boolean not null
+, reason text
+, started_at timestamptz not null default now()
+, filled_at timestamptz
+, switched_at timestamptz
+, _filled_xid xid8
+, _build text
+, constraint vectorizer_generation_pkey primary key (id)
+, constraint vectorizer_generation_vectorizer_id_key unique (vectorizer_id)
+, constraint vectorizer_generation_vectorizer_id_fkey foreign key (vectorizer_id) references ai.vectorizer (id) on delete cascade
+, constraint generation_state_is_known check (state in ('filling', 'indexing', 'ready', 'kept'))
+);
+comment on table ai.vectorizer_generation is
+    'Vectorizers that change to another model: the generation that does not serve, which is the new one until the switch, and then the old one.';
+comment on column ai.vectorizer_generation.id is 'Under this number workers work on it, as on a vectorizer.';
+comment on column ai.vectorizer_generation.state is
+    'filling: the rows are embedded. indexing: a worker builds the vector index. ready: it can serve. kept: the other one serves.';
+comment on column ai.vectorizer_generation.switches is 'Whether workers let it serve when it is ready.';
+comment on column ai.vectorizer_generation.reason is 'What the next step waits for.';
+grant select on ai.vectorizer_generation to public;
+
+-- The number in the names of a vectorizer's queue, failed table, lease and bell: that of the generation that serves,
+-- which is not its id after a change.
+create or replace function ai._vectorizer_number(vectorizer_id int, queue_failed_table name) returns int
+language sql immutable
+return coalesce(substring(queue_failed_table from '^_vectorizer_q_failed_([0-9]{1,9})$')::int, vectorizer_id);
+
+-- A generation that does not serve, as a vectorizer with its id.
+create or replace function ai._generation_as_vectorizer(g ai.vectorizer_generation, v ai.vectorizer) returns ai.vectorizer
+language sql immutable
+return jsonb_populate_record(v, jsonb_build_object
+( 'id', g.id
+, 'name', left(v.name::text, 30) || ' (other generation)'
+, 'config', g.config
+, 'trigger_name', g.trigger_name
+, 'queue_table', g.queue_table
+, 'queue_failed_table', g.queue_failed_table));
+
+-- All that workers work on: the vectorizers, and the generations that do not serve, as vectorizers. (A function
+-- without settings, so that a condition on the id is part of the query.)
+create or replace function ai._vectorizers() returns setof ai.vectorizer
+language sql stable
+begin atomic
+    select v.* from ai.vectorizer v
+    union all
+    select p.*
+    from ai.vectorizer_generation g
+    join ai.vectorizer v on v.id = g.vectorizer_id
+    cross join lateral ai._generation_as_vectorizer(g, v) p;
+end;
+
+-- The vectorizer that a vectorizer or a generation belongs to.
+create or replace function ai._vectorizer_whole(id int) returns int
+language sql stable
+return coalesce((select g.vectorizer_id from ai.vectorizer_generation g where g.id = _vectorizer_whole.id), _vectorizer_whole.id);
+
+-- What was recorded of a vectorizer or a generation goes with it. (There are no foreign keys, because these records
+-- can be about either.)
+create or replace function ai._vectorizer_forget() returns trigger
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if tg_op = 'TRUNCATE' then
+        delete from ai.vectorizer_made_by;
+        delete from ai.vectorizer_resync;
+        delete from ai.vectorizer_index;
+        return null;
+    end if;
+    delete from ai.vectorizer_made_by x where x.vectorizer_id = old.id;
+    delete from ai.vectorizer_resync x where x.vectorizer_id = old.id;
+    delete from ai.vectorizer_index x where x.vectorizer_id = old.id;
+    return null;
+end
+$$;
+revoke all on function ai._vectorizer_forget() from public;
+
+create or replace trigger vectorizer_forget
+    after delete on ai.vectorizer
+    for each row execute function ai._vectorizer_forget();
+create or replace trigger vectorizer_forget_all
+    after truncate on ai.vectorizer
+    for each statement execute function ai._vectorizer_forget();
+create or replace trigger vectorizer_forget
+    after delete on ai.vectorizer_generation
+    for each row execute function ai._vectorizer_forget();
+create or replace trigger vectorizer_generation_changed
+    after insert or update or delete or truncate on ai.vectorizer_generation
+    for each statement execute function ai._vectorizer_changed();
+
+do $$ begin perform ai._grant_to_writers('{ai.vectorizer}', 'insert, update, delete', 'ai.vectorizer_generation'); end $$;
+
+-- The foreign keys of older versions.
+do $$
+declare
+    old record;
+begin
+    for old in
+        select c.conrelid::regclass as name, c.conname
+        from pg_constraint c
+        where c.contype = 'f' and c.confrelid = 'ai.vectorizer'::regclass
+        and c.conrelid in (to_regclass('ai.vectorizer_made_by'), to_regclass('ai.vectorizer_resync'), to_regclass('ai.vectorizer_index'))
+    loop
+        perform ai._with_locks(format('alter table %s drop constraint %I', old.name, old.conname)
+            , format('%s cannot be changed', old.name));
+    end loop;
+end
+$$;
 -- Pauses of vectorizers: workers leave a paused one alone, its changes are queued still. (A table of its own, because
 -- transactions of the application may hold locks on ai.vectorizer, which an upgrade would wait for.)
 
@@ -804,7 +926,7 @@ create or replace function ai._is_paused(v ai.vectorizer) returns boolean
 language sql stable
 return exists (
     select from ai.vectorizer_pause p
-    where p.vectorizer_id = v.id and coalesce(p.paused_until > now(), true));
+    where p.vectorizer_id = ai._vectorizer_whole(v.id) and coalesce(p.paused_until > now(), true));
 
 -- How many characters must be changed, added, removed or swapped with their neighbour to make one text of the other.
 create or replace function ai._edit_distance(one text, other text) returns int
@@ -949,6 +1071,26 @@ create or replace trigger vectorizer_errors_prune
     after insert on ai._vectorizer_errors
     referencing new table as new_rows
     for each statement execute function ai._vectorizer_errors_prune();
+
+-- Errors of a generation that does not serve are its vectorizer's, and say so.
+create or replace function ai._vectorizer_errors_place() returns trigger
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    whole int = ai._vectorizer_whole(new.id);
+begin
+    if whole <> new.id then
+        new.details = coalesce(new.details, '{}') || jsonb_build_object('generation', new.id);
+        new.id = whole;
+    end if;
+    return new;
+end
+$$;
+
+create or replace trigger vectorizer_errors_place
+    before insert on ai._vectorizer_errors
+    for each row execute function ai._vectorizer_errors_place();
 -- The live workers and what they have done: written by workers through the three functions below,
 -- read by users. Timestamps are from the database.
 
@@ -1203,7 +1345,7 @@ begin atomic
 end;
 
 create table if not exists ai.vectorizer_made_by
-( vectorizer_id int4 not null primary key references ai.vectorizer (id) on delete cascade
+( vectorizer_id int4 not null primary key
 , vectors text not null
 , texts text not null
 , embedding jsonb
@@ -1241,9 +1383,10 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     if exists (
-        select from ai.vectorizer v
+        select from ai._vectorizers() v
         join pg_namespace n on n.nspname = v.queue_schema
-        join pg_class c on c.relnamespace = n.oid and c.relname = '_vectorizer_lease_' || v.id
+        join pg_class c on c.relnamespace = n.oid
+            and c.relname = '_vectorizer_lease_' || ai._vectorizer_number(v.id, v.queue_failed_table)
         where v.id in (old.vectorizer_id, new.vectorizer_id) and not has_table_privilege(c.oid, 'UPDATE'))
     then
         raise exception 'permission denied for what is recorded of vectorizer %', new.vectorizer_id
@@ -1282,8 +1425,8 @@ as $$
 #variable_conflict use_column
 declare
     lease text = (
-        select format('%I.%I', v.queue_schema, '_vectorizer_lease_' || v.id)
-        from ai.vectorizer v where v.id = $1);
+        select format('%I.%I', v.queue_schema, '_vectorizer_lease_' || ai._vectorizer_number(v.id, v.queue_failed_table))
+        from ai._vectorizers() v where v.id = $1);
     embedding jsonb;
 begin
     if lease is null then
@@ -1293,7 +1436,7 @@ begin
     -- record.
     execute format('lock table %s in exclusive mode', lease);
     select ai._made_by_embedding(v.config) into embedding
-    from ai.vectorizer v cross join lateral ai._made_by(v.config) m
+    from ai._vectorizers() v cross join lateral ai._made_by(v.config) m
     where v.id = $1 and m.vectors = $2 and m.texts = $3;
     if not found then
         return false;
@@ -3267,8 +3410,8 @@ begin atomic
     from (values
         ('queue', 'r', queue_schema, queue_table, true),
         ('failed table', 'r', queue_schema, queue_failed_table, true),
-        ('lease table', 'r', queue_schema, ('_vectorizer_lease_' || vectorizer_id)::name, true),
-        ('bell', 'S', queue_schema, ('_vectorizer_bell_' || vectorizer_id)::name, true),
+        ('lease table', 'r', queue_schema, ('_vectorizer_lease_' || ai._vectorizer_number(vectorizer_id, queue_failed_table))::name, true),
+        ('bell', 'S', queue_schema, ('_vectorizer_bell_' || ai._vectorizer_number(vectorizer_id, queue_failed_table))::name, true),
         ('store', 'rp', (destination ->> 'target_schema')::name, (destination ->> 'target_table')::name, false),
         ('view', 'v', (destination ->> 'view_schema')::name, (destination ->> 'view_name')::name, false)
         ) x(part, kinds, schema, name, is_always)
@@ -3476,7 +3619,7 @@ begin
     , failed, definitions, keys
     );
     execute format('comment on table %s is %L', failed, format('Keys of %s that were given up, and why.', source));
-    perform ai._vectorizer_create_lease(source, vectorizer_id, queue_schema);
+    perform ai._vectorizer_create_lease(source, ai._vectorizer_number(vectorizer_id, queue_failed_table), queue_schema);
 end
 $$;
 -- The changes of a statement, as queries over its transition tables, or over OLD and NEW of one row.
@@ -4162,8 +4305,8 @@ declare
     , 'queue_schema', queue_schema
     , 'queue_table', queue_table
     , 'queue_failed_table', queue_failed_table
-    , 'bell', format('%I.%I', queue_schema, '_vectorizer_bell_' || vectorizer_id)
-    , 'lease', format('%I.%I', queue_schema, '_vectorizer_lease_' || vectorizer_id)
+    , 'bell', format('%I.%I', queue_schema, '_vectorizer_bell_' || ai._vectorizer_number(vectorizer_id, queue_failed_table))
+    , 'lease', format('%I.%I', queue_schema, '_vectorizer_lease_' || ai._vectorizer_number(vectorizer_id, queue_failed_table))
     , 'store_schema', case when has_store then destination ->> 'target_schema' end
     , 'store_table', case when has_store then destination ->> 'target_table' end
     );
@@ -4354,7 +4497,8 @@ begin
     then
         return new;
     end if;
-    problem = ai._vectorizer_problem(new);
+    -- (What workers record is under its id.)
+    problem = case when tg_op = 'UPDATE' and new.id <> old.id then 'its id cannot change' else ai._vectorizer_problem(new) end;
     if problem is not null then
         raise exception 'the vectorizer % is refused: %', new.name, problem
             using errcode = 'insufficient_privilege', hint = 'Everything that it names must belong to one owner.';
@@ -4438,7 +4582,7 @@ declare
     options text;
     one record;
 begin
-    select x.* into strict v from ai.vectorizer x where x.id = vectorizer_id;
+    select x.* into strict v from ai._vectorizers() x where x.id = vectorizer_id;
     source = ai._vectorizer_relation(v.source_schema, v.source_table);
     store = ai._vectorizer_relation((v.config #>> '{destination,target_schema}')::name, (v.config #>> '{destination,target_table}')::name);
     view = ai._vectorizer_relation((v.config #>> '{destination,view_schema}')::name, (v.config #>> '{destination,view_name}')::name);
@@ -4498,7 +4642,7 @@ as $$
 declare
     v ai.vectorizer;
 begin
-    select x.* into strict v from ai.vectorizer x where x.id = vectorizer_id;
+    select x.* into strict v from ai._vectorizers() x where x.id = vectorizer_id;
     if not ai._vectorizer_is_open(v) then
         return false;
     end if;
@@ -4631,9 +4775,120 @@ begin
     return query execute statement using question, k;
 end
 $$;
+-- Adopting what is there: ai.create_vectorizer(... adopt => true) uses a store with chunks and vectors, of a vectorizer
+-- that is gone or of a pipeline of the user's own. A worker then compares all rows with their texts, and embeds only
+-- what differs.
+
+-- Why a table cannot be the store of a vectorizer; null if it can.
+create or replace function ai._store_misfit(source regclass, store regclass, storage text, dimensions int) returns text
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    missing text;
+    vector_schema name = (
+        select n.nspname from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extname = 'vector');
+begin
+    select string_agg(format('%I %s', w.name, w.type), ', ' order by w.place) into missing
+    from (
+        select 1 as place, 'embedding_uuid'::name as name, 'uuid' as type
+        union all
+        select 1 + k.pknum, k.name, ai._vectorizer_key_type(source, k.attnum) from ai._vectorizer_key(source) k
+        union all
+        select x.* from (values
+            (1001, 'chunk_seq'::name, 'integer'),
+            (1002, 'chunk'::name, 'text'),
+            (1003, 'embedding'::name, format('%s(%s)', storage, dimensions))) x
+        ) w
+    where not exists (
+        select from pg_attribute a
+        join pg_type t on t.oid = a.atttypid
+        join pg_namespace n on n.oid = t.typnamespace
+        where a.attrelid = store and a.attname = w.name and a.attnum > 0 and not a.attisdropped
+        and case w.name when 'embedding' then format('%s(%s)', t.typname, a.atttypmod) = w.type and n.nspname = vector_schema
+            else format_type(a.atttypid, a.atttypmod) = w.type end);
+    if missing is not null then
+        return format('it lacks the columns %s', missing);
+    end if;
+    missing = (
+        select string_agg(quote_ident(a.attname), ', ' order by a.attnum)
+        from pg_attribute a
+        where a.attrelid = store and a.attnum > 0 and not a.attisdropped
+        and (a.attname = 'embedding_uuid' or a.attnotnull and a.attname not in ('chunk_seq', 'chunk', 'embedding')
+            and a.attname not in (select k.name from ai._vectorizer_key(source) k))
+        and not a.atthasdef and a.attidentity = '');
+    if missing is not null then
+        return format('these columns have no default: %s', missing);
+    end if;
+    if not exists (
+        select from pg_index x
+        where x.indrelid = store and x.indisunique and x.indisvalid and x.indpred is null and x.indexprs is null
+        and (select array_agg(a.attname::text order by a.attname::text)
+             from unnest(x.indkey::int2[]) with ordinality i(attnum, place)
+             join pg_attribute a on a.attrelid = store and a.attnum = i.attnum
+             where i.place <= x.indnkeyatts)
+          = (select array_agg(k.name::text order by k.name::text)
+             from (select y.name from ai._vectorizer_key(source) y union all select 'chunk_seq'::name) k(name)))
+    then
+        return format('it has no unique constraint on (%s, chunk_seq)', ai._vectorizer_key_list(source));
+    end if;
+    return null;
+end
+$$;
+
+-- The names of the destination are free; or, to adopt it, the store fits, and the view is one of the store.
+create or replace function ai._validate_destination_is_free(source regclass, destination jsonb, dimensions int, adopt boolean)
+returns void
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    store regclass = ai._vectorizer_relation((destination ->> 'target_schema')::name, (destination ->> 'target_table')::name);
+    view regclass = ai._vectorizer_relation((destination ->> 'view_schema')::name, (destination ->> 'view_name')::name);
+    user_of name;
+    misfit text;
+begin
+    if not adopt then
+        perform ai._validate_destination_can_create_objects(destination);
+        return;
+    end if;
+    if destination ->> 'implementation' = 'column' then
+        return;
+    end if;
+    if store is null or not exists (select from pg_class c where c.oid = store and c.relkind = 'r') then
+        raise exception 'there is no table %.% to adopt', destination ->> 'target_schema', destination ->> 'target_table'
+            using errcode = 'undefined_table',
+                  hint = 'Name it: destination => ai.destination_table(target_table => ..., view_name => ...)';
+    end if;
+    select v.name into user_of from ai._vectorizers() v
+    where ai._vectorizer_relation((v.config #>> '{destination,target_schema}')::name, (v.config #>> '{destination,target_table}')::name)
+        = store
+    limit 1;
+    if user_of is not null then
+        raise exception '% is the store of the vectorizer "%"', store, user_of
+            using errcode = 'duplicate_object';
+    end if;
+    misfit = ai._store_misfit(source, store, coalesce(destination ->> 'storage', 'vector'), dimensions);
+    if misfit is not null then
+        raise exception '% cannot be adopted: %', store, misfit
+            using errcode = 'datatype_mismatch', hint = 'Alter it, or let a new store be made without adopt => true.';
+    end if;
+    if view is not null and not exists (
+        select from pg_depend d join pg_rewrite w on w.oid = d.objid
+        where d.classid = 'pg_rewrite'::regclass and d.refobjid = store and w.ev_class = view)
+    then
+        raise exception '% is there, and is no view of %', view, store
+            using errcode = 'duplicate_object', hint = 'Give another view_name.';
+    end if;
+end
+$$;
 -- ai.create_vectorizer: everything is checked first. Then the source is locked, and what may have changed until then
 -- is checked again. Then everything is created, and the existing rows are queued. Signature, order of checks,
 -- messages and SQLSTATEs are pgai's.
+
+-- (Older versions had one parameter less; that of pgai is the same.)
+drop function if exists ai.create_vectorizer(regclass, text, jsonb, jsonb, jsonb, jsonb, jsonb, jsonb, jsonb, jsonb, jsonb
+    , name, name, name[], boolean, boolean);
 
 create or replace function ai.create_vectorizer
 ( source regclass
@@ -4652,6 +4907,7 @@ create or replace function ai.create_vectorizer
 , grant_to name[] default ai.grant_to()
 , enqueue_existing boolean default true
 , if_not_exists boolean default false
+, adopt boolean default false
 ) returns int
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -4765,7 +5021,7 @@ begin
     end if;
     perform ai._advise_prompts(embedding);
     perform ai._require_current_snapshot(source);
-    perform ai._validate_destination_can_create_objects(destination);
+    perform ai._validate_destination_is_free(source, destination, (embedding ->> 'dimensions')::int, adopt);
     perform ai._vectorizer_check_creator(source, array(
         select distinct x.name::name
         from unnest(array[queue_schema, destination ->> 'target_schema', destination ->> 'view_schema']) x(name)
@@ -4776,7 +5032,8 @@ begin
     perform ai._with_locks(
         format('select ai._lock_tables(array[%L], %L)', source, ai._vectorizer_create_lock(source, destination)),
         format('cannot create a vectorizer on %s', source));
-    perform ai._validate_locked_source(source, source_schema, source_name, loading, parsing, formatting, destination);
+    perform ai._validate_locked_source(source, source_schema, source_name, loading, parsing, formatting, destination
+        , (embedding ->> 'dimensions')::int, adopt);
     source_pk = ai._vectorizer_source_pk(source);
     -- The owner cannot change any more, either.
     perform ai._vectorizer_check_creator(source);
@@ -4784,7 +5041,7 @@ begin
     watched = ai._formatting_columns(formatting) || (loading ->> 'column_name')::name;
     if destination ->> 'implementation' = 'column' then
         perform ai._vectorizer_create_column(source, destination, (embedding ->> 'dimensions')::int, watched);
-    else
+    elsif not adopt then
         perform ai._vectorizer_create_store(source, destination, (embedding ->> 'dimensions')::int);
         perform ai._vectorizer_create_view(source, destination);
     end if;
@@ -4816,10 +5073,19 @@ begin
     values
     ( id, source_schema, source_name, source_pk, trigger_name, queue_schema, queue_table, config
     , failed_table, name );
+    if adopt and destination ->> 'implementation' = 'table' then
+        perform ai._vectorizer_recreate_view(id);
+    end if;
     perform ai._vectorizer_secure_rows(id);
     perform ai._vectorizer_grant(source, id, roles);
     perform ai._vectorizer_grant_to_worker(id, r.name) from ai._worker_roles() r(name);
-    if enqueue_existing then
+    if adopt then
+        -- Which model made the vectors is the caller's word.
+        update ai.vectorizer_made_by m set assumed = true where m.vectorizer_id = id;
+    end if;
+    if adopt and enqueue_existing then
+        perform ai._request_resync(id, destination ->> 'implementation' = 'table');
+    elsif enqueue_existing then
         -- Each item has its own time, so that a claim can start after the last one that it has
         -- seen.
         execute format('insert into %I.%I (%3$s, queued_at) select %3$s, clock_timestamp() from %4$s'
@@ -4862,6 +5128,9 @@ begin atomic
         else 'share row exclusive' end;
 end;
 
+-- (Older versions had two parameters less.)
+drop function if exists ai._validate_locked_source(regclass, name, name, jsonb, jsonb, jsonb, jsonb);
+
 -- The table may have changed while its lock was awaited.
 create or replace function ai._validate_locked_source
 ( source regclass
@@ -4871,6 +5140,8 @@ create or replace function ai._validate_locked_source
 , parsing jsonb
 , formatting jsonb
 , destination jsonb
+, dimensions int
+, adopt boolean
 ) returns void
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
@@ -4887,7 +5158,7 @@ begin
     perform ai._validate_parsing(parsing, loading, source_schema, source_name);
     perform ai._validate_formatting(formatting, source_schema, source_name);
     perform ai._validate_source_names(source, destination);
-    perform ai._validate_destination_can_create_objects(destination);
+    perform ai._validate_destination_is_free(source, destination, dimensions, adopt);
 end
 $$;
 
@@ -4920,7 +5191,7 @@ begin
     if grantees is null then
         return;
     end if;
-    select x.* into strict v from ai.vectorizer x where x.id = vectorizer_id;
+    select x.* into strict v from ai._vectorizers() x where x.id = vectorizer_id;
     d = v.config -> 'destination';
     execute format('grant usage on schema %I, %I, ai to %s', v.source_schema, v.queue_schema, grantees);
     execute format('grant select on %s, ai.vectorizer to %s', source, grantees);
@@ -5025,23 +5296,23 @@ begin
 end
 $$;
 
--- One attempt to drop a vectorizer.
-create or replace function ai._vectorizer_drop(vectorizer_id int, drop_all boolean) returns void
+-- The owner of what belongs to a vectorizer: that of its queue.
+create or replace function ai._vectorizer_holder(v ai.vectorizer) returns oid
+language sql stable
+set search_path = pg_catalog, pg_temp
+return coalesce
+( (select c.relowner from pg_class c join pg_namespace n on n.oid = c.relnamespace
+   where n.nspname = v.queue_schema and c.relname = v.queue_table)
+, (select c.relowner from pg_class c join pg_namespace n on n.oid = c.relnamespace
+   where n.nspname = v.source_schema and c.relname = v.source_table)
+, (select r.oid from pg_roles r where r.rolname = current_user));
+
+-- Drops the objects of a vectorizer or of a generation, if they belong to this role.
+create or replace function ai._vectorizer_drop_objects(v ai.vectorizer, owner oid, drop_all boolean) returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
-declare
-    v ai.vectorizer;
-    owner oid;
 begin
-    -- The row first: its guard checks the privileges.
-    delete from ai.vectorizer x where x.id = vectorizer_id returning x.* into strict v;
-    owner = coalesce
-    ( (select c.relowner from pg_class c join pg_namespace n on n.oid = c.relnamespace
-       where n.nspname = v.queue_schema and c.relname = v.queue_table)
-    , (select c.relowner from pg_class c join pg_namespace n on n.oid = c.relnamespace
-       where n.nspname = v.source_schema and c.relname = v.source_table)
-    , (select r.oid from pg_roles r where r.rolname = current_user));
     -- All relations that are dropped or lose triggers, if they belong to this vectorizer: the source may have been
     -- renamed.
     perform ai._lock_tables('{}', '', array(
@@ -5056,13 +5327,31 @@ begin
         from pg_trigger t join pg_proc f on f.oid = t.tgfoid join pg_namespace n on n.oid = f.pronamespace
         where n.nspname = v.queue_schema and f.proname = any (ai._vectorizer_trigger_functions(v.trigger_name))
         and f.proowner = owner and t.tgparentid = 0));
-    perform ai._vectorizer_change_job(v.config, 'delete_job(job_id)');
     perform ai._vectorizer_drop_triggers(v.queue_schema, v.trigger_name, owner);
     perform ai._vectorizer_drop_part(p.part, p.kinds, p.schema, p.name, owner)
     from ai._vectorizer_parts(v.id, v.queue_schema, v.queue_table, v.queue_failed_table, v.config -> 'destination') p
     where drop_all or p.part not in ('store', 'view')
     -- The view reads the store.
     order by p.part <> 'view';
+end
+$$;
+
+-- One attempt to drop a vectorizer.
+create or replace function ai._vectorizer_drop(vectorizer_id int, drop_all boolean) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v ai.vectorizer;
+    owner oid;
+begin
+    -- A change ends: its other generation is of no use without the vectorizer.
+    perform ai._change_drop(g.id) from ai.vectorizer_generation g where g.vectorizer_id = _vectorizer_drop.vectorizer_id;
+    -- The row first: its guard checks the privileges.
+    delete from ai.vectorizer x where x.id = vectorizer_id returning x.* into strict v;
+    owner = ai._vectorizer_holder(v);
+    perform ai._vectorizer_change_job(v.config, 'delete_job(job_id)');
+    perform ai._vectorizer_drop_objects(v, owner, drop_all);
 end
 $$;
 
@@ -5282,6 +5571,11 @@ begin
         raise exception 'its source table %.% is gone', v.source_schema, v.source_table
             using errcode = 'undefined_table', hint = format('select ai.drop_vectorizer(%s)', v.id);
     end if;
+    if exists (select from ai.vectorizer_generation g where g.vectorizer_id = v.id) then
+        raise exception 'the vectorizer % changes to another model', v.name
+            using errcode = 'object_in_use',
+                  hint = format('As a superuser, end that first: ai.cancel_change(%L) or ai.finish_change(%1$L).', v.name);
+    end if;
     select c.relowner into holder
     from pg_class c join pg_namespace n on n.oid = c.relnamespace
     where n.nspname = v.queue_schema and c.relname = v.queue_table;
@@ -5350,7 +5644,7 @@ declare
     grantees text;
     options text;
 begin
-    select x.* into strict v from ai.vectorizer x where x.id = vectorizer_id;
+    select x.* into strict v from ai._vectorizers() x where x.id = vectorizer_id;
     d = v.config -> 'destination';
     if d ->> 'implementation' <> 'table' then
         raise exception 'the vectorizer "%" writes to a column of its source: it has no view', v.name
@@ -5498,7 +5792,7 @@ begin
     end if;
     select c.oid into lease
     from pg_class c join pg_namespace n on n.oid = c.relnamespace
-    where n.nspname = v.queue_schema and c.relname = '_vectorizer_lease_' || v.id
+    where n.nspname = v.queue_schema and c.relname = '_vectorizer_lease_' || ai._vectorizer_number(v.id, v.queue_failed_table)
     and pg_has_role(c.relowner, 'USAGE');
     if not found then
         raise exception 'must be owner of vectorizer %', name
@@ -5546,14 +5840,16 @@ begin
         ( 'grant select, insert, update, delete on ai.pgai_lib_migration, ai.pgai_lib_version, ai.pgai_lib_feature_flag, ai.vectorizer, '
           'ai._vectorizer_errors, ai.vectorizer_errors, ai.vectorizer_status, ai.vectorizer_progress, ai._live_worker, '
           'ai.vectorizer_worker_process, ai.vectorizer_worker_progress, ai.vectorizer_resync, '
-          'ai.vectorizer_made_by, ai.vectorizer_usage, ai.vectorizer_budget, ai.vectorizer_index, ai.vectorizer_pause, ai.vectorizer_text to %I'
+          'ai.vectorizer_made_by, ai.vectorizer_usage, ai.vectorizer_budget, ai.vectorizer_index, ai.vectorizer_pause, ai.vectorizer_text, '
+          'ai.vectorizer_generation to %I'
         , to_user);
         execute format('grant select, usage on sequence ai.vectorizer_id_seq, ai._generation to %I', to_user);
         return;
     end if;
     execute format('grant usage on schema ai to %I', to_user);
-    execute format('grant select, insert, update, delete on ai.vectorizer, ai.vectorizer_pause, ai.vectorizer_text to %I', to_user);
-    execute format('grant select, insert, update on ai.vectorizer_resync, ai.vectorizer_made_by to %I', to_user);
+    execute format('grant select, insert, update, delete on ai.vectorizer, ai.vectorizer_pause, ai.vectorizer_text, '
+        'ai.vectorizer_generation to %I', to_user);
+    execute format('grant select, insert, update on ai.vectorizer_resync, ai.vectorizer_made_by, ai.vectorizer_index to %I', to_user);
     execute format('grant select on ai._vectorizer_errors, ai.vectorizer_errors, ai.vectorizer_status, ai.vectorizer_progress, '
         'ai._live_worker to %I', to_user);
     execute format('grant select, usage on sequence ai.vectorizer_id_seq to %I', to_user);
@@ -5574,7 +5870,7 @@ declare
     d jsonb;
     command text;
 begin
-    select x.* into strict v from ai.vectorizer x where x.id = vectorizer_id;
+    select x.* into strict v from ai._vectorizers() x where x.id = vectorizer_id;
     d = v.config -> 'destination';
     for command in
         select format('grant usage on schema %I to %I', s.name, worker)
@@ -5599,10 +5895,10 @@ begin
             ('table', v.source_schema::text, v.source_table::text, array['select']),
             ('table', v.queue_schema, v.queue_table, array['select', 'insert', 'update', 'delete']),
             ('table', v.queue_schema, v.queue_failed_table, array['select', 'insert', 'update', 'delete']),
-            ('table', v.queue_schema, '_vectorizer_lease_' || v.id, array['select', 'insert', 'update', 'delete']),
+            ('table', v.queue_schema, '_vectorizer_lease_' || ai._vectorizer_number(v.id, v.queue_failed_table), array['select', 'insert', 'update', 'delete']),
             ('table', v.queue_schema, case when d ? 'hybrid' then '_vectorizer_text_' || v.id end, array['select', 'insert', 'update', 'delete']),
             ('table', v.queue_schema, case when d ? 'hybrid' then '_vectorizer_words_' || v.id end, array['select', 'insert', 'update', 'delete']),
-            ('sequence', v.queue_schema, '_vectorizer_bell_' || v.id, array['select', 'usage', 'update']),
+            ('sequence', v.queue_schema, '_vectorizer_bell_' || ai._vectorizer_number(v.id, v.queue_failed_table), array['select', 'usage', 'update']),
             ('table', d ->> 'target_schema', d ->> 'target_table', array['select', 'insert', 'update', 'delete'])
             ) g(kind, schema, name, rights)
         cross join lateral ai._vectorizer_relation(g.schema::name, g.name::name) there
@@ -5611,6 +5907,12 @@ begin
             select bool_and(case g.kind when 'table' then has_table_privilege(worker, there, r)
                 else has_sequence_privilege(worker, there, r) end)
             from unnest(g.rights) r), false)
+        union all
+        -- The function that takes the steps of a change.
+        select format('grant execute on function %s to %I', p.oid::regprocedure, worker)
+        from pg_proc p join pg_namespace n on n.oid = p.pronamespace
+        where n.nspname = v.queue_schema and p.proname = '_vectorizer_step_' || v.id and p.pronargs = 0
+        and not has_function_privilege(worker, p.oid, 'execute')
         union all
         select format('grant update (%I) on %I.%I to %I', d ->> 'embedding_column', v.source_schema, v.source_table, worker)
         where d ->> 'implementation' = 'column'
@@ -5645,7 +5947,7 @@ begin
     loop
         execute format('grant usage on schema %I to %I', vector_schema, worker);
     end loop;
-    execute format('grant select on ai.vectorizer, ai.vectorizer_errors, ai.vectorizer_status, ai.vectorizer_progress, ai._live_worker, '
+    execute format('grant select on ai.vectorizer, ai.vectorizer_generation, ai.vectorizer_errors, ai.vectorizer_status, ai.vectorizer_progress, ai._live_worker, '
         'ai.pgai_lib_version to %I', worker);
     execute format('grant select, insert on ai._vectorizer_errors to %I', worker);
     execute format('grant select, insert, update on ai.vectorizer_worker_process, ai.vectorizer_worker_progress, '
@@ -5664,7 +5966,7 @@ begin
     -- Every role has this privilege; granting it by name marks a worker's role for future
     -- vectorizers.
     execute format('grant execute on function ai._worker_start(text, interval) to %I', worker);
-    for id in select v.id from ai.vectorizer v order by v.id loop
+    for id in select v.id from ai._vectorizers() v order by v.id loop
         perform ai._vectorizer_grant_to_worker(id, worker);
     end loop;
 end
@@ -5998,7 +6300,6 @@ create table if not exists ai.vectorizer_resync
 , _claim bigint not null default 0
 , _until timestamptz not null default '-infinity'
 , constraint vectorizer_resync_pkey primary key (vectorizer_id)
-, constraint vectorizer_resync_vectorizer_id_fkey foreign key (vectorizer_id) references ai.vectorizer (id) on delete cascade
 , constraint state_is_known check (state in ('waiting', 'running', 'done', 'failed'))
 );
 comment on table ai.vectorizer_resync is
@@ -6022,7 +6323,7 @@ as $$
 begin
     if tg_op = 'UPDATE' and new.vectorizer_id <> old.vectorizer_id
         or exists (
-            select from ai.vectorizer v
+            select from ai._vectorizers() v
             join pg_namespace n on n.nspname = v.queue_schema
             join pg_class c on c.relnamespace = n.oid and c.relname = v.queue_table
             where v.id = new.vectorizer_id and not has_table_privilege(c.oid, 'insert'))
@@ -6139,6 +6440,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     v ai.vectorizer;
+    one ai.vectorizer;
     source regclass;
     misfit text;
 begin
@@ -6156,18 +6458,22 @@ begin
     end if;
     perform ai._lock_tables(array[source::text], 'share row exclusive', array(
         select c.oid::regclass::text
-        from ai._vectorizer_parts(v.id, v.queue_schema, v.queue_table, v.queue_failed_table, v.config -> 'destination')
+        from ai._vectorizers() x
+        cross join lateral ai._vectorizer_parts(x.id, x.queue_schema, x.queue_table, x.queue_failed_table, x.config -> 'destination')
             with ordinality p(part, kinds, schema, name, place)
         join pg_class c on c.oid = ai._vectorizer_relation(p.schema, p.name) and c.relkind in ('r', 'v')
-        where c.oid <> source
-        order by p.place));
-    perform ai._vectorizer_follow_key(v, source);
-    perform ai._vectorizer_exchange_triggers(v, source, ai._vectorizer_watched(v.config));
+        where ai._vectorizer_whole(x.id) = v.id and c.oid <> source
+        order by x.id, p.place));
     update ai.vectorizer x set source_pk = ai._vectorizer_source_pk(source) where x.id = v.id;
-    if v.config #>> '{destination,implementation}' = 'table' then
-        perform ai._vectorizer_recreate_view(v.id);
-    end if;
-    perform ai._request_resync(v.id);
+    -- (While it changes to another model, there is a second generation.)
+    for one in select x.* from ai._vectorizers() x where ai._vectorizer_whole(x.id) = v.id order by x.id loop
+        perform ai._vectorizer_follow_key(one, source);
+        perform ai._vectorizer_exchange_triggers(one, source, ai._vectorizer_watched(one.config));
+        if one.config #>> '{destination,implementation}' = 'table' then
+            perform ai._vectorizer_recreate_view(one.id);
+        end if;
+        perform ai._request_resync(one.id);
+    end loop;
 end
 $$;
 
@@ -6205,7 +6511,6 @@ create table if not exists ai.vectorizer_index
 , _claim bigint not null default 0
 , _until timestamptz not null default '-infinity'
 , constraint vectorizer_index_pkey primary key (vectorizer_id)
-, constraint vectorizer_index_vectorizer_id_fkey foreign key (vectorizer_id) references ai.vectorizer (id) on delete cascade
 , constraint index_state_is_known check (state in ('waiting', 'building', 'built', 'failed'))
 );
 comment on table ai.vectorizer_index is 'What workers have done about the vector index of each vectorizer that wants one.';
@@ -6267,7 +6572,7 @@ language sql stable
 set search_path = pg_catalog, pg_temp
 begin atomic
     select format('create index concurrently if not exists %I on %I.%I %s'
-        , ai._vector_index_name(v.id, v.config #>> '{indexing,implementation}'), n.nspname, c.relname
+        , ai._vector_index_name(ai._vectorizer_number(v.id, v.queue_failed_table), v.config #>> '{indexing,implementation}'), n.nspname, c.relname
         , ai._vector_index_definition(f.relation, f.attnum, v.config -> 'indexing', greatest(
             coalesce((v.config #>> '{indexing,min_rows}')::bigint, 0), c.reltuples::bigint)))
     from ai._vector_column(v) f
@@ -6339,9 +6644,9 @@ begin
     if exists (
         select from pg_index x join pg_class c on c.oid = x.indexrelid
         where x.indrelid = target.relation and not x.indisvalid
-        and c.relname = ai._vector_index_name(v.id, implementation))
+        and c.relname = ai._vector_index_name(ai._vectorizer_number(v.id, v.queue_failed_table), implementation))
     then
-        statement = format('drop index concurrently if exists %I.%I', target.nspname, ai._vector_index_name(v.id, implementation));
+        statement = format('drop index concurrently if exists %I.%I', target.nspname, ai._vector_index_name(ai._vectorizer_number(v.id, v.queue_failed_table), implementation));
         return;
     end if;
     if not ai._vectorizer_should_create_vector_index(v) then
@@ -6373,7 +6678,7 @@ declare
     held record;
 begin
     for v in
-        select x.* from ai.vectorizer x
+        select x.* from ai._vectorizers() x
         where x.id = any (ids) and (coalesce(x.config #>> '{indexing,implementation}', 'none') <> 'none'
             or (x.config -> 'destination') ? 'hybrid')
         order by x.id
@@ -6444,7 +6749,7 @@ begin
     if not found then
         return;
     end if;
-    select x.* into v from ai.vectorizer x where x.id = _vector_index_watch.vectorizer_id;
+    select x.* into v from ai._vectorizers() x where x.id = _vector_index_watch.vectorizer_id;
     target = (select f.relation from ai._vector_column(v) f);
     builder = (
         select a.pid from pg_stat_activity a
@@ -6492,7 +6797,7 @@ declare
     is_text boolean;
     ended record;
 begin
-    select x.* into v from ai.vectorizer x where x.id = _vector_index_end.vectorizer_id;
+    select x.* into v from ai._vectorizers() x where x.id = _vector_index_end.vectorizer_id;
     select i.statement, i.started_at into ended
     from ai.vectorizer_index i where i.vectorizer_id = _vector_index_end.vectorizer_id and i._claim = claim;
     is_text = position(ai._text_gin(v.id)::text in ended.statement) > 0 or ended.statement like 'call ai._text_keep(%';
@@ -7179,8 +7484,11 @@ begin
 end
 $$;
 
--- The vectorizer with this id; an error if there is none.
-create or replace function ai._searched(id int) returns ai.vectorizer
+-- (Older versions had no second parameter.)
+drop function if exists ai._searched(int);
+
+-- The vectorizer with this id, or its generation with this number; an error if there is none.
+create or replace function ai._searched(id int, generation int default null) returns ai.vectorizer
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -7191,6 +7499,16 @@ begin
     if not found then
         raise exception 'there is no vectorizer with the id %', id
             using errcode = 'no_data_found', hint = 'select id, name from ai.vectorizer';
+    end if;
+    if generation <> ai._vectorizer_number(v.id, v.queue_failed_table) then
+        select x.* into v
+        from ai.vectorizer_generation g
+        cross join lateral ai._generation_as_vectorizer(g, v) x
+        where g.vectorizer_id = v.id and ai._vectorizer_number(g.id, g.queue_failed_table) = generation;
+        if v.id is null then
+            raise exception 'the vectorizer with the id % has no generation %', id, generation
+                using errcode = 'no_data_found', hint = 'It was dropped by ai.finish_change or ai.cancel_change.';
+        end if;
     end if;
     return v;
 end
@@ -7355,7 +7673,7 @@ set row_security = off
 as $$
 declare
     queue regclass = ai._readable_table(v.queue_schema, v.queue_table);
-    lease regclass = ai._readable_table(v.queue_schema, ('_vectorizer_lease_' || v.id)::name);
+    lease regclass = ai._readable_table(v.queue_schema, ('_vectorizer_lease_' || ai._vectorizer_number(v.id, v.queue_failed_table))::name);
     given_up regclass = ai._readable_table(v.queue_schema, v.queue_failed_table);
     source regclass = ai._readable_table(v.source_schema, v.source_table, 'rp');
     allowed text = ai._allow_views(false);
@@ -7758,9 +8076,12 @@ declare
     one record;
 begin
     for one in select * from (values
-        ('vectorizer_id int', 'ai._searched(vectorizer_id)'),
-        ('name text', 'ai._searched(ai._vectorizer_named(name))')) x(parameter, of)
+        ('vectorizer_id int', 'ai._searched(vectorizer_id, search.generation)'),
+        ('name text', 'ai._searched(ai._vectorizer_named(name), search.generation)')) x(parameter, of)
     loop
+        -- (Older versions had one parameter less.)
+        execute format('drop function if exists ai.search(%s, %s, int, jsonb, text, boolean, int, name[])'
+            , split_part(one.parameter, ' ', 2), vector_type);
         execute format($f$
 create or replace function ai.search
 ( %1$s
@@ -7771,6 +8092,7 @@ create or replace function ai.search
 , best_per_row boolean default false
 , neighbours int default 0
 , columns name[] default null
+, generation int default null
 ) returns table
 ( key jsonb
 , chunk_seq int
@@ -7797,9 +8119,9 @@ begin
 end
 $$ $f$, one.parameter, vector_type, replace(replace(one.of, 'vectorizer_id', 'search.vectorizer_id'), '(name)', '(search.name)'));
     end loop;
-    execute format('comment on function ai.search(text, %s, int, jsonb, text, boolean, int, name[]) is %L', vector_type
+    execute format('comment on function ai.search(text, %s, int, jsonb, text, boolean, int, name[], int) is %L', vector_type
         , 'The chunks of a vectorizer that are nearest to a vector, as far as the caller may see them; always k if so many pass the filter.');
-    execute format('comment on function ai.search(int, %s, int, jsonb, text, boolean, int, name[]) is %L', vector_type
+    execute format('comment on function ai.search(int, %s, int, jsonb, text, boolean, int, name[], int) is %L', vector_type
         , 'The same, by id.');
 end
 $do$;
@@ -8070,6 +8392,863 @@ $$ $f$, one.parameter, vector_type, one.of);
         , vector_type, 'The same, by id.');
 end
 $do$;
+-- Changing a vectorizer to another model: a second generation is made beside the one that serves, workers fill it and
+-- build its index, and then the view shows it. The old one is kept, and follows the source, until
+-- ai.finish_change drops it.
+
+-- Only roles with the privileges of the owner of the source write here, and a generation may name only objects of that
+-- owner, as in ai.vectorizer.
+create or replace function ai._generation_guard() returns trigger
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v ai.vectorizer;
+    g ai.vectorizer_generation = case tg_op when 'DELETE' then old else new end;
+    problem text;
+begin
+    select x.* into v from ai.vectorizer x where x.id = g.vectorizer_id;
+    -- (With the vectorizer its generations go.)
+    if v.id is null or (select r.rolsuper from pg_roles r where r.rolname = current_user) then
+        return g;
+    end if;
+    if not pg_has_role(current_user, ai._vectorizer_holder(v), 'usage')
+        or tg_op = 'UPDATE' and (new.id, new.vectorizer_id) is distinct from (old.id, old.vectorizer_id)
+    then
+        raise exception 'the vectorizer % belongs to %', v.name, ai._vectorizer_holder(v)::regrole
+            using errcode = 'insufficient_privilege',
+                  hint = format('Only that role, its members and superusers change it: set role %s', ai._vectorizer_holder(v)::regrole);
+    end if;
+    if tg_op = 'DELETE' then
+        return g;
+    end if;
+    problem = ai._vectorizer_problem(ai._generation_as_vectorizer(new, v));
+    if problem is not null then
+        raise exception 'the change of the vectorizer % is refused: %', v.name, problem
+            using errcode = 'insufficient_privilege', hint = 'Everything that it names must belong to one owner.';
+    end if;
+    return new;
+end
+$$;
+
+create or replace trigger vectorizer_generation_guard
+    before insert or update or delete on ai.vectorizer_generation
+    for each row execute function ai._generation_guard();
+
+-- A name with the number of a generation, short enough for PostgreSQL. (The number of an older change is replaced.)
+create or replace function ai._generation_name(base name, old_number int, number int) returns name
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    stem text = case when old_number is null then base else regexp_replace(base, format('_%s$', old_number), '') end;
+begin
+    while octet_length(stem || '_' || number) > 63 loop
+        stem = left(stem, -1);
+    end loop;
+    return stem || '_' || number;
+end
+$$;
+
+-- The view that shows one generation all the time, while a change is under way.
+create or replace function ai._generation_view(view_name text, number int) returns name
+language sql immutable
+return ai._generation_name(view_name::name, null, number);
+
+-- What depends on the view or the store of a vectorizer and would go on reading the old generation after the switch;
+-- null if nothing does.
+create or replace function ai._change_dependants(v ai.vectorizer) returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+begin atomic
+    with number as (
+        select ai._vectorizer_number(v.id, v.queue_failed_table) as n, v.config -> 'destination' as d
+    ), ours as (
+        select r.oid, r.place
+        from number
+        cross join lateral (values
+            (ai._vectorizer_relation((d ->> 'target_schema')::name, (d ->> 'target_table')::name), 1),
+            (ai._vectorizer_relation((d ->> 'view_schema')::name, (d ->> 'view_name')::name), 2),
+            (ai._vectorizer_relation((d ->> 'view_schema')::name, ai._generation_view(d ->> 'view_name', n)), 3)
+            ) r(oid, place)
+        where r.oid is not null
+    ), found as (
+        select format('the %s %s', case c.relkind when 'm' then 'materialized view' else 'view' end, c.oid::regclass) as what
+        from ours o
+        join pg_depend d on d.refclassid = 'pg_class'::regclass and d.refobjid = o.oid and d.classid = 'pg_rewrite'::regclass
+        join pg_rewrite w on w.oid = d.objid
+        join pg_class c on c.oid = w.ev_class
+        where c.oid not in (select x.oid from ours x) and o.place < 3
+        union
+        select format('the function %s', d.objid::regprocedure)
+        from ours o
+        join pg_depend d on d.refclassid = 'pg_class'::regclass and d.refobjid = o.oid and d.classid = 'pg_proc'::regclass
+        where o.place < 3
+        union
+        select format('the policy %I on %s', p.polname, p.polrelid::regclass)
+        from ours o
+        join pg_depend d on d.refclassid = 'pg_class'::regclass and d.refobjid = o.oid and d.classid = 'pg_policy'::regclass
+        join pg_policy p on p.oid = d.objid
+        where p.polrelid <> o.oid and o.place < 3
+        union
+        select format('the foreign key %I of %s', k.conname, k.conrelid::regclass)
+        from ours o join pg_constraint k on k.confrelid = o.oid and k.contype = 'f'
+        union
+        select format('the trigger %I on %s', t.tgname, t.tgrelid::regclass)
+        from ours o join pg_trigger t on t.tgrelid = o.oid and not t.tgisinternal
+        where o.place < 3
+    )
+    select string_agg(f.what, ', ' order by f.what) from found f;
+end;
+
+-- Copies policies of a store, except ours.
+create or replace function ai._copy_policies(old regclass, fresh regclass) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    one record;
+begin
+    for one in
+        select p.polname as name, p.polpermissive as is_permissive, p.polroles as roles
+            , case p.polcmd when 'r' then 'select' when 'a' then 'insert' when 'w' then 'update' when 'd' then 'delete' else 'all' end as command
+            , pg_get_expr(p.polqual, p.polrelid) as using_, pg_get_expr(p.polwithcheck, p.polrelid) as with_check
+        from pg_policy p
+        where p.polrelid = old and p.polname <> '_vectorizer_rls'
+    loop
+        execute format('create policy %I on %s as %s for %s to %s%s%s', one.name, fresh
+            , case when one.is_permissive then 'permissive' else 'restrictive' end, one.command
+            , (select string_agg(case r.oid when 0 then 'public' else r.oid::regrole::text end, ', ') from unnest(one.roles) r(oid))
+            , ' using (' || one.using_ || ')', ' with check (' || one.with_check || ')');
+    end loop;
+    if (select c.relrowsecurity from pg_class c where c.oid = old) then
+        execute format('alter table %s enable row level security', fresh);
+    end if;
+    if (select c.relforcerowsecurity from pg_class c where c.oid = old) then
+        execute format('alter table %s force row level security', fresh);
+    end if;
+end
+$$;
+
+-- Refuses what cannot be changed, before anything is created.
+create or replace function ai._change_check(v ai.vectorizer, source regclass) returns void
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    d jsonb = v.config -> 'destination';
+    problem text = ai._vectorizer_problem(v);
+    owner regrole = (select c.relowner::regrole from pg_class c where c.oid = source);
+    dependants text;
+begin
+    if problem is not null then
+        raise exception 'the vectorizer % cannot be changed: %', v.name, problem
+            using errcode = 'object_not_in_prerequisite_state', hint = format('select ai.adopt_vectorizer(%L)', v.name);
+    end if;
+    if d ->> 'implementation' <> 'table' then
+        raise exception 'the vectorizer % writes to a column: it has no place for vectors of a second model', v.name
+            using errcode = 'feature_not_supported',
+                  hint = format('Change ai.vectorizer.config and call ai.reembed_vectorizer(%L), which clears the column first; '
+                      'or create a second vectorizer with ai.destination_table.', v.name);
+    end if;
+    if d ? 'hybrid' then
+        raise exception 'the vectorizer % has a text index, which cannot change together with the model', v.name
+            using errcode = 'feature_not_supported',
+                  hint = format('Drop it with ai.disable_hybrid(%L), and enable it again after ai.finish_change.', v.name);
+    end if;
+    dependants = ai._change_dependants(v);
+    if dependants is not null then
+        raise exception 'these objects would go on reading the old vectors of the vectorizer %: %', v.name, dependants
+            using errcode = 'dependent_objects_still_exist', hint = 'Drop them, and make them again after the change.';
+    end if;
+    if not has_schema_privilege(owner, d ->> 'view_schema', 'create') then
+        raise exception 'the owner of the source table, %, may not create in the schema %', owner, d ->> 'view_schema'
+            using errcode = 'insufficient_privilege',
+                  hint = format('grant create on schema %I to %s: workers make the view anew at the switch', d ->> 'view_schema', owner);
+    end if;
+    if not has_table_privilege(owner, 'ai.vectorizer', 'update')
+        or not has_table_privilege(owner, 'ai.vectorizer_generation', 'update')
+        or not has_table_privilege(owner, 'ai.vectorizer_index', 'update')
+    then
+        raise exception 'the owner of the source table, %, may not use vectorizers', owner
+            using errcode = 'insufficient_privilege', hint = format('select ai.grant_vectorizer_usage(%L)', owner);
+    end if;
+end
+$$;
+
+-- Creates a second generation with this configuration, and returns its id. The source is locked against writers.
+create or replace function ai._change_start(v ai.vectorizer, source regclass, config jsonb, switches boolean) returns int
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    old_number int = ai._vectorizer_number(v.id, v.queue_failed_table);
+    number int = nextval('ai.vectorizer_id_seq');
+    d jsonb = v.config -> 'destination';
+    fresh jsonb = d || jsonb_build_object
+    ( 'target_table', ai._generation_name((d ->> 'target_table')::name, old_number, number)
+    , 'view_name', ai._generation_view(d ->> 'view_name', number));
+    old_view jsonb = d || jsonb_build_object('view_name', ai._generation_view(d ->> 'view_name', old_number));
+    g ai.vectorizer_generation;
+    views regclass[];
+    parts regclass[];
+    old_store regclass = ai._vectorizer_relation((d ->> 'target_schema')::name, (d ->> 'target_table')::name);
+    serving regclass = ai._vectorizer_relation((d ->> 'view_schema')::name, (d ->> 'view_name')::name);
+    store regclass;
+begin
+    perform ai._validate_destination_can_create_objects(fresh);
+    perform ai._validate_destination_can_create_objects(old_view || jsonb_build_object('target_table', fresh ->> 'target_table'));
+    g.id = number;
+    g.vectorizer_id = v.id;
+    g.state = 'filling';
+    g.config = config || jsonb_build_object('destination', fresh);
+    g.trigger_name = '_vectorizer_src_trg_' || number;
+    g.queue_table = '_vectorizer_q_' || number;
+    g.queue_failed_table = '_vectorizer_q_failed_' || number;
+    g.switches = switches;
+    g.started_at = now();
+    g._build = ai._vectorizer_version();
+    perform ai._vectorizer_create_store(source, fresh, (config #>> '{embedding,dimensions}')::int);
+    perform ai._vectorizer_create_view(source, fresh);
+    perform ai._vectorizer_create_view(source, old_view);
+    perform ai._vectorizer_create_queue(source, number, v.queue_schema, g.queue_table, g.queue_failed_table);
+    store = ai._vectorizer_relation((fresh ->> 'target_schema')::name, (fresh ->> 'target_table')::name);
+    views = array
+        [ ai._vectorizer_relation((d ->> 'view_schema')::name, (fresh ->> 'view_name')::name)
+        , ai._vectorizer_relation((d ->> 'view_schema')::name, (old_view ->> 'view_name')::name)];
+    parts = views || array(
+        select ai._vectorizer_relation(p.schema, p.name)
+        from ai._vectorizer_parts(number, v.queue_schema, g.queue_table, g.queue_failed_table, fresh) p where p.part <> 'view');
+    perform ai._vectorizer_revoke_defaults(source, parts);
+    perform ai._vectorizer_hand_over(source, parts);
+    perform ai._copy_grants(old_store, store);
+    perform ai._copy_policies(old_store, store);
+    perform ai._copy_grants(coalesce(serving, old_store), x.name) from unnest(views) x(name);
+    perform ai._copy_grants(ai._vectorizer_relation(v.queue_schema, v.queue_table), ai._vectorizer_relation(v.queue_schema, g.queue_table));
+    perform ai._copy_grants(ai._vectorizer_relation(v.queue_schema, v.queue_failed_table)
+        , ai._vectorizer_relation(v.queue_schema, g.queue_failed_table));
+    perform ai._vectorizer_create_triggers
+    ( source, number, g.trigger_name, v.queue_schema, g.queue_table, g.queue_failed_table, fresh
+    , ai._vectorizer_watched(g.config));
+    perform ai._vectorizer_revoke_execute(v.queue_schema, g.trigger_name);
+    insert into ai.vectorizer_generation select g.*;
+    insert into ai.vectorizer_made_by (vectorizer_id, vectors, texts, embedding, assumed)
+    select number, m.vectors, m.texts, ai._made_by_embedding(g.config), false from ai._made_by(g.config) m;
+    perform ai._vectorizer_secure_rows(number);
+    perform ai._change_create_step(v, source, number);
+    perform ai._vectorizer_grant_to_worker(number, r.name) from ai._worker_roles() r(name);
+    perform ai._request_resync(number);
+    return number;
+end
+$$;
+
+-- The function by which a worker takes the next step, with the privileges of the owner of the source. (A worker's role
+-- need not be that owner, and cannot create objects for it.)
+create or replace function ai._change_create_step(v ai.vectorizer, source regclass, number int) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    name text = format('%I.%I', v.queue_schema, '_vectorizer_step_' || number);
+    owner regrole = (select c.relowner::regrole from pg_class c where c.oid = source);
+begin
+    execute format('create function %s() returns text language sql volatile security definer '
+        'set search_path = pg_catalog, pg_temp as %L', name, format('select ai._change_step(%s)', number));
+    execute format('revoke all on function %s() from public', name);
+    if owner::oid <> (select r.oid from pg_roles r where r.rolname = current_user) then
+        execute format('alter function %s() owner to %s', name, owner);
+    end if;
+end
+$$;
+
+-- Drops the generation that does not serve, with all that came with the change.
+create or replace function ai._change_drop(generation int) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    g ai.vectorizer_generation;
+    v ai.vectorizer;
+    other ai.vectorizer;
+    owner oid;
+    function_name text;
+    d jsonb;
+begin
+    select x.* into strict g from ai.vectorizer_generation x where x.id = generation;
+    select x.* into strict v from ai.vectorizer x where x.id = g.vectorizer_id;
+    other = ai._generation_as_vectorizer(g, v);
+    owner = ai._vectorizer_holder(v);
+    d = v.config -> 'destination';
+    -- The row first: its guard checks the privileges.
+    delete from ai.vectorizer_generation x where x.id = generation;
+    perform ai._vectorizer_drop_objects(other, owner, true);
+    -- The other view with a number: it shows the generation that stays.
+    perform ai._vectorizer_drop_part('view', 'v', (d ->> 'view_schema')::name
+        , ai._generation_view(d ->> 'view_name', ai._vectorizer_number(v.id, v.queue_failed_table)), owner);
+    for function_name in
+        select p.oid::regprocedure::text
+        from pg_proc p join pg_namespace n on n.oid = p.pronamespace
+        where n.nspname = v.queue_schema and p.proowner = owner and p.pronargs = 0 and p.prosecdef
+        and p.proname = '_vectorizer_step_' || generation
+    loop
+        execute format('drop function %s', function_name);
+    end loop;
+exception when dependent_objects_still_exist then
+    raise exception 'something depends on the views or stores of the change of %: %', v.name, sqlerrm
+        using errcode = 'dependent_objects_still_exist', hint = 'Drop it first. See docs/changing-a-vectorizer.md.';
+end
+$$;
+-- The steps of a change, and the functions with which a user directs it.
+
+-- Why a generation that is ready, or kept, cannot serve now; null if it can.
+create or replace function ai._change_obstacle(v ai.vectorizer, g ai.vectorizer_generation) returns text
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    dependants text;
+    oldest timestamptz;
+begin
+    if (v.config -> 'destination') ? 'hybrid' then
+        return format('it has a text index: select ai.disable_hybrid(%L)', v.name);
+    end if;
+    dependants = ai._change_dependants(v);
+    if dependants is not null then
+        return format('drop first what depends on what serves now: %s', dependants);
+    end if;
+    execute format('select min(q.queued_at) from %I.%I q', v.queue_schema, g.queue_table) into oldest;
+    if oldest < now() - interval '1 minute' then
+        return format('rows have waited for it since %s', date_trunc('second', oldest));
+    end if;
+    -- A transaction whose snapshot is older would find nothing. (Roles see the snapshots of those only whose privileges
+    -- they have.)
+    if g.state = 'ready' and exists (
+        select from pg_stat_activity a
+        where a.datname = current_database() and a.pid <> pg_backend_pid() and a.backend_type = 'client backend'
+        and a.backend_xmin is not null and age(a.backend_xmin) > age(g._filled_xid::xid))
+    then
+        return 'a transaction is older than its rows';
+    end if;
+    return null;
+end
+$$;
+
+-- One attempt to let the other generation serve. It waits 40 ms for the readers of the view, and holds it for some
+-- milliseconds.
+create or replace function ai._change_switch(generation int) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v ai.vectorizer;
+    g ai.vectorizer_generation;
+    d jsonb;
+    obstacle text;
+    view regclass;
+begin
+    perform set_config('lock_timeout', '40ms', true);
+    select x.* into strict v from ai.vectorizer x
+    where x.id = (select y.vectorizer_id from ai.vectorizer_generation y where y.id = generation) for no key update;
+    select x.* into strict g from ai.vectorizer_generation x where x.id = generation for update;
+    if g.state not in ('ready', 'kept') then
+        obstacle = format('it is %s', g.state);
+    else
+        obstacle = ai._change_obstacle(v, g);
+    end if;
+    if obstacle is not null then
+        raise exception 'the other generation of the vectorizer % cannot serve: %', v.name, obstacle
+            using errcode = 'object_not_in_prerequisite_state';
+    end if;
+    d = v.config -> 'destination';
+    view = ai._vectorizer_relation((d ->> 'view_schema')::name, (d ->> 'view_name')::name);
+    if view is not null then
+        execute ai._lock_command(view::text, 'access exclusive');
+    end if;
+    perform set_config('lock_timeout', '5ms', true);
+    update ai.vectorizer_generation x
+    set state = 'kept', switched_at = now(), reason = null
+      , config = jsonb_set(v.config, '{destination,view_name}'
+            , to_jsonb(ai._generation_view(d ->> 'view_name', ai._vectorizer_number(v.id, v.queue_failed_table))))
+      , trigger_name = v.trigger_name, queue_table = v.queue_table, queue_failed_table = v.queue_failed_table
+    where x.id = g.id;
+    update ai.vectorizer x
+    set config = jsonb_set(g.config, '{destination,view_name}', d -> 'view_name')
+      , trigger_name = g.trigger_name, queue_table = g.queue_table, queue_failed_table = g.queue_failed_table
+    where x.id = v.id;
+    perform ai._change_swap_records(v.id, g.id);
+    perform ai._vectorizer_recreate_view(v.id);
+end
+$$;
+
+-- The two ids have changed places: what is recorded of them goes with the tables.
+create or replace function ai._change_swap_records(one int, other int) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- Claims of workers that have not noticed get nothing: they were planned for the digests of the other one.
+    update ai.vectorizer_made_by m
+    set vectors = o.vectors, texts = o.texts, embedding = o.embedding, assumed = o.assumed, recorded = o.recorded
+      , partitions = o.partitions, expressions = o.expressions
+    from ai.vectorizer_made_by o
+    where m.vectorizer_id in (one, other) and o.vectorizer_id in (one, other) and o.vectorizer_id <> m.vectorizer_id;
+    update ai.vectorizer_index i
+    set state = 'waiting', indexing = null, statement = null, progress = null, reason = null, failures = 0
+      , _claim = 0, _until = '-infinity'
+    where i.vectorizer_id in (one, other);
+    -- A comparison in progress begins again, for both.
+    if exists (select from ai.vectorizer_resync r where r.vectorizer_id in (one, other) and r.state in ('waiting', 'running')) then
+        perform ai._request_resync(one), ai._request_resync(other);
+        update ai.vectorizer_resync r
+        set state = 'waiting', _claim = 0, _until = '-infinity', _cursor = null
+        where r.vectorizer_id in (one, other);
+    end if;
+end
+$$;
+
+-- Whether the rows of a new generation are embedded, and its index is built; else why not.
+create or replace function ai._change_waits_for(v ai.vectorizer, state text, out filled boolean, out indexed boolean, out reason text)
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    r ai.vectorizer_resync;
+    step record;
+    counted bigint;
+begin
+    filled = state <> 'filling';
+    indexed = false;
+    if not filled then
+        select x.* into r from ai.vectorizer_resync x where x.vectorizer_id = v.id;
+        if coalesce(r.served, 0) < 1 then
+            reason = case when r.state = 'failed' then format('its rows cannot be compared: %s', r.reason) else 'rows are queued and embedded' end;
+            return;
+        end if;
+        execute format('select not exists (select from %I.%I q where q.queued_at <= $1)', v.queue_schema, v.queue_table)
+        into filled using r.finished_at;
+        reason = case when not filled then 'rows are embedded' end;
+        return;
+    end if;
+    select s.* into step from ai._vector_index_step(v) s;
+    indexed = step.is_built;
+    if not indexed then
+        execute format('select count(*) from (select from %I.%I limit %s) x', v.config #>> '{destination,target_schema}'
+            , v.config #>> '{destination,target_table}', coalesce((v.config #>> '{indexing,min_rows}')::bigint, 0)) into counted;
+        indexed = counted < coalesce((v.config #>> '{indexing,min_rows}')::bigint, 0);
+    end if;
+    if not indexed then
+        reason = coalesce(step.problem
+            , (select format('%s: %s', i.reason, ai._vector_index_sql(v)) from ai.vectorizer_index i
+               where i.vectorizer_id = v.id and i.state = 'failed')
+            , 'its vector index is built');
+    end if;
+end
+$$;
+
+-- The next step of a change, if one is possible. Returns the state after it.
+create or replace function ai._change_step(generation int) returns text
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v ai.vectorizer;
+    g ai.vectorizer_generation;
+    w record;
+    after text;
+    why text;
+begin
+    select x.* into g from ai.vectorizer_generation x where x.id = generation for update skip locked;
+    if not found then
+        return (select x.state from ai.vectorizer_generation x where x.id = generation);
+    end if;
+    select x.* into strict v from ai.vectorizer x where x.id = g.vectorizer_id;
+    after = g.state;
+    if v.disabled or ai._is_paused(v) or g.state = 'kept' then
+        return after;
+    elsif g.state = 'ready' then
+        if not g.switches then
+            return after;
+        end if;
+        begin
+            perform ai._change_switch(g.id);
+            return 'kept';
+        exception
+            when lock_not_available or deadlock_detected then
+                why = 'others use the view';
+            when object_not_in_prerequisite_state or dependent_objects_still_exist then
+                why = sqlerrm;
+        end;
+    else
+        select x.* into w from ai._change_waits_for(ai._generation_as_vectorizer(g, v), g.state) x;
+        after = case when not w.filled then 'filling' when g.state = 'filling' then 'indexing' when not w.indexed then 'indexing' else 'ready' end;
+        why = w.reason;
+    end if;
+    if (g.state, g.reason) is distinct from (after, why) then
+        update ai.vectorizer_generation x
+        set state = after, reason = why
+          , filled_at = case when g.state = 'filling' and after <> 'filling' then clock_timestamp() else x.filled_at end
+          , _filled_xid = case when g.state = 'filling' and after <> 'filling' then pg_current_xact_id() else x._filled_xid end
+        where x.id = g.id;
+    end if;
+    return after;
+end
+$$;
+
+-- For workers: takes the next step by the function that the owner of the source has for this. Returns the state, or
+-- null if there is no such change any more.
+create or replace function ai._change_advance(generation int) returns text
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    step text = (
+        select format('%I.%I()', n.nspname, p.proname)
+        from ai.vectorizer_generation g
+        join ai.vectorizer v on v.id = g.vectorizer_id
+        join pg_namespace n on n.nspname = v.queue_schema
+        join pg_proc p on p.pronamespace = n.oid and p.proname = '_vectorizer_step_' || g.id
+            and p.pronargs = 0 and p.prosecdef and p.prorettype = 'text'::regtype
+        join pg_class c on c.oid = ai._vectorizer_relation(v.source_schema, v.source_table) and c.relowner = p.proowner
+        where g.id = generation);
+    state text;
+begin
+    if step is null then
+        if exists (select from ai.vectorizer_generation g where g.id = generation) then
+            raise exception 'the function that carries out this change is gone, or belongs to another role than the source table'
+                using errcode = 'undefined_function', hint = 'select ai.cancel_change(NAME)';
+        end if;
+        return null;
+    end if;
+    execute format('select %s', step) into state;
+    return state;
+end
+$$;
+
+-- The generation beside the one that serves; an error if there is none.
+create or replace function ai._change_of(name text) returns ai.vectorizer_generation
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    g ai.vectorizer_generation;
+begin
+    select x.* into g from ai.vectorizer_generation x where x.vectorizer_id = ai._vectorizer_named(_change_of.name);
+    if not found then
+        raise exception 'the vectorizer % does not change', name
+            using errcode = 'object_not_in_prerequisite_state', hint = 'ai.alter_vectorizer begins a change.';
+    end if;
+    return g;
+end
+$$;
+
+create or replace function ai.switch_change(name text) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    g ai.vectorizer_generation = ai._change_of(name);
+begin
+    if g.state = 'kept' then
+        raise exception 'the new generation of % serves already', name
+            using errcode = 'object_not_in_prerequisite_state', hint = 'ai.revert_change goes back.';
+    end if;
+    perform ai._with_locks(format('select ai._change_switch(%s)', g.id), format('the vectorizer %s cannot switch', name));
+end
+$$;
+comment on function ai.switch_change is
+    'Lets the new generation of a vectorizer serve, which is ready: for changes that were begun with switches => false.';
+
+create or replace function ai.revert_change(name text) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    g ai.vectorizer_generation = ai._change_of(name);
+begin
+    if g.state <> 'kept' then
+        raise exception 'the old generation of % serves', name
+            using errcode = 'object_not_in_prerequisite_state', hint = 'ai.cancel_change drops the new one.';
+    end if;
+    perform ai._with_locks(format('select ai._change_switch(%s)', g.id), format('the vectorizer %s cannot switch', name));
+end
+$$;
+comment on function ai.revert_change is
+    'Lets the old generation of a vectorizer serve again, as long as it is kept; called again, it lets the new one serve.';
+
+create or replace function ai.finish_change(name text) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    g ai.vectorizer_generation = ai._change_of(name);
+begin
+    if g.state <> 'kept' then
+        raise exception 'the new generation of % does not serve yet: it is %', name, g.state
+            using errcode = 'object_not_in_prerequisite_state',
+                  hint = 'select change_state, change_reason from ai.vectorizer_status; or ai.cancel_change drops it.';
+    end if;
+    perform ai._with_locks(format('select ai._change_drop(%s)', g.id), format('cannot finish the change of %s', name));
+end
+$$;
+comment on function ai.finish_change is 'Drops the generation of a vectorizer that does not serve any more.';
+
+create or replace function ai.cancel_change(name text) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    g ai.vectorizer_generation = ai._change_of(name);
+begin
+    if g.state = 'kept' then
+        raise exception 'the new generation of % serves', name
+            using errcode = 'object_not_in_prerequisite_state',
+                  hint = 'ai.revert_change lets the old one serve again, and then ai.finish_change drops the new one.';
+    end if;
+    perform ai._with_locks(format('select ai._change_drop(%s)', g.id), format('cannot cancel the change of %s', name));
+end
+$$;
+comment on function ai.cancel_change is 'Drops the new generation of a vectorizer, before it serves.';
+
+-- How far a change is; nulls if there is none. While the rows of the new generation are still being compared with the
+-- source, those that were not reached are neither done nor waiting.
+create or replace function ai._change_measured
+( v ai.vectorizer
+, total bigint
+, out state text
+, out reason text
+, out done bigint
+, out pending bigint
+, out percent numeric
+)
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    g ai.vectorizer_generation;
+    reached bigint;
+    m record;
+begin
+    select x.* into g from ai.vectorizer_generation x where x.vectorizer_id = v.id;
+    if not found then
+        return;
+    end if;
+    state = g.state;
+    reason = g.reason;
+    select x.pending, x.failed into m from ai._vectorizer_measured(ai._generation_as_vectorizer(g, v)) x;
+    reached = total;
+    if g.state = 'filling' then
+        select case when r.served > 0 then total else least(r.rows_compared, total) end into reached
+        from ai.vectorizer_resync r where r.vectorizer_id = g.id;
+    end if;
+    pending = m.pending;
+    done = greatest(coalesce(reached, 0) - m.pending - m.failed, 0);
+    percent = case when total > 0 then least(round(100.0 * done / total, 1), case when g.state = 'filling' then 99.9 else 100 end) end;
+exception when insufficient_privilege then
+    return;
+end
+$$;
+-- ai.alter_vectorizer: changes the configuration of a vectorizer. What makes neither other texts nor other vectors
+-- changes at once. For other texts the rows are compared with their texts, in the same store. For another model a
+-- second generation is made (387_change.sql).
+
+-- Checks the parts that are given, as ai.create_vectorizer does, and returns the new configuration.
+create or replace function ai._altered_config
+( v ai.vectorizer
+, given jsonb
+) returns jsonb
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    job jsonb = v.config #> '{scheduling,job_id}';
+    c jsonb;
+begin
+    if given #>> '{indexing,implementation}' = 'default' then
+        given = given || jsonb_build_object('indexing', ai._resolve_indexing_default());
+    end if;
+    if given #>> '{scheduling,implementation}' = 'default' then
+        given = given || jsonb_build_object('scheduling', ai._resolve_scheduling_default());
+    end if;
+    c = v.config || given;
+    if given ? 'loading' then
+        perform ai._validate_loading(c -> 'loading', v.source_schema, v.source_table);
+    end if;
+    if given ?| array['loading', 'parsing'] then
+        perform ai._validate_parsing(c -> 'parsing', c -> 'loading', v.source_schema, v.source_table);
+    end if;
+    if given ? 'embedding' then
+        if given #>> '{embedding,dimensions}' is null then
+            raise exception 'dimensions argument is required';
+        end if;
+        perform ai._validate_embedding(c -> 'embedding');
+        perform ai._advise_prompts(c -> 'embedding');
+    end if;
+    if given ? 'chunking' then
+        perform ai._validate_chunking(c -> 'chunking');
+        perform ai._validate_destination(c -> 'destination', c -> 'chunking');
+    end if;
+    if given ? 'formatting' then
+        perform ai._validate_formatting(c -> 'formatting', v.source_schema, v.source_table);
+    end if;
+    if given ? 'scheduling' then
+        perform ai._validate_scheduling(c -> 'scheduling');
+        if job is not null then
+            c = jsonb_set(c, '{scheduling,job_id}', job);
+        end if;
+    end if;
+    if given ? 'processing' then
+        perform ai._validate_processing(c -> 'processing');
+    end if;
+    if given ? 'indexing' then
+        perform ai._validate_indexing(c -> 'indexing');
+        perform ai._validate_jobs(c -> 'scheduling', c -> 'indexing');
+    end if;
+    if given ?| array['embedding', 'indexing'] then
+        perform ai._validate_indexing_fits
+        (c -> 'indexing', coalesce(c #>> '{destination,storage}', 'vector'), (c #>> '{embedding,dimensions}')::int);
+    end if;
+    return c;
+end
+$$;
+
+create or replace function ai.alter_vectorizer
+( vectorizer_id int
+, loading jsonb default null
+, parsing jsonb default null
+, embedding jsonb default null
+, chunking jsonb default null
+, indexing jsonb default null
+, formatting jsonb default null
+, scheduling jsonb default null
+, processing jsonb default null
+, switches boolean default true
+) returns text
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_variable
+declare
+    -- (An inner null is a value.)
+    given jsonb = (
+        select coalesce(jsonb_object_agg(x.key, x.value), '{}')
+        from (values ('loading', loading), ('parsing', parsing), ('embedding', embedding), ('chunking', chunking), ('indexing', indexing)
+            , ('formatting', formatting), ('scheduling', scheduling), ('processing', processing)) x(key, value)
+        where x.value is not null);
+    v ai.vectorizer;
+    c jsonb;
+    source regclass;
+    old record;
+    new record;
+    recorded ai.vectorizer_made_by;
+begin
+    select x.* into v from ai.vectorizer x where x.id = vectorizer_id;
+    if not found then
+        raise exception 'there is no vectorizer %', vectorizer_id
+            using errcode = 'no_data_found', hint = 'select id, name from ai.vectorizer';
+    end if;
+    source = ai._vectorizer_relation(v.source_schema, v.source_table);
+    if source is null then
+        raise exception 'the source table %.% of the vectorizer % is gone', v.source_schema, v.source_table, v.name
+            using errcode = 'undefined_table', hint = 'Rename it back, or drop the vectorizer with ai.drop_vectorizer.';
+    end if;
+    c = ai._altered_config(v, given);
+    old = ai._made_by(v.config);
+    new = ai._made_by(c);
+    select m.* into recorded from ai.vectorizer_made_by m where m.vectorizer_id = v.id;
+    if recorded.vectors <> old.vectors and new.vectors <> recorded.vectors then
+        raise exception 'the embedding of the vectorizer % was edited, and is not what made its vectors', v.name
+            using errcode = 'object_not_in_prerequisite_state',
+                  hint = format('First put it back: select ai.revert_embedding(%L)', v.name);
+    end if;
+    if c = v.config then
+        return 'unchanged';
+    elsif new.vectors = coalesce(recorded.vectors, old.vectors) and new.texts = old.texts then
+        perform ai._alter_at_once(v, c, given);
+        return 'done';
+    elsif exists (select from ai.vectorizer_generation g where g.vectorizer_id = v.id) then
+        raise exception 'the vectorizer % is changing already', v.name
+            using errcode = 'object_in_use',
+                  hint = format('End that change with ai.finish_change(%L) or ai.cancel_change(%1$L) first.', v.name);
+    elsif new.vectors = coalesce(recorded.vectors, old.vectors) then
+        perform ai._alter_texts(v, source, c);
+        return 'refilling';
+    end if;
+    perform ai._change_check(v, source);
+    perform ai._require_current_snapshot(source);
+    perform ai._vectorizer_check_creator(source, array(
+        select distinct x.name::name
+        from unnest(array[v.queue_schema, v.config #>> '{destination,target_schema}', v.config #>> '{destination,view_schema}']) x(name)));
+    -- Changes that others have not committed yet are neither compared nor queued: the lock waits for them.
+    perform ai._with_locks(format('select ai._lock_tables(array[%L], %L)', source, 'share row exclusive')
+        , format('cannot change the vectorizer %s', v.name));
+    -- What may have changed meanwhile.
+    select x.* into strict v from ai.vectorizer x where x.id = vectorizer_id for no key update;
+    perform ai._change_check(v, source);
+    perform ai._change_start(v, source, ai._altered_config(v, given), coalesce(switches, true));
+    return 'filling';
+end
+$$;
+comment on function ai.alter_vectorizer(int, jsonb, jsonb, jsonb, jsonb, jsonb, jsonb, jsonb, jsonb, boolean) is
+    'Changes parts of the configuration of a vectorizer: at once (done), with all texts made anew (refilling), or with a second generation for another model (filling).';
+
+create or replace function ai.alter_vectorizer
+( name text
+, loading jsonb default null
+, parsing jsonb default null
+, embedding jsonb default null
+, chunking jsonb default null
+, indexing jsonb default null
+, formatting jsonb default null
+, scheduling jsonb default null
+, processing jsonb default null
+, switches boolean default true
+) returns text
+language sql volatile
+return ai.alter_vectorizer(ai._vectorizer_named(name), loading, parsing, embedding, chunking, indexing, formatting, scheduling
+    , processing, switches);
+comment on function ai.alter_vectorizer(text, jsonb, jsonb, jsonb, jsonb, jsonb, jsonb, jsonb, jsonb, boolean) is 'The same, by name.';
+
+-- Neither texts nor vectors are concerned. While the vectorizer changes, the other generation gets the same, except
+-- for its model.
+create or replace function ai._alter_at_once(v ai.vectorizer, config jsonb, given jsonb) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    update ai.vectorizer x set config = _alter_at_once.config where x.id = v.id;
+    update ai.vectorizer_generation g
+    set config = g.config || (
+        select coalesce(jsonb_object_agg(k, _alter_at_once.config -> k), '{}')
+        from jsonb_object_keys(given) k where k in ('indexing', 'scheduling', 'processing'))
+    where g.vectorizer_id = v.id;
+end
+$$;
+
+-- The texts are made differently, and the vectors of equal texts stay. A worker notices the new configuration, and
+-- has all rows compared with their texts.
+create or replace function ai._alter_texts(v ai.vectorizer, source regclass, config jsonb) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    watched name[] = ai._vectorizer_watched(config);
+begin
+    if v.config #>> '{destination,implementation}' = 'column' then
+        raise exception 'the vectorizer % writes to a column, which keeps no texts to compare with', v.name
+            using errcode = 'feature_not_supported',
+                  hint = format('Change ai.vectorizer.config and call ai.reembed_vectorizer(%L), which clears the column first.', v.name);
+    end if;
+    if array(select distinct w from unnest(watched) w order by w)
+        <> array(select distinct w from unnest(ai._vectorizer_watched(v.config)) w order by w)
+    then
+        perform ai._vectorizer_check_creator(source, array[v.queue_schema]);
+        perform ai._with_locks(format('select ai._lock_tables(array[%L], %L)', source, 'share row exclusive')
+            , format('cannot change the vectorizer %s', v.name));
+        perform ai._vectorizer_exchange_triggers(v, source, watched);
+    end if;
+    update ai.vectorizer x set config = _alter_texts.config where x.id = v.id;
+end
+$$;
 -- The views of the catalog. They are created under other names first, because replacing a view makes its
 -- readers wait: 430_catalogue.sql puts them into place, and only if they differ from the existing ones.
 
@@ -8153,10 +9332,14 @@ select v.id
      , case when m.total - m.pending - m.failed < 0 then 0 else m.total - m.pending - m.failed end as done
      , m.total_is_estimated or m.pending_is_estimated as done_is_estimated
      , ai._rows_per_minute(f) as rows_per_minute
+     , c.state as change_state
+     , c.percent as change_percent
+     , c.reason as change_reason
 from ai.vectorizer v
 cross join (select count(*) as alive from ai._live_worker) w
 cross join lateral ai._vectorizer_measured(v) m
 cross join lateral (select ai._vectorizer_problem(v) as defect) d
+cross join lateral ai._change_measured(v, m.total) c
 left join ai.vectorizer_worker_progress p on p.vectorizer_id = v.id
 left join ai.vectorizer_rate f on f.vectorizer_id = v.id
 left join ai.vectorizer_pause z on z.vectorizer_id = v.id and coalesce(z.paused_until > now(), true)
@@ -8170,7 +9353,7 @@ left join lateral (
                where x.vectorizer_id = v.id and x.state = 'failed' and x.reason = r.details ->> 'error_reason') as is_of_index
          , (date_trunc('day', r.recorded at time zone 'UTC') + interval '1 day') at time zone 'UTC' as day_ends
     from ai._vectorizer_errors r
-    where r.id = v.id
+    where r.id = v.id and not coalesce(r.details ? 'generation', false)
     order by r.recorded desc
     limit 1) e on true
 cross join lateral (
@@ -8206,8 +9389,12 @@ select v.id
      , f.rows_per_minute
      , case when m.pending > 0 and f.rows_per_minute >= 0.1 then
            make_interval(secs => least(round(60 * m.pending / f.rows_per_minute), 3e9)) end as time_left
+     , c.done as change_done
+     , c.pending as change_pending
+     , c.percent as change_percent
 from ai.vectorizer v
 cross join lateral ai._vectorizer_measured(v) m
+cross join lateral ai._change_measured(v, m.total) c
 left join lateral (
     select ai._rows_per_minute(r) as rows_per_minute from ai.vectorizer_rate r where r.vectorizer_id = v.id) f on true
 cross join lateral (
@@ -8583,7 +9770,7 @@ begin
     execute format('alter table %s set (fillfactor = 50), alter column queued_at set default now()', queue);
     execute format('alter table %I.%I add column if not exists _failures int not null default 0, '
         'add column if not exists _generation bigint not null default 0'
-        , v.queue_schema, '_vectorizer_lease_' || v.id);
+        , v.queue_schema, '_vectorizer_lease_' || ai._vectorizer_number(v.id, v.queue_failed_table));
     foreach made in array array[queue, format('%I.%I', v.queue_schema, v.queue_failed_table)]::regclass[] loop
         continue when exists (select from pg_index i where i.indrelid = made and i.indisprimary);
         for old_index in
@@ -8629,6 +9816,27 @@ begin
     update ai.vectorizer x set trigger_name = x.trigger_name where x.id = v.id;
 end
 $$;
+
+-- The same for the triggers of a generation that does not serve.
+create or replace function ai._generation_renew(generation int) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v ai.vectorizer;
+    source regclass;
+begin
+    select x.* into strict v from ai._vectorizers() x where x.id = generation;
+    source = ai._vectorizer_relation(v.source_schema, v.source_table);
+    if source is null or ai._vectorizer_misfit(v, source) is not null then
+        return;
+    end if;
+    perform ai._lock_tables(array[source::text], 'share row exclusive', ai._vectorizer_to_lock(v));
+    perform ai._vectorizer_renew_tables(v);
+    perform ai._vectorizer_exchange_triggers(v, source, ai._vectorizer_watched(v.config));
+    update ai.vectorizer_generation g set _build = ai._vectorizer_version() where g.id = generation;
+end
+$$;
 -- Upgrades every vectorizer to this version. Each is tried until it gets its locks, or until ai.lock_timeout (5
 -- minutes) is over. A vectorizer without the upgrade would not be kept in sync, so the script then ends with an
 -- error, and its next run continues.
@@ -8644,7 +9852,7 @@ begin atomic
     select v.*
     from ai.vectorizer v
     where v.queue_table is not null
-    and (ai._vectorizer_relation(v.queue_schema, ('_vectorizer_lease_' || v.id)::name) is null
+    and (ai._vectorizer_relation(v.queue_schema, ('_vectorizer_lease_' || ai._vectorizer_number(v.id, v.queue_failed_table))::name) is null
         or not exists (
             select from ai._vectorizer_build b where b.id = v.id and b.version = ai._vectorizer_version()))
     -- Vectorizers without a source are skipped; workers report them.
@@ -8659,7 +9867,7 @@ declare
     v ai.vectorizer;
 begin
     select x.* into strict v from ai.vectorizer x where x.id = vectorizer_id;
-    if to_regclass(format('%I.%I', v.queue_schema, '_vectorizer_lease_' || v.id)) is null then
+    if to_regclass(format('%I.%I', v.queue_schema, '_vectorizer_lease_' || ai._vectorizer_number(v.id, v.queue_failed_table))) is null then
         perform ai._vectorizer_upgrade(v.id);
     else
         perform ai._vectorizer_renew(v.id);
@@ -8771,6 +9979,29 @@ begin
                   hint = 'The rows of these are not kept in sync. Change what is in the way, or drop them with '
                       'ai.drop_vectorizer, and run setup.sql again: it goes on with them.';
     end if;
+end
+$$;
+-- Generations that do not serve get the triggers of this version. If one cannot, its vectorizer serves as before, and the
+-- reason is recorded.
+
+do $$
+declare
+    one int;
+    reason text;
+begin
+    for one in
+        select g.id from ai.vectorizer_generation g where g._build is distinct from ai._vectorizer_version() order by g.id
+    loop
+        begin
+            perform ai._with_locks(format('select ai._generation_renew(%s)', one), 'it cannot be upgraded');
+        exception when others then
+            get stacked diagnostics reason = message_text;
+            insert into ai._vectorizer_errors (id, message, details)
+            values (one, 'upgrade failed', jsonb_build_object('error_reason', reason));
+            raise warning 'the generation % keeps its triggers: %', one, reason
+                using hint = 'Run setup.sql again; or end the change with ai.finish_change or ai.cancel_change.';
+        end;
+    end loop;
 end
 $$;
 -- Adds what tables and views of the catalog lack in a database of pgai or of an older version, and recreates dropped
@@ -8949,7 +10180,8 @@ begin
         and p.prolang = (select l.oid from pg_language l where l.lanname = 'plpgsql')
         and p.proname in
             ( 'create_vectorizer', 'vectorizer_queue_pending', '_vectorizer_pending_if_readable'
-            , '_vectorizer_should_create_vector_index', '_vector_index_take', '_vectorizer_accept_texts', '_vectorizer_clear', 'reembed_vectorizer')
+            , '_vectorizer_should_create_vector_index', '_vector_index_take', '_vectorizer_accept_texts', '_vectorizer_clear', 'reembed_vectorizer'
+            , '_change_waits_for', '_change_obstacle')
     loop
         execute format('alter function %s set restrict_nonsystem_relation_kind = %L', one, 'view, foreign-table');
     end loop;
@@ -8983,7 +10215,7 @@ begin
         and a.grantee <> c.relowner
         and pg_has_role(c.relowner, 'usage')
         and not exists (
-            select from ai.vectorizer v
+            select from ai._vectorizers() v
             cross join lateral ai._vectorizer_parts(v.id, v.queue_schema, v.queue_table, v.queue_failed_table, v.config -> 'destination') p
             where p.schema = 'ai' and p.name = c.relname)
         and a.privilege_type = any (case c.relkind when 'S' then array['UPDATE'] else array['TRIGGER', 'TRUNCATE', 'REFERENCES', 'MAINTAIN'] end)
@@ -9042,7 +10274,7 @@ begin
             and d.defaclobjtype = case c.relkind when 'S' then 'S' else 'r' end::"char"
             and g.grantee = a.grantee and g.privilege_type = a.privilege_type)
         and not exists (
-            select from ai.vectorizer v
+            select from ai._vectorizers() v
             cross join lateral ai._vectorizer_parts(v.id, v.queue_schema, v.queue_table, v.queue_failed_table, v.config -> 'destination') p
             where p.schema = 'ai' and p.name = c.relname)
         group by 1, 2, 3

@@ -25,6 +25,13 @@ pub enum Event {
         /// When the next day begins.
         resumes_in: Duration,
     },
+    /// A change to another model has come to its next state.
+    ChangeAdvanced {
+        /// The id of the generation that does not serve.
+        vectorizer: i64,
+        /// The state: `filling`, `indexing`, `ready`, or `kept` when the new generation serves.
+        state: String,
+    },
     /// Rows of a vectorizer are in sync now.
     Committed {
         /// The vectorizer's id.

@@ -64,6 +64,12 @@ pub enum Query {
         /// The duration, from the database's current time.
         promise: Duration,
     },
+    /// Takes the next step of a change to another model, if one is possible now. Returns one row with the
+    /// state after it, which is empty if the change has ended.
+    Change {
+        /// The id of the generation that does not serve.
+        generation: i64,
+    },
     /// Returns the installed schema: one row with pgai's version and ours.
     CheckSchema,
     /// Leases due items to this worker.
@@ -391,6 +397,7 @@ impl Query {
             Self::AcceptTexts { .. } => sql::ACCEPT_TEXTS,
             Self::AddUsage(_) => sql::ADD_USAGE,
             Self::Bell { plan, .. } => &plan.bell,
+            Self::Change { .. } => sql::CHANGE,
             Self::CheckSchema => sql::CHECK_SCHEMA,
             Self::Claim { plan, .. } => &plan.claim,
             Self::Command { sql, .. } => sql,
@@ -424,6 +431,7 @@ impl Query {
             Self::AcceptTexts { .. }
             | Self::AddUsage(_)
             | Self::Bell { .. }
+            | Self::Change { .. }
             | Self::CheckSchema
             | Self::Claim { .. }
             | Self::Command { .. }

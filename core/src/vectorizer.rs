@@ -97,6 +97,7 @@ impl Profile {
         let rows = rows.unwrap_or(settings.limits.rows).clamp(1, ROWS_MAX);
         let plan = Plan::new(&PlanInput {
             vectorizer: definition.id,
+            number: definition.number.unwrap_or(definition.id),
             source: (&definition.source_schema, &definition.source_table),
             destination,
             queue_schema,

@@ -42,6 +42,8 @@ begin
         from pg_proc p
         where p.pronamespace = schema and p.proowner <> all (trusted)
         and not (p.prorettype = 'trigger'::regtype and p.proname ~ '^_vectorizer_src_trg_[0-9]+')
+        -- (Workers call it only if it belongs to the owner of the source.)
+        and not (p.pronargs = 0 and p.proname ~ '^_vectorizer_step_[0-9]+$')
         union all
         select format('operator %s', o.oid::regoperator)
         from pg_operator o

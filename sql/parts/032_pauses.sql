@@ -59,7 +59,7 @@ create or replace function ai._is_paused(v ai.vectorizer) returns boolean
 language sql stable
 return exists (
     select from ai.vectorizer_pause p
-    where p.vectorizer_id = v.id and coalesce(p.paused_until > now(), true));
+    where p.vectorizer_id = ai._vectorizer_whole(v.id) and coalesce(p.paused_until > now(), true));
 
 -- How many characters must be changed, added, removed or swapped with their neighbour to make one text of the other.
 create or replace function ai._edit_distance(one text, other text) returns int

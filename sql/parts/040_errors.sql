@@ -70,3 +70,23 @@ create or replace trigger vectorizer_errors_prune
     after insert on ai._vectorizer_errors
     referencing new table as new_rows
     for each statement execute function ai._vectorizer_errors_prune();
+
+-- Errors of a generation that does not serve are its vectorizer's, and say so.
+create or replace function ai._vectorizer_errors_place() returns trigger
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    whole int = ai._vectorizer_whole(new.id);
+begin
+    if whole <> new.id then
+        new.details = coalesce(new.details, '{}') || jsonb_build_object('generation', new.id);
+        new.id = whole;
+    end if;
+    return new;
+end
+$$;
+
+create or replace trigger vectorizer_errors_place
+    before insert on ai._vectorizer_errors
+    for each row execute function ai._vectorizer_errors_place();

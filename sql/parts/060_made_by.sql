@@ -53,7 +53,7 @@ begin atomic
 end;
 
 create table if not exists ai.vectorizer_made_by
-( vectorizer_id int4 not null primary key references ai.vectorizer (id) on delete cascade
+( vectorizer_id int4 not null primary key
 , vectors text not null
 , texts text not null
 , embedding jsonb
@@ -91,9 +91,10 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     if exists (
-        select from ai.vectorizer v
+        select from ai._vectorizers() v
         join pg_namespace n on n.nspname = v.queue_schema
-        join pg_class c on c.relnamespace = n.oid and c.relname = '_vectorizer_lease_' || v.id
+        join pg_class c on c.relnamespace = n.oid
+            and c.relname = '_vectorizer_lease_' || ai._vectorizer_number(v.id, v.queue_failed_table)
         where v.id in (old.vectorizer_id, new.vectorizer_id) and not has_table_privilege(c.oid, 'UPDATE'))
     then
         raise exception 'permission denied for what is recorded of vectorizer %', new.vectorizer_id
@@ -132,8 +133,8 @@ as $$
 #variable_conflict use_column
 declare
     lease text = (
-        select format('%I.%I', v.queue_schema, '_vectorizer_lease_' || v.id)
-        from ai.vectorizer v where v.id = $1);
+        select format('%I.%I', v.queue_schema, '_vectorizer_lease_' || ai._vectorizer_number(v.id, v.queue_failed_table))
+        from ai._vectorizers() v where v.id = $1);
     embedding jsonb;
 begin
     if lease is null then
@@ -143,7 +144,7 @@ begin
     -- record.
     execute format('lock table %s in exclusive mode', lease);
     select ai._made_by_embedding(v.config) into embedding
-    from ai.vectorizer v cross join lateral ai._made_by(v.config) m
+    from ai._vectorizers() v cross join lateral ai._made_by(v.config) m
     where v.id = $1 and m.vectors = $2 and m.texts = $3;
     if not found then
         return false;

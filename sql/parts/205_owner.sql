@@ -249,8 +249,8 @@ begin atomic
     from (values
         ('queue', 'r', queue_schema, queue_table, true),
         ('failed table', 'r', queue_schema, queue_failed_table, true),
-        ('lease table', 'r', queue_schema, ('_vectorizer_lease_' || vectorizer_id)::name, true),
-        ('bell', 'S', queue_schema, ('_vectorizer_bell_' || vectorizer_id)::name, true),
+        ('lease table', 'r', queue_schema, ('_vectorizer_lease_' || ai._vectorizer_number(vectorizer_id, queue_failed_table))::name, true),
+        ('bell', 'S', queue_schema, ('_vectorizer_bell_' || ai._vectorizer_number(vectorizer_id, queue_failed_table))::name, true),
         ('store', 'rp', (destination ->> 'target_schema')::name, (destination ->> 'target_table')::name, false),
         ('view', 'v', (destination ->> 'view_schema')::name, (destination ->> 'view_name')::name, false)
         ) x(part, kinds, schema, name, is_always)

@@ -189,6 +189,6 @@ begin
     , failed, definitions, keys
     );
     execute format('comment on table %s is %L', failed, format('Keys of %s that were given up, and why.', source));
-    perform ai._vectorizer_create_lease(source, vectorizer_id, queue_schema);
+    perform ai._vectorizer_create_lease(source, ai._vectorizer_number(vectorizer_id, queue_failed_table), queue_schema);
 end
 $$;

@@ -123,8 +123,8 @@ declare
     , 'queue_schema', queue_schema
     , 'queue_table', queue_table
     , 'queue_failed_table', queue_failed_table
-    , 'bell', format('%I.%I', queue_schema, '_vectorizer_bell_' || vectorizer_id)
-    , 'lease', format('%I.%I', queue_schema, '_vectorizer_lease_' || vectorizer_id)
+    , 'bell', format('%I.%I', queue_schema, '_vectorizer_bell_' || ai._vectorizer_number(vectorizer_id, queue_failed_table))
+    , 'lease', format('%I.%I', queue_schema, '_vectorizer_lease_' || ai._vectorizer_number(vectorizer_id, queue_failed_table))
     , 'store_schema', case when has_store then destination ->> 'target_schema' end
     , 'store_table', case when has_store then destination ->> 'target_table' end
     );

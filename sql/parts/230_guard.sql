@@ -94,7 +94,8 @@ begin
     then
         return new;
     end if;
-    problem = ai._vectorizer_problem(new);
+    -- (What workers record is under its id.)
+    problem = case when tg_op = 'UPDATE' and new.id <> old.id then 'its id cannot change' else ai._vectorizer_problem(new) end;
     if problem is not null then
         raise exception 'the vectorizer % is refused: %', new.name, problem
             using errcode = 'insufficient_privilege', hint = 'Everything that it names must belong to one owner.';

@@ -29,7 +29,7 @@ declare
     options text;
     one record;
 begin
-    select x.* into strict v from ai.vectorizer x where x.id = vectorizer_id;
+    select x.* into strict v from ai._vectorizers() x where x.id = vectorizer_id;
     source = ai._vectorizer_relation(v.source_schema, v.source_table);
     store = ai._vectorizer_relation((v.config #>> '{destination,target_schema}')::name, (v.config #>> '{destination,target_table}')::name);
     view = ai._vectorizer_relation((v.config #>> '{destination,view_schema}')::name, (v.config #>> '{destination,view_name}')::name);
@@ -89,7 +89,7 @@ as $$
 declare
     v ai.vectorizer;
 begin
-    select x.* into strict v from ai.vectorizer x where x.id = vectorizer_id;
+    select x.* into strict v from ai._vectorizers() x where x.id = vectorizer_id;
     if not ai._vectorizer_is_open(v) then
         return false;
     end if;

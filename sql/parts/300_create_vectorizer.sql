@@ -2,6 +2,10 @@
 -- is checked again. Then everything is created, and the existing rows are queued. Signature, order of checks,
 -- messages and SQLSTATEs are pgai's.
 
+-- (Older versions had one parameter less; that of pgai is the same.)
+drop function if exists ai.create_vectorizer(regclass, text, jsonb, jsonb, jsonb, jsonb, jsonb, jsonb, jsonb, jsonb, jsonb
+    , name, name, name[], boolean, boolean);
+
 create or replace function ai.create_vectorizer
 ( source regclass
 , name text default null
@@ -19,6 +23,7 @@ create or replace function ai.create_vectorizer
 , grant_to name[] default ai.grant_to()
 , enqueue_existing boolean default true
 , if_not_exists boolean default false
+, adopt boolean default false
 ) returns int
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -132,7 +137,7 @@ begin
     end if;
     perform ai._advise_prompts(embedding);
     perform ai._require_current_snapshot(source);
-    perform ai._validate_destination_can_create_objects(destination);
+    perform ai._validate_destination_is_free(source, destination, (embedding ->> 'dimensions')::int, adopt);
     perform ai._vectorizer_check_creator(source, array(
         select distinct x.name::name
         from unnest(array[queue_schema, destination ->> 'target_schema', destination ->> 'view_schema']) x(name)
@@ -143,7 +148,8 @@ begin
     perform ai._with_locks(
         format('select ai._lock_tables(array[%L], %L)', source, ai._vectorizer_create_lock(source, destination)),
         format('cannot create a vectorizer on %s', source));
-    perform ai._validate_locked_source(source, source_schema, source_name, loading, parsing, formatting, destination);
+    perform ai._validate_locked_source(source, source_schema, source_name, loading, parsing, formatting, destination
+        , (embedding ->> 'dimensions')::int, adopt);
     source_pk = ai._vectorizer_source_pk(source);
     -- The owner cannot change any more, either.
     perform ai._vectorizer_check_creator(source);
@@ -151,7 +157,7 @@ begin
     watched = ai._formatting_columns(formatting) || (loading ->> 'column_name')::name;
     if destination ->> 'implementation' = 'column' then
         perform ai._vectorizer_create_column(source, destination, (embedding ->> 'dimensions')::int, watched);
-    else
+    elsif not adopt then
         perform ai._vectorizer_create_store(source, destination, (embedding ->> 'dimensions')::int);
         perform ai._vectorizer_create_view(source, destination);
     end if;
@@ -183,10 +189,19 @@ begin
     values
     ( id, source_schema, source_name, source_pk, trigger_name, queue_schema, queue_table, config
     , failed_table, name );
+    if adopt and destination ->> 'implementation' = 'table' then
+        perform ai._vectorizer_recreate_view(id);
+    end if;
     perform ai._vectorizer_secure_rows(id);
     perform ai._vectorizer_grant(source, id, roles);
     perform ai._vectorizer_grant_to_worker(id, r.name) from ai._worker_roles() r(name);
-    if enqueue_existing then
+    if adopt then
+        -- Which model made the vectors is the caller's word.
+        update ai.vectorizer_made_by m set assumed = true where m.vectorizer_id = id;
+    end if;
+    if adopt and enqueue_existing then
+        perform ai._request_resync(id, destination ->> 'implementation' = 'table');
+    elsif enqueue_existing then
         -- Each item has its own time, so that a claim can start after the last one that it has
         -- seen.
         execute format('insert into %I.%I (%3$s, queued_at) select %3$s, clock_timestamp() from %4$s'
@@ -229,6 +244,9 @@ begin atomic
         else 'share row exclusive' end;
 end;
 
+-- (Older versions had two parameters less.)
+drop function if exists ai._validate_locked_source(regclass, name, name, jsonb, jsonb, jsonb, jsonb);
+
 -- The table may have changed while its lock was awaited.
 create or replace function ai._validate_locked_source
 ( source regclass
@@ -238,6 +256,8 @@ create or replace function ai._validate_locked_source
 , parsing jsonb
 , formatting jsonb
 , destination jsonb
+, dimensions int
+, adopt boolean
 ) returns void
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
@@ -254,7 +274,7 @@ begin
     perform ai._validate_parsing(parsing, loading, source_schema, source_name);
     perform ai._validate_formatting(formatting, source_schema, source_name);
     perform ai._validate_source_names(source, destination);
-    perform ai._validate_destination_can_create_objects(destination);
+    perform ai._validate_destination_is_free(source, destination, dimensions, adopt);
 end
 $$;
 
@@ -287,7 +307,7 @@ begin
     if grantees is null then
         return;
     end if;
-    select x.* into strict v from ai.vectorizer x where x.id = vectorizer_id;
+    select x.* into strict v from ai._vectorizers() x where x.id = vectorizer_id;
     d = v.config -> 'destination';
     execute format('grant usage on schema %I, %I, ai to %s', v.source_schema, v.queue_schema, grantees);
     execute format('grant select on %s, ai.vectorizer to %s', source, grantees);

@@ -87,23 +87,23 @@ begin
 end
 $$;
 
--- One attempt to drop a vectorizer.
-create or replace function ai._vectorizer_drop(vectorizer_id int, drop_all boolean) returns void
+-- The owner of what belongs to a vectorizer: that of its queue.
+create or replace function ai._vectorizer_holder(v ai.vectorizer) returns oid
+language sql stable
+set search_path = pg_catalog, pg_temp
+return coalesce
+( (select c.relowner from pg_class c join pg_namespace n on n.oid = c.relnamespace
+   where n.nspname = v.queue_schema and c.relname = v.queue_table)
+, (select c.relowner from pg_class c join pg_namespace n on n.oid = c.relnamespace
+   where n.nspname = v.source_schema and c.relname = v.source_table)
+, (select r.oid from pg_roles r where r.rolname = current_user));
+
+-- Drops the objects of a vectorizer or of a generation, if they belong to this role.
+create or replace function ai._vectorizer_drop_objects(v ai.vectorizer, owner oid, drop_all boolean) returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
-declare
-    v ai.vectorizer;
-    owner oid;
 begin
-    -- The row first: its guard checks the privileges.
-    delete from ai.vectorizer x where x.id = vectorizer_id returning x.* into strict v;
-    owner = coalesce
-    ( (select c.relowner from pg_class c join pg_namespace n on n.oid = c.relnamespace
-       where n.nspname = v.queue_schema and c.relname = v.queue_table)
-    , (select c.relowner from pg_class c join pg_namespace n on n.oid = c.relnamespace
-       where n.nspname = v.source_schema and c.relname = v.source_table)
-    , (select r.oid from pg_roles r where r.rolname = current_user));
     -- All relations that are dropped or lose triggers, if they belong to this vectorizer: the source may have been
     -- renamed.
     perform ai._lock_tables('{}', '', array(
@@ -118,13 +118,31 @@ begin
         from pg_trigger t join pg_proc f on f.oid = t.tgfoid join pg_namespace n on n.oid = f.pronamespace
         where n.nspname = v.queue_schema and f.proname = any (ai._vectorizer_trigger_functions(v.trigger_name))
         and f.proowner = owner and t.tgparentid = 0));
-    perform ai._vectorizer_change_job(v.config, 'delete_job(job_id)');
     perform ai._vectorizer_drop_triggers(v.queue_schema, v.trigger_name, owner);
     perform ai._vectorizer_drop_part(p.part, p.kinds, p.schema, p.name, owner)
     from ai._vectorizer_parts(v.id, v.queue_schema, v.queue_table, v.queue_failed_table, v.config -> 'destination') p
     where drop_all or p.part not in ('store', 'view')
     -- The view reads the store.
     order by p.part <> 'view';
+end
+$$;
+
+-- One attempt to drop a vectorizer.
+create or replace function ai._vectorizer_drop(vectorizer_id int, drop_all boolean) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v ai.vectorizer;
+    owner oid;
+begin
+    -- A change ends: its other generation is of no use without the vectorizer.
+    perform ai._change_drop(g.id) from ai.vectorizer_generation g where g.vectorizer_id = _vectorizer_drop.vectorizer_id;
+    -- The row first: its guard checks the privileges.
+    delete from ai.vectorizer x where x.id = vectorizer_id returning x.* into strict v;
+    owner = ai._vectorizer_holder(v);
+    perform ai._vectorizer_change_job(v.config, 'delete_job(job_id)');
+    perform ai._vectorizer_drop_objects(v, owner, drop_all);
 end
 $$;
 

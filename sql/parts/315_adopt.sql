@@ -19,6 +19,11 @@ begin
         raise exception 'its source table %.% is gone', v.source_schema, v.source_table
             using errcode = 'undefined_table', hint = format('select ai.drop_vectorizer(%s)', v.id);
     end if;
+    if exists (select from ai.vectorizer_generation g where g.vectorizer_id = v.id) then
+        raise exception 'the vectorizer % changes to another model', v.name
+            using errcode = 'object_in_use',
+                  hint = format('As a superuser, end that first: ai.cancel_change(%L) or ai.finish_change(%1$L).', v.name);
+    end if;
     select c.relowner into holder
     from pg_class c join pg_namespace n on n.oid = c.relnamespace
     where n.nspname = v.queue_schema and c.relname = v.queue_table;

@@ -18,7 +18,7 @@ declare
     grantees text;
     options text;
 begin
-    select x.* into strict v from ai.vectorizer x where x.id = vectorizer_id;
+    select x.* into strict v from ai._vectorizers() x where x.id = vectorizer_id;
     d = v.config -> 'destination';
     if d ->> 'implementation' <> 'table' then
         raise exception 'the vectorizer "%" writes to a column of its source: it has no view', v.name

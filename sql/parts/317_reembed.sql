@@ -78,7 +78,7 @@ begin
     end if;
     select c.oid into lease
     from pg_class c join pg_namespace n on n.oid = c.relnamespace
-    where n.nspname = v.queue_schema and c.relname = '_vectorizer_lease_' || v.id
+    where n.nspname = v.queue_schema and c.relname = '_vectorizer_lease_' || ai._vectorizer_number(v.id, v.queue_failed_table)
     and pg_has_role(c.relowner, 'USAGE');
     if not found then
         raise exception 'must be owner of vectorizer %', name

@@ -15,14 +15,16 @@ begin
         ( 'grant select, insert, update, delete on ai.pgai_lib_migration, ai.pgai_lib_version, ai.pgai_lib_feature_flag, ai.vectorizer, '
           'ai._vectorizer_errors, ai.vectorizer_errors, ai.vectorizer_status, ai.vectorizer_progress, ai._live_worker, '
           'ai.vectorizer_worker_process, ai.vectorizer_worker_progress, ai.vectorizer_resync, '
-          'ai.vectorizer_made_by, ai.vectorizer_usage, ai.vectorizer_budget, ai.vectorizer_index, ai.vectorizer_pause, ai.vectorizer_text to %I'
+          'ai.vectorizer_made_by, ai.vectorizer_usage, ai.vectorizer_budget, ai.vectorizer_index, ai.vectorizer_pause, ai.vectorizer_text, '
+          'ai.vectorizer_generation to %I'
         , to_user);
         execute format('grant select, usage on sequence ai.vectorizer_id_seq, ai._generation to %I', to_user);
         return;
     end if;
     execute format('grant usage on schema ai to %I', to_user);
-    execute format('grant select, insert, update, delete on ai.vectorizer, ai.vectorizer_pause, ai.vectorizer_text to %I', to_user);
-    execute format('grant select, insert, update on ai.vectorizer_resync, ai.vectorizer_made_by to %I', to_user);
+    execute format('grant select, insert, update, delete on ai.vectorizer, ai.vectorizer_pause, ai.vectorizer_text, '
+        'ai.vectorizer_generation to %I', to_user);
+    execute format('grant select, insert, update on ai.vectorizer_resync, ai.vectorizer_made_by, ai.vectorizer_index to %I', to_user);
     execute format('grant select on ai._vectorizer_errors, ai.vectorizer_errors, ai.vectorizer_status, ai.vectorizer_progress, '
         'ai._live_worker to %I', to_user);
     execute format('grant select, usage on sequence ai.vectorizer_id_seq to %I', to_user);
@@ -43,7 +45,7 @@ declare
     d jsonb;
     command text;
 begin
-    select x.* into strict v from ai.vectorizer x where x.id = vectorizer_id;
+    select x.* into strict v from ai._vectorizers() x where x.id = vectorizer_id;
     d = v.config -> 'destination';
     for command in
         select format('grant usage on schema %I to %I', s.name, worker)
@@ -68,10 +70,10 @@ begin
             ('table', v.source_schema::text, v.source_table::text, array['select']),
             ('table', v.queue_schema, v.queue_table, array['select', 'insert', 'update', 'delete']),
             ('table', v.queue_schema, v.queue_failed_table, array['select', 'insert', 'update', 'delete']),
-            ('table', v.queue_schema, '_vectorizer_lease_' || v.id, array['select', 'insert', 'update', 'delete']),
+            ('table', v.queue_schema, '_vectorizer_lease_' || ai._vectorizer_number(v.id, v.queue_failed_table), array['select', 'insert', 'update', 'delete']),
             ('table', v.queue_schema, case when d ? 'hybrid' then '_vectorizer_text_' || v.id end, array['select', 'insert', 'update', 'delete']),
             ('table', v.queue_schema, case when d ? 'hybrid' then '_vectorizer_words_' || v.id end, array['select', 'insert', 'update', 'delete']),
-            ('sequence', v.queue_schema, '_vectorizer_bell_' || v.id, array['select', 'usage', 'update']),
+            ('sequence', v.queue_schema, '_vectorizer_bell_' || ai._vectorizer_number(v.id, v.queue_failed_table), array['select', 'usage', 'update']),
             ('table', d ->> 'target_schema', d ->> 'target_table', array['select', 'insert', 'update', 'delete'])
             ) g(kind, schema, name, rights)
         cross join lateral ai._vectorizer_relation(g.schema::name, g.name::name) there
@@ -80,6 +82,12 @@ begin
             select bool_and(case g.kind when 'table' then has_table_privilege(worker, there, r)
                 else has_sequence_privilege(worker, there, r) end)
             from unnest(g.rights) r), false)
+        union all
+        -- The function that takes the steps of a change.
+        select format('grant execute on function %s to %I', p.oid::regprocedure, worker)
+        from pg_proc p join pg_namespace n on n.oid = p.pronamespace
+        where n.nspname = v.queue_schema and p.proname = '_vectorizer_step_' || v.id and p.pronargs = 0
+        and not has_function_privilege(worker, p.oid, 'execute')
         union all
         select format('grant update (%I) on %I.%I to %I', d ->> 'embedding_column', v.source_schema, v.source_table, worker)
         where d ->> 'implementation' = 'column'
@@ -114,7 +122,7 @@ begin
     loop
         execute format('grant usage on schema %I to %I', vector_schema, worker);
     end loop;
-    execute format('grant select on ai.vectorizer, ai.vectorizer_errors, ai.vectorizer_status, ai.vectorizer_progress, ai._live_worker, '
+    execute format('grant select on ai.vectorizer, ai.vectorizer_generation, ai.vectorizer_errors, ai.vectorizer_status, ai.vectorizer_progress, ai._live_worker, '
         'ai.pgai_lib_version to %I', worker);
     execute format('grant select, insert on ai._vectorizer_errors to %I', worker);
     execute format('grant select, insert, update on ai.vectorizer_worker_process, ai.vectorizer_worker_progress, '
@@ -133,7 +141,7 @@ begin
     -- Every role has this privilege; granting it by name marks a worker's role for future
     -- vectorizers.
     execute format('grant execute on function ai._worker_start(text, interval) to %I', worker);
-    for id in select v.id from ai.vectorizer v order by v.id loop
+    for id in select v.id from ai._vectorizers() v order by v.id loop
         perform ai._vectorizer_grant_to_worker(id, worker);
     end loop;
 end

@@ -23,7 +23,6 @@ create table if not exists ai.vectorizer_resync
 , _claim bigint not null default 0
 , _until timestamptz not null default '-infinity'
 , constraint vectorizer_resync_pkey primary key (vectorizer_id)
-, constraint vectorizer_resync_vectorizer_id_fkey foreign key (vectorizer_id) references ai.vectorizer (id) on delete cascade
 , constraint state_is_known check (state in ('waiting', 'running', 'done', 'failed'))
 );
 comment on table ai.vectorizer_resync is
@@ -47,7 +46,7 @@ as $$
 begin
     if tg_op = 'UPDATE' and new.vectorizer_id <> old.vectorizer_id
         or exists (
-            select from ai.vectorizer v
+            select from ai._vectorizers() v
             join pg_namespace n on n.nspname = v.queue_schema
             join pg_class c on c.relnamespace = n.oid and c.relname = v.queue_table
             where v.id = new.vectorizer_id and not has_table_privilege(c.oid, 'insert'))

@@ -48,6 +48,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     v ai.vectorizer;
+    one ai.vectorizer;
     source regclass;
     misfit text;
 begin
@@ -65,18 +66,22 @@ begin
     end if;
     perform ai._lock_tables(array[source::text], 'share row exclusive', array(
         select c.oid::regclass::text
-        from ai._vectorizer_parts(v.id, v.queue_schema, v.queue_table, v.queue_failed_table, v.config -> 'destination')
+        from ai._vectorizers() x
+        cross join lateral ai._vectorizer_parts(x.id, x.queue_schema, x.queue_table, x.queue_failed_table, x.config -> 'destination')
             with ordinality p(part, kinds, schema, name, place)
         join pg_class c on c.oid = ai._vectorizer_relation(p.schema, p.name) and c.relkind in ('r', 'v')
-        where c.oid <> source
-        order by p.place));
-    perform ai._vectorizer_follow_key(v, source);
-    perform ai._vectorizer_exchange_triggers(v, source, ai._vectorizer_watched(v.config));
+        where ai._vectorizer_whole(x.id) = v.id and c.oid <> source
+        order by x.id, p.place));
     update ai.vectorizer x set source_pk = ai._vectorizer_source_pk(source) where x.id = v.id;
-    if v.config #>> '{destination,implementation}' = 'table' then
-        perform ai._vectorizer_recreate_view(v.id);
-    end if;
-    perform ai._request_resync(v.id);
+    -- (While it changes to another model, there is a second generation.)
+    for one in select x.* from ai._vectorizers() x where ai._vectorizer_whole(x.id) = v.id order by x.id loop
+        perform ai._vectorizer_follow_key(one, source);
+        perform ai._vectorizer_exchange_triggers(one, source, ai._vectorizer_watched(one.config));
+        if one.config #>> '{destination,implementation}' = 'table' then
+            perform ai._vectorizer_recreate_view(one.id);
+        end if;
+        perform ai._request_resync(one.id);
+    end loop;
 end
 $$;
 

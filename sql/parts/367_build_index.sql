@@ -16,7 +16,6 @@ create table if not exists ai.vectorizer_index
 , _claim bigint not null default 0
 , _until timestamptz not null default '-infinity'
 , constraint vectorizer_index_pkey primary key (vectorizer_id)
-, constraint vectorizer_index_vectorizer_id_fkey foreign key (vectorizer_id) references ai.vectorizer (id) on delete cascade
 , constraint index_state_is_known check (state in ('waiting', 'building', 'built', 'failed'))
 );
 comment on table ai.vectorizer_index is 'What workers have done about the vector index of each vectorizer that wants one.';
@@ -78,7 +77,7 @@ language sql stable
 set search_path = pg_catalog, pg_temp
 begin atomic
     select format('create index concurrently if not exists %I on %I.%I %s'
-        , ai._vector_index_name(v.id, v.config #>> '{indexing,implementation}'), n.nspname, c.relname
+        , ai._vector_index_name(ai._vectorizer_number(v.id, v.queue_failed_table), v.config #>> '{indexing,implementation}'), n.nspname, c.relname
         , ai._vector_index_definition(f.relation, f.attnum, v.config -> 'indexing', greatest(
             coalesce((v.config #>> '{indexing,min_rows}')::bigint, 0), c.reltuples::bigint)))
     from ai._vector_column(v) f
@@ -150,9 +149,9 @@ begin
     if exists (
         select from pg_index x join pg_class c on c.oid = x.indexrelid
         where x.indrelid = target.relation and not x.indisvalid
-        and c.relname = ai._vector_index_name(v.id, implementation))
+        and c.relname = ai._vector_index_name(ai._vectorizer_number(v.id, v.queue_failed_table), implementation))
     then
-        statement = format('drop index concurrently if exists %I.%I', target.nspname, ai._vector_index_name(v.id, implementation));
+        statement = format('drop index concurrently if exists %I.%I', target.nspname, ai._vector_index_name(ai._vectorizer_number(v.id, v.queue_failed_table), implementation));
         return;
     end if;
     if not ai._vectorizer_should_create_vector_index(v) then
@@ -184,7 +183,7 @@ declare
     held record;
 begin
     for v in
-        select x.* from ai.vectorizer x
+        select x.* from ai._vectorizers() x
         where x.id = any (ids) and (coalesce(x.config #>> '{indexing,implementation}', 'none') <> 'none'
             or (x.config -> 'destination') ? 'hybrid')
         order by x.id
@@ -255,7 +254,7 @@ begin
     if not found then
         return;
     end if;
-    select x.* into v from ai.vectorizer x where x.id = _vector_index_watch.vectorizer_id;
+    select x.* into v from ai._vectorizers() x where x.id = _vector_index_watch.vectorizer_id;
     target = (select f.relation from ai._vector_column(v) f);
     builder = (
         select a.pid from pg_stat_activity a
@@ -303,7 +302,7 @@ declare
     is_text boolean;
     ended record;
 begin
-    select x.* into v from ai.vectorizer x where x.id = _vector_index_end.vectorizer_id;
+    select x.* into v from ai._vectorizers() x where x.id = _vector_index_end.vectorizer_id;
     select i.statement, i.started_at into ended
     from ai.vectorizer_index i where i.vectorizer_id = _vector_index_end.vectorizer_id and i._claim = claim;
     is_text = position(ai._text_gin(v.id)::text in ended.statement) > 0 or ended.statement like 'call ai._text_keep(%';

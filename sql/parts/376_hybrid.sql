@@ -92,8 +92,11 @@ begin
 end
 $$;
 
--- The vectorizer with this id; an error if there is none.
-create or replace function ai._searched(id int) returns ai.vectorizer
+-- (Older versions had no second parameter.)
+drop function if exists ai._searched(int);
+
+-- The vectorizer with this id, or its generation with this number; an error if there is none.
+create or replace function ai._searched(id int, generation int default null) returns ai.vectorizer
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -104,6 +107,16 @@ begin
     if not found then
         raise exception 'there is no vectorizer with the id %', id
             using errcode = 'no_data_found', hint = 'select id, name from ai.vectorizer';
+    end if;
+    if generation <> ai._vectorizer_number(v.id, v.queue_failed_table) then
+        select x.* into v
+        from ai.vectorizer_generation g
+        cross join lateral ai._generation_as_vectorizer(g, v) x
+        where g.vectorizer_id = v.id and ai._vectorizer_number(g.id, g.queue_failed_table) = generation;
+        if v.id is null then
+            raise exception 'the vectorizer with the id % has no generation %', id, generation
+                using errcode = 'no_data_found', hint = 'It was dropped by ai.finish_change or ai.cancel_change.';
+        end if;
     end if;
     return v;
 end

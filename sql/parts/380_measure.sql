@@ -118,7 +118,7 @@ set row_security = off
 as $$
 declare
     queue regclass = ai._readable_table(v.queue_schema, v.queue_table);
-    lease regclass = ai._readable_table(v.queue_schema, ('_vectorizer_lease_' || v.id)::name);
+    lease regclass = ai._readable_table(v.queue_schema, ('_vectorizer_lease_' || ai._vectorizer_number(v.id, v.queue_failed_table))::name);
     given_up regclass = ai._readable_table(v.queue_schema, v.queue_failed_table);
     source regclass = ai._readable_table(v.source_schema, v.source_table, 'rp');
     allowed text = ai._allow_views(false);

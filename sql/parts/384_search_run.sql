@@ -118,9 +118,12 @@ declare
     one record;
 begin
     for one in select * from (values
-        ('vectorizer_id int', 'ai._searched(vectorizer_id)'),
-        ('name text', 'ai._searched(ai._vectorizer_named(name))')) x(parameter, of)
+        ('vectorizer_id int', 'ai._searched(vectorizer_id, search.generation)'),
+        ('name text', 'ai._searched(ai._vectorizer_named(name), search.generation)')) x(parameter, of)
     loop
+        -- (Older versions had one parameter less.)
+        execute format('drop function if exists ai.search(%s, %s, int, jsonb, text, boolean, int, name[])'
+            , split_part(one.parameter, ' ', 2), vector_type);
         execute format($f$
 create or replace function ai.search
 ( %1$s
@@ -131,6 +134,7 @@ create or replace function ai.search
 , best_per_row boolean default false
 , neighbours int default 0
 , columns name[] default null
+, generation int default null
 ) returns table
 ( key jsonb
 , chunk_seq int
@@ -157,9 +161,9 @@ begin
 end
 $$ $f$, one.parameter, vector_type, replace(replace(one.of, 'vectorizer_id', 'search.vectorizer_id'), '(name)', '(search.name)'));
     end loop;
-    execute format('comment on function ai.search(text, %s, int, jsonb, text, boolean, int, name[]) is %L', vector_type
+    execute format('comment on function ai.search(text, %s, int, jsonb, text, boolean, int, name[], int) is %L', vector_type
         , 'The chunks of a vectorizer that are nearest to a vector, as far as the caller may see them; always k if so many pass the filter.');
-    execute format('comment on function ai.search(int, %s, int, jsonb, text, boolean, int, name[]) is %L', vector_type
+    execute format('comment on function ai.search(int, %s, int, jsonb, text, boolean, int, name[], int) is %L', vector_type
         , 'The same, by id.');
 end
 $do$;

@@ -81,10 +81,14 @@ select v.id
      , case when m.total - m.pending - m.failed < 0 then 0 else m.total - m.pending - m.failed end as done
      , m.total_is_estimated or m.pending_is_estimated as done_is_estimated
      , ai._rows_per_minute(f) as rows_per_minute
+     , c.state as change_state
+     , c.percent as change_percent
+     , c.reason as change_reason
 from ai.vectorizer v
 cross join (select count(*) as alive from ai._live_worker) w
 cross join lateral ai._vectorizer_measured(v) m
 cross join lateral (select ai._vectorizer_problem(v) as defect) d
+cross join lateral ai._change_measured(v, m.total) c
 left join ai.vectorizer_worker_progress p on p.vectorizer_id = v.id
 left join ai.vectorizer_rate f on f.vectorizer_id = v.id
 left join ai.vectorizer_pause z on z.vectorizer_id = v.id and coalesce(z.paused_until > now(), true)
@@ -98,7 +102,7 @@ left join lateral (
                where x.vectorizer_id = v.id and x.state = 'failed' and x.reason = r.details ->> 'error_reason') as is_of_index
          , (date_trunc('day', r.recorded at time zone 'UTC') + interval '1 day') at time zone 'UTC' as day_ends
     from ai._vectorizer_errors r
-    where r.id = v.id
+    where r.id = v.id and not coalesce(r.details ? 'generation', false)
     order by r.recorded desc
     limit 1) e on true
 cross join lateral (
@@ -134,8 +138,12 @@ select v.id
      , f.rows_per_minute
      , case when m.pending > 0 and f.rows_per_minute >= 0.1 then
            make_interval(secs => least(round(60 * m.pending / f.rows_per_minute), 3e9)) end as time_left
+     , c.done as change_done
+     , c.pending as change_pending
+     , c.percent as change_percent
 from ai.vectorizer v
 cross join lateral ai._vectorizer_measured(v) m
+cross join lateral ai._change_measured(v, m.total) c
 left join lateral (
     select ai._rows_per_minute(r) as rows_per_minute from ai.vectorizer_rate r where r.vectorizer_id = v.id) f on true
 cross join lateral (

@@ -14,7 +14,7 @@ begin
     execute format('alter table %s set (fillfactor = 50), alter column queued_at set default now()', queue);
     execute format('alter table %I.%I add column if not exists _failures int not null default 0, '
         'add column if not exists _generation bigint not null default 0'
-        , v.queue_schema, '_vectorizer_lease_' || v.id);
+        , v.queue_schema, '_vectorizer_lease_' || ai._vectorizer_number(v.id, v.queue_failed_table));
     foreach made in array array[queue, format('%I.%I', v.queue_schema, v.queue_failed_table)]::regclass[] loop
         continue when exists (select from pg_index i where i.indrelid = made and i.indisprimary);
         for old_index in
@@ -58,5 +58,26 @@ begin
     perform ai._vectorizer_exchange_triggers(v, source, ai._vectorizer_watched(v.config));
     -- (Records the version.)
     update ai.vectorizer x set trigger_name = x.trigger_name where x.id = v.id;
+end
+$$;
+
+-- The same for the triggers of a generation that does not serve.
+create or replace function ai._generation_renew(generation int) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v ai.vectorizer;
+    source regclass;
+begin
+    select x.* into strict v from ai._vectorizers() x where x.id = generation;
+    source = ai._vectorizer_relation(v.source_schema, v.source_table);
+    if source is null or ai._vectorizer_misfit(v, source) is not null then
+        return;
+    end if;
+    perform ai._lock_tables(array[source::text], 'share row exclusive', ai._vectorizer_to_lock(v));
+    perform ai._vectorizer_renew_tables(v);
+    perform ai._vectorizer_exchange_triggers(v, source, ai._vectorizer_watched(v.config));
+    update ai.vectorizer_generation g set _build = ai._vectorizer_version() where g.id = generation;
 end
 $$;

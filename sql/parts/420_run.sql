@@ -13,7 +13,7 @@ begin atomic
     select v.*
     from ai.vectorizer v
     where v.queue_table is not null
-    and (ai._vectorizer_relation(v.queue_schema, ('_vectorizer_lease_' || v.id)::name) is null
+    and (ai._vectorizer_relation(v.queue_schema, ('_vectorizer_lease_' || ai._vectorizer_number(v.id, v.queue_failed_table))::name) is null
         or not exists (
             select from ai._vectorizer_build b where b.id = v.id and b.version = ai._vectorizer_version()))
     -- Vectorizers without a source are skipped; workers report them.
@@ -28,7 +28,7 @@ declare
     v ai.vectorizer;
 begin
     select x.* into strict v from ai.vectorizer x where x.id = vectorizer_id;
-    if to_regclass(format('%I.%I', v.queue_schema, '_vectorizer_lease_' || v.id)) is null then
+    if to_regclass(format('%I.%I', v.queue_schema, '_vectorizer_lease_' || ai._vectorizer_number(v.id, v.queue_failed_table))) is null then
         perform ai._vectorizer_upgrade(v.id);
     else
         perform ai._vectorizer_renew(v.id);

@@ -15,7 +15,8 @@ begin
         and p.prolang = (select l.oid from pg_language l where l.lanname = 'plpgsql')
         and p.proname in
             ( 'create_vectorizer', 'vectorizer_queue_pending', '_vectorizer_pending_if_readable'
-            , '_vectorizer_should_create_vector_index', '_vector_index_take', '_vectorizer_accept_texts', '_vectorizer_clear', 'reembed_vectorizer')
+            , '_vectorizer_should_create_vector_index', '_vector_index_take', '_vectorizer_accept_texts', '_vectorizer_clear', 'reembed_vectorizer'
+            , '_change_waits_for', '_change_obstacle')
     loop
         execute format('alter function %s set restrict_nonsystem_relation_kind = %L', one, 'view, foreign-table');
     end loop;

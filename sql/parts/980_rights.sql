@@ -26,7 +26,7 @@ begin
         and a.grantee <> c.relowner
         and pg_has_role(c.relowner, 'usage')
         and not exists (
-            select from ai.vectorizer v
+            select from ai._vectorizers() v
             cross join lateral ai._vectorizer_parts(v.id, v.queue_schema, v.queue_table, v.queue_failed_table, v.config -> 'destination') p
             where p.schema = 'ai' and p.name = c.relname)
         and a.privilege_type = any (case c.relkind when 'S' then array['UPDATE'] else array['TRIGGER', 'TRUNCATE', 'REFERENCES', 'MAINTAIN'] end)
@@ -85,7 +85,7 @@ begin
             and d.defaclobjtype = case c.relkind when 'S' then 'S' else 'r' end::"char"
             and g.grantee = a.grantee and g.privilege_type = a.privilege_type)
         and not exists (
-            select from ai.vectorizer v
+            select from ai._vectorizers() v
             cross join lateral ai._vectorizer_parts(v.id, v.queue_schema, v.queue_table, v.queue_failed_table, v.config -> 'destination') p
             where p.schema = 'ai' and p.name = c.relname)
         group by 1, 2, 3

@@ -228,6 +228,7 @@ impl World {
             }
             Query::StartWorker { .. } => vec![vec![text("a worker")]],
             Query::AcceptTexts { .. }
+            | Query::Change { .. }
             | Query::AddUsage(_)
             | Query::Bell { .. }
             | Query::Claim { .. }

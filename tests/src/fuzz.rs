@@ -330,6 +330,7 @@ fn play_with(
                         vec![vec![text(&wanted.to_string()), text("false")]]
                     }
                     Query::AcceptTexts { .. }
+                    | Query::Change { .. }
                     | Query::AddUsage(_)
                     | Query::Bell { .. }
                     | Query::Command { .. }

@@ -140,6 +140,7 @@ impl Database {
             }
             Query::StartWorker { .. } => vec![vec![text("a worker")]],
             Query::AcceptTexts { .. }
+            | Query::Change { .. }
             | Query::AddUsage(_)
             | Query::Bell { .. }
             | Query::Claim { .. }

@@ -33,6 +33,7 @@ fn once_does_not_end_because_of_a_claim_that_was_overtaken() {
                     Query::Read { .. } => vec![vec![text("1"), text("true"), text("x"), None]],
                     Query::Waiting { .. } => vec![vec![text("1")]],
                     Query::AcceptTexts { .. }
+                    | Query::Change { .. }
                     | Query::AddUsage(_)
                     | Query::Bell { .. }
                     | Query::Command { .. }

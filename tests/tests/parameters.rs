@@ -194,6 +194,7 @@ fn answer_query(query: &Query, keys: &mut std::ops::Range<u64>, play: &mut Play)
             vec![]
         }
         Query::AcceptTexts { .. }
+        | Query::Change { .. }
         | Query::AddUsage(_)
         | Query::Bell { .. }
         | Query::Command { .. }

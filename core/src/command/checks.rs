@@ -46,7 +46,7 @@ with v as (
       (v.config #>> '{destination,target_table}')::name) as store,
     ai._vectorizer_relation((v.config #>> '{destination,view_schema}')::name,
       (v.config #>> '{destination,view_name}')::name) as view
-  from ai.vectorizer v
+  from ai._vectorizers() v
 ), needed as (
   select v.name, n.what, n.oid, n.rights
   from v cross join lateral (values
@@ -56,7 +56,8 @@ with v as (
       'select,update,delete'),
     ('failed table', ai._vectorizer_relation(v.queue_schema, v.queue_failed_table),
       'select,insert,update,delete'),
-    ('lease table', ai._vectorizer_relation(v.queue_schema, ('_vectorizer_lease_' || v.id)::name),
+    ('lease table', ai._vectorizer_relation(v.queue_schema,
+        ('_vectorizer_lease_' || ai._vectorizer_number(v.id, v.queue_failed_table))::name),
       'select,insert,update,delete')
   ) n(what, oid, rights)
   where v.source is not null and (n.what <> 'store' or v.destination = 'table')
@@ -110,7 +111,8 @@ from (
   from pg_proc p join pg_namespace n on n.oid = p.pronamespace
   where n.nspname = 'ai'
 ) o
-where o.id is not null and not exists (select from ai.vectorizer v where v.id::text = o.id)";
+where o.id is not null and not exists (
+  select from ai._vectorizers() v where ai._vectorizer_number(v.id, v.queue_failed_table)::text = o.id)";
 
 /// Versions of pgvector before this one may corrupt HNSW indexes in VACUUM.
 const PGVECTOR_SOUND: (u32, u32, u32) = (0, 8, 3);

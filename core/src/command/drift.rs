@@ -27,7 +27,7 @@ pub(super) const TRIGGERS: &str = "\
 with recursive v as (
   select x.*, c.oid as source, c.relkind, c.relpersistence,
     x.config #>> '{destination,implementation}' = 'table' as has_store
-  from ai.vectorizer x
+  from ai._vectorizers() x
   join pg_namespace n on n.nspname = x.source_schema
   join pg_class c on c.relnamespace = n.oid and c.relname = x.source_table
 ), member as (

@@ -41,9 +41,10 @@ const fn number(event: &Event) -> usize {
         Event::VectorizerBroken { .. } => 26,
         Event::Waiting { .. } => 27,
         Event::Working { .. } => 28,
+        Event::ChangeAdvanced { .. } => 29,
     }
 }
-const KINDS: usize = 29;
+const KINDS: usize = 30;
 
 /// One of each kind whose message is always the same, with all of its fields.
 #[expect(clippy::too_many_lines, reason = "one entry for each event")]
@@ -143,6 +144,10 @@ fn events() -> Vec<Event> {
             failure: Some(text()),
         },
         Event::Stopping { batches: 1 },
+        Event::ChangeAdvanced {
+            vectorizer,
+            state: text(),
+        },
         Event::TextsChanged { vectorizer },
         Event::Truncated {
             vectorizer,

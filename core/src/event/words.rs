@@ -11,6 +11,7 @@ impl Event {
         match self {
             Self::Committed { .. } | Self::Progress { .. } => Level::Debug,
             Self::DatabaseBack { .. }
+            | Self::ChangeAdvanced { .. }
             | Self::Finished { .. }
             | Self::IndexBuilt { .. }
             | Self::IndexProgress { .. }
@@ -65,6 +66,7 @@ impl Event {
         match self {
             Self::Advice { message } => message.clone(),
             Self::CeilingReached { .. } => "daily ceiling reached".to_owned(),
+            Self::ChangeAdvanced { .. } => "change advanced".to_owned(),
             Self::Committed { .. } => "rows embedded".to_owned(),
             Self::DatabaseBack { .. } => "the database answers again".to_owned(),
             Self::DatabaseTrouble { reason, .. } => reason.clone(),
@@ -272,6 +274,10 @@ impl Event {
                 fields
             }
             Self::Stopping { batches } => vec![("batches", batches.to_string())],
+            Self::ChangeAdvanced { vectorizer, state } => vec![
+                ("vectorizer_id", vectorizer.to_string()),
+                ("state", state.clone()),
+            ],
             Self::TextsChanged { vectorizer } => {
                 vec![("vectorizer_id", vectorizer.to_string())]
             }

@@ -85,6 +85,7 @@ impl Query {
             ],
             Self::AddUsage(addition) => usage_params(addition),
             Self::Bell { promise, .. } => vec![millis(*promise)],
+            Self::Change { generation } => vec![Param::Int(*generation)],
             Self::CheckSchema | Self::Waiting { .. } => vec![],
             Self::Claim {
                 claim,

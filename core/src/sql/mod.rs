@@ -135,18 +135,24 @@ select
 pub(crate) const ACCEPT_TEXTS: &str = "\
 select ai._vectorizer_accept_texts($1::bigint::int, $2::text, $3::text)::text";
 
+/// Parameter: the generation that does not serve.
+pub(crate) const CHANGE: &str = "select coalesce(ai._change_advance($1::bigint::int), '')";
+
 /// Parameters: the number of the addition, and for each entry: vectorizer, model, days since 1970, requests, tokens, the
-/// estimated part of them. What was added under this number already is not added again, and usage of dropped
+/// estimated part of them. What a generation uses is its vectorizer's. What was added under this number already is not added again, and usage of dropped
 /// vectorizers is ignored.
 pub(crate) const ADD_USAGE: &str = "\
 with added as (
   insert into ai.vectorizer_usage as u
     (vectorizer_id, model, day, requests, tokens, estimated_tokens, _write)
-  select e.id::int, e.model, date '1970-01-01' + e.day::int, e.requests, e.tokens, e.estimated, $1::bigint
+  select w.id, e.model, date '1970-01-01' + e.day::int, sum(e.requests)::bigint, sum(e.tokens)::bigint,
+    sum(e.estimated)::bigint, $1::bigint
   from unnest($2::bigint[], $3::text[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[])
     as e(id, model, day, requests, tokens, estimated)
-  where exists (select from ai.vectorizer v where v.id = e.id)
-  order by e.id, e.model, e.day
+  cross join lateral ai._vectorizer_whole(e.id::int) as w(id)
+  where exists (select from ai.vectorizer v where v.id = w.id)
+  group by w.id, e.model, e.day
+  order by w.id, e.model, e.day
   on conflict (vectorizer_id, model, day) do update
   set requests = u.requests + excluded.requests, tokens = u.tokens + excluded.tokens,
     estimated_tokens = u.estimated_tokens + excluded.estimated_tokens, _write = excluded._write
@@ -155,10 +161,12 @@ with added as (
 )
 select count(*)::text from added";
 
-/// Parameters: the scope, its vectorizer (0: none), days since 1970, the ceiling, how much is wanted.
+/// A generation takes of the ceiling of its vectorizer. Parameters: the scope, its vectorizer (0: none), days since 1970, the ceiling, how much is wanted.
 pub(crate) const TAKE_BUDGET: &str = "\
 select t.granted::text, t.is_news::text
-from ai._vectorizer_budget_take($1::text, nullif($2::bigint, 0)::int,
+from ai._vectorizer_whole(nullif($2::bigint, 0)::int) as w(id)
+cross join lateral ai._vectorizer_budget_take(
+  case when w.id = $2::bigint or w.id is null then $1::text else 'vectorizer ' || w.id end, w.id,
   date '1970-01-01' + $3::bigint::int, $4::bigint, $5::bigint) t";
 
 /// The settings of a session that builds an index: the build takes as long as it takes, and waits for open transactions.
@@ -192,12 +200,12 @@ with recorded as (
   insert into ai._vectorizer_errors (id, message, details)
   select e.id::int, e.message, e.details::jsonb
   from unnest($1::bigint[], $2::text[], $3::text[]) as e(id, message, details)
-  where exists (select from ai.vectorizer v where v.id = e.id)
+  where exists (select from ai._vectorizers() v where v.id = e.id)
   returning 1
 )
 select count(*)::text from recorded";
 
-/// Returns an id and a JSON object for each vectorizer. Types and equality operators of the key
+/// Returns an id and a JSON object for each vectorizer, and for each generation that does not serve. Types and equality operators of the key
 /// come from the current catalog, not from the vectorizer's row: a role that can write that row
 /// must not be able to inject SQL, and a plain `=` may be another operator for types of
 /// extensions. `standing` says who owns the objects that the row names.
@@ -215,6 +223,8 @@ select
   v.id,
   case when u.is_readable then json_build_object(
     'id', v.id,
+    'number', ai._vectorizer_number(v.id, v.queue_failed_table),
+    'is_generation', exists (select from ai.vectorizer_generation g where g.id = v.id),
     'name', v.name,
     'disabled', v.disabled or ai._is_paused(v),
     'paused', ai._is_paused(v),
@@ -250,7 +260,8 @@ select
       join pg_namespace n on n.nspname = x.source_schema
       join pg_class c on c.relnamespace = n.oid and c.relname = x.source_table)),
     'lease_found', ai._vectorizer_relation(
-      v.queue_schema, ('_vectorizer_lease_' || v.id)::name) is not null,
+      v.queue_schema,
+      ('_vectorizer_lease_' || ai._vectorizer_number(v.id, v.queue_failed_table))::name) is not null,
     'queue_found', ai._vectorizer_relation(v.queue_schema, v.queue_table) is not null,
     'closed_schema', (
       select min(n.nspname::text) from pg_namespace n
@@ -288,7 +299,7 @@ select
       where a.attrelid = s.oid and a.attnum > 0 and not a.attisdropped
     )
   ) end as definition
-from ai.vectorizer v
+from ai._vectorizers() v
 cross join lateral (
   select case
     when pg_column_size(v.config) + pg_column_size(v.source_pk) > 1000000 then false
@@ -299,6 +310,6 @@ left join lateral (
   select c.oid from pg_class c join pg_namespace n on n.oid = c.relnamespace
   where n.nspname = v.source_schema and c.relname = v.source_table
 ) s on true
-where cardinality($1::bigint[]) = 0 or v.id = any ($1::bigint[])
+where cardinality($1::bigint[]) = 0 or ai._vectorizer_whole(v.id) = any ($1::bigint[])
 ) d
 order by d.id";

@@ -18,6 +18,8 @@ use reads::{read, read_loading, size};
 pub struct Plan {
     /// The vectorizer's id.
     pub vectorizer: i64,
+    /// The number in the names of its lease and its bell, which notifications carry.
+    pub(crate) number: i64,
     /// The number of its key columns.
     pub key_columns: usize,
     /// The dimensions of its vectors.
@@ -91,6 +93,8 @@ pub(crate) enum Destination<'a> {
 #[derive(Clone, Debug)]
 pub(crate) struct PlanInput<'a> {
     pub(crate) vectorizer: i64,
+    /// The number in the names of its lease and its bell.
+    pub(crate) number: i64,
     pub(crate) source: (&'a str, &'a str),
     pub(crate) destination: Destination<'a>,
     pub(crate) queue_schema: &'a str,
@@ -146,6 +150,7 @@ impl Plan {
         };
         Self {
             vectorizer: input.vectorizer,
+            number: input.number,
             key_columns: input.key.len(),
             dimensions: input.dimensions,
             has_location: input.has_location,
@@ -235,9 +240,9 @@ impl Values {
         self.set("failed", queue(input.failed_table));
         self.set(
             "lease",
-            queue(&format!("_vectorizer_lease_{}", input.vectorizer)),
+            queue(&format!("_vectorizer_lease_{}", input.number)),
         );
-        let bell = queue(&format!("_vectorizer_bell_{}", input.vectorizer));
+        let bell = queue(&format!("_vectorizer_bell_{}", input.number));
         // Inside of E'…', where a backslash is the same whatever the session's settings are.
         self.set("bell", bell.replace('\\', r"\\").replace('\'', "''"));
         let now = "(extract(epoch from clock_timestamp()) * 1000)::bigint";

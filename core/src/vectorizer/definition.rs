@@ -12,6 +12,11 @@ use crate::standing::Standing;
 #[derive(Debug, Deserialize)]
 pub(crate) struct Definition {
     pub(crate) id: i64,
+    /// The number in the names of its lease and its bell, if it is another one.
+    pub(super) number: Option<i64>,
+    /// Whether it is the other generation of a vectorizer that changes to another model.
+    #[serde(default)]
+    pub(crate) is_generation: bool,
     pub(crate) name: String,
     /// Workers leave it alone: it is disabled or paused.
     pub(crate) disabled: bool,

@@ -332,7 +332,7 @@ impl Worker {
             self.session.reload_soon(self.now);
         }
         for (id, vectorizer) in &mut self.vectorizers {
-            if wakes.everything || wakes.vectorizers.contains(id) {
+            if wakes.everything || wakes.vectorizers.contains(&vectorizer.number(*id)) {
                 vectorizer.pace.woken(self.now);
                 vectorizer.stir();
             }
@@ -340,7 +340,9 @@ impl Worker {
         // Others may run the vectorizers that this worker was not given.
         let wanted = &self.settings.vectorizer_ids;
         let is_new = |id: &i64| {
-            !self.vectorizers.contains_key(id) && (wanted.is_empty() || wanted.contains(id))
+            let mut known = self.vectorizers.iter();
+            !known.any(|(known, vectorizer)| known == id || vectorizer.number(*known) == *id)
+                && (wanted.is_empty() || wanted.contains(id))
         };
         if wakes.vectorizers.iter().any(is_new) {
             self.session.reload_soon(self.now);

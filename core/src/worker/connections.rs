@@ -46,6 +46,7 @@ impl Worker {
             Asked::Batch { number, .. } => Some(self.batches.get(number)?.profile.id),
             Asked::AcceptTexts(vectorizer, _)
             | Asked::Bell(vectorizer)
+            | Asked::Change(vectorizer)
             | Asked::Waiting(vectorizer) => Some(*vectorizer),
             Asked::Claim { profile, .. } => Some(profile.id),
             Asked::AddUsage

@@ -73,6 +73,7 @@ impl Worker {
         record.is_out = false;
         if is_recorded {
             record.wanted = None;
+            self.resync.look(self.now);
             self.events
                 .push_back(Event::TextsChanged { vectorizer: id });
         } else {

@@ -7,6 +7,7 @@ mod batch;
 mod blame;
 mod budgets;
 mod calls;
+mod change;
 mod claims;
 mod commit_size;
 mod connections;
@@ -222,6 +223,7 @@ impl Worker {
             .or_else(|| self.claim_query())
             .or_else(|| self.resync_query())
             .or_else(|| self.index_query())
+            .or_else(|| self.change_query())
             .or_else(|| self.housekeeping_query())
             .or_else(|| self.goodbye_query())
     }
@@ -240,6 +242,7 @@ impl Worker {
             .chain(claims)
             .chain(self.resync_wakes())
             .chain(self.index_wakes())
+            .chain(self.change_wakes())
             .chain(self.accounts.wakes(self.now))
             .chain(self.budget_wakes())
             .chain(self.news_wakes())

@@ -101,6 +101,7 @@ impl Worker {
             Asked::AcceptTexts(..)
             | Asked::AddUsage
             | Asked::Bell(_)
+            | Asked::Change(_)
             | Asked::CheckSchema
             | Asked::Claim { .. }
             | Asked::Heartbeat(_)

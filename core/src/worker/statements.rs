@@ -33,6 +33,7 @@ pub(super) enum Asked {
         asked: Time,
     },
     Bell(i64),
+    Change(i64),
     CheckSchema,
     Claim {
         profile: Arc<Profile>,
@@ -95,6 +96,7 @@ impl Worker {
                 asked,
             } => self.batch_answered(number, step, asked, rows),
             Asked::Bell(_) => {}
+            Asked::Change(generation) => self.change_answered(generation, rows),
             Asked::CheckSchema => self.schema_checked(SchemaVersions::new(rows)),
             Asked::Claim {
                 profile,
@@ -147,6 +149,7 @@ impl Worker {
                 asked,
             } => self.batch_refused(number, step, asked, trouble, error),
             Asked::Bell(_) => {}
+            Asked::Change(generation) => self.change_refused(generation, trouble, error),
             Asked::CheckSchema => self.schema_missing(trouble, error),
             Asked::Claim { profile, claim, .. } => {
                 self.claim_refused(profile.id, claim, trouble, error);

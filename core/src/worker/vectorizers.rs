@@ -5,6 +5,7 @@ mod pauses;
 
 use std::sync::Arc;
 
+use super::change::Change;
 use super::commit_size::CommitSize;
 use super::doubt::Doubt;
 use super::made_by::Record;
@@ -32,6 +33,8 @@ pub(super) struct Vectorizer {
     /// `None` while it is disabled, or when its definition cannot be used.
     pub(super) profile: Option<Arc<Profile>>,
     pub(super) record: Record,
+    /// Of the other generation of a vectorizer that changes to another model.
+    pub(super) change: Option<Change>,
     /// Why its definition cannot be used, unless it is the operator who wants it left alone.
     pub(super) broken: Option<String>,
     pub(super) pace: Pace,
@@ -119,6 +122,7 @@ impl Vectorizer {
             is_open: false,
             profile,
             record: Record::default(),
+            change: None,
             broken: None,
             pace: Pace::new(now, settings.poll_interval),
             commit_size: CommitSize::new(settings.limits.chunks, dimensions),
@@ -149,6 +153,13 @@ impl Vectorizer {
     pub(super) const fn stir(&mut self) {
         self.quiet = false;
         self.exhausted = false;
+    }
+
+    /// The number that notifications carry.
+    pub(super) fn number(&self, id: i64) -> i64 {
+        self.profile
+            .as_ref()
+            .map_or(id, |profile| profile.plan.number)
     }
 
     pub(super) fn is_paused(&self) -> bool {
@@ -265,6 +276,8 @@ impl Worker {
         let mut vectorizer = Vectorizer::new(text, profile, self.now, &self.settings);
         vectorizer.record = Record::new(unrecorded);
         let known = definition.as_ref().ok();
+        let is_generation = known.is_some_and(|known| known.is_generation);
+        vectorizer.change = is_generation.then(Change::default);
         vectorizer.name = known.map_or_else(String::new, |known| known.name.clone());
         let known = known.and_then(|known| Some((&known.name, known.standing.as_ref()?)));
         if let (Some((name, standing)), true) = (known, vectorizer.profile.is_some()) {
@@ -340,12 +353,22 @@ impl Worker {
 
     /// With `--once`: whether everything that is due has been done, or cannot be.
     pub(super) fn nothing_is_due(&self) -> bool {
+        self.nothing_else_is_due()
+            && self.vectorizers.values().all(|vectorizer| {
+                let runs = vectorizer.profile.is_some() && !vectorizer.is_paused();
+                !runs || vectorizer.has_settled()
+            })
+    }
+
+    /// The same, apart from the steps of changes to other models.
+    pub(super) fn nothing_else_is_due(&self) -> bool {
         let quiet = self.session.listed && self.batches.is_empty() && self.records.is_empty();
         let quiet = quiet && self.resync.is_quiet() && self.indexes.is_quiet();
         quiet
             && self.vectorizers.values().all(|vectorizer| {
                 let runs = vectorizer.profile.is_some() && !vectorizer.is_paused();
-                !vectorizer.claim_out && (!runs || vectorizer.exhausted)
+                let is_recorded = vectorizer.record.wanted.is_none();
+                !vectorizer.claim_out && (!runs || vectorizer.exhausted && is_recorded)
             })
     }
 }

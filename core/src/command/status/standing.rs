@@ -40,6 +40,9 @@ pub(super) struct Known {
     done: Option<u64>,
     done_is_estimated: Option<bool>,
     rows_per_minute: Option<f64>,
+    change_state: Option<String>,
+    change_percent: Option<f64>,
+    change_reason: Option<String>,
     paused_by: Option<String>,
     retries: Option<u64>,
 }
@@ -165,6 +168,7 @@ impl Standing<'_> {
         }];
         said.extend(self.why());
         said.extend(self.work());
+        said.extend(self.change());
         if let (Some(error), Some(at)) = (&known.last_error, &known.last_error_at)
             && self.reason() != Some(error)
         {
@@ -208,6 +212,24 @@ impl Standing<'_> {
             )),
             _ => None,
         }
+    }
+
+    /// How far its change to another model is.
+    fn change(&self) -> Option<String> {
+        let known = self.known;
+        let state = match known.change_state.as_deref()? {
+            "filling" => "rows are embedded with it",
+            "indexing" => "its vector index is built",
+            "ready" => "it is ready",
+            "kept" => "it serves, and the old one is kept (ai.finish_change)",
+            other => other,
+        };
+        let percent = known
+            .change_percent
+            .map_or(String::new(), |percent| format!(", {percent} %"));
+        let reason = known.change_reason.as_ref();
+        let reason = reason.map_or(String::new(), |reason| format!(" ({reason})"));
+        Some(format!("another model: {state}{percent}{reason}"))
     }
 
     fn work(&self) -> Option<String> {
@@ -283,6 +305,9 @@ impl Standing<'_> {
             "done": known.done,
             "done_is_estimated": known.done_is_estimated == Some(true),
             "rows_per_minute": known.rows_per_minute,
+            "change_state": known.change_state,
+            "change_percent": known.change_percent,
+            "change_reason": known.change_reason,
             "seconds_left": self.seconds_left(),
             "tokens_today": self.today.as_ref().map_or(0, Total::tokens),
             "cost_today": self.today.as_ref().map_or(Some(0.0), Total::cost),

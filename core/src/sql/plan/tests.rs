@@ -15,6 +15,7 @@ fn plan(name: &str, destination: Destination<'_>) -> Plan {
         fits_in_array: true,
     };
     Plan::new(&PlanInput {
+        number: 7,
         vectorizer: 7,
         source: ("public", name),
         destination,

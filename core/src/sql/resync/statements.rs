@@ -28,7 +28,7 @@ set state = 'running', _claim = $1::bigint, _until = now() + $2::bigint * interv
   _cursor = case when d.is_new then null else r._cursor end,
   rows_expected = case when d.is_new then (
     select sum(greatest(c.reltuples, 0))::bigint
-    from ai.vectorizer v
+    from ai._vectorizers() v
     join pg_namespace n on n.nspname = v.source_schema
     join pg_class s on s.relnamespace = n.oid and s.relname = v.source_table
     join pg_class c on c.oid = s.oid or c.oid in (

@@ -120,6 +120,7 @@ impl Scene {
                 vec![vec![Some(granted.to_string()), Some(is_news.to_string())]]
             }
             Query::AcceptTexts { .. }
+            | Query::Change { .. }
             | Query::AddUsage(_)
             | Query::Bell { .. }
             | Query::Command { .. }

@@ -40,6 +40,7 @@ impl Database {
             }
             Query::AddUsage(_)
             | Query::Bell { .. }
+            | Query::Change { .. }
             | Query::RecordErrors(_)
             | Query::Heartbeat(_) => vec![],
             Query::CheckSchema => vec![vec![text("0.12.1"), text("1")]],

@@ -318,6 +318,7 @@ pub(in crate::world) fn plan(query: &Query) -> Option<&Plan> {
         | Query::Waiting { plan } => Some(plan),
         Query::Resync(query) => query.plan(),
         Query::AcceptTexts { .. }
+        | Query::Change { .. }
         | Query::AddUsage(_)
         | Query::CheckSchema
         | Query::Command { .. }
