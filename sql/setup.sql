@@ -4869,6 +4869,12 @@ begin
             using errcode = 'duplicate_object';
     end if;
     misfit = ai._store_misfit(source, store, coalesce(destination ->> 'storage', 'vector'), dimensions);
+    if (destination ->> 'location')::boolean and not exists (
+        select from pg_attribute a
+        where a.attrelid = store and a.attname = 'location' and a.atttypid = 'jsonb'::regtype)
+    then
+        misfit = coalesce(misfit, 'it lacks the columns location jsonb');
+    end if;
     if misfit is not null then
         raise exception '% cannot be adopted: %', store, misfit
             using errcode = 'datatype_mismatch', hint = 'Alter it, or let a new store be made without adopt => true.';
@@ -4992,7 +4998,10 @@ begin
     perform ai._validate_jobs(scheduling, indexing);
     perform ai._validate_indexing_fits
     (indexing, coalesce(destination ->> 'storage', 'vector'), (embedding ->> 'dimensions')::int);
-    destination = ai._destination_with_location(destination, loading, source);
+    -- (A store that is adopted has the column only if that is said.)
+    if not adopt then
+        destination = ai._destination_with_location(destination, loading, source);
+    end if;
     perform ai._validate_source_names(source, destination);
 
     destination = ai._evaluate_destination(destination, source_schema, source_name);

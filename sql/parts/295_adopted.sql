@@ -92,6 +92,12 @@ begin
             using errcode = 'duplicate_object';
     end if;
     misfit = ai._store_misfit(source, store, coalesce(destination ->> 'storage', 'vector'), dimensions);
+    if (destination ->> 'location')::boolean and not exists (
+        select from pg_attribute a
+        where a.attrelid = store and a.attname = 'location' and a.atttypid = 'jsonb'::regtype)
+    then
+        misfit = coalesce(misfit, 'it lacks the columns location jsonb');
+    end if;
     if misfit is not null then
         raise exception '% cannot be adopted: %', store, misfit
             using errcode = 'datatype_mismatch', hint = 'Alter it, or let a new store be made without adopt => true.';

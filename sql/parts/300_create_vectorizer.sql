@@ -108,7 +108,10 @@ begin
     perform ai._validate_jobs(scheduling, indexing);
     perform ai._validate_indexing_fits
     (indexing, coalesce(destination ->> 'storage', 'vector'), (embedding ->> 'dimensions')::int);
-    destination = ai._destination_with_location(destination, loading, source);
+    -- (A store that is adopted has the column only if that is said.)
+    if not adopt then
+        destination = ai._destination_with_location(destination, loading, source);
+    end if;
     perform ai._validate_source_names(source, destination);
 
     destination = ai._evaluate_destination(destination, source_schema, source_name);
