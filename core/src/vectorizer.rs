@@ -87,6 +87,8 @@ impl Profile {
             return Err("a column takes one vector a row: chunking must be none".to_owned());
         }
         let vector = definition.vector.as_ref().ok_or(NO_EXTENSION)?;
+        let has_location =
+            config.destination.location && matches!(destination, Destination::Table(..));
 
         let vector_types = VectorTypes {
             vector: vector.oid,
@@ -114,7 +116,7 @@ impl Profile {
             loading: &loading,
             columns: format.columns(),
             dimensions: provider.dimensions,
-            has_location: config.destination.location,
+            has_location,
             has_plain_texts: matches!(chunker, Chunker::None)
                 && format.is_plain()
                 && documents.is_none(),
@@ -131,7 +133,7 @@ impl Profile {
             documents,
             chunker,
             format,
-            has_location: config.destination.location,
+            has_location,
             provider,
             time_zone: definition.time_zone.clone(),
             wants_index: wants_index(&config.indexing) || definition.has_text_index(),

@@ -132,6 +132,9 @@ fn documents_say_where_their_chunks_come_from() {
             );
         }
         assert_eq!(after.len(), 4, "{shell}");
+        let mut search = stage.worker(shell, &["search", "doc", "food", "--json"]);
+        assert_eq!(search.wait(PATIENCE).code(), Some(0), "{shell}");
+        search.wait_for_line("\"headings\":[\"Ducks\",\"Food\"]", PATIENCE);
         assert_eq!(after[3].1["headings"], json!(["Ducks", "Öfen"]));
     }
 }

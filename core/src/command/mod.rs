@@ -15,6 +15,7 @@ pub(crate) mod found;
 mod key;
 pub(crate) mod named;
 mod pause;
+mod place;
 pub(crate) mod question;
 pub(crate) mod rerank;
 mod resync;

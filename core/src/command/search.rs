@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::found::{self, Arm};
+use super::place::place;
 use super::question::{Next, Question};
 use super::rerank::{After, Reranking, candidates};
 use super::table::short;
@@ -77,6 +78,8 @@ struct Found<'a> {
     /// `--hybrid` or `--explain` there are none.
     numbers: [Option<f64>; 5],
     rerank_score: Option<f64>,
+    /// Where it comes from, if that is stored and the functions were not asked.
+    location: serde_json::Value,
 }
 
 impl Search {
@@ -189,7 +192,7 @@ impl Search {
         found::ask(&statement, self.key.len() + 8)
     }
 
-    fn read<'a>(columns: usize, rows: &'a Rows, scores: &[f64]) -> Vec<Found<'a>> {
+    fn read<'a>(&self, columns: usize, rows: &'a Rows, scores: &[f64]) -> Vec<Found<'a>> {
         let rows = rows.iter().enumerate().map(|(place, row)| {
             let number = |at: usize| field(row, columns + at).parse::<f64>().ok();
             Found {
@@ -199,13 +202,17 @@ impl Search {
                 chunk: field(row, columns + 2),
                 numbers: std::array::from_fn(|at| number(at + 3)),
                 rerank_score: scores.get(place).copied(),
+                location: match self.asks_functions() {
+                    true => serde_json::Value::Null,
+                    false => serde_json::from_str(field(row, columns + 3)).unwrap_or_default(),
+                },
             }
         });
         rows.collect()
     }
 
     fn report(&self, columns: usize, rows: &Rows, scores: &[f64]) -> String {
-        let found = Self::read(columns, rows, scores);
+        let found = self.read(columns, rows, scores);
         if self.args.json {
             let found = found.iter().map(|found| self.json(found));
             return serde_json::Value::from_iter(found).to_string();
@@ -233,6 +240,9 @@ impl Search {
             value["text_rank"] = json!(text_rank.map(|rank| rank as u64));
             value["text_score"] = json!(text_score);
         }
+        if !found.location.is_null() {
+            value["location"] = found.location.clone();
+        }
         if let Some(score) = found.rerank_score {
             value["rerank_score"] = json!(score);
         }
@@ -255,6 +265,10 @@ impl Search {
             if let (Some(rank), Some(score)) = (text_rank, text_score) {
                 why.push(format!("words {rank}. ({score:.3})"));
             }
+        }
+        let place = place(&found.location);
+        if !place.is_empty() {
+            why.push(place);
         }
         let why = if why.is_empty() {
             String::new()

@@ -13,7 +13,7 @@ limit $1::bigint";
 /// vectorizer's index, or by cosine distance, with the expression that the index is on.
 pub(super) const SEARCH: &str = "\
 select array[{t.keys as text}, t.chunk_seq::text,
-  (t.embedding{as compared} {distance} $1::text::{compared})::text, t.chunk]
+  (t.embedding{as compared} {distance} $1::text::{compared})::text, t.chunk{t.location}]
 from {store} t
 order by t.embedding{as compared} {distance} $1::text::{compared}
 limit $2::bigint";

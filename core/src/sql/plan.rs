@@ -171,7 +171,10 @@ impl Plan {
             renew: fill(resync::RENEW),
             resync: ResyncPlan::new(input),
             sample: fill(commands::SAMPLE),
-            search: with_row_security(&fill(search), input.key.len() + 3),
+            search: with_row_security(
+                &fill(search),
+                input.key.len() + 3 + usize::from(input.has_location),
+            ),
             size: fill(commands::SIZE),
             waiting: fill(protocol::WAITING),
         }
@@ -348,6 +351,7 @@ impl Values {
             ("c.location array", parameter.unwrap_or_default().as_str()),
             ("location column", ", location"),
             ("p.location", ", p.location::jsonb"),
+            ("t.location", ", t.location::text"),
             ("excluded.location", ", location = excluded.location"),
             (
                 "hash of t.location",

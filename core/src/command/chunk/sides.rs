@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use crate::command::place::place;
 use crate::command::table::{grouped, wrapped};
 use crate::reuse::ChunkText;
 
@@ -120,24 +121,6 @@ pub(super) fn beside(left: &Side, right: &Side, now: &str, chunking: &str) -> Ve
     blocks.collect()
 }
 
-/// Where a chunk comes from, in words.
-fn place(location: &Value) -> String {
-    let mut words = String::new();
-    if let Some(page) = location["page"].as_u64() {
-        words.push_str(&format!(", page {page}"));
-    }
-    if let (Some(start), Some(end)) = (location["span"][0].as_u64(), location["span"][1].as_u64()) {
-        words.push_str(&format!(", bytes {start} to {end}"));
-    }
-    let titles = location["headings"].as_array();
-    let titles = titles.map(|titles| titles.iter().filter_map(Value::as_str));
-    let path = titles.map(|titles| Vec::from_iter(titles).join(" > "));
-    if let Some(path) = path.filter(|path| !path.is_empty()) {
-        words.push_str(&format!(", in {path}"));
-    }
-    words
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -171,12 +154,5 @@ mod tests {
                 gap("d", ""),
             ]
         );
-    }
-
-    #[test]
-    fn a_place_is_said_in_words() {
-        let location = json!({"page": 2, "span": [3, 9], "headings": ["A", "B"]});
-        assert_eq!(place(&location), ", page 2, bytes 3 to 9, in A > B");
-        assert_eq!(place(&Value::Null), "");
     }
 }
