@@ -315,7 +315,7 @@ impl Steps for Evaluate {
                 Next::Call(call) => Ok(call.into()),
                 Next::Vectors(embedded) => {
                     let profile = Arc::clone(&question.profile);
-                    Ok(self.look_up(&profile, &*embedded.one()?))
+                    Ok(self.look_up(&profile, &embedded.one()?))
                 }
             },
             (answer, Some(_)) => self.rerank(answer.rows()?),

@@ -295,7 +295,7 @@ impl Steps for Search {
                 Next::Call(call) => Ok(call.into()),
                 Next::Vectors(embedded) => {
                     let profile = Arc::clone(&question.profile);
-                    Ok(self.look_up(&profile, &*embedded.one()?))
+                    Ok(self.look_up(&profile, &embedded.one()?))
                 }
             },
             (answer, Some(question)) => {

@@ -32,7 +32,7 @@ enum Wire {
     Http {
         url: http::Uri,
         shape: Shape,
-        credential: Option<Credential>,
+        credential: Option<Box<Credential>>,
     },
     /// In this process.
     Model { models_dir: Option<String> },
@@ -67,7 +67,7 @@ impl Reranker {
             let (hosts, keys) = known::provider(provider)
                 .map_or((&[][..], &[][..]), |known| (known.hosts, known.keys));
             let is_set = |key: &&&str| settings.secrets.has(key);
-            let key = keys.iter().find(is_set).or(keys.first()).copied();
+            let key = keys.iter().find(is_set).or_else(|| keys.first()).copied();
             let key = key.unwrap_or_default();
             let refusal = settings.secrets.refusal(key, &place, hosts);
             refusal.map_or(Ok(()), |refusal| {
@@ -76,7 +76,7 @@ impl Reranker {
             Ok::<_, String>(Wire::Http {
                 url: place.endpoint("rerank")?,
                 shape,
-                credential: Some(Credential::Key(Secret::bearer(key.to_owned()))),
+                credential: Some(Box::new(Credential::Key(Secret::bearer(key.to_owned())))),
             })
         };
         let address = |variable, usual| settings.variable(&[variable]).unwrap_or(usual);
@@ -140,7 +140,7 @@ impl Reranker {
                 let bytes_max = texts.len() * SCORE_BYTES + AROUND_BYTES;
                 let body = shape.body(&self.model, query, texts);
                 let mut request = post(url, body, timeout, bytes_max);
-                request.credential.clone_from(credential);
+                request.credential = credential.as_deref().cloned();
                 request.into()
             }
             Wire::Model { models_dir } => Call::Model(ModelRequest {

@@ -250,8 +250,8 @@ mod tests {
     #[test]
     fn a_number_has_the_digits_that_it_needs() {
         assert_eq!(
-            numbers(&[0.1, -2.0, 0.222_438_69]).to_string(),
-            "[0.1,-2.0,0.22243869]"
+            numbers(&[0.1, -2.0, 0.222_438_7]).to_string(),
+            "[0.1,-2.0,0.2224387]"
         );
     }
 

@@ -97,9 +97,9 @@ impl Exchange {
     pub fn new(caller: Arc<Caller>, now: Time, request: &Parts, body: &[u8]) -> Self {
         let path = request.uri.path();
         if path == "/mcp" {
-            return match mcp::check(request) {
-                Ok(()) => Self::mcp(caller, now, body),
-                Err(answer) => Self::with(caller, now, Frame::Http, Step::Ready(answer)),
+            return match mcp::refused_request(request) {
+                None => Self::mcp(caller, now, body),
+                Some(answer) => Self::with(caller, now, Frame::Http, Step::Ready(answer)),
             };
         }
         let step = step(&caller, (&request.method, path), body);

@@ -63,22 +63,22 @@ fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<V
 /// The header with the version that was agreed on.
 const VERSION: &str = "mcp-protocol-version";
 
-/// Refuses an HTTP request that carries no message, or is of a version that is not known.
-pub(super) fn check(request: &Parts) -> Result<(), Response> {
+/// The refusal of an HTTP request that carries no message, or is of a version that is not known.
+pub(super) fn refused_request(request: &Parts) -> Option<Response> {
     if request.method != Method::POST {
         // There is no stream of messages of the server, and no session that ends.
-        return Err(not_allowed("POST"));
+        return Some(not_allowed("POST"));
     }
     let version = request.headers.get(VERSION);
     match version.filter(|version| VERSIONS.iter().all(|known| version != known)) {
-        None => Ok(()),
+        None => None,
         Some(wanted) => {
             let data = json!({"supported": VERSIONS, "requested": String::from_utf8_lossy(wanted.as_bytes())});
             let said = "this version of the protocol is not known here";
             let error = json!({"code": UNSUPPORTED_VERSION, "message": said, "data": data});
             let mut answer = answer(&json!({"jsonrpc": "2.0", "id": null, "error": error}));
             *answer.status_mut() = StatusCode::BAD_REQUEST;
-            Err(answer)
+            Some(answer)
         }
     }
 }

@@ -212,7 +212,7 @@ fn wrong_arguments_are_refused_at_the_start() {
         assert!(said.contains(part), "{said}");
         assert!(!said.contains("s3cret"), "{said}");
     };
-    refuses("worker", &["serve"], "", "serve needs tokens");
+    refuses("worker", &["serve"], "", "there are no tokens");
     refuses(
         "worker",
         &["serve"],

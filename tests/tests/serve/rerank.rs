@@ -244,44 +244,42 @@ fn evaluate_and_serve_rerank() {
 fn a_cross_encoder_reranks_in_the_process() {
     let stage = docs();
     let models = concat!(env!("CARGO_MANIFEST_DIR"), "/../embed-local/tests");
-    for shell in ["worker", "worker-blocking"] {
-        let arguments = [
-            "search",
-            "docs",
-            "blue flow",
-            "--rerank",
-            "cross",
-            "--models-dir",
-            models,
-            "--json",
-        ];
-        let (code, said) = command(&stage, shell, &arguments, &[]);
-        assert_eq!(code, Some(0), "{said}");
-        let found: Value = serde_json::from_str(&said).unwrap();
-        let scores: Vec<f64> = found
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|found| found["rerank_score"].as_f64().unwrap())
-            .collect();
-        assert!(
-            scores.len() == 3 && scores.is_sorted_by(|a, b| a >= b),
-            "{scores:?}"
-        );
-        // A model of another kind is refused.
-        let arguments = [
-            "search",
-            "docs",
-            "x",
-            "--rerank",
-            "tiny",
-            "--models-dir",
-            models,
-        ];
-        let (code, said) = command(&stage, shell, &arguments, &[]);
-        assert_eq!(code, Some(1));
-        assert!(said.contains("bert.pooler.dense"), "{said}");
-    }
+    let arguments = [
+        "search",
+        "docs",
+        "blue flow",
+        "--rerank",
+        "cross",
+        "--models-dir",
+        models,
+        "--json",
+    ];
+    let (code, said) = command(&stage, "worker", &arguments, &[]);
+    assert_eq!(code, Some(0), "{said}");
+    let found: Value = serde_json::from_str(&said).unwrap();
+    let scores: Vec<f64> = found
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|found| found["rerank_score"].as_f64().unwrap())
+        .collect();
+    assert!(
+        scores.len() == 3 && scores.is_sorted_by(|a, b| a >= b),
+        "{scores:?}"
+    );
+    // A model of another kind is refused.
+    let arguments = [
+        "search",
+        "docs",
+        "x",
+        "--rerank",
+        "tiny",
+        "--models-dir",
+        models,
+    ];
+    let (code, said) = command(&stage, "worker", &arguments, &[]);
+    assert_eq!(code, Some(1));
+    assert!(said.contains("bert.pooler.dense"), "{said}");
 }
 
 #[test]
