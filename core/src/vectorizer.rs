@@ -83,20 +83,16 @@ impl Profile {
         let provider = Provider::from_config(&config.embedding, settings)?;
         let price = price(&provider, settings)?;
         let destination = destination(&config.destination, columns, &source)?;
-        if let (Destination::Column(_), false) = (destination, matches!(chunker, Chunker::None)) {
-            return Err("a column takes one vector a row: chunking must be none".to_owned());
-        }
+        may_have_chunks(destination, &chunker)?;
         let vector = definition.vector.as_ref().ok_or(NO_EXTENSION)?;
-        let has_location =
-            config.destination.location && matches!(destination, Destination::Table(..));
+        let has_location = has_location(config, destination);
 
         let vector_types = VectorTypes {
             vector: vector.oid,
             array: vector.array_oid,
         };
         let processing = config.processing.as_ref();
-        let rows = processing.and_then(|processing| processing.batch_size);
-        let rows = rows.unwrap_or(settings.limits.rows).clamp(1, ROWS_MAX);
+        let rows = rows_in_a_claim(processing, settings);
         let plan = Plan::new(&PlanInput {
             vectorizer: definition.id,
             number: definition.number.unwrap_or(definition.id),
@@ -146,6 +142,11 @@ impl Profile {
     }
 }
 
+fn rows_in_a_claim(processing: Option<&Processing>, settings: &Settings) -> usize {
+    let rows = processing.and_then(|processing| processing.batch_size);
+    rows.unwrap_or(settings.limits.rows).clamp(1, ROWS_MAX)
+}
+
 fn concurrency(processing: Option<&Processing>) -> Option<usize> {
     processing?.concurrency.map(|batches| batches.max(1))
 }
@@ -159,6 +160,19 @@ const NO_EXTENSION: &str = "the extension vector is not installed: run create ex
 fn wants_index(indexing: &serde_json::Value) -> bool {
     let name = indexing["implementation"].as_str();
     !matches!(name, None | Some("none" | "default"))
+}
+
+fn has_location(config: &Config, destination: Destination<'_>) -> bool {
+    config.destination.location && matches!(destination, Destination::Table(..))
+}
+
+fn may_have_chunks(destination: Destination<'_>, chunker: &Chunker) -> Result<(), String> {
+    match (destination, chunker) {
+        (Destination::Column(_), Chunker::None) | (Destination::Table(..), _) => Ok(()),
+        (Destination::Column(_), _) => {
+            Err("a column takes one vector a row: chunking must be none".to_owned())
+        }
+    }
 }
 
 fn gone(source: &str) -> String {

@@ -246,9 +246,14 @@ impl Steps for Chunk {
                 let note = format!("; tokens are not counted: {error}");
                 Ok(self.report(None, &note))
             }
-            answer if self.profiles.is_empty() => self.found(&answer.rows()?),
-            answer if !is_compared => self.compared(&answer.rows()?),
-            answer => self.row(&answer.rows()?),
+            answer @ (Answer::Reply(_) | Answer::Rows(_) | Answer::Waited) => {
+                let rows = answer.rows()?;
+                match (self.profiles.is_empty(), is_compared) {
+                    (true, _) => self.found(&rows),
+                    (false, false) => self.compared(&rows),
+                    (false, true) => self.row(&rows),
+                }
+            }
         }
     }
 }

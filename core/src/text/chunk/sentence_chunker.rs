@@ -80,8 +80,7 @@ impl Delimiters {
     /// The sentences of a text. What is too short at the end belongs to the last one.
     pub(super) fn sentences(&self, text: &str, bytes_max: usize) -> Result<Sentences, ChunkError> {
         let mut sentences = Sentences::within(bytes_max);
-        let mut ends = Ends::new(self, text);
-        while let Some(end) = ends.next() {
+        for end in Ends::new(self, text) {
             let sentence = &text[sentences.end()..end];
             if sentence
                 .chars()
