@@ -21,6 +21,9 @@ use crate::monitoring::{self, Asker, Inquirer, Questions};
 use crate::parsing;
 use crate::target::Target;
 
+/// Runs `serve` until it is told to stop.
+pub type RunServe = fn(place: &Place, serving: Serving, console: Console) -> Result<(), Failure>;
+
 /// The differences between the workers.
 #[derive(Clone, Copy, Debug)]
 pub struct Program {
@@ -38,7 +41,7 @@ pub struct Program {
     /// Runs the worker to its end.
     pub run: Run,
     /// Serves until the process is stopped; `None` if this worker cannot.
-    pub serve: Option<fn(place: &Place, serving: Serving, console: Console) -> Result<(), Failure>>,
+    pub serve: Option<RunServe>,
 }
 
 /// What `serve` needs.

@@ -39,7 +39,7 @@ fn each_request_works() {
         let found = answer["results"].as_array();
         assert!(
             found
-                .or(answer["embeddings"].as_array())
+                .or_else(|| answer["embeddings"].as_array())
                 .is_some_and(|all| !all.is_empty()),
             "{answer}"
         );

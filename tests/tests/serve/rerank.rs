@@ -57,7 +57,7 @@ fn answer(mut connection: TcpStream, asked: &Mutex<Vec<Asked>>) {
     reader.read_exact(&mut body).unwrap();
     let body: Value = serde_json::from_slice(&body).unwrap();
     let path = head[0].split(' ').nth(1).unwrap().to_owned();
-    let texts = body.get("documents").or(body.get("texts")).unwrap();
+    let texts = body.get("documents").or_else(|| body.get("texts")).unwrap();
     let texts = texts.as_array().unwrap().iter().enumerate();
     let name = if path.starts_with("/tei") {
         "score"
