@@ -3131,7 +3131,9 @@ begin
     where k.name in
         ( 'embedding_uuid', 'chunk_seq', 'chunk', 'embedding', 'queued_at', 'loading_retries'
         , 'loading_retry_after', 'created_at', 'failure_step', 'failure_reason'
-        , '_generation', '_claim', '_until', '_attempts', '_failures')
+        , '_generation', '_claim', '_until', '_attempts', '_failures'
+        -- Of the text index, and of the statements of a search.
+        , '_words', '_counts', '_length', '_seq', '_distance', '_score', '_norm', '_text', '_vector')
     limit 1;
     if taken is not null then
         raise exception 'the key column "%" has a name that a vectorizer''s own tables need', taken

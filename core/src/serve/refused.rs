@@ -60,6 +60,10 @@ impl From<DbError> for Refused {
                 StatusCode::BAD_REQUEST
             }
             _ if code.starts_with("22") => StatusCode::BAD_REQUEST,
+            // The connection broke, the server is full, or it is stopped or was just started.
+            _ if ["08", "53", "57P"].iter().any(|class| code.starts_with(class)) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };
         Self {
@@ -124,6 +128,8 @@ mod tests {
             (Some("22P02"), 400),
             (Some("55000"), 400),
             (Some("57014"), 504),
+            (Some("57P01"), 503),
+            (Some("53300"), 503),
             (Some("XX000"), 500),
             (None, 503),
         ] {
