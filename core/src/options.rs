@@ -7,7 +7,7 @@ mod environment;
 mod parse;
 mod values;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::command::{self, Inquiry};
 use crate::event::Level;
 use crate::log::Format;
 use crate::provider::variables;
-use crate::settings::{AwsSource, Limits, Secrets, Settings};
+use crate::settings::{AwsSource, Limits, Secrets, Settings, StoreSettings};
 use documents::DocumentOptions;
 use environment::{keys_in, of_aws};
 pub use parse::Parse;
@@ -366,9 +366,14 @@ impl Options {
                 .filter(|value| !value.trim().is_empty())
                 .cloned()
         };
-        let present = environment
+        let present: BTreeSet<String> = environment
             .iter()
-            .filter(|(_, value)| !value.trim().is_empty());
+            .filter(|(_, value)| !value.trim().is_empty())
+            .flat_map(|(name, _)| [name.strip_suffix("_FILE"), Some(name)])
+            .flatten()
+            .map(str::to_owned)
+            .chain(of_aws(value))
+            .collect();
         // The environment can set the list only, so a flag of either kind wins over it.
         let ids = match (&self.vectorizer_ids, self.vectorizer_id.as_slice()) {
             (Some(ids), []) => ids.0.clone(),
@@ -393,16 +398,13 @@ impl Options {
                 .filter_map(|name| Some((name.to_owned(), value(name)?)))
                 .collect(),
             models_dir: self.models_dir.clone(),
-            documents: self.documents.settings(),
+            documents: self
+                .documents
+                .settings(StoreSettings::of(value, |name| present.contains(name))),
             owners: self.owner.clone(),
             require_trust: self.require_trust,
             secrets: Secrets {
-                present: present
-                    .flat_map(|(name, _)| [name.strip_suffix("_FILE"), Some(name)])
-                    .flatten()
-                    .map(str::to_owned)
-                    .chain(of_aws(value))
-                    .collect(),
+                present,
                 aws: AwsSource::of(value),
                 keys: environment
                     .iter()
