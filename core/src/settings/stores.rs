@@ -133,7 +133,10 @@ fn google(
         let access = GoogleAccess::Nothing;
         return Ok(GoogleStore { endpoint, access });
     }
-    let endpoint = "https://storage.googleapis.com".to_owned();
+    let place = endpoint(value, &["CLOUDSDK_API_ENDPOINT_OVERRIDES_STORAGE"])?;
+    let place = place.as_deref().unwrap_or("https://storage.googleapis.com");
+    // gcloud wants the path of the interface in it.
+    let endpoint = place.trim_end_matches("/storage/v1").to_owned();
     let access = if has(GOOGLE_KEY) {
         GoogleAccess::Account(GOOGLE_KEY)
     } else if let Some(host) = value(METADATA_HOST) {
