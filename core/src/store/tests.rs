@@ -209,14 +209,34 @@ fn a_role_is_taken_on_once_and_again_when_its_keys_run_out() {
     assert!(reason.contains("AWS_ASSUME_ROLE_EXTERNAL_ID"), "{reason}");
 }
 
-#[test]
-fn refusals_say_what_to_do() {
+/// An address, an answer, and what is said of it.
+type Case = (
+    &'static str,
+    u16,
+    &'static [(&'static str, &'static str)],
+    &'static str,
+    &'static str,
+);
+
+#[track_caller]
+fn assert_refusals(cases: &[Case]) {
     let settings = settings(&ALL, &[]);
-    for (address, status, headers, body, words) in [
+    for (address, status, headers, body, words) in cases {
+        let object = parse(address, &settings).unwrap();
+        let came = answer(*status, headers, body);
+        let heard = Stores::default().heard(&object, Asked::Object, came, Time::ZERO, WALL);
+        let reason = heard.err().unwrap();
+        assert!(reason.contains(words), "{reason}");
+    }
+}
+
+#[test]
+fn refusals_of_s3_say_what_to_do() {
+    assert_refusals(&[
         (
             "s3://b/a",
             404,
-            &[][..],
+            &[],
             "<Error><Code>NoSuchKey</Code></Error>",
             "no such object",
         ),
@@ -262,6 +282,12 @@ fn refusals_say_what_to_do() {
             "<Error><Code>SlowDown</Code><Message>Reduce</Message></Error>",
             "503 SlowDown: Reduce",
         ),
+    ]);
+}
+
+#[test]
+fn refusals_of_google_and_azure_say_what_to_do() {
+    assert_refusals(&[
         (
             "gs://b/a",
             403,
@@ -291,11 +317,5 @@ fn refusals_say_what_to_do() {
             "",
             "AZURE_STORAGE_KEY",
         ),
-    ] {
-        let object = parse(address, &settings).unwrap();
-        let came = answer(status, headers, body);
-        let heard = Stores::default().heard(&object, Asked::Object, came, Time::ZERO, WALL);
-        let reason = heard.err().unwrap();
-        assert!(reason.contains(words), "{reason}");
-    }
+    ]);
 }

@@ -4,15 +4,27 @@ use crate::{PAGE, Store, assert_outcomes, once, stage_of};
 
 const DUCKS: &str = "# Ducks\n\nA mallard is a duck.";
 
+const BLOBS: [(&str, &str, &[u8]); 2] = [
+    ("docs", "a.html", PAGE.as_bytes()),
+    ("docs", "deep er/ü+%20&?.txt", b"odd"),
+];
+
 #[test]
 fn blobs_are_loaded_with_a_key_or_a_signature() {
-    let store = Store::start(
-        "azure_server",
-        &[
-            ("docs", "a.html", PAGE.as_bytes()),
-            ("docs", "deep er/ü+%20&?.txt", b"odd"),
-        ],
-    );
+    assert_loaded(&Store::start("azure_server", &BLOBS));
+}
+
+/// Azurite is a package of npm. The variable says where its program `azurite-blob` is.
+#[test]
+fn azurite_accepts_the_signatures() {
+    let Ok(program) = std::env::var("PGAI_TEST_AZURITE") else {
+        eprintln!("SKIPPED: PGAI_TEST_AZURITE is not set");
+        return;
+    };
+    assert_loaded(&Store::start_with("azurite_server", &BLOBS, &[&program]));
+}
+
+fn assert_loaded(store: &Store) {
     let addresses = [
         "az://docs/a.html",
         "azure://docs/deep er/ü+%20&?.txt",
@@ -21,9 +33,14 @@ fn blobs_are_loaded_with_a_key_or_a_signature() {
         "az://nowhere/a",
         "abfss://docs@other.dfs.core.windows.net/a.html",
     ];
-    let (url, key, signature) = (store.said("/url"), store.said("/key"), store.said("/signature"));
+    let (url, key, signature) = (
+        store.said("/url"),
+        store.said("/key"),
+        store.said("/signature"),
+    );
     let with_key = format!("AccountName=acme;AccountKey={key};BlobEndpoint={url};");
-    let with_signature = format!("BlobEndpoint={url};AccountName=acme;SharedAccessSignature={signature}");
+    let with_signature =
+        format!("BlobEndpoint={url};AccountName=acme;SharedAccessSignature={signature}");
     let named = [
         ("AZURE_STORAGE_ACCOUNT", "acme"),
         ("AZURE_STORAGE_BLOB_ENDPOINT", url),
@@ -51,5 +68,8 @@ fn blobs_are_loaded_with_a_key_or_a_signature() {
     let mut stage = stage_of(&["az://docs/a.html"], "");
     let wrong = [named[0], named[1], ("AZURE_STORAGE_KEY", "d3Jvbmc=")];
     once(&stage, &[], &wrong);
-    assert_outcomes(&mut stage, &[Err("403 AuthenticationFailed: Azure does not accept")]);
+    assert_outcomes(
+        &mut stage,
+        &[Err("403 AuthenticationFailed: Azure does not accept")],
+    );
 }

@@ -18,7 +18,9 @@ use tests::stage::{DIMENSIONS, PATIENCE, Stage};
 const PACKAGES: &[&str] = &[
     "azure-storage-blob==12.31.1",
     "boto3==1.44.8",
-    "moto[s3,server]==5.2.5",
+    "flask==3.1.3",
+    "flask-cors==6.0.5",
+    "moto[s3]==5.2.5",
 ];
 
 const PAGE: &str = "<html><body><h1>Ducks</h1><p>A mallard is a duck.</p></body></html>";
@@ -32,13 +34,21 @@ struct Store {
 impl Store {
     /// Starts one of the servers with these objects: bucket, key, content.
     fn start(server: &str, objects: &[(&str, &str, &[u8])]) -> Self {
+        Self::start_with(server, objects, &[])
+    }
+
+    /// The same with further arguments.
+    fn start_with(server: &str, objects: &[(&str, &str, &[u8])], more: &[&str]) -> Self {
         let python = python::with(PACKAGES).expect("Python with what the servers need");
         let script = format!("{}/tests/stores/{server}.py", env!("CARGO_MANIFEST_DIR"));
         let all: Vec<Value> = objects
             .iter()
             .map(|(bucket, key, body)| json!([bucket, key, hexadecimal(body)]))
             .collect();
-        let process = Process::spawn(python, &[&script, &Value::from(all).to_string()], &[]);
+        let all = Value::from(all).to_string();
+        let mut arguments = vec![script.as_str(), all.as_str()];
+        arguments.extend(more);
+        let process = Process::spawn(python, &arguments, &[]);
         let line = process.wait_for_line("ready {", PATIENCE);
         Self {
             said: serde_json::from_str(line.trim_start_matches("ready ")).unwrap(),

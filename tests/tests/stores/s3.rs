@@ -26,7 +26,10 @@ fn environment<'a>(store: &'a Store, who: &str) -> [(&'static str, &'a str); 3] 
     [
         ("AWS_ENDPOINT_URL", store.said("/url")),
         ("AWS_ACCESS_KEY_ID", store.said(&format!("/{who}/id"))),
-        ("AWS_SECRET_ACCESS_KEY", store.said(&format!("/{who}/secret"))),
+        (
+            "AWS_SECRET_ACCESS_KEY",
+            store.said(&format!("/{who}/secret")),
+        ),
     ]
 }
 
@@ -76,8 +79,14 @@ fn refusals_of_credentials_are_told_apart() {
     let mut unknown = environment(&store, "reader");
     unknown[1].1 = "AKIAUNKNOWNUNKNOWN00";
     for (environment, words) in [
-        (&environment(&store, "nobody")[..], "403 AccessDenied: the worker's credentials may not read it"),
-        (&wrong, "SignatureDoesNotMatch: the secret key does not belong to the id"),
+        (
+            &environment(&store, "nobody")[..],
+            "403 AccessDenied: the worker's credentials may not read it",
+        ),
+        (
+            &wrong,
+            "SignatureDoesNotMatch: the secret key does not belong to the id",
+        ),
         (&unknown, "InvalidAccessKeyId: the store does not know"),
         (&[], "this worker has no credentials for S3"),
     ] {
@@ -145,7 +154,11 @@ fn the_documented_example_of_pgai_runs_as_written() {
     let store = Store::start(
         "s3_server",
         &[
-            ("my-bucket", "documents/product-manual.pdf", &pdf("How to turn it on")),
+            (
+                "my-bucket",
+                "documents/product-manual.pdf",
+                &pdf("How to turn it on"),
+            ),
             ("my-bucket", "documents/api-reference.md", manual.as_bytes()),
         ],
     );
@@ -180,15 +193,24 @@ fn the_documented_example_of_pgai_runs_as_written() {
     );
     let openai = stage.stub.openai_url();
     let mut all = environment(&store, "reader").to_vec();
-    all.extend([("OPENAI_BASE_URL", openai.as_str()), ("OPENAI_API_KEY", "sk-test")]);
+    all.extend([
+        ("OPENAI_BASE_URL", openai.as_str()),
+        ("OPENAI_API_KEY", "sk-test"),
+    ]);
     once(&stage, &[], &all);
     let rows = stage
         .sql
-        .query("SELECT title, chunk FROM document_embeddings ORDER BY title", &[])
+        .query(
+            "SELECT title, chunk FROM document_embeddings ORDER BY title",
+            &[],
+        )
         .unwrap();
     let rows: Vec<(String, String)> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
     assert_eq!(rows.len(), 2, "{rows:?}");
-    assert_eq!(rows[0], ("API Reference".to_owned(), manual.trim().to_owned()));
+    assert_eq!(
+        rows[0],
+        ("API Reference".to_owned(), manual.trim().to_owned())
+    );
     assert!(rows[1].1.contains("How to turn it on"), "{rows:?}");
 }
 
@@ -201,7 +223,10 @@ fn pdf(line: &str) -> Vec<u8> {
         "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] /Contents 4 0 R \
          /Resources << /Font << /F1 5 0 R >> >> >>"
             .to_owned(),
-        format!("<< /Length {} >>\nstream\n{content}\nendstream", content.len()),
+        format!(
+            "<< /Length {} >>\nstream\n{content}\nendstream",
+            content.len()
+        ),
         "<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>".to_owned(),
     ];
     let mut file = "%PDF-1.4\n".to_owned();
