@@ -14,7 +14,7 @@ use http::{HeaderMap, StatusCode, Uri};
 
 use crate::cut::cut;
 use crate::request::{Received, Request, RequestError, Response};
-use crate::settings::{DocumentSettings, StoreSettings};
+use crate::settings::DocumentSettings;
 use crate::time::Time;
 pub(crate) use tokens::TokenOf;
 use tokens::Tokens;

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::request::Credential;
+use crate::settings::StoreSettings;
 
 const WALL: Duration = Duration::from_secs(1_700_000_000);
 const TIMEOUT: Duration = Duration::from_secs(9);
