@@ -1,5 +1,6 @@
 //! S3 with the credentials of a user, of a profile, and of a role.
 
+use tests::python;
 use tests::stage::Stage;
 use tests::stub::Stub;
 
@@ -145,6 +146,36 @@ fn a_role_reads_what_the_user_may_not() {
     let mut stage = stage_of(&["s3://docs/a.html", "s3://other/b.txt"], &role);
     once(&stage, &[], &external("an id/1"));
     assert_outcomes(&mut stage, &[Ok(DUCKS), Ok("bbb")]);
+}
+
+/// The block of docs/documents.md that creates this table.
+fn block_of_manual() -> &'static str {
+    let manual = include_str!("../../../docs/documents.md");
+    let mut all = python::blocks(manual).into_iter();
+    let found = all.find(|(_, block)| block.starts_with("create table paper"));
+    found.unwrap().1
+}
+
+#[test]
+fn the_example_of_the_manual_runs_as_written() {
+    let store = Store::start(
+        "s3_server",
+        &[
+            ("papers", "2024/ducks.pdf", &pdf("A mallard is a duck")),
+            ("papers", "2024/geese.txt.gz", &gzip("A goose is no duck.")),
+        ],
+    );
+    let mut stage = Stage::new();
+    stage.stub = Stub::start_with(768);
+    stage.run(block_of_manual());
+    let allow = ["--allow-uri", "s3://papers/*"];
+    once(&stage, &allow, &environment(&store, "reader"));
+    let statement = "select chunk from paper_embedding order by id";
+    let rows = stage.sql.query(statement, &[]).unwrap();
+    let chunks: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    assert_eq!(chunks.len(), 2, "{chunks:?}");
+    assert!(chunks[0].contains("A mallard is a duck"), "{chunks:?}");
+    assert_eq!(chunks[1].trim(), "A goose is no duck.");
 }
 
 /// The example of pgai's page on embedding documents.
