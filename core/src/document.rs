@@ -64,8 +64,9 @@ impl FileRequest {
             return Ok(bytes);
         };
         let unpacked = packing.unpacked(bytes, self.bytes_max.saturating_add(1));
-        let unpacked = unpacked
-            .map_err(|error| FileError::Refused(format!("the file cannot be unpacked: {error}")))?;
+        let unpacked = unpacked.map_err(|error| {
+            FileError::Refused(format!("the document cannot be unpacked: {error}"))
+        })?;
         match unpacked.len() <= self.bytes_max {
             true => Ok(unpacked),
             false => Err(FileError::Refused(too_large(self.bytes_max))),

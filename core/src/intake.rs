@@ -191,20 +191,31 @@ impl Intake {
             .iter()
             .fold(answer, |answer, secret| mask::masked(answer, secret));
         let mut response = answer?;
-        // A document that was cut off is too large, packed or not.
-        if let Some(packing) = self.packing
-            && response.status().is_success()
-            && response.body().len() < self.bytes_max
-        {
-            let packed = std::mem::take(response.body_mut());
-            let unpacked = packing.unpacked(packed, self.bytes_max);
-            *response.body_mut() = unpacked.map_err(|error| {
-                RequestError::Broken(format!("the document cannot be unpacked: {error}"))
-            })?;
-        }
+        let damage = self.unpack_document(&mut response);
         let reader = self.reader.filter(|_| response.status().is_success());
         let vectors = reader.map(|reader| reader.read(&std::mem::take(response.body_mut())));
-        Ok(Received { response, vectors })
+        Ok(Received {
+            response,
+            vectors,
+            damage,
+        })
+    }
+
+    /// Unpacks a document. Returns why it cannot be.
+    fn unpack_document(&self, response: &mut Response) -> Option<String> {
+        let packing = self.packing?;
+        // One that was cut off is too large, packed or not.
+        if !response.status().is_success() || response.body().len() >= self.bytes_max {
+            return None;
+        }
+        let packed = std::mem::take(response.body_mut());
+        match packing.unpacked(packed, self.bytes_max) {
+            Ok(document) => {
+                *response.body_mut() = document;
+                None
+            }
+            Err(error) => Some(format!("the document cannot be unpacked: {error}")),
+        }
     }
 
     /// Whether processing an answer takes long enough to use another thread. `bytes` is the length

@@ -202,6 +202,8 @@ pub struct Received {
     pub(crate) response: Response,
     /// The vectors of the body.
     pub(crate) vectors: Option<Result<Vectors, BadAnswer>>,
+    /// Why the document in the body cannot be unpacked.
+    pub(crate) damage: Option<String>,
 }
 
 impl Received {
@@ -218,6 +220,7 @@ impl From<Response> for Received {
         Self {
             response,
             vectors: None,
+            damage: None,
         }
     }
 }

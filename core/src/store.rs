@@ -213,6 +213,9 @@ impl Stores {
             Asked::Object => format!("{place}: {error}"),
             Asked::Token(_) => format!("{place}: asking for credentials: {error}"),
         })?;
+        if let Some(damage) = received.damage {
+            return Err(damage);
+        }
         let response = received.response;
         let asked = match asked {
             Asked::Object => return self.object_heard(object, response),

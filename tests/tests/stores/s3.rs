@@ -170,7 +170,7 @@ fn the_example_of_the_manual_runs_as_written() {
     stage.run(block_of_manual());
     let allow = ["--allow-uri", "s3://papers/*"];
     once(&stage, &allow, &environment(&store, "reader"));
-    let statement = "select chunk from paper_embedding order by id";
+    let statement = "select chunk from paper_embeddings order by id";
     let rows = stage.sql.query(statement, &[]).unwrap();
     let chunks: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
     assert_eq!(chunks.len(), 2, "{chunks:?}");

@@ -385,6 +385,9 @@ fn of_web(
 ) -> Result<Judged, String> {
     let host = url.host().unwrap_or_default();
     let received = answer.map_err(|error| format!("{host}: {error}"))?;
+    if let Some(damage) = received.damage {
+        return Err(damage);
+    }
     let response = received.response;
     let status = response.status();
     if status.is_redirection()
