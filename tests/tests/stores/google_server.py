@@ -37,8 +37,6 @@ class Google(BaseHTTPRequestHandler):
         self.answer(200, json.dumps(answer).encode())
 
     def do_GET(self):
-        if self.path == "/tokens":
-            return self.answer(200, str(len(tokens)).encode())
         path, _, query = self.path.partition("?")
         # /storage/v1/b/{bucket}/o/{object}
         parts = path.split("/")
@@ -46,7 +44,7 @@ class Google(BaseHTTPRequestHandler):
         if len(parts) != 7 or query != "alt=media":
             return self.answer(400, b"")
         if bucket != "open":
-            if self.headers["authorization"] != f"Bearer {tokens[-1] if tokens else None}":
+            if self.headers["authorization"] not in [f"Bearer {token}" for token in tokens]:
                 return self.answer(401, b"{}")
             if bucket == "denied":
                 return self.answer(403, b'{"error": {"message": "reader@acme does not have access"}}')

@@ -17,7 +17,7 @@ fn server() -> Store {
             ("docs", "a.html.gz", &gzip(PAGE)),
             ("docs", "bomb.txt.GZ", &gzip(&"0".repeat(200_000))),
             ("docs", "broken.txt.gz", &gzip(PAGE)[..40]),
-            ("docs", "large.txt", "0".repeat(100_001).as_bytes()),
+            ("docs", "large.txt", "0".repeat(10_001).as_bytes()),
             ("other", "b.txt", b"bbb"),
         ],
     )
@@ -52,7 +52,7 @@ fn objects_are_loaded_with_signed_requests() {
         ],
         "",
     );
-    let limit = ["--max-document-size", "100000"];
+    let limit = ["--max-document-size", "10000"];
     once(&stage, &limit, &environment(&store, "reader"));
     assert_outcomes(
         &mut stage,
@@ -140,11 +140,11 @@ fn a_role_reads_what_the_user_may_not() {
         [endpoint, key, secret, ("AWS_ASSUME_ROLE_EXTERNAL_ID", id)]
     };
     let mut stage = stage_of(&["s3://docs/a.html", "s3://other/b.txt"], &role);
-    once(&stage, &[], &external("another id"));
+    once(&stage, &[], &external("another-id"));
     let refused = Err("is not taken on: 403 AccessDenied");
     assert_outcomes(&mut stage, &[refused, refused]);
     let mut stage = stage_of(&["s3://docs/a.html", "s3://other/b.txt"], &role);
-    once(&stage, &[], &external("an id/1"));
+    once(&stage, &[], &external("an-id/1"));
     assert_outcomes(&mut stage, &[Ok(DUCKS), Ok("bbb")]);
 }
 

@@ -51,7 +51,7 @@ trust = {
     "Effect": "Allow",
     "Principal": {"AWS": arn},
     "Action": "sts:AssumeRole",
-    "Condition": {"StringEquals": {"sts:ExternalId": "an id/1"}},
+    "Condition": {"StringEquals": {"sts:ExternalId": "an-id/1"}},
 }
 trust = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
 role = iam.create_role(RoleName="reads", AssumeRolePolicyDocument=trust)["Role"]["Arn"]
