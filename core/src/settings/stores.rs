@@ -129,7 +129,7 @@ fn google(
             true => host,
             false => format!("http://{host}"),
         };
-        let endpoint = base(&url).ok_or(format!("{EMULATOR} is no URL of a server"))?;
+        let endpoint = base(&url).ok_or_else(|| format!("{EMULATOR} is no URL of a server"))?;
         let access = GoogleAccess::Nothing;
         return Ok(GoogleStore { endpoint, access });
     }
@@ -142,7 +142,7 @@ fn google(
     } else if let Some(host) = value(METADATA_HOST) {
         let url = metadata_token(&host);
         GoogleAccess::Machine(
-            url.ok_or(format!("{METADATA_HOST} is neither a host nor host:port"))?,
+            url.ok_or_else(|| format!("{METADATA_HOST} is neither a host nor host:port"))?,
         )
     } else {
         return Err(format!(
