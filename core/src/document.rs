@@ -1,11 +1,17 @@
 //! Documents: files in a column or behind an address, which become text before they are chunked.
 
+mod parsed;
+
 use std::fmt::{self, Write as _};
 
 use http::Uri;
 
 use crate::address::{check_name, check_public};
 use crate::cut::cut;
+use crate::packing::Packing;
+use crate::settings::DocumentSettings;
+use crate::store::Object;
+pub use parsed::{Parsed, Parts};
 
 /// A document to be turned into text.
 #[derive(Clone)]
@@ -29,40 +35,6 @@ impl fmt::Debug for Document {
     }
 }
 
-/// A document as text.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Parsed {
-    /// Markdown.
-    pub text: String,
-    /// What else is known of it.
-    pub parts: Parts,
-}
-
-/// What is known of a text that was a document.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Parts {
-    /// Its title: from its properties, or its first heading.
-    pub title: Option<String>,
-    /// The beginnings of its pages: the number of each, from 1, and the byte of the text at which it
-    /// begins, in this order. Empty if it has no pages.
-    pub pages: Vec<(u32, usize)>,
-}
-
-impl Parts {
-    /// The page that this place of the text is on.
-    pub(crate) fn page(&self, at: usize) -> Option<u32> {
-        let before = self.pages.partition_point(|(_, start)| *start <= at);
-        let page = self.pages.get(before.saturating_sub(1));
-        page.map(|(number, _)| *number)
-    }
-
-    /// The size of it in bytes.
-    pub(crate) fn bytes(&self) -> usize {
-        let title = self.title.as_ref().map_or(0, String::len);
-        title + self.pages.len() * size_of::<(u32, usize)>()
-    }
-}
-
 /// Why a document gave no text.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum DocumentError {
@@ -81,6 +53,35 @@ pub struct FileRequest {
     pub path: String,
     /// A file with more bytes is refused.
     pub bytes_max: usize,
+    /// How it is packed, as its name says.
+    pub packing: Option<Packing>,
+}
+
+impl FileRequest {
+    /// Unpacks the file that was read, if it is packed.
+    ///
+    /// # Errors
+    /// If it is damaged, or too large.
+    pub fn unpacked(&self, bytes: Vec<u8>) -> Result<Vec<u8>, FileError> {
+        let Some(packing) = self.packing else {
+            return Ok(bytes);
+        };
+        let unpacked = packing.unpacked(bytes, self.bytes_max.saturating_add(1));
+        let unpacked = unpacked.map_err(|error| {
+            FileError::Refused(format!("the document cannot be unpacked: {error}"))
+        })?;
+        match unpacked.len() <= self.bytes_max {
+            true => Ok(unpacked),
+            false => Err(FileError::Refused(too_large(self.bytes_max))),
+        }
+    }
+}
+
+/// What to say of a document with more bytes than are allowed.
+pub(crate) fn too_large(bytes_max: usize) -> String {
+    format!(
+        "the document has more than {bytes_max} bytes: let the worker's operator raise --max-document-size"
+    )
 }
 
 /// Why a file was not read.
@@ -93,12 +94,15 @@ pub enum FileError {
 }
 
 /// How rows become documents, and these text.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Source {
     /// The column has the files.
     Bytes,
     /// The column has their addresses.
-    Address,
+    Address {
+        /// The role of AWS with which S3 is read.
+        role: Option<String>,
+    },
 }
 
 /// Where an address leads.
@@ -106,6 +110,8 @@ pub(crate) enum Source {
 pub(crate) enum Place {
     /// To a file of this machine, with this path.
     File(String),
+    /// To an object store.
+    Store(Object),
     /// To another server.
     Web {
         url: Uri,
@@ -119,7 +125,11 @@ impl Place {
     ///
     /// # Errors
     /// If it may not be loaded, or is of a kind that is not supported: what to do.
-    pub(crate) fn parse(address: &str, allowed: &[String]) -> Result<Self, String> {
+    pub(crate) fn parse(
+        address: &str,
+        role: Option<&str>,
+        settings: &DocumentSettings,
+    ) -> Result<Self, String> {
         let address = address.trim();
         if let Some(path) = address.strip_prefix("file://") {
             // A host, if there is one, is this machine.
@@ -129,16 +139,23 @@ impl Place {
                 false => Err("a file's address is file:/// and its absolute path".to_owned()),
             };
         }
-        let scheme = address.split_once("://");
-        match scheme.map(|(scheme, _)| scheme.to_ascii_lowercase()) {
-            Some(scheme) if is_web(&scheme) => web(address, allowed),
-            Some(scheme) => Err(format!(
-                "this worker does not load from {scheme}:// yet: it loads https:// and files of this machine \
-                 (file:///…, or a path below --documents-dir)",
+        let Some((scheme, rest)) = address.split_once("://") else {
+            return match address {
+                "" => Err("the address is empty".to_owned()),
+                path => Ok(Self::File(path.to_owned())),
+            };
+        };
+        let scheme = scheme.to_ascii_lowercase();
+        if is_web(&scheme) {
+            return web(address, &settings.allowed);
+        }
+        match Object::parse(&scheme, rest, role, settings) {
+            Some(object) => object.map(Self::Store),
+            None => Err(format!(
+                "this worker does not load from {scheme}://: it loads https://, s3://, gs://, az:// and files of \
+                 this machine (file:///…, or a path below --documents-dir)",
                 scheme = cut(&scheme)
             )),
-            None if address.is_empty() => Err("the address is empty".to_owned()),
-            None => Ok(Self::File(address.to_owned())),
         }
     }
 
@@ -234,13 +251,22 @@ fn allows(pattern: &str, url: &Uri) -> bool {
     };
     let host = url.authority().map_or("", |authority| authority.as_str());
     let asked = url.path_and_query().map_or("/", |path| path.as_str());
-    matches(scheme, url.scheme_str().unwrap_or_default())
+    // Programs on the way resolve such parts, and the path would be another one.
+    let is_dots = |part: &str| {
+        matches!(
+            part.to_ascii_lowercase().replace("%2e", ".").as_str(),
+            "." | ".."
+        )
+    };
+    let climbs = path != "/*" && url.path().split('/').any(is_dots);
+    !climbs
+        && matches(scheme, url.scheme_str().unwrap_or_default())
         && matches(&authority.to_ascii_lowercase(), &host.to_ascii_lowercase())
         && matches(path, asked)
 }
 
 /// Whether a text matches a pattern, in which `*` stands for any characters.
-fn matches(pattern: &str, text: &str) -> bool {
+pub(crate) fn matches(pattern: &str, text: &str) -> bool {
     let mut parts = pattern.split('*');
     let first = parts.next().unwrap_or_default();
     let Some(mut rest) = text.strip_prefix(first) else {
@@ -292,7 +318,11 @@ mod tests {
     use super::*;
 
     fn parse(address: &str) -> Result<Place, String> {
-        Place::parse(address, &["http://minio:9000/*".to_owned()])
+        let settings = DocumentSettings {
+            allowed: vec!["http://minio:9000/*".to_owned()],
+            ..DocumentSettings::default()
+        };
+        Place::parse(address, None, &settings)
     }
 
     #[test]
@@ -382,6 +412,10 @@ mod tests {
             ("http://*.corp", "http://10.0.0.5/?.corp", false),
             ("http://a/b", "http://a/bc", false),
             ("http://a/*.pdf", "http://a/b.pdf.exe", false),
+            ("http://a/open/*", "http://a/open/../secret", false),
+            ("http://a/open/*", "http://a/open/.%2E/secret", false),
+            ("http://a/open/*", "http://a/open/..a", true),
+            ("http://a/*", "http://a/b/../c", true),
             ("*", "http://a/bc", true),
             ("*.pdf", "http://a/b.pdf", false),
         ] {

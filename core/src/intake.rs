@@ -2,7 +2,9 @@
 //! limits, and the secret is masked in it.
 
 mod aws;
+mod azure;
 mod google;
+mod hmac;
 mod mask;
 mod unpack;
 
@@ -12,6 +14,7 @@ use std::time::Duration;
 use http::header::AUTHORIZATION;
 use http::{HeaderName, HeaderValue, StatusCode};
 
+use crate::packing::Packing;
 use crate::provider::Reader;
 use crate::request::{Credential, Received, Request, RequestError, Response, Secret, Token};
 
@@ -26,6 +29,7 @@ pub struct Intake {
     secrets: Vec<String>,
     bytes_max: usize,
     reader: Option<Reader>,
+    packing: Option<Packing>,
 }
 
 /// Where a worker's secrets are. A shell reads them at each request, so a key that was replaced in its
@@ -70,12 +74,14 @@ pub fn authorize(
         Some(Credential::Ibm { variable }) => ask_ibm(&mut http, variable, vault),
         Some(Credential::Metadata) => Ok(vec![]),
         Some(Credential::Aws(credential)) => aws::sign(&mut http, credential, vault),
+        Some(Credential::Azure(credential)) => azure::sign(&mut http, credential, vault),
         Some(Credential::Google { variable }) => google::ask(&mut http, variable, vault),
     };
     let intake = Intake {
         secrets: secrets.map_err(RequestError::Secret)?,
         bytes_max: request.answer_bytes_max,
         reader: request.reader,
+        packing: request.packing,
     };
     Ok((http, intake))
 }
@@ -127,7 +133,7 @@ fn put_form(http: &mut Http, fields: &[(&str, &str)]) {
 }
 
 /// Percent-encodes a byte unless RFC 3986 calls it unreserved.
-fn encode(text: &mut String, byte: u8) {
+pub(crate) fn encode(text: &mut String, byte: u8) {
     if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
         text.push(char::from(byte));
     } else {
@@ -169,7 +175,7 @@ impl Intake {
     }
 
     /// Processes an answer, whose body may be truncated at [`bytes_max`](Self::bytes_max). Unpacks
-    /// gzip and deflate, masks the secret wherever it is repeated, and reads the vectors. A megabyte
+    /// gzip, deflate and packed documents, masks the secret wherever it is repeated, and reads the vectors. A megabyte
     /// takes some ten milliseconds. So for a long answer (see [`is_long`](Self::is_long)) a shell
     /// calls this outside of the polling thread.
     ///
@@ -185,9 +191,31 @@ impl Intake {
             .iter()
             .fold(answer, |answer, secret| mask::masked(answer, secret));
         let mut response = answer?;
+        let damage = self.unpack_document(&mut response);
         let reader = self.reader.filter(|_| response.status().is_success());
         let vectors = reader.map(|reader| reader.read(&std::mem::take(response.body_mut())));
-        Ok(Received { response, vectors })
+        Ok(Received {
+            response,
+            vectors,
+            damage,
+        })
+    }
+
+    /// Unpacks a document. Returns why it cannot be.
+    fn unpack_document(&self, response: &mut Response) -> Option<String> {
+        let packing = self.packing?;
+        // One that was cut off is too large, packed or not.
+        if !response.status().is_success() || response.body().len() >= self.bytes_max {
+            return None;
+        }
+        let packed = std::mem::take(response.body_mut());
+        match packing.unpacked(packed, self.bytes_max) {
+            Ok(document) => {
+                *response.body_mut() = document;
+                None
+            }
+            Err(error) => Some(format!("the document cannot be unpacked: {error}")),
+        }
     }
 
     /// Whether processing an answer takes long enough to use another thread. `bytes` is the length

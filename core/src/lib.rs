@@ -148,6 +148,7 @@ mod model;
 mod nearest;
 mod options;
 mod output;
+mod packing;
 mod pooler;
 mod provider;
 mod query;
@@ -163,6 +164,7 @@ mod snapshot;
 mod span;
 mod sql;
 mod standing;
+mod store;
 pub mod text;
 mod time;
 mod tokens;
@@ -181,6 +183,7 @@ pub use intake::{Intake, Vault, authorize};
 pub use model::{ModelAnswer, ModelError, ModelRequest, Wanted};
 pub use options::{Command, Options, Parse, Usage};
 pub use output::{Output, Summary};
+pub use packing::Packing;
 pub use pooler::{
     POOLS_STATEMENTS, SESSION_VALUE, refuses_options, refuses_transactions, session_option,
     transaction_settings,
@@ -191,14 +194,18 @@ pub use query::{
     Key, Param, Progress, Query, QueryTicket, Rows, UsageAddition, UsageEntry, session_settings,
 };
 pub use request::{
-    AwsCredential, AwsKeys, Credential, Received, Request, RequestError, Response, Secret, Token,
+    AwsCredential, AwsKeys, AzureCredential, Credential, Received, Request, RequestError, Response,
+    Secret, Token,
 };
 pub use resync::{ResyncCounts, ResyncQuery, ResyncStanding, ResyncState};
 pub use serve::{
     Caller, Doing, Exchange, Serve, ServeLimits, Tokens, TokensError, not_allowed, open_page,
     refusal,
 };
-pub use settings::{AwsSource, DocumentSettings, Limits, Secrets, Settings, SettingsError};
+pub use settings::{
+    AwsSource, AzureSecret, DocumentSettings, Limits, Secrets, Settings, SettingsError,
+    StoreSettings,
+};
 pub use snapshot::{AccountSnapshot, Counts, Histogram, Snapshot, VectorizerSnapshot};
 pub use span::{Attribute, Span, SpanKind};
 pub use sql::{Depth, Plan};

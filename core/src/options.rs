@@ -5,9 +5,10 @@ mod definition;
 mod documents;
 mod environment;
 mod parse;
+mod usage;
 mod values;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -19,10 +20,11 @@ use crate::event::Level;
 use crate::log::Format;
 use crate::provider::variables;
 use crate::serve::Serve;
-use crate::settings::{AwsSource, Limits, Secrets, Settings};
+use crate::settings::{AwsSource, Limits, Secrets, Settings, StoreSettings};
 use documents::DocumentOptions;
 use environment::{keys_in, of_aws};
 pub use parse::Parse;
+pub use usage::Usage;
 pub(crate) use values::duration;
 use values::{Ids, LogFormat, LogLevel, Shell, dollars, ids};
 pub(crate) use values::{at_least_one, bytes, listening};
@@ -47,15 +49,6 @@ pub enum Command {
     Run(Box<Options>),
     /// Answer searches over HTTP or MCP.
     Serve(Box<Serve>, Box<Options>),
-}
-
-/// A command line that requests help or the version, or that is wrong.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Usage {
-    /// What to print.
-    pub text: String,
-    /// The exit code: 0 for help and version, 2 for wrong usage.
-    pub code: u8,
 }
 
 #[derive(Debug, Parser)]
@@ -373,9 +366,14 @@ impl Options {
                 .filter(|value| !value.trim().is_empty())
                 .cloned()
         };
-        let present = environment
+        let present: BTreeSet<String> = environment
             .iter()
-            .filter(|(_, value)| !value.trim().is_empty());
+            .filter(|(_, value)| !value.trim().is_empty())
+            .flat_map(|(name, _)| [name.strip_suffix("_FILE"), Some(name)])
+            .flatten()
+            .map(str::to_owned)
+            .chain(of_aws(value))
+            .collect();
         // The environment can set the list only, so a flag of either kind wins over it.
         let ids = match (&self.vectorizer_ids, self.vectorizer_id.as_slice()) {
             (Some(ids), []) => ids.0.clone(),
@@ -400,16 +398,13 @@ impl Options {
                 .filter_map(|name| Some((name.to_owned(), value(name)?)))
                 .collect(),
             models_dir: self.models_dir.clone(),
-            documents: self.documents.settings(),
+            documents: self
+                .documents
+                .settings(StoreSettings::of(value, |name| present.contains(name))),
             owners: self.owner.clone(),
             require_trust: self.require_trust,
             secrets: Secrets {
-                present: present
-                    .flat_map(|(name, _)| [name.strip_suffix("_FILE"), Some(name)])
-                    .flatten()
-                    .map(str::to_owned)
-                    .chain(of_aws(value))
-                    .collect(),
+                present,
                 aws: AwsSource::of(value),
                 keys: environment
                     .iter()

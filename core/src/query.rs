@@ -1,6 +1,7 @@
 //! The core's statements for PostgreSQL, and their answers.
 
 mod answers;
+mod commit;
 mod fields;
 mod params;
 
@@ -17,6 +18,7 @@ pub(crate) use answers::{
     BudgetTaken, ClaimedRow, ClaimedRows, Fate, Found, LoadedVectorizer, Outcome, ReadRow,
     SchemaVersions, count, first_key, is_so, numbers, text,
 };
+pub use commit::{ChunkHash, CommitChunk, CommitRow};
 pub(crate) use fields::{Unreadable, fields};
 pub use params::{Binary, Param};
 pub(crate) use params::{key_params, millis};
@@ -186,48 +188,6 @@ pub enum Query {
         plan: Arc<Plan>,
     },
 }
-
-/// A finished row with its new chunks.
-#[derive(Clone, Debug, PartialEq)]
-pub struct CommitRow {
-    /// The row's key.
-    pub key: Key,
-    /// The claimed generation: if the item has a newer one, the row has changed since.
-    pub generation: i64,
-    /// Its chunks, in order; an empty list deletes the row's chunks.
-    pub chunks: Vec<CommitChunk>,
-}
-
-/// How one chunk of a row is written.
-#[derive(Clone, Debug, PartialEq)]
-pub enum CommitChunk {
-    /// The stored chunk at this position stays. Its hash is verified.
-    Keep(ChunkHash),
-    /// The text was at another position in the row: its vector is reused.
-    Move {
-        /// The chunk's text.
-        text: Arc<str>,
-        /// Where it comes from, as JSON, if the store has a column for that.
-        location: Option<Arc<str>>,
-        /// The `chunk_seq` of its old position.
-        from: i32,
-        /// The hash of the text.
-        hash: ChunkHash,
-    },
-    /// A new text with its vector.
-    Write {
-        /// The chunk's text.
-        text: Arc<str>,
-        /// Where it comes from, as JSON, if the store has a column for that.
-        location: Option<Arc<str>>,
-        /// Its embedding.
-        vector: Arc<[f32]>,
-    },
-}
-
-/// The sha256 of a chunk's text in UTF-8, as lower-case hexadecimal digits.
-#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub struct ChunkHash(pub String);
 
 /// A row that failed, and when it is retried.
 #[derive(Clone, Debug, PartialEq)]

@@ -6,7 +6,9 @@ use std::time::Duration;
 use http::HeaderName;
 use http::header::AUTHORIZATION;
 
+use crate::packing::Packing;
 use crate::provider::{BadAnswer, Reader, Vectors};
+use crate::settings::AzureSecret;
 
 /// One request to a provider.
 #[derive(Clone)]
@@ -24,6 +26,8 @@ pub struct Request {
     pub is_public: bool,
     /// Reads the vectors of an answer; `None` if the request does not ask for vectors.
     pub(crate) reader: Option<Reader>,
+    /// How a document is packed that it asks for.
+    pub(crate) packing: Option<Packing>,
 }
 
 /// How a request shows who is asking. Apart from a token that a provider has issued to this worker, it
@@ -32,6 +36,8 @@ pub struct Request {
 pub enum Credential {
     /// A signature of Amazon Web Services.
     Aws(AwsCredential),
+    /// A signature of Azure's storage.
+    Azure(AzureCredential),
     /// A signed statement of a Google service account, in exchange for a token (RFC 7523).
     Google {
         /// The environment variable that contains the account's JSON key, or the path of its file.
@@ -101,10 +107,17 @@ pub struct AwsCredential {
     pub(crate) variable: String,
     /// Such as `us-east-1`.
     pub(crate) region: String,
-    /// Such as `bedrock`.
+    /// Such as `bedrock`. `s3` is signed in its own way.
     pub(crate) service: &'static str,
     /// Keys that were issued to this worker, instead of those of the variables.
     pub(crate) issued: Option<AwsKeys>,
+}
+
+/// What a signature of Azure's storage is made with.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct AzureCredential {
+    pub(crate) account: String,
+    pub(crate) secret: AzureSecret,
 }
 
 /// Keys of Amazon Web Services. They are never printed.
@@ -151,6 +164,7 @@ impl Request {
             answer_bytes_max,
             is_public: false,
             reader: None,
+            packing: None,
         }
     }
 
@@ -188,6 +202,8 @@ pub struct Received {
     pub(crate) response: Response,
     /// The vectors of the body.
     pub(crate) vectors: Option<Result<Vectors, BadAnswer>>,
+    /// Why the document in the body cannot be unpacked.
+    pub(crate) damage: Option<String>,
 }
 
 impl Received {
@@ -204,6 +220,7 @@ impl From<Response> for Received {
         Self {
             response,
             vectors: None,
+            damage: None,
         }
     }
 }

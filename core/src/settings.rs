@@ -1,6 +1,7 @@
 //! The settings of a worker, and its limits.
 
 mod secrets;
+mod stores;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,6 +10,11 @@ use std::time::Duration;
 use thiserror::Error;
 
 pub use secrets::{AwsSource, Secrets};
+pub use stores::{AzureSecret, StoreSettings};
+pub(crate) use stores::{
+    CONNECTION, GoogleAccess, METADATA_HOST, S3Store, field_of_connection, metadata_token,
+    plain_region,
+};
 
 use crate::provider::Prices;
 
@@ -79,6 +85,8 @@ pub struct DocumentSettings {
     /// The addresses that may be loaded besides `https://` of public hosts: each a URL with `*` for any characters,
     /// such as `http://minio:9000/*`.
     pub allowed: Vec<String>,
+    /// The object stores that this worker has credentials for.
+    pub stores: StoreSettings,
     /// The maximum size of a document behind an address, in bytes. Documents in a column are limited by
     /// [`Limits::row_bytes`].
     pub bytes_max: usize,
@@ -90,6 +98,7 @@ impl Default for DocumentSettings {
             can_parse: false,
             directory: None,
             allowed: vec![],
+            stores: StoreSettings::default(),
             bytes_max: 100 * 1024 * 1024,
         }
     }

@@ -288,7 +288,9 @@ fn loading(
     let documents = match (loading.implementation.as_str(), parsing) {
         ("column", "auto" | "none") if !is_bytea => None,
         ("column", "auto" | "docling" | "pymupdf") if is_bytea => Some(Source::Bytes),
-        ("uri", "auto" | "docling" | "pymupdf") if !is_bytea => Some(Source::Address),
+        ("uri", "auto" | "docling" | "pymupdf") if !is_bytea => Some(Source::Address {
+            role: loading.aws_role_arn.clone(),
+        }),
         ("column" | "uri", _) => {
             return Err(format!(
                 "parsing is {parsing}, and the column {name:?} is {base}, loaded with ai.loading_{loading}: texts \

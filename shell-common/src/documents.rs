@@ -122,7 +122,7 @@ pub fn read_file(request: &FileRequest) -> Result<Vec<u8>, FileError> {
             "the file has more than {most} bytes: let the worker's operator raise --max-document-size"
         )));
     }
-    Ok(bytes)
+    request.unpacked(bytes)
 }
 
 #[cfg(test)]
@@ -143,6 +143,7 @@ mod tests {
                 directory,
                 path: path.to_owned(),
                 bytes_max,
+                packing: None,
             })
         };
         assert_eq!(read("deep/a.txt", 5), Ok(b"hello".to_vec()));

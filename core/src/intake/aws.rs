@@ -7,11 +7,15 @@ use http::{HeaderName, Uri};
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
+use super::hmac::hmac;
 use super::{Http, Vault, encode, put, put_form, value};
 use crate::request::{AwsCredential, AwsKeys};
 
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 const DATE: HeaderName = HeaderName::from_static("x-amz-date");
+/// The hash of the body, which only this service wants to see.
+const CONTENT: HeaderName = HeaderName::from_static("x-amz-content-sha256");
+const S3: &str = "s3";
 const SESSION: HeaderName = HeaderName::from_static("x-amz-security-token");
 /// Headers that a shell or a proxy may change on the way.
 const UNSIGNED: [&str; 2] = ["accept-encoding", "user-agent"];
@@ -135,7 +139,11 @@ impl AwsKeys {
         if let Some(session) = &self.session {
             put(http, &SESSION, session).ok_or_else(broken)?;
         }
-        let (names, request) = canonical(http);
+        if credential.service == S3 {
+            let body = hash(http.body());
+            put(http, &CONTENT, &body).ok_or_else(broken)?;
+        }
+        let (names, request) = canonical(http, credential.service);
         let date = time.get(..8).unwrap_or_default();
         let (region, service) = (&credential.region, credential.service);
         let scope = format!("{date}/{region}/{service}/aws4_request");
@@ -154,7 +162,7 @@ impl AwsKeys {
 }
 
 /// The names of the signed headers, and the request in its canonical form.
-fn canonical(http: &Http) -> (String, String) {
+fn canonical(http: &Http, service: &str) -> (String, String) {
     let host = http.uri().authority().map_or("", |host| host.as_str());
     let mut headers: Vec<(&str, String)> = vec![("host", host.to_owned())];
     for name in http.headers().keys() {
@@ -174,7 +182,11 @@ fn canonical(http: &Http) -> (String, String) {
         .iter()
         .map(|(name, value)| format!("{name}:{value}\n"))
         .collect();
-    let (path, query) = (path(http.uri()), query(http.uri()));
+    let path = match service {
+        S3 => http.uri().path().to_owned(),
+        _ => path(http.uri()),
+    };
+    let query = query(http.uri());
     let (method, body) = (http.method(), hash(http.body()));
     let request = format!("{method}\n{path}\n{query}\n{lines}\n{names}\n{body}");
     (names, request)
@@ -222,26 +234,6 @@ fn hash(bytes: &[u8]) -> String {
 
 fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// HMAC with SHA-256 (RFC 2104).
-fn hmac(key: &[u8], message: &str) -> [u8; 32] {
-    const BLOCK: usize = 64;
-    let mut padded = [0_u8; BLOCK];
-    if key.len() > BLOCK {
-        padded[..32].copy_from_slice(&Sha256::digest(key));
-    } else {
-        padded[..key.len()].copy_from_slice(key);
-    }
-    let inner = Sha256::new()
-        .chain_update(padded.map(|byte| byte ^ 0x36))
-        .chain_update(message)
-        .finalize();
-    Sha256::new()
-        .chain_update(padded.map(|byte| byte ^ 0x5c))
-        .chain_update(inner)
-        .finalize()
-        .into()
 }
 
 #[cfg(test)]

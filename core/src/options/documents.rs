@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::values::bytes;
-use crate::settings::DocumentSettings;
+use crate::settings::{DocumentSettings, StoreSettings};
 
 /// The options about documents.
 #[derive(Args, Clone, Debug)]
@@ -13,7 +13,8 @@ pub(super) struct DocumentOptions {
     documents_dir: Option<String>,
 
     /// Addresses that documents may be loaded from besides https:// of public hosts; * matches any
-    /// characters of the host or of the path: http://minio:9000/*
+    /// characters of the host or of the path: http://minio:9000/*. With one of an object store, nothing
+    /// else of that store: s3://reports/*
     #[arg(long, global = true, value_name = "URL", value_delimiter = ',')]
     allow_uri: Vec<String>,
 
@@ -23,10 +24,11 @@ pub(super) struct DocumentOptions {
 }
 
 impl DocumentOptions {
-    pub(super) fn settings(&self) -> DocumentSettings {
+    pub(super) fn settings(&self, stores: StoreSettings) -> DocumentSettings {
         DocumentSettings {
             directory: self.documents_dir.clone(),
             allowed: self.allow_uri.clone(),
+            stores,
             bytes_max: self.max_document_size,
             ..DocumentSettings::default()
         }

@@ -371,7 +371,9 @@ impl Provider {
 
     /// What an answer to a request for `count` texts means. `wall` is the time since 1970.
     pub(crate) fn judge(&self, answer: Received, count: usize, wall: Duration) -> Verdict {
-        let Received { response, vectors } = answer;
+        let Received {
+            response, vectors, ..
+        } = answer;
         if !response.status().is_success() {
             return Verdict::Refused(Refusal::from_response(&response, wall, &self.place()));
         }

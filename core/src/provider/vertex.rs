@@ -6,20 +6,14 @@ use super::answer;
 use super::gemini::put_content;
 use super::litellm::{Asked, Made, encoded, plain, question};
 use super::wire::{HttpWire, Texts, TokenSource};
-use crate::address::{BaseUrl, operators_url};
+use crate::address::BaseUrl;
 use crate::request::{Credential, Secret};
+use crate::settings::{METADATA_HOST, metadata_token};
 
 /// The location if nobody names one.
 const LOCATION: &str = "us-central1";
 /// Where Google issues tokens. The key file names one, too, which could be anybody's.
 const TOKENS: &str = "https://oauth2.googleapis.com/token";
-
-/// The variable with which the operator allows the machine's own token; Google's libraries read it, too.
-const METADATA_HOST: &str = "GCE_METADATA_HOST";
-/// The metadata server, whose name is not resolved here: it always has this address.
-const METADATA: &str = "metadata.google.internal";
-const METADATA_ADDRESS: &str = "169.254.169.254";
-const METADATA_PATH: &str = "/computeMetadata/v1/instance/service-accounts/default/token";
 
 pub(super) fn wire(asked: &mut Asked<'_>) -> Result<Made, String> {
     let settings = asked.settings;
@@ -109,13 +103,8 @@ fn credentials(
         if let Some(refusal) = settings.secrets.refusal_of_issued(base_url, host) {
             return Err(refusal);
         }
-        let machine = if machine == METADATA {
-            METADATA_ADDRESS
-        } else {
-            machine
-        };
-        let url = operators_url(&format!("http://{machine}{METADATA_PATH}"));
-        let url = url.ok_or_else(|| format!("{METADATA_HOST} is neither a host nor host:port"))?;
+        let url = metadata_token(machine)
+            .ok_or_else(|| format!("{METADATA_HOST} is neither a host nor host:port"))?;
         let credential = Credential::Metadata;
         return Ok((None, Some(TokenSource { url, credential })));
     }

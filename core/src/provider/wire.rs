@@ -164,6 +164,7 @@ impl HttpWire {
                 headers.insert(METADATA_FLAVOR, HeaderValue::from_static("Google"));
             }
             Credential::Aws(_)
+            | Credential::Azure(_)
             | Credential::Google { .. }
             | Credential::Ibm { .. }
             | Credential::Key(_)

@@ -61,7 +61,10 @@ impl From<DbError> for Refused {
             }
             _ if code.starts_with("22") => StatusCode::BAD_REQUEST,
             // The connection broke, the server is full, or it is stopped or was just started.
-            _ if ["08", "53", "57P"].iter().any(|class| code.starts_with(class)) => {
+            _ if ["08", "53", "57P"]
+                .iter()
+                .any(|class| code.starts_with(class)) =>
+            {
                 StatusCode::SERVICE_UNAVAILABLE
             }
             _ => StatusCode::INTERNAL_SERVER_ERROR,

@@ -1,5 +1,6 @@
 //! Plans the statements of one vectorizer: identifiers quoted, values only as parameters.
 
+mod location;
 mod reads;
 
 use std::collections::BTreeMap;
@@ -341,26 +342,6 @@ impl Values {
             let _ = write!(columns, ", {}", read(column, row_bytes));
         }
         self.set("read columns", columns);
-    }
-
-    /// What the statements say in addition about where chunks come from.
-    fn location(&mut self, has_location: bool) {
-        let location = |number: &str| format!(", ${number}::text[]");
-        let parameter = self.0.get("c.location").map(|number| location(number));
-        for (name, text) in [
-            ("c.location array", parameter.unwrap_or_default().as_str()),
-            ("location column", ", location"),
-            ("p.location", ", p.location::jsonb"),
-            ("t.location", ", t.location::text"),
-            ("excluded.location", ", location = excluded.location"),
-            (
-                "hash of t.location",
-                " || coalesce(':' || encode(sha256(convert_to(t.location::text, 'UTF8')), 'hex'), '')",
-            ),
-        ] {
-            let text = if has_location { text } else { "" };
-            self.set(name, text.to_owned());
-        }
     }
 
     /// The numbers of the parameters that follow the key's.

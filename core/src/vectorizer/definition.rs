@@ -138,6 +138,7 @@ pub(super) struct Loading {
     pub(super) implementation: String,
     pub(super) column_name: String,
     pub(super) retries: Option<u32>,
+    pub(super) aws_role_arn: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]

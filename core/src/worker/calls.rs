@@ -147,7 +147,8 @@ impl Worker {
         })?;
         let batch = self.batches.get_mut(&number)?;
         let timeout = self.settings.request_timeout();
-        let (at, call) = batch.take_document(step, &self.settings.documents, timeout)?;
+        let (settings, stores) = (&self.settings.documents, &self.stores);
+        let (at, call) = batch.take_document(step, settings, stores, (self.now, timeout))?;
         let profile = Arc::clone(&batch.profile);
         let batch = number;
         let called = self.calling(profile, Purpose::Document { batch, at, step });
@@ -401,7 +402,7 @@ impl Worker {
     }
 
     /// The time since 1970.
-    fn wall(&self) -> Duration {
+    pub(super) fn wall(&self) -> Duration {
         self.settings.wall_start + self.now.since_start()
     }
 }

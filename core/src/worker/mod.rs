@@ -42,6 +42,7 @@ use crate::query::{DbError, ErrorRecord, Query, QueryTicket, Rows};
 use crate::random::Random;
 use crate::settings::{Settings, SettingsError};
 use crate::span::Span;
+use crate::store::Stores;
 use crate::time::Time;
 
 use accounts::Accounts;
@@ -80,6 +81,7 @@ pub struct Worker {
     usage: Usage,
     resync: Resync,
     indexes: Indexes,
+    stores: Stores,
     asked: BTreeMap<u64, Asked>,
     called: BTreeMap<u64, Called>,
     numbers: u64,
@@ -125,6 +127,7 @@ impl Worker {
             usage: Usage::default(),
             resync: Resync::default(),
             indexes: Indexes::default(),
+            stores: Stores::default(),
             asked: BTreeMap::new(),
             called: BTreeMap::new(),
             numbers: 0,

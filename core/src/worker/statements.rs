@@ -238,9 +238,9 @@ impl Worker {
         let answer = match (&step, answer) {
             (Step::Read(asked), StepAnswer::Rows(rows)) => {
                 let plan = batch.read_rows(asked, rows);
-                return match batch.profile.documents {
+                return match batch.profile.documents.clone() {
                     Some(source) => {
-                        batch.read_documents(source, &self.settings.documents, plan);
+                        batch.read_documents(&source, &self.settings.documents, plan);
                         self.plan_texts(number);
                     }
                     None => self.plan_rows(number, plan),
@@ -279,12 +279,16 @@ impl Worker {
 
     /// A document was loaded or parsed, or not.
     pub(super) fn document_came(&mut self, number: u64, at: usize, reply: Reply) {
+        let times = (self.now, self.wall());
         let Some(batch) = self.batches.get_mut(&number) else {
             return;
         };
         match reply {
             Reply::File(read) => batch.file_came(at, read),
-            Reply::Http(answer) => batch.page_came(at, &self.settings.documents, answer),
+            Reply::Http(answer) => {
+                let (settings, stores) = (&self.settings.documents, &mut self.stores);
+                batch.page_came(at, settings, stores, times, answer);
+            }
             Reply::Parse(parsed) => batch.document_parsed(at, parsed),
             Reply::Build(_) | Reply::Compute(_) | Reply::Model(_) => {
                 let nobody = "no document came".to_owned();

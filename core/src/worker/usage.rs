@@ -253,7 +253,11 @@ mod tests {
     fn answer(status: u16, vectors: Option<Result<Vectors, BadAnswer>>) -> Reply {
         let mut response = Response::new(vec![]);
         *response.status_mut() = http::StatusCode::from_u16(status).unwrap();
-        Reply::Http(Ok(Received { response, vectors }))
+        Reply::Http(Ok(Received {
+            response,
+            vectors,
+            damage: None,
+        }))
     }
 
     #[test]

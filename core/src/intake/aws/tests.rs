@@ -109,6 +109,36 @@ fn signatures_are_those_of_the_published_test_suite() {
     }
 }
 
+/// The example "GET Object" of Amazon's page on signatures in the Authorization header of S3.
+#[test]
+fn requests_to_s3_are_signed_as_in_its_manual() {
+    let mut http = http::Request::builder()
+        .uri("https://examplebucket.s3.amazonaws.com/test.txt")
+        .header("range", "bytes=0-9")
+        .body(vec![])
+        .unwrap();
+    let credential = AwsCredential {
+        key_id: None,
+        variable: String::new(),
+        region: "us-east-1".to_owned(),
+        service: "s3",
+        issued: None,
+    };
+    let keys = AwsKeys {
+        id: "AKIAIOSFODNN7EXAMPLE".to_owned(),
+        secret: "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY".to_owned(),
+        session: None,
+    };
+    keys.sign(&mut http, &credential, "20130524T000000Z")
+        .unwrap();
+    assert_eq!(
+        http.headers()[http::header::AUTHORIZATION],
+        "AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/20130524/us-east-1/s3/aws4_request, \
+         SignedHeaders=host;range;x-amz-content-sha256;x-amz-date, \
+         Signature=f0e8bdb87c964420e857bd35b5d6ed310bd44f0170aba48dd91039c6036bdb41"
+    );
+}
+
 /// Variables and one file.
 struct Known(&'static [(&'static str, &'static str)], &'static str);
 

@@ -7,25 +7,30 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Uri;
 use http::header::{CONTENT_TYPE, LOCATION};
+use http::{HeaderName, Uri};
 
 use super::{Batch, PlanRows, RowState};
 use crate::call::Call;
 use crate::document::{
-    Document, DocumentError, FileError, FileRequest, Parsed, Place, Source, from_base64,
+    Document, DocumentError, FileError, FileRequest, Parsed, Place, Source, from_base64, too_large,
 };
+use crate::packing::Packing;
 use crate::query::{Found, ReadRow};
-use crate::request::{Received, Request, RequestError};
+use crate::request::{Received, Request, RequestError, Response};
 use crate::settings::DocumentSettings;
+use crate::store::{Asked, Heard, Object, Stores};
+use crate::time::Time;
 use crate::worker::failure::Failure;
 
 /// So many addresses of one read are followed; the others are read again.
 const LOADED_AT_ONCE: usize = 8;
 
-/// How often a server has sent the worker elsewhere for a document.
+/// How often a server has sent the worker elsewhere for a document, or an object store had to be asked again.
 type Redirects = u32;
 const REDIRECTS_MAX: Redirects = 5;
+/// A store may be asked for two tokens first, has the bucket elsewhere, and finds the tokens run out.
+const ASKED_MAX: Redirects = 8;
 
 /// The documents of a read, by their rows' places in the batch.
 #[derive(Debug, Default)]
@@ -37,10 +42,25 @@ struct InWork {
     stage: Stage,
 }
 
+impl InWork {
+    /// The name of the document: its address without what a server is asked.
+    fn name(&self) -> &str {
+        let address = self.row.text.as_deref().unwrap_or_default().trim();
+        let is_web = address
+            .get(..4)
+            .is_some_and(|scheme| scheme.eq_ignore_ascii_case("http"));
+        match address.find(['?', '#']) {
+            Some(end) if is_web => &address[..end],
+            _ => address,
+        }
+    }
+}
+
 #[derive(Debug)]
 enum Stage {
     Load(Place, Redirects),
-    Loading(Place, Redirects),
+    /// With what was asked of an object store.
+    Loading(Place, Redirects, Asked),
     Parse(Box<Document>),
     Parsing,
     /// The row has its text.
@@ -76,7 +96,7 @@ impl Batch {
     /// Takes rows that were read, whose documents are to be loaded and parsed now.
     pub(in crate::worker) fn read_documents(
         &mut self,
-        source: Source,
+        source: &Source,
         settings: &DocumentSettings,
         plan: PlanRows,
     ) {
@@ -148,20 +168,28 @@ impl Batch {
         &mut self,
         step: DocumentStep,
         settings: &DocumentSettings,
-        timeout: Duration,
+        stores: &Stores,
+        (now, timeout): (Time, Duration),
     ) -> Option<(usize, Call)> {
-        let at = self.documents.next(step)?;
-        let document = self.documents.0.get_mut(&at)?;
-        let (call, stage) = match std::mem::replace(&mut document.stage, Stage::Done) {
-            Stage::Load(place, redirects) => (
-                load(&place, settings, timeout),
-                Stage::Loading(place, redirects),
-            ),
-            Stage::Parse(file) => (Call::Parse(file), Stage::Parsing),
-            Stage::Done | Stage::Loading(..) | Stage::Parsing => return None,
-        };
-        document.stage = stage;
-        Some((at, call))
+        loop {
+            let at = self.documents.next(step)?;
+            let document = self.documents.0.get_mut(&at)?;
+            let (call, stage) = match std::mem::replace(&mut document.stage, Stage::Done) {
+                Stage::Load(place, redirects) => {
+                    match load(&place, document.name(), settings, stores, (now, timeout)) {
+                        Ok((asked, call)) => (call, Stage::Loading(place, redirects, asked)),
+                        Err(reason) => {
+                            self.document_failed(at, Failure::document_not_loaded(&reason));
+                            continue;
+                        }
+                    }
+                }
+                Stage::Parse(file) => (Call::Parse(file), Stage::Parsing),
+                Stage::Done | Stage::Loading(..) | Stage::Parsing => return None,
+            };
+            document.stage = stage;
+            return Some((at, call));
+        }
     }
 
     /// A file was read, or not.
@@ -174,21 +202,31 @@ impl Batch {
         }
     }
 
-    /// A server has answered, or not.
+    /// A server has answered, or not. `wall` is the time since 1970.
     pub(in crate::worker) fn page_came(
         &mut self,
         at: usize,
         settings: &DocumentSettings,
+        stores: &mut Stores,
+        (now, wall): (Time, Duration),
         answer: Result<Received, RequestError>,
     ) {
         let Some(document) = self.documents.0.get_mut(&at) else {
             return;
         };
-        let Stage::Loading(Place::Web { url, .. }, redirects) = &document.stage else {
+        let Stage::Loading(place, redirects, asked) = &document.stage else {
             return;
         };
-        let redirects = *redirects;
-        match judged(url, redirects, settings, answer) {
+        let (redirects, asked) = (*redirects, asked.clone());
+        let judged = match place {
+            Place::File(_) => return,
+            Place::Store(object) => {
+                let heard = stores.heard(object, asked, answer, now, wall);
+                heard.and_then(|heard| of_store(heard, object, redirects, settings))
+            }
+            Place::Web { url, .. } => of_web(url, redirects, settings, answer),
+        };
+        match judged {
             Ok(Judged::Elsewhere(place)) => document.stage = Stage::Load(place, redirects + 1),
             Ok(Judged::Document {
                 bytes,
@@ -200,9 +238,14 @@ impl Batch {
 
     fn document_loaded(&mut self, at: usize, bytes: Vec<u8>, content_type: Option<String>) {
         if let Some(document) = self.documents.0.get_mut(&at) {
+            let name = document.name();
+            let name = Packing::of(name)
+                .map_or(name, |(_, inner)| inner)
+                .to_owned();
+            document.row.text = None;
             document.stage = Stage::Parse(Box::new(Document {
                 bytes,
-                name: document.row.text.take(),
+                name: Some(name),
                 content_type,
             }));
         }
@@ -241,7 +284,11 @@ impl Batch {
 }
 
 /// What is to be done for a row first.
-fn stage(source: Source, settings: &DocumentSettings, row: &mut ReadRow) -> Result<Stage, Failure> {
+fn stage(
+    source: &Source,
+    settings: &DocumentSettings,
+    row: &mut ReadRow,
+) -> Result<Stage, Failure> {
     // The plan deals with what is gone, empty, or too long.
     if row.found != Found::Row || row.text.as_ref().is_none_or(String::is_empty) {
         return Ok(Stage::Done);
@@ -256,9 +303,9 @@ fn stage(source: Source, settings: &DocumentSettings, row: &mut ReadRow) -> Resu
                 content_type: None,
             })))
         }
-        Source::Address => {
+        Source::Address { role } => {
             let address = row.text.as_deref().unwrap_or_default();
-            let place = Place::parse(address, &settings.allowed).map_err(not_loaded)?;
+            let place = Place::parse(address, role.as_deref(), settings).map_err(not_loaded)?;
             if matches!(place, Place::File(_)) && settings.directory.is_none() {
                 return Err(Failure::document_not_loaded(
                     "this worker reads no files: let its operator name the directory that has them, with \
@@ -270,14 +317,30 @@ fn stage(source: Source, settings: &DocumentSettings, row: &mut ReadRow) -> Resu
     }
 }
 
-/// The call that loads a document.
-fn load(place: &Place, settings: &DocumentSettings, timeout: Duration) -> Call {
+/// The call that loads a document, and what it asks of an object store.
+fn load(
+    place: &Place,
+    name: &str,
+    settings: &DocumentSettings,
+    stores: &Stores,
+    (now, timeout): (Time, Duration),
+) -> Result<(Asked, Call), String> {
+    let packing = Packing::of(name).map(|(packing, _)| packing);
     match place {
-        Place::File(path) => Call::File(FileRequest {
-            directory: settings.directory.clone().unwrap_or_default(),
-            path: path.clone(),
-            bytes_max: settings.bytes_max,
-        }),
+        Place::File(path) => {
+            let request = FileRequest {
+                directory: settings.directory.clone().unwrap_or_default(),
+                path: path.clone(),
+                bytes_max: settings.bytes_max,
+                packing,
+            };
+            Ok((Asked::Object, Call::File(request)))
+        }
+        Place::Store(object) => {
+            let (asked, mut request) = stores.request(object, settings, timeout, now)?;
+            request.packing = packing.filter(|_| asked == Asked::Object);
+            Ok((asked, Call::from(request)))
+        }
         Place::Web { url, is_public } => {
             let mut http = http::Request::new(vec![]);
             *http.uri_mut() = url.clone();
@@ -285,7 +348,8 @@ fn load(place: &Place, settings: &DocumentSettings, timeout: Duration) -> Call {
             let bytes_max = settings.bytes_max.saturating_add(1);
             let mut request = Request::new(http, timeout, bytes_max);
             request.is_public = *is_public;
-            Call::from(request)
+            request.packing = packing;
+            Ok((Asked::Object, Call::from(request)))
         }
     }
 }
@@ -299,7 +363,22 @@ enum Judged {
     Elsewhere(Place),
 }
 
-fn judged(
+/// What the answer of an object store means.
+fn of_store(
+    heard: Heard,
+    object: &Object,
+    asked: Redirects,
+    settings: &DocumentSettings,
+) -> Result<Judged, String> {
+    match heard {
+        Heard::Again(why) if asked >= ASKED_MAX => Err(why),
+        Heard::Again(_) => Ok(Judged::Elsewhere(Place::Store(object.clone()))),
+        Heard::Object(response) => document(response, settings),
+    }
+}
+
+/// What the answer of a server of the web means.
+fn of_web(
     url: &Uri,
     redirects: Redirects,
     settings: &DocumentSettings,
@@ -307,16 +386,13 @@ fn judged(
 ) -> Result<Judged, String> {
     let host = url.host().unwrap_or_default();
     let received = answer.map_err(|error| format!("{host}: {error}"))?;
-    let (parts, bytes) = received.response.into_parts();
-    let status = parts.status;
-    let header = |name| {
-        let value = parts.headers.get(name);
-        value
-            .and_then(|value| value.to_str().ok())
-            .map(str::to_owned)
-    };
+    if let Some(damage) = received.damage {
+        return Err(damage);
+    }
+    let response = received.response;
+    let status = response.status();
     if status.is_redirection()
-        && let Some(to) = header(LOCATION)
+        && let Some(to) = header(&response, &LOCATION)
     {
         if redirects >= REDIRECTS_MAX {
             return Err(format!("{host} redirects more than {REDIRECTS_MAX} times"));
@@ -331,14 +407,21 @@ fn judged(
         };
         return Err(format!("{host} answers {status}{meaning}"));
     }
-    if bytes.len() > settings.bytes_max {
-        return Err(format!(
-            "the document has more than {} bytes: let the worker's operator raise --max-document-size",
-            settings.bytes_max
-        ));
+    document(response, settings)
+}
+
+/// The document that a server sends.
+fn document(response: Response, settings: &DocumentSettings) -> Result<Judged, String> {
+    if response.body().len() > settings.bytes_max {
+        return Err(too_large(settings.bytes_max));
     }
     Ok(Judged::Document {
-        bytes,
-        content_type: header(CONTENT_TYPE),
+        content_type: header(&response, &CONTENT_TYPE),
+        bytes: response.into_body(),
     })
+}
+
+fn header(response: &Response, name: &HeaderName) -> Option<String> {
+    let value = response.headers().get(name)?;
+    value.to_str().ok().map(str::to_owned)
 }

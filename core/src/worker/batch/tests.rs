@@ -8,8 +8,9 @@ use crate::call::Call;
 use crate::document::{DocumentError, FileError, Parsed, Parts};
 use crate::query::{CommitChunk, DbError, Outcome, Query, ReadRow, Rows, numbers};
 use crate::random::Random;
-use crate::request::Received;
+use crate::request::{Received, RequestError};
 use crate::settings::{DocumentSettings, Settings};
+use crate::store::Stores;
 use crate::vectorizer::Definition;
 
 const LEASE: Duration = Duration::from_secs(60);
@@ -256,14 +257,27 @@ fn addresses(all: &[&str]) -> Batch {
     let rows: Rows = (1..).zip(all).map(row).collect();
     batch.query_out = false;
     let plan = batch.read_rows(&asked, ReadRow::all(rows, 0).unwrap());
-    let source = batch.profile.documents.unwrap();
-    batch.read_documents(source, &documents(), plan);
+    let source = batch.profile.documents.clone().unwrap();
+    batch.read_documents(&source, &documents(), plan);
     batch
 }
 
 /// Takes a call, which must be there.
 fn call(batch: &mut Batch, step: DocumentStep) -> (usize, Call) {
-    batch.take_document(step, &documents(), TIMEOUT).unwrap()
+    batch
+        .take_document(
+            step,
+            &documents(),
+            &Stores::default(),
+            (Time::ZERO, TIMEOUT),
+        )
+        .unwrap()
+}
+
+/// A server has answered.
+fn came(batch: &mut Batch, at: usize, answer: Result<Received, RequestError>) {
+    let times = (Time::ZERO, Duration::ZERO);
+    batch.page_came(at, &documents(), &mut Stores::default(), times, answer);
 }
 
 fn parsed(text: &str) -> Parsed {
@@ -403,10 +417,10 @@ fn redirects_are_followed_and_counted() {
         };
         assert!(request.is_public);
         assert_eq!(request.http.uri().path(), format!("/{}", hop - 1));
-        batch.page_came(at, &documents(), moved(&format!("/{hop}")));
+        came(&mut batch, at, moved(&format!("/{hop}")));
     }
     let (at, _) = call(&mut batch, DocumentStep::Load);
-    batch.page_came(at, &documents(), moved("/6"));
+    came(&mut batch, at, moved("/6"));
     assert!(!batch.has_document(DocumentStep::Load));
     assert!(matches!(next(&mut batch, 0), Some((Step::Fail(_), _))));
 }

@@ -1,0 +1,91 @@
+//! Signatures of Azure's storage.
+//!
+//! Source: "Authorize with Shared Key" in the reference of Azure Storage, for versions from 2015-02-21 on.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::header::AUTHORIZATION;
+use http::{HeaderName, Uri};
+use jiff::Timestamp;
+
+use super::hmac::hmac;
+use super::{Http, Vault, put, value};
+use crate::request::AzureCredential;
+use crate::settings::{AzureSecret, CONNECTION, field_of_connection};
+
+const DATE: HeaderName = HeaderName::from_static("x-ms-date");
+
+/// Signs a request, or lets its URL carry a signature that the operator was given. Returns what must not be seen in
+/// the answer.
+pub(super) fn sign(
+    http: &mut Http,
+    credential: &AzureCredential,
+    vault: &impl Vault,
+) -> Result<Vec<String>, String> {
+    let of_connection = |field: &str| {
+        let connection = value(CONNECTION, vault)?;
+        let found = field_of_connection(&connection, field).map(str::to_owned);
+        found.ok_or_else(|| format!("{CONNECTION} has no {field}"))
+    };
+    match &credential.secret {
+        AzureSecret::Key(name) => {
+            shared_key(http, &credential.account, &value(name, vault)?, name, vault)
+        }
+        AzureSecret::KeyOfConnection => {
+            let key = of_connection("AccountKey")?;
+            shared_key(http, &credential.account, &key, CONNECTION, vault)
+        }
+        AzureSecret::Signature(name) => carry(http, &value(name, vault)?, name),
+        AzureSecret::SignatureOfConnection => {
+            carry(http, &of_connection("SharedAccessSignature")?, CONNECTION)
+        }
+    }
+}
+
+fn carry(http: &mut Http, signature: &str, name: &str) -> Result<Vec<String>, String> {
+    let signature = signature.trim_start_matches('?');
+    let url: Result<Uri, _> = format!("{}?{signature}", http.uri()).parse();
+    *http.uri_mut() = url.map_err(|_| format!("the signature of {name} fits in no URL"))?;
+    let mut fields = signature.split('&');
+    let secret = fields.find_map(|field| field.strip_prefix("sig="));
+    Ok(vec![secret.unwrap_or(signature).to_owned()])
+}
+
+fn shared_key(
+    http: &mut Http,
+    account: &str,
+    key: &str,
+    name: &str,
+    vault: &impl Vault,
+) -> Result<Vec<String>, String> {
+    let secret = STANDARD.decode(key);
+    let secret = secret.map_err(|_| format!("the account's key of {name} is not in Base64"))?;
+    let time = Timestamp::from_second(i64::try_from(vault.wall_time().as_secs()).unwrap_or(0))
+        .map_err(|error| format!("the clock is wrong: {error}"))?;
+    let time = time.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
+    let broken = || "the signature holds characters that no header may carry".to_owned();
+    put(http, &DATE, &time).ok_or_else(broken)?;
+    let signature = STANDARD.encode(hmac(&secret, &to_sign(http, account)));
+    let value = format!("SharedKey {account}:{signature}");
+    put(http, &AUTHORIZATION, &value).ok_or_else(broken)?;
+    Ok(vec![key.to_owned()])
+}
+
+/// The text that is signed, of a request without a body and without conditions.
+fn to_sign(http: &Http, account: &str) -> String {
+    let mut headers: Vec<(&str, &str)> = http
+        .headers()
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.to_str().unwrap_or_default()))
+        .filter(|(name, _)| name.starts_with("x-ms-"))
+        .collect();
+    headers.sort_unstable();
+    let headers: String = headers
+        .iter()
+        .map(|(name, value)| format!("{name}:{value}\n"))
+        .collect();
+    // Twelve headers with fixed places, such as Content-Length, none of which it has.
+    let (method, none) = (http.method(), "\n".repeat(12));
+    let path = http.uri().path();
+    format!("{method}{none}{headers}/{account}{path}")
+}

@@ -1,0 +1,72 @@
+//! Azure's blob storage with a key and with a shared access signature.
+
+use crate::{PAGE, Store, assert_outcomes, once, stage_of};
+
+const DUCKS: &str = "# Ducks\n\nA mallard is a duck.";
+
+const BLOBS: [(&str, &str, &[u8]); 2] = [
+    ("docs", "a.html", PAGE.as_bytes()),
+    ("docs", "deep er/ü+%20&?.txt", b"odd"),
+];
+
+#[test]
+fn blobs_are_loaded_with_a_key_or_a_signature() {
+    assert_loaded(&Store::start("azure_server", &BLOBS));
+}
+
+/// Azurite is a package of npm. The variable says where its program `azurite-blob` is.
+#[test]
+fn azurite_accepts_the_signatures() {
+    let Ok(program) = std::env::var("PGAI_TEST_AZURITE") else {
+        eprintln!("SKIPPED: PGAI_TEST_AZURITE is not set");
+        return;
+    };
+    assert_loaded(&Store::start_with("azurite_server", &BLOBS, &[&program]));
+}
+
+fn assert_loaded(store: &Store) {
+    let addresses = [
+        "az://docs/a.html",
+        "azure://docs/deep er/ü+%20&?.txt",
+        "abfss://docs@acme.dfs.core.windows.net/a.html",
+        "abfs://docs/none",
+        "az://nowhere/a",
+        "abfss://docs@other.dfs.core.windows.net/a.html",
+    ];
+    let (url, key, signature) = (
+        store.said("/url"),
+        store.said("/key"),
+        store.said("/signature"),
+    );
+    let with_key = format!("AccountName=acme;AccountKey={key};BlobEndpoint={url};");
+    let with_signature =
+        format!("BlobEndpoint={url};AccountName=acme;SharedAccessSignature={signature}");
+    let named = [
+        ("AZURE_STORAGE_ACCOUNT", "acme"),
+        ("AZURE_STORAGE_BLOB_ENDPOINT", url),
+    ];
+    for environment in [
+        &[("AZURE_STORAGE_CONNECTION_STRING", with_key.as_str())][..],
+        &[("AZURE_STORAGE_CONNECTION_STRING", with_signature.as_str())],
+        &[named[0], named[1], ("AZURE_STORAGE_KEY", key)],
+        &[named[0], named[1], ("AZURE_STORAGE_SAS_TOKEN", signature)],
+    ] {
+        let mut stage = stage_of(&addresses, "");
+        once(&stage, &[], environment);
+        assert_outcomes(
+            &mut stage,
+            &[
+                Ok(DUCKS),
+                Ok("odd"),
+                Ok(DUCKS),
+                Err("az://docs: 404 BlobNotFound: there is no such blob"),
+                Err("404 ContainerNotFound: there is no such container"),
+                Err("the account other of Azure, and this worker has the credentials of acme"),
+            ],
+        );
+    }
+    let mut stage = stage_of(&["az://docs/a.html"], "");
+    let wrong = [named[0], named[1], ("AZURE_STORAGE_KEY", "d3Jvbmc=")];
+    once(&stage, &[], &wrong);
+    assert_outcomes(&mut stage, &[Err("az://docs: 403 Auth")]);
+}

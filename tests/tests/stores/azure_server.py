@@ -1,0 +1,67 @@
+"""Azure's blob storage: checks signatures with the signer of Azure's own library."""
+
+import base64
+import json
+import sys
+from datetime import datetime, timedelta, timezone
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import unquote
+
+from azure.core.pipeline import PipelineContext, PipelineRequest
+from azure.core.rest import HttpRequest
+from azure.storage.blob import AccountSasPermissions, ResourceTypes, generate_account_sas
+from azure.storage.blob._shared.authentication import SharedKeyCredentialPolicy
+
+ACCOUNT = "acme"
+KEY = base64.b64encode(b"a key of an account, of some length").decode()
+blobs = {tuple(path): bytes.fromhex(body) for *path, body in json.loads(sys.argv[1])}
+signature = generate_account_sas(
+    ACCOUNT,
+    KEY,
+    ResourceTypes(object=True),
+    AccountSasPermissions(read=True),
+    datetime.now(timezone.utc) + timedelta(hours=1),
+)
+
+
+class Blobs(BaseHTTPRequestHandler):
+    def is_signed(self):
+        """Whether the request carries what the library itself would send."""
+        path, _, query = self.path.partition("?")
+        if query:
+            return query == signature
+        headers = {name: value for name, value in self.headers.items() if name.lower() != "authorization"}
+        request = HttpRequest("GET", f"http://{self.headers['host']}{path}", headers=headers)
+        request = PipelineRequest(request, PipelineContext(None))
+        SharedKeyCredentialPolicy(ACCOUNT, KEY).on_request(request)
+        return request.http_request.headers["Authorization"] == self.headers["authorization"]
+
+    def do_GET(self):
+        path = unquote(self.path.partition("?")[0])
+        _, account, container, blob = path.split("/", 3)
+        body = blobs.get((container, blob))
+        if not self.is_signed() or account != ACCOUNT or not self.headers["x-ms-version"]:
+            return self.answer(403, b"", "AuthenticationFailed")
+        if container not in {container for container, _ in blobs}:
+            return self.answer(404, b"", "ContainerNotFound")
+        if body is None:
+            return self.answer(404, b"", "BlobNotFound")
+        self.answer(200, body, None)
+
+    def answer(self, status, body, code):
+        self.send_response(status)
+        if code:
+            self.send_header("x-ms-error-code", code)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+server = ThreadingHTTPServer(("127.0.0.1", 0), Blobs)
+url = f"http://127.0.0.1:{server.server_port}/{ACCOUNT}"
+ready = {"url": url, "account": ACCOUNT, "key": KEY, "signature": signature}
+print("ready " + json.dumps(ready), flush=True)
+server.serve_forever()
