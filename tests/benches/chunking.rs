@@ -1,5 +1,6 @@
 //! The recursive chunker against LangChain's, in one run over 100 MB:
-//! `cargo bench -p tests --bench chunking`. Then the time over the size, on texts made to be hard.
+//! `cargo bench -p tests --bench chunking`. Then the time over the size, on texts made to be hard. With
+//! `-- julienne`: the chunkers of pgai-rs against the crate that it used.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -30,6 +31,9 @@ print(json.dumps([time.process_time() - began, chunks]))
 #[expect(clippy::print_stdout, reason = "a bench prints what it measures")]
 fn main() {
     let documents = documents();
+    if std::env::args().any(|word| word == "julienne") {
+        return against_julienne(&documents);
+    }
     let file = tempfile::NamedTempFile::new().expect("a temporary file");
     fs::write(file.path(), documents.join("\0")).expect("writing the documents");
     let python =
@@ -92,6 +96,47 @@ fn main() {
             "{name:<28} {:>8.1} {:>8.1} {:>8.1}",
             times[0], times[1], times[2]
         );
+    }
+}
+
+/// One text of some size, as a large document is.
+#[expect(clippy::print_stdout, reason = "a bench prints what it measures")]
+fn against_julienne(documents: &[String]) {
+    println!(
+        "{:<18} {:>10} {:>14} {:>10} {:>8}",
+        "800/400", "bytes", "julienne ms", "ours ms", "ratio"
+    );
+    for bytes in [10_000, 100_000, 1_000_000, 4_000_000] {
+        let mut text = String::new();
+        for document in documents {
+            text.push_str(document);
+            if text.len() >= bytes {
+                break;
+            }
+        }
+        text.truncate(text.floor_char_boundary(bytes));
+        let milliseconds = |run: &dyn Fn() -> Vec<String>| {
+            let began = Instant::now();
+            let chunks = run();
+            (began.elapsed().as_secs_f64() * 1e3, chunks)
+        };
+        let sentences = julienne::SentenceChunker::new(800, 400);
+        let semchunk = julienne::SemchunkSplitter::new(800, 400);
+        let theirs: [(&str, &dyn Fn() -> Vec<String>); 2] = [
+            ("sentence_chunker", &|| sentences.split_text(&text)),
+            ("semchunk", &|| semchunk.split_text(&text)),
+        ];
+        for (name, run) in theirs {
+            let (their_time, their_chunks) = milliseconds(run);
+            let config = json!({"implementation": name, "chunk_size": 800, "chunk_overlap": 400});
+            let chunker = Chunker::parse(&config).expect("the settings are good");
+            let (time, chunks) = milliseconds(&|| chunker.chunk(&text).expect("it is short"));
+            assert_eq!(chunks, their_chunks, "the same chunks");
+            println!(
+                "{name:<18} {bytes:>10} {their_time:>14.2} {time:>10.2} {:>8.1}",
+                their_time / time
+            );
+        }
     }
 }
 
