@@ -163,6 +163,7 @@ fn chunk_shows_what_the_worker_would_store() {
         let shown = good(&stage, shell, &["chunk", "blog", "--file", path]);
         assert!(shown.contains("$title: from a file"), "{shown}");
         assert!(shown.contains("2 chunks, 63 characters"), "{shown}");
+        assert!(shown.contains(" tokens, bytes 0 to "), "{shown}");
         assert!(good(&stage, shell, &["chunk", "blog"]).starts_with("row "));
         let compare = |chunking| ["chunk", "blog", "--key", "2", "--compare", chunking];
         let shown = good(&stage, shell, &compare("ai.chunking_sentence(10)"));

@@ -52,11 +52,10 @@ impl Side {
     pub(super) fn lines(&self) -> Vec<String> {
         let chunks = self.chunks.iter().enumerate();
         let lines = chunks.flat_map(|(at, chunk)| {
-            let (size, place) = (chunk.size(), place(&chunk.location));
-            [
-                format!("-- chunk {at}: {size}{place}"),
-                chunk.text.to_string(),
-            ]
+            let parts = [chunk.size(), place(&chunk.location)];
+            let parts = parts.into_iter().filter(|part| !part.is_empty());
+            let about = Vec::from_iter(parts).join(", ");
+            [format!("-- chunk {at}: {about}"), chunk.text.to_string()]
         });
         lines.collect()
     }
