@@ -318,3 +318,29 @@ fn workers_are_recorded_and_forgotten_after_thirty_days_of_silence() {
     let count = "select count(*) from ai.vectorizer_worker_process where last_heartbeat < now() - interval '1 day'";
     assert_eq!(stage.number(count), 0);
 }
+
+/// An error in the log wakes somebody.
+#[test]
+fn a_worker_says_no_word_when_a_vectorizer_is_dropped() {
+    let mut stage = Stage::with_blog();
+    stage.run(
+        "insert into blog values (1, 't', 'one'); create table other (id int primary key, body text);
+         select ai.create_vectorizer('other', name => 'other', loading => ai.loading_column('body'),
+           embedding => ai.embedding_ollama('stub', 8), destination => ai.destination_table('others'))",
+    );
+    let worker = stage.worker("worker", &["--poll-interval", "1"]);
+    stage.wait_until_done();
+    stage.run("select ai.drop_vectorizer('blog', drop_all => true)");
+    // Each of these rows is embedded after at least one look at every queue.
+    for id in 1..=4 {
+        stage.run(&format!("insert into other values ({id}, 'one')"));
+        let embedded = format!("exists (select from others_store where id = {id})");
+        stage.database.wait_until(&embedded, PATIENCE);
+        std::thread::sleep(std::time::Duration::from_secs(1));
+    }
+    let lines = worker.lines();
+    assert!(
+        !lines.iter().any(|line| line.contains("error")),
+        "{lines:?}"
+    );
+}

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::batch::Batch;
+use super::session::MISSING_TABLE;
 use super::statements::{Asked, HOUSEKEEPING};
 use super::trouble::{Trouble, remedy};
 use super::vectorizers::Vectorizer;
@@ -316,6 +317,14 @@ impl Worker {
             Trouble::Again => {
                 let at = self.now + wait;
                 vectorizer.pace.again(at);
+            }
+            // Most likely it has just been dropped, which the list will show.
+            Trouble::Schema
+                if error.sqlstate.as_deref() == Some(MISSING_TABLE)
+                    && !std::mem::replace(&mut vectorizer.was_missed, true) =>
+            {
+                vectorizer.pace.again(self.now + 2 * HOUSEKEEPING);
+                self.session.reload_soon(self.now);
             }
             Trouble::Data | Trouble::Schema => {
                 self.pause_vectorizer(id, failure::UNEXPECTED, &remedy(error));

@@ -48,6 +48,8 @@ pub(super) struct Vectorizer {
     pub(super) claim_overtaken: bool,
     /// A claim whose answer was lost: it is asked again under its name.
     pub(super) claim_again: Option<ClaimId>,
+    /// A table of it was missing at a claim: if it is not dropped, that is said the next time.
+    pub(super) was_missed: bool,
     /// The low-water mark: claims start there, not at the head of the queue.
     pub(super) since: Option<String>,
     /// When to start at the head again.
@@ -131,6 +133,7 @@ impl Vectorizer {
             claim_out: false,
             claim_overtaken: false,
             claim_again: None,
+            was_missed: false,
             since: None,
             head_at: Time::ZERO,
             quiet: false,
