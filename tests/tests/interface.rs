@@ -70,14 +70,18 @@ fn is_out_of_scope(name: &str) -> bool {
 }
 
 /// Ours besides.
-const NEW: [&str; 24] = [
+const NEW: [&str; 28] = [
     "adopt_vectorizer",
     "alter_vectorizer",
     "cancel_change",
+    "chunking_markdown",
+    "chunking_semchunk",
+    "chunking_sentence",
     "disable_hybrid",
     "enable_hybrid",
     "finish_change",
     "formatting_chunk_value",
+    "formatting_contextual",
     "grant_worker_usage",
     "hybrid_search",
     "indexing_ivfflat",
@@ -115,9 +119,10 @@ fn every_public_function_has_pgais_signature() {
         }
         // One that pgai does not have.
         if name.starts_with("destination_table(") {
-            let wider = ours.remove(&name.replace(')', ", view_columns name[], storage text)"));
-            let more =
-                ", view_columns name[] DEFAULT NULL::name[], storage text DEFAULT NULL::text ->";
+            let more = ", view_columns name[], storage text, location boolean)";
+            let wider = ours.remove(&name.replace(')', more));
+            let more = ", view_columns name[] DEFAULT NULL::name[], storage text DEFAULT NULL::text, \
+                        location boolean DEFAULT NULL::boolean ->";
             assert_eq!(wider.as_ref(), Some(&signature.replace(" ->", more)));
             compared += 1;
             continue;
@@ -142,6 +147,10 @@ fn every_public_function_has_pgais_signature() {
         // documentation had.
         if name.starts_with("embedding_") {
             let mut more = vec![("document_prompt", "text"), ("query_prompt", "text")];
+            if name.starts_with("embedding_ollama(") {
+                // Of pgai-rs.
+                more.push(("max_tokens", "integer"));
+            }
             if name.starts_with("embedding_voyageai(") {
                 let voyages = [
                     ("output_dimension", "integer"),
