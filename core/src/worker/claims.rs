@@ -321,7 +321,7 @@ impl Worker {
             // Most likely it has just been dropped, which the list will show.
             Trouble::Schema
                 if error.sqlstate.as_deref() == Some(MISSING_TABLE)
-                    && !std::mem::replace(&mut vectorizer.was_missed, true) =>
+                    && *vectorizer.missed.get_or_insert(self.now) >= self.session.listed_at =>
             {
                 vectorizer.pace.again(self.now + 2 * HOUSEKEEPING);
                 self.session.reload_soon(self.now);

@@ -25,7 +25,7 @@ pub(super) struct Session {
     start_asked: bool,
     list_out: bool,
     list_at: Time,
-    listed_at: Time,
+    pub(super) listed_at: Time,
     /// Whether the list came at least once.
     pub(super) listed: bool,
     heartbeat_at: Time,

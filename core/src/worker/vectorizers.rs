@@ -48,8 +48,9 @@ pub(super) struct Vectorizer {
     pub(super) claim_overtaken: bool,
     /// A claim whose answer was lost: it is asked again under its name.
     pub(super) claim_again: Option<ClaimId>,
-    /// A table of it was missing at a claim: if it is not dropped, that is said the next time.
-    pub(super) was_missed: bool,
+    /// When a table of it was missing at a claim for the first time. If the list that is loaded after that
+    /// still has it, it was not dropped, and that is an error.
+    pub(super) missed: Option<Time>,
     /// The low-water mark: claims start there, not at the head of the queue.
     pub(super) since: Option<String>,
     /// When to start at the head again.
@@ -133,7 +134,7 @@ impl Vectorizer {
             claim_out: false,
             claim_overtaken: false,
             claim_again: None,
-            was_missed: false,
+            missed: None,
             since: None,
             head_at: Time::ZERO,
             quiet: false,
