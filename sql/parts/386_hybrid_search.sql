@@ -67,7 +67,7 @@ declare
     b float8 = (hybrid ->> 'b')::float8;
     average float8;
     words record;
-    found text;
+    matching text;
 begin
     select greatest(x.words::float8 / greatest(x.chunks, 1), 1) into average from ai.vectorizer_text x where x.vectorizer_id = v.id;
     select string_agg(format(
@@ -81,7 +81,7 @@ begin
         return null;
     end if;
     -- Words that are all too frequent find the chunks that have all of them.
-    found = case when words.finds is null then format('operator(pg_catalog.@>) %L::pg_catalog.int4[]', words.every)
+    matching = case when words.finds is null then format('operator(pg_catalog.@>) %L::pg_catalog.int4[]', words.every)
         else format('operator(pg_catalog.&&) %L::pg_catalog.int4[]', words.finds) end;
     return format(
 'select %1$s, _chunk_seq as _seq, (%2$s)::pg_catalog.float8 as _score
@@ -93,7 +93,7 @@ begin
   ) _found
   order by _score desc, %1$s, _seq limit %10$s'
         , ai._vectorizer_key_list(source), words.score, k1, 1 - b, b / average
-        , format('%I.%I', v.queue_schema, ai._text_table(v.id)), found, passes, candidates, depth);
+        , format('%I.%I', v.queue_schema, ai._text_table(v.id)), matching, passes, candidates, depth);
 end
 $$;
 

@@ -226,14 +226,16 @@ fn what_cannot_be_compared_is_one_error_of_the_request() {
             stage.once(shell);
             stage.run(damage);
             stage.run("select ai.resync_vectorizer('blog', true)");
-            let worker = stage.worker(shell, &["--poll-interval", "1"]);
+            let mut worker = stage.worker(shell, &["--poll-interval", "1"]);
             let failed = "(select state = 'failed' from ai.vectorizer_resync)";
             stage.database.wait_until(failed, PATIENCE);
             let reason = found(&mut stage.sql).reason.unwrap();
             assert!(reason.contains(word), "{reason}");
             let line = worker.wait_for_line("resync failed", PATIENCE);
             assert!(line.contains(word), "{line}");
-            drop(worker);
+            // It looks for further requests at once: if it were killed, the server might take the next one for it.
+            worker.signal(Signal::Term);
+            worker.wait(PATIENCE);
             stage.run(repair);
             assert_eq!(resync(&mut stage, shell, true), Found::done(1, [0, 0, 0]));
         }
