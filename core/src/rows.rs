@@ -110,7 +110,7 @@ impl Profile {
             })?;
         self.check_count(chunks.len(), bounds.bytes)?;
         let outline = match self.has_headings() {
-            true => Outline::of(text),
+            true => Outline::within(text, bounds.bytes),
             false => Outline::default(),
         };
         let context = Context {

@@ -5,6 +5,14 @@ use std::ops::Range;
 use pulldown_cmark::{Event, HeadingLevel, Options, Parser, Tag, TagEnd};
 use unicode_segmentation::UnicodeSegmentation;
 
+/// Whether a text is short enough to be parsed as Markdown, where a row's texts may have this many bytes.
+///
+/// The parser's tree takes 24 to 64 bytes for each byte of a text that is all structure (`-` or `[` again and
+/// again), and a few for ordinary text. So a text of a sixteenth may take four times the bytes of a row.
+pub(crate) const fn may_be_parsed(text: &str, bytes_max: usize) -> bool {
+    text.len() <= bytes_max / 16
+}
+
 /// The headings of a text, in their order.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Outline(Vec<Heading>);
@@ -20,6 +28,14 @@ struct Heading {
 }
 
 impl Outline {
+    /// The headings of a text that is short enough to be parsed, and none of a longer one.
+    pub(crate) fn within(text: &str, bytes_max: usize) -> Self {
+        match may_be_parsed(text, bytes_max) {
+            true => Self::of(text),
+            false => Self::default(),
+        }
+    }
+
     /// Reads the headings of a Markdown text, except those in lists and quotations.
     #[expect(
         clippy::wildcard_enum_match_arm,
@@ -145,6 +161,11 @@ text
         assert_eq!(outline.path(TEXT.len()), ["Guide x", "Use"]);
         assert_eq!(outline.title(), Some("Guide x"));
         assert_eq!(Outline::of("no heading").title(), None);
+        assert_eq!(Outline::within(TEXT, 16 * TEXT.len()), outline);
+        assert_eq!(
+            Outline::within(TEXT, 16 * TEXT.len() - 1),
+            Outline::default()
+        );
     }
 
     #[test]

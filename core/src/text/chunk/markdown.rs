@@ -5,6 +5,7 @@ use std::ops::Range;
 use pulldown_cmark::{Event, HeadingLevel, Options, Parser, Tag, TagEnd};
 use serde_json::{Map, Value};
 
+use super::super::outline::may_be_parsed;
 use super::sentences::{Packing, Sentence, pack};
 use super::{ChunkError, ChunkingError, Chunks, SentenceSplitter, Sizes, sizes};
 
@@ -34,10 +35,6 @@ enum Level {
     Part,
 }
 
-/// What the structure of a text takes in memory for each of its bytes, at most: an event and a boundary
-/// for two bytes ("-\n").
-const STRUCTURE_FACTOR: usize = 16;
-
 impl MarkdownSplitter {
     pub(super) fn new(config: &Map<String, Value>) -> Result<Self, ChunkingError> {
         Ok(Self {
@@ -47,7 +44,7 @@ impl MarkdownSplitter {
     }
 
     pub(super) fn chunk(&self, text: &str, chunks: &mut Chunks<'_>) -> Result<(), ChunkError> {
-        if text.len() > chunks.bytes_max / STRUCTURE_FACTOR {
+        if !may_be_parsed(text, chunks.bytes_max) {
             return Err(ChunkError::TooMuch(chunks.bytes_max));
         }
         self.split(text, 0..text.len(), &boundaries(text), chunks)

@@ -46,17 +46,21 @@ impl SentenceSplitter {
         if self.fits(sentence) {
             return sentences.push(text, end);
         }
+        // The characters since the last part: counted once, because a part may be long.
+        let mut held = 0;
         for (at, word) in sentence.split_word_bound_indices() {
-            let (word_start, word_end) = (start + at, start + at + word.len());
-            if self.fits(&text[sentences.end()..word_end]) {
+            let characters = word.chars().count();
+            if held + characters <= self.sizes.size {
+                held += characters;
                 continue;
             }
-            if sentences.end() < word_start {
-                sentences.push(text, word_start)?;
+            if sentences.end() < start + at {
+                sentences.push(text, start + at)?;
             }
-            if !self.fits(word) {
-                self.push_word(text, word_start, word, sentences)?;
-            }
+            held = match characters <= self.sizes.size {
+                true => characters,
+                false => self.push_word(text, start + at, word, sentences)?,
+            };
         }
         if sentences.end() < end {
             sentences.push(text, end)?;
@@ -64,21 +68,24 @@ impl SentenceSplitter {
         Ok(())
     }
 
-    /// Adds all of a long word but its last part.
+    /// Adds all of a long word but its last part, and returns the characters of that.
     fn push_word(
         &self,
         text: &str,
         start: usize,
         word: &str,
         sentences: &mut Sentences,
-    ) -> Result<(), ChunkError> {
+    ) -> Result<usize, ChunkError> {
+        let mut held = 0;
         for (at, grapheme) in word.grapheme_indices(true) {
-            let is_first = sentences.end() == start + at;
-            if !is_first && !self.fits(&text[sentences.end()..start + at + grapheme.len()]) {
+            let characters = grapheme.chars().count();
+            if held > 0 && held + characters > self.sizes.size {
                 sentences.push(text, start + at)?;
+                held = 0;
             }
+            held += characters;
         }
-        Ok(())
+        Ok(held)
     }
 
     fn fits(&self, part: &str) -> bool {
