@@ -104,9 +104,9 @@ impl Profile {
             .chunk_within(text, bounds.bytes, &mut bounds.steps)
             .map_err(|error| match error {
                 ChunkError::TooManySteps(_) => TextError::Steps(error.to_string()),
-                ChunkError::CaptureGroup(_) | ChunkError::TooMuch(_) => {
-                    TextError::Chunking(error.to_string())
-                }
+                ChunkError::CaptureGroup(_)
+                | ChunkError::TooManyParts(_)
+                | ChunkError::TooMuch(_) => TextError::Chunking(error.to_string()),
             })?;
         self.check_count(chunks.len(), bounds.bytes)?;
         let outline = match self.has_headings() {

@@ -40,7 +40,9 @@ fn ten_thousand_random_pairs_give_the_same_chunks() {
             Ok(_) if case.get("flags_error").is_some() => true,
             Err(_) => case.get("config_error").is_some(),
             Ok(Err(ChunkError::CaptureGroup(_))) => case.get("row_error").is_some(),
-            Ok(Err(ChunkError::TooManySteps(_) | ChunkError::TooMuch(_))) => false,
+            Ok(Err(
+                ChunkError::TooManyParts(_) | ChunkError::TooManySteps(_) | ChunkError::TooMuch(_),
+            )) => false,
             Ok(Ok(chunks)) => json!(chunks) == case["chunks"],
         };
         assert!(agrees, "{case}\n  is {ours:?}");

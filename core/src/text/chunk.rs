@@ -205,6 +205,12 @@ pub enum ChunkError {
     /// of this size.
     #[error("the separator {0:?} took too many steps on this text")]
     TooManySteps(String),
+    /// What is known of the parts of the text while it is split exceeds the limit in bytes.
+    #[error(
+        "splitting this text takes more than {0} bytes of memory: choose another chunker, or let the \
+         worker's operator raise --max-row-bytes"
+    )]
+    TooManyParts(usize),
     /// The chunks exceed the limit in bytes.
     #[error(
         "its chunks take more than {0} bytes: choose a smaller chunk_overlap or a larger chunk_size, \

@@ -45,7 +45,7 @@ impl MarkdownSplitter {
 
     pub(super) fn chunk(&self, text: &str, chunks: &mut Chunks<'_>) -> Result<(), ChunkError> {
         if !may_be_parsed(text, chunks.bytes_max) {
-            return Err(ChunkError::TooMuch(chunks.bytes_max));
+            return Err(ChunkError::TooManyParts(chunks.bytes_max));
         }
         self.split(text, 0..text.len(), &boundaries(text), chunks)
     }

@@ -254,7 +254,7 @@ fn measure(
     let (mut counted, mut before, mut last) = (0, 0, usize::MAX);
     for (number, place) in places.enumerate() {
         if number >= bytes_max / size_of::<Piece>() {
-            return Err(ChunkError::TooMuch(bytes_max));
+            return Err(ChunkError::TooManyParts(bytes_max));
         }
         let stripped = text[place.clone()].trim_start();
         let start = place.end - stripped.len();

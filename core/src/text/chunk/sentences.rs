@@ -32,7 +32,7 @@ impl Sentences {
     /// Adds the next sentence, which ends here.
     pub(super) fn push(&mut self, text: &str, end: usize) -> Result<(), ChunkError> {
         if self.sentences.len() >= self.count_max {
-            return Err(ChunkError::TooMuch(self.bytes_max));
+            return Err(ChunkError::TooManyParts(self.bytes_max));
         }
         let at = self.end()..end;
         let characters = text[at.clone()].chars().count();

@@ -20,7 +20,9 @@ fn difference(case: &Value, config: &Value, text: &str) -> Option<String> {
         Ok(_) if case.get("flags_error").is_some() => true,
         Err(_) => case.get("config_error").is_some(),
         Ok(Err(ChunkError::CaptureGroup(_))) => case.get("row_error").is_some(),
-        Ok(Err(ChunkError::TooManySteps(_) | ChunkError::TooMuch(_))) => false,
+        Ok(Err(
+            ChunkError::TooManyParts(_) | ChunkError::TooManySteps(_) | ChunkError::TooMuch(_),
+        )) => false,
         Ok(Ok(chunks)) => json!(chunks) == case["chunks"],
     };
     (!agrees).then(|| format!("{case}\n  of {text:?}\n  is {ours:?}"))
@@ -100,6 +102,23 @@ fn bad_settings_are_one_clear_error() {
         "separator must be a text",
     );
     check(json!([]), "chunking must be an object");
+}
+
+/// The memory for the parts of a text is limited, and that is an error of the text.
+#[test]
+fn a_text_with_too_many_parts_for_the_memory_is_refused() {
+    let text = "a. B. ".repeat(1000);
+    for implementation in ["markdown", "semchunk", "sentence", "sentence_chunker"] {
+        let config = json!({"implementation": implementation, "chunk_size": 5, "chunk_overlap": 0,
+            "delimiters": ["."], "min_characters_per_sentence": 0});
+        let chunker = Chunker::parse(&config).unwrap();
+        let split = |bytes_max| chunker.chunk_within(&text, bytes_max, &mut Steps::for_text(&text));
+        assert!(
+            matches!(split(1000), Err(ChunkError::TooManyParts(1000))),
+            "{implementation}"
+        );
+        assert!(split(usize::MAX).is_ok(), "{implementation}");
+    }
 }
 
 #[test]
