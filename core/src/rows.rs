@@ -3,13 +3,14 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use crate::document::Parts;
 use crate::location::location;
 use crate::reuse::ChunkText;
 use crate::settings::Limits;
 use crate::sql::{RENDERED_FACTOR, TemplateColumn};
-use crate::text::{self, Chunk, ChunkError, Chunker, Outline, Steps, TemplateError, neighbours};
+use crate::text::{self, Chunk, ChunkError, Chunker, Outline, Steps, TemplateError, Vectors, neighbours};
 use crate::vectorizer::{Format, Profile};
 
 /// Why the texts of a row cannot be made.
@@ -19,6 +20,8 @@ pub(crate) enum TextError {
     Formatting(String),
     /// A regex separator took too many steps: other rows are likely to fail in the same way.
     Steps(String),
+    /// The chunker needs the vectors of these texts first.
+    Vectors(Vec<Arc<str>>),
 }
 
 /// The limits of one row.
@@ -53,19 +56,21 @@ impl fmt::Display for TextError {
             Self::Chunking(reason) | Self::Formatting(reason) | Self::Steps(reason) => {
                 f.write_str(reason)
             }
+            Self::Vectors(texts) => ChunkError::NeedsVectors(texts.clone()).fmt(f),
         }
     }
 }
 
 impl Profile {
     /// The formatted chunks of a row. `columns` are the values of the template's columns, in the
-    /// order in which a read returns them, and `parts` what is known of the document that the text was. An
-    /// empty text has no chunks.
+    /// order in which a read returns them, `parts` what is known of the document that the text was, and
+    /// `vectors` those that a chunker may need. An empty text has no chunks.
     pub(crate) fn texts(
         &self,
         text: &str,
         parts: &Parts,
         columns: &[Option<String>],
+        vectors: &Vectors,
         bounds: &mut Bounds,
     ) -> Result<Vec<ChunkText>, TextError> {
         if text.is_empty() {
@@ -77,7 +82,7 @@ impl Profile {
                 rendered(named, columns, &self.time_zone, bounds.bytes)?
             }
         };
-        self.texts_with(text, parts, bounds, |name| {
+        self.texts_with(text, (parts, vectors), bounds, |name| {
             values.get(name).map(|value| value.as_str().into())
         })
     }
@@ -86,28 +91,38 @@ impl Profile {
     pub(crate) fn texts_of_no_row(
         &self,
         text: &str,
+        vectors: &Vectors,
         bounds: &mut Bounds,
     ) -> Result<Vec<ChunkText>, TextError> {
-        let parts = Parts::default();
-        self.texts_with(text, &parts, bounds, |name| Some(format!("${name}").into()))
+        let known = (&Parts::default(), vectors);
+        self.texts_with(text, known, bounds, |name| Some(format!("${name}").into()))
     }
 
     fn texts_with<'a>(
         &self,
         text: &str,
-        parts: &Parts,
+        (parts, vectors): (&Parts, &Vectors),
         bounds: &mut Bounds,
         value: impl Fn(&str) -> Option<Cow<'a, str>>,
     ) -> Result<Vec<ChunkText>, TextError> {
         let chunks = self
             .chunker
-            .chunk_within(text, bounds.bytes, &mut bounds.steps)
-            .map_err(|error| match error {
-                ChunkError::TooManySteps(_) => TextError::Steps(error.to_string()),
-                ChunkError::CaptureGroup(_)
+            .chunk_within(text, vectors, bounds.bytes, &mut bounds.steps);
+        let chunks = match chunks {
+            Ok(chunks) => chunks,
+            Err(ChunkError::NeedsVectors(texts)) => {
+                self.check_count(texts.len(), bounds.bytes)?;
+                return Err(TextError::Vectors(texts));
+            }
+            Err(error @ ChunkError::TooManySteps(_)) => {
+                return Err(TextError::Steps(error.to_string()));
+            }
+            Err(
+                error @ (ChunkError::CaptureGroup(_)
                 | ChunkError::TooManyParts(_)
-                | ChunkError::TooMuch(_) => TextError::Chunking(error.to_string()),
-            })?;
+                | ChunkError::TooMuch(_)),
+            ) => return Err(TextError::Chunking(error.to_string())),
+        };
         self.check_count(chunks.len(), bounds.bytes)?;
         let outline = match self.has_headings() {
             true => Outline::within(text, bounds.bytes),

@@ -10,6 +10,9 @@
 #[cfg(feature = "tokens")]
 const PIECE_BYTES: usize = 256 * 1024;
 
+/// Whether this build has the encoder.
+pub(crate) const ARE_COUNTED: bool = cfg!(feature = "tokens");
+
 /// Counts the tokens of a text; what looks like a special token is ordinary text.
 #[cfg(feature = "tokens")]
 pub(crate) fn count(text: &str) -> Option<usize> {

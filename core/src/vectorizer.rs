@@ -65,7 +65,21 @@ const RETRIES: u32 = 6;
 const AFTER: &str = "operator(pg_catalog.>)";
 const AT_MOST: &str = "operator(pg_catalog.<=)";
 
+/// Why the texts of a row are not compared with what is stored.
+const NO_DOCUMENTS: &str =
+    "documents are not parsed for a comparison: only whether rows have vectors was compared";
+const NO_VECTORS: &str = "the chunks depend on vectors of sentences, which are not asked for again for a \
+    comparison: only whether rows have vectors was compared";
+
 impl Profile {
+    /// Why it takes more than a row's columns to know the texts of its chunks, if it does.
+    pub(crate) fn unknown_texts(&self) -> Option<&'static str> {
+        match &self.documents {
+            Some(_) => Some(NO_DOCUMENTS),
+            None => self.chunker.needs_vectors().then_some(NO_VECTORS),
+        }
+    }
+
     /// Parses a definition. The error says what is wrong and what to do.
     pub(crate) fn new(definition: &Definition, settings: &Settings) -> Result<Self, String> {
         let config = &definition.config;

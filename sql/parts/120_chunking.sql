@@ -46,6 +46,16 @@ return json_strip_nulls(json_build_object
 ))::jsonb;
 comment on function ai.chunking_sentence is 'Packs whole sentences into chunks, by the rules of Unicode.';
 
+create or replace function ai.chunking_token(chunk_size int default 256, chunk_overlap int default 0) returns jsonb
+language sql immutable
+return json_strip_nulls(json_build_object
+( 'implementation', 'token'
+, 'config_type', 'chunking'
+, 'chunk_size', chunk_size
+, 'chunk_overlap', chunk_overlap
+))::jsonb;
+comment on function ai.chunking_token is 'Packs whole sentences into chunks; sizes are in tokens of cl100k_base.';
+
 create or replace function ai.chunking_markdown(chunk_size int default 800, chunk_overlap int default 0) returns jsonb
 language sql immutable
 return json_strip_nulls(json_build_object
@@ -56,7 +66,7 @@ return json_strip_nulls(json_build_object
 ))::jsonb;
 comment on function ai.chunking_markdown is 'Keeps sections, lists, tables and code of Markdown whole where they fit.';
 
--- The two of pgai-rs, with its names, defaults and JSON.
+-- The three of pgai-rs, with its names, defaults and JSON.
 create or replace function ai.chunking_sentence_chunker
 ( chunk_size int default 800
 , chunk_overlap int default 400
@@ -93,16 +103,44 @@ return json_strip_nulls(json_build_object
 ))::jsonb;
 comment on function ai.chunking_semchunk is 'Cuts at the coarsest punctuation or white space that is there, as pgai-rs does.';
 
+create or replace function ai.chunking_semantic_chunker
+( chunk_size int default 800
+, chunk_overlap int default 400
+, window_size int default 3
+, skip_window int default 0
+, reconnect_similarity_threshold float4 default 0.75
+, max_aside_length int default 512
+, delimiters text[] default array['. ', '! ', '? ', E'\n']
+, min_characters_per_sentence int default 12
+) returns jsonb
+language sql immutable
+return json_strip_nulls(json_build_object
+( 'implementation', 'semantic_chunker'
+, 'config_type', 'chunking'
+, 'chunk_size', chunk_size
+, 'chunk_overlap', chunk_overlap
+, 'window_size', window_size
+, 'skip_window', skip_window
+, 'reconnect_similarity_threshold', reconnect_similarity_threshold
+, 'max_aside_length', max_aside_length
+, 'delimiters', delimiters
+, 'min_characters_per_sentence', min_characters_per_sentence
+))::jsonb;
+comment on function ai.chunking_semantic_chunker is
+    'Cuts where the meaning of sentences changes, as pgai-rs does; the vectorizer''s own model embeds all sentences for that.';
+
 create or replace function ai.chunking_none() returns jsonb
 language sql immutable
 return jsonb_build_object('implementation', 'none', 'config_type', 'chunking');
 comment on function ai.chunking_none is 'The whole text is one chunk.';
 
+-- Both chunkers with delimiters.
 create or replace function ai._validate_sentence_chunker(config jsonb) returns void
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+    settings text[] = array['min_characters_per_sentence'];
     setting text;
 begin
     if jsonb_typeof(config -> 'delimiters') is distinct from 'array' or config -> 'delimiters' = '[]'
@@ -110,13 +148,29 @@ begin
     then
         raise exception 'invalid chunking config, delimiters must be an array of texts that are not empty';
     end if;
-    foreach setting in array array['min_characters_per_sentence', 'min_sentences_per_chunk'] loop
+    if config ->> 'implementation' = 'semantic_chunker' then
+        settings = settings || array['window_size', 'skip_window', 'max_aside_length'];
+    else
+        settings = settings || 'min_sentences_per_chunk'::text;
+    end if;
+    foreach setting in array settings loop
         if jsonb_typeof(config -> setting) is distinct from 'number' or (config ->> setting)::numeric < 0
             or (config ->> setting)::numeric % 1 <> 0
         then
             raise exception 'invalid chunking config, % must be an integer that is not negative', setting;
         end if;
     end loop;
+    if config ->> 'implementation' <> 'semantic_chunker' then
+        return;
+    end if;
+    if jsonb_typeof(config -> 'reconnect_similarity_threshold') is distinct from 'number'
+        or (config ->> 'reconnect_similarity_threshold')::numeric not between 0 and 1
+    then
+        raise exception 'invalid chunking config, reconnect_similarity_threshold must be a number from 0 to 1';
+    end if;
+    if (config ->> 'skip_window')::numeric > 100 then
+        raise exception 'invalid chunking config, skip_window must be at most 100';
+    end if;
 end
 $$;
 
@@ -136,7 +190,7 @@ begin
     end if;
     if config ->> 'implementation' is null or config ->> 'implementation' not in
         ( 'character_text_splitter', 'recursive_character_text_splitter', 'none', 'sentence', 'markdown'
-        , 'sentence_chunker', 'semchunk')
+        , 'sentence_chunker', 'semantic_chunker', 'semchunk', 'token')
     then
         raise exception 'invalid chunking config implementation';
     end if;
@@ -163,6 +217,7 @@ begin
         raise exception 'Got a larger chunk overlap (%) than chunk size (%), should be smaller.', overlap, size
             using hint = 'Both have defaults (800 and 400): a smaller chunk_size needs a smaller chunk_overlap, too.';
     end if;
-    perform ai._validate_sentence_chunker(config) where config ->> 'implementation' = 'sentence_chunker';
+    perform ai._validate_sentence_chunker(config)
+    where config ->> 'implementation' in ('semantic_chunker', 'sentence_chunker');
 end
 $$;

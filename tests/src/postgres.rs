@@ -20,6 +20,8 @@ use anyhow::{Context, Result, ensure};
 use cluster::Cluster;
 use install::Install;
 
+use crate::process::measured_tree;
+
 pub(crate) use install::target_directory;
 
 /// A PostgreSQL server: one for the whole test process, or a test's own.
@@ -309,7 +311,8 @@ impl Database {
     /// If either fails.
     #[track_caller]
     pub fn install(&self) {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../sql/setup.sql");
+        let here = || concat!(env!("CARGO_MANIFEST_DIR"), "/..").into();
+        let path = measured_tree().unwrap_or_else(here).join("sql/setup.sql");
         let setup = std::fs::read_to_string(path).expect("reading sql/setup.sql");
         let mut client = self.client();
         let vector = client.batch_execute("create extension if not exists vector");

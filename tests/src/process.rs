@@ -16,7 +16,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use rustix::process::{Pid, kill_process};
 
-pub use binaries::{BINARIES, worker_path, worker_sources};
+pub use binaries::{BINARIES, measured_tree, worker_path, worker_sources};
 
 /// What a running process can be sent.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -316,6 +316,16 @@ pub(crate) fn listen() -> TcpListener {
             return listener;
         }
     }
+}
+
+/// A port of this machine that nobody uses now.
+///
+/// # Panics
+///
+/// If the listener has no address.
+pub fn free_port() -> u16 {
+    let address = listen().local_addr();
+    address.expect("a listener has an address").port()
 }
 
 #[cfg(test)]

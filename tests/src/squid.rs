@@ -8,7 +8,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use crate::nobody::run_as_nobody;
-use crate::process::listen;
+use crate::process::free_port;
 
 /// A running Squid. It ends when this is dropped.
 #[derive(Debug)]
@@ -135,8 +135,4 @@ fn hashed(password: &str) -> String {
         .expect("openssl hashes a password");
     assert!(output.status.success());
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
-}
-
-fn free_port() -> u16 {
-    listen().local_addr().expect("a port").port()
 }

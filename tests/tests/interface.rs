@@ -70,13 +70,15 @@ fn is_out_of_scope(name: &str) -> bool {
 }
 
 /// Ours besides.
-const NEW: [&str; 28] = [
+const NEW: [&str; 30] = [
     "adopt_vectorizer",
     "alter_vectorizer",
     "cancel_change",
     "chunking_markdown",
+    "chunking_semantic_chunker",
     "chunking_semchunk",
     "chunking_sentence",
+    "chunking_token",
     "disable_hybrid",
     "enable_hybrid",
     "finish_change",

@@ -1,23 +1,25 @@
-//! `chunk`: shows how a vectorizer would chunk and format a row or a file, without asking a
-//! provider. It is for tuning the chunking.
+//! `chunk`: shows how a vectorizer would chunk and format a row or a file. It is for tuning the chunking. A
+//! provider is asked only if the chunks depend on vectors.
 
 mod sides;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use super::question::{Next, Question};
 use super::{Answer, Ask, Steps, field, key, named};
 use crate::call::{Call, Reply};
 use crate::document::Parts;
 use crate::model::ModelAnswer;
-use crate::provider::Tokens;
+use crate::provider::{Purpose, Tokens};
 use crate::query::{Key, Param, Query, Rows};
 use crate::reuse::ChunkText;
 use crate::rows::{Bounds, TextError};
 use crate::settings::Settings;
 use crate::sql::Plan;
-use crate::text::Chunker;
+use crate::text::{Chunker, Vectors};
 use crate::vectorizer::{Definition, Profile};
 use sides::{Side, beside};
 
@@ -53,7 +55,13 @@ impl ChunkArgs {
 pub(super) struct Chunk {
     args: ChunkArgs,
     settings: Settings,
+    /// For a provider that has to be asked.
+    with_secrets: Settings,
     file: Option<String>,
+    /// What is chunked: a text, and the template's columns if it is a row's.
+    source: Option<(String, Option<Vec<Option<String>>>)>,
+    question: Option<Asked>,
+    vectors: BTreeMap<Arc<str>, Arc<[f32]>>,
     key: Option<Key>,
     definition: Option<Definition>,
     /// That of the vectorizer, and then the one that it is compared with.
@@ -62,12 +70,22 @@ pub(super) struct Chunk {
     sides: Vec<Side>,
 }
 
+/// Texts whose vectors a chunker needs.
+struct Asked {
+    question: Question,
+    texts: Vec<Arc<str>>,
+}
+
 impl Chunk {
     pub(super) fn new(args: ChunkArgs, settings: Settings, file: Option<String>) -> Self {
         Self {
             args,
-            settings: named::without_secrets(settings),
+            settings: named::without_secrets(settings.clone()),
+            with_secrets: settings,
             file,
+            source: None,
+            question: None,
+            vectors: BTreeMap::new(),
             key: None,
             definition: None,
             profiles: vec![],
@@ -114,14 +132,9 @@ impl Chunk {
         let (Some(profile), Some(definition)) = (self.profiles.first(), &self.definition) else {
             return Err("the vectorizer is gone".to_owned());
         };
-        if let Some(file) = &self.file {
-            let limits = self.settings.limits;
-            let texts = self.profiles.iter().map(|profile| {
-                let mut bounds = Bounds::new(file, limits);
-                profile.texts_of_no_row(file, &mut bounds)
-            });
-            let texts = Vec::from_iter(texts);
-            return self.show(texts);
+        if let Some(file) = self.file.take() {
+            self.source = Some((file, None));
+            return self.show();
         }
         if profile.documents.is_some() {
             return Err(format!(
@@ -167,14 +180,52 @@ impl Chunk {
             ));
         }
         let columns = row.get(3..).unwrap_or_default();
-        let text = field(row, 2);
-        let limits = self.settings.limits;
-        let texts = self.profiles.iter().map(|profile| {
-            let mut bounds = Bounds::new(text, limits);
-            profile.texts(text, &Parts::default(), columns, &mut bounds)
+        self.source = Some((field(row, 2).to_owned(), Some(columns.to_vec())));
+        self.show()
+    }
+
+    /// What a setting makes of the source.
+    fn texts(&self, profile: &Profile) -> Result<Vec<ChunkText>, TextError> {
+        let (text, columns) = self.source.as_ref().map_or(("", None), |(text, columns)| {
+            (text.as_str(), columns.as_deref())
         });
-        let texts = Vec::from_iter(texts);
-        self.show(texts)
+        let vectors = Vectors::Known(self.vectors.clone());
+        let mut bounds = Bounds::new(text, self.settings.limits);
+        match columns {
+            Some(columns) => {
+                profile.texts(text, &Parts::default(), columns, &vectors, &mut bounds)
+            }
+            None => profile.texts_of_no_row(text, &vectors, &mut bounds),
+        }
+    }
+
+    /// Asks for the vectors that a chunker needs.
+    fn ask_for(&mut self, texts: Vec<Arc<str>>) -> Result<Ask, String> {
+        let definition = self.definition.as_ref().ok_or("the vectorizer is gone")?;
+        let profile = Profile::new(definition, &self.with_secrets)?;
+        let sent = texts.iter().map(|text| match profile.provider.cut(text) {
+            Some(cut) => Arc::from(cut),
+            None => Arc::clone(text),
+        });
+        let sent = sent.collect();
+        let times = (self.settings.request_timeout(), self.settings.wall_start);
+        let question = Question::of(Arc::new(profile), sent, Purpose::Document, times);
+        let ask = question.call().into();
+        self.question = Some(Asked { question, texts });
+        Ok(ask)
+    }
+
+    fn vectors_came(&mut self, mut asked: Asked, reply: Reply) -> Result<Ask, String> {
+        match asked.question.answered(reply)? {
+            Next::Call(call) => {
+                self.question = Some(asked);
+                Ok(call.into())
+            }
+            Next::Vectors(embedded) => {
+                self.vectors.extend(asked.texts.into_iter().zip(embedded.vectors));
+                self.show()
+            }
+        }
     }
 
     fn read(&mut self, plan: Arc<Plan>, key: Key) -> Ask {
@@ -186,11 +237,16 @@ impl Chunk {
         })
     }
 
-    fn show(&mut self, sides: Vec<Result<Vec<ChunkText>, TextError>>) -> Result<Ask, String> {
-        for (texts, name) in sides.into_iter().zip(["now", "compared"]) {
-            let texts = texts.map_err(|error| format!("{name}: {error}"))?;
-            self.sides.push(Side::new(texts));
+    fn show(&mut self) -> Result<Ask, String> {
+        let mut sides = vec![];
+        for (profile, name) in self.profiles.iter().zip(["now", "compared"]) {
+            match self.texts(profile) {
+                Ok(texts) => sides.push(Side::new(texts)),
+                Err(TextError::Vectors(texts)) => return self.ask_for(texts),
+                Err(error) => return Err(format!("{name}: {error}")),
+            }
         }
+        self.sides = sides;
         let profile = self.profiles.first().ok_or("the vectorizer is gone")?;
         let texts = self.sides.iter().flat_map(|side| &side.chunks);
         let texts = Vec::from_iter(texts.map(|chunk| Arc::clone(&chunk.text)));
@@ -235,6 +291,10 @@ impl Chunk {
 
 impl Steps for Chunk {
     fn next(&mut self, answer: Answer) -> Result<Ask, String> {
+        let answer = match (self.question.take(), answer) {
+            (Some(asked), Answer::Reply(reply)) => return self.vectors_came(asked, reply),
+            (_, answer) => answer,
+        };
         let is_compared = self.args.compare.is_none() || self.profiles.len() > 1;
         match answer {
             Answer::Begin => Ok(named::ask()),

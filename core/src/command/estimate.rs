@@ -11,8 +11,9 @@ use crate::document::Parts;
 use crate::model::ModelAnswer;
 use crate::provider::{Purpose, Tokens};
 use crate::query::{Key, Param, Query, Rows};
-use crate::rows::Bounds;
+use crate::rows::{Bounds, TextError};
 use crate::settings::Settings;
+use crate::text::Vectors;
 use crate::vectorizer::Profile;
 
 /// The arguments of `estimate`.
@@ -70,8 +71,8 @@ pub(super) struct Estimate {
     keys: Option<Vec<Key>>,
     /// The size of each row that was read.
     rows: Vec<Taken>,
-    /// The number of chunks of each row in the current read, until their tokens are counted.
-    counting: Vec<usize>,
+    /// Each row in the current read, until its tokens are counted.
+    counting: Vec<Counting>,
     failed: u64,
 }
 
@@ -82,10 +83,20 @@ struct Size {
     with_text: u64,
 }
 
+/// What is embedded for one row.
+#[derive(Clone, Copy, Debug)]
+struct Counting {
+    chunks: usize,
+    /// The chunks, and what the chunker compares before.
+    texts: usize,
+}
+
 /// The size of one row.
 #[derive(Clone, Copy, Debug, Default)]
 struct Taken {
     chunks: f64,
+    /// The chunks, and what the chunker compares before.
+    texts: f64,
     tokens: f64,
 }
 
@@ -136,11 +147,23 @@ impl Estimate {
         for row in rows {
             let columns = row.get(3..).unwrap_or_default();
             let text = field(row, 2);
-            let mut bounds = Bounds::new(text, self.settings.limits);
-            match profile.texts(text, &Parts::default(), columns, &mut bounds) {
+            let parts = Parts::default();
+            let chunked = |vectors: &Vectors| {
+                let mut bounds = Bounds::new(text, self.settings.limits);
+                profile.texts(text, &parts, columns, vectors, &mut bounds)
+            };
+            let compared = match chunked(&Vectors::default()) {
+                Err(TextError::Vectors(texts)) => texts,
+                _ => vec![],
+            };
+            match chunked(&Vectors::Absent) {
                 Ok(chunks) => {
-                    self.counting.push(chunks.len());
+                    self.counting.push(Counting {
+                        chunks: chunks.len(),
+                        texts: chunks.len() + compared.len(),
+                    });
                     texts.extend(chunks.into_iter().map(|chunk| chunk.text));
+                    texts.extend(compared);
                 }
                 Err(_) => self.failed += 1,
             }
@@ -157,10 +180,11 @@ impl Estimate {
 
     fn count(&mut self, counts: &[usize]) {
         let mut counts = counts.iter();
-        for chunks in std::mem::take(&mut self.counting) {
-            let tokens: usize = counts.by_ref().take(chunks).sum();
+        for Counting { chunks, texts } in std::mem::take(&mut self.counting) {
+            let tokens: usize = counts.by_ref().take(texts).sum();
             self.rows.push(Taken {
                 chunks: as_float(chunks),
+                texts: as_float(texts),
                 tokens: as_float(tokens),
             });
         }
@@ -175,8 +199,8 @@ impl Estimate {
             .min(self.settings.limits.inputs);
         let batches = self.rows.chunks(profile.rows);
         let requests = batches.map(|batch| {
-            let chunks: f64 = batch.iter().map(|row| row.chunks).sum();
-            (chunks / as_float(inputs)).ceil()
+            let texts: f64 = batch.iter().map(|row| row.texts).sum();
+            (texts / as_float(inputs)).ceil()
         });
         requests.sum()
     }

@@ -7,19 +7,23 @@
 //! splitter does not strip such a piece; the character splitter inserts the source text of a regex
 //! between the pieces that it merges, unless it starts like a lookaround.
 //!
-//! The sentence chunker and semchunk do exactly what pgai-rs does.
+//! The sentence chunker, the semantic chunker and semchunk do exactly what pgai-rs does.
 
 mod character;
 mod markdown;
 mod merge;
 mod piece;
 mod recursive;
+mod semantic_chunker;
 mod semchunk;
 mod sentence;
 mod sentence_chunker;
 mod sentences;
+mod token;
+mod vectors;
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use serde_json::{Map, Value};
 use thiserror::Error;
@@ -30,9 +34,12 @@ pub use character::CharacterSplitter;
 pub use markdown::MarkdownSplitter;
 use piece::Separator;
 pub use recursive::RecursiveSplitter;
+pub use semantic_chunker::SemanticChunker;
 pub use semchunk::SemchunkSplitter;
 pub use sentence::SentenceSplitter;
 pub use sentence_chunker::SentenceChunker;
+pub use token::TokenSplitter;
+pub use vectors::Vectors;
 
 /// How a vectorizer splits a text: the `chunking` part of its config.
 #[derive(Clone, Debug)]
@@ -46,12 +53,16 @@ pub enum Chunker {
     /// Split at the first separator that occurs, and split pieces that are too long at the next
     /// ones: `ai.chunking_recursive_character_text_splitter`.
     Recursive(Box<RecursiveSplitter>),
+    /// Split where the meaning of sentences changes: `ai.chunking_semantic_chunker` of pgai-rs.
+    SemanticChunker(Box<SemanticChunker>),
     /// Split at the coarsest punctuation or white space: `ai.chunking_semchunk` of pgai-rs.
     Semchunk(SemchunkSplitter),
     /// Pack sentences: `ai.chunking_sentence`.
     Sentence(SentenceSplitter),
     /// Pack sentences that end at delimiters: `ai.chunking_sentence_chunker` of pgai-rs.
     SentenceChunker(Box<SentenceChunker>),
+    /// Pack sentences by their tokens: `ai.chunking_token`.
+    Token(TokenSplitter),
 }
 
 impl Chunker {
@@ -83,7 +94,10 @@ impl Chunker {
             Some("sentence_chunker") => Ok(Self::SentenceChunker(Box::new(SentenceChunker::new(
                 config,
             )?))),
-            Some(name @ "semantic_chunker") => Err(ChunkingError::NotYet(name.to_owned())),
+            Some("semantic_chunker") => Ok(Self::SemanticChunker(Box::new(SemanticChunker::new(
+                config,
+            )?))),
+            Some("token") => Ok(Self::Token(TokenSplitter::new(config)?)),
             other => Err(ChunkingError::Implementation(
                 cut(other.unwrap_or_default()),
             )),
@@ -97,25 +111,36 @@ impl Chunker {
             Self::Character(splitter) => splitter.has_regex(),
             Self::Markdown(_)
             | Self::None
+            | Self::SemanticChunker(_)
             | Self::Semchunk(_)
             | Self::Sentence(_)
-            | Self::SentenceChunker(_) => false,
+            | Self::SentenceChunker(_)
+            | Self::Token(_) => false,
             Self::Recursive(splitter) => splitter.has_regex(),
         }
+    }
+
+    /// Whether its chunks depend on the vectors of parts of a text.
+    #[must_use]
+    pub const fn needs_vectors(&self) -> bool {
+        matches!(self, Self::SemanticChunker(_))
     }
 
     /// Splits a text, without a limit on the size of its chunks. An error concerns this text
     /// only.
     pub fn chunk(&self, text: &str) -> Result<Vec<String>, ChunkError> {
-        let chunks = self.chunk_within(text, usize::MAX, &mut Steps::for_text(text))?;
+        let (vectors, mut steps) = (Vectors::default(), Steps::for_text(text));
+        let chunks = self.chunk_within(text, &vectors, usize::MAX, &mut steps)?;
         Ok(chunks.into_iter().map(|chunk| chunk.text).collect())
     }
 
     /// Splits a text into chunks of at most `bytes_max` bytes in total, with [`CHUNK_BYTES`] added for
-    /// each chunk, and in no more steps than are left.
+    /// each chunk, and in no more steps than are left. If it needs vectors that are not in `vectors`, it
+    /// says which ([`ChunkError::NeedsVectors`]): call it again with those that it had and these.
     pub fn chunk_within(
         &self,
         text: &str,
+        vectors: &Vectors,
         bytes_max: usize,
         steps: &mut Steps,
     ) -> Result<Vec<Chunk>, ChunkError> {
@@ -130,9 +155,11 @@ impl Chunker {
             Self::Markdown(splitter) => splitter.chunk(text, &mut chunks),
             Self::None => chunks.add(text),
             Self::Recursive(splitter) => splitter.chunk(text, steps, &mut chunks),
+            Self::SemanticChunker(chunker) => chunker.chunk(text, vectors, &mut chunks),
             Self::Semchunk(splitter) => splitter.chunk(text, &mut chunks),
             Self::Sentence(splitter) => splitter.chunk(text, &mut chunks),
             Self::SentenceChunker(chunker) => chunker.chunk(text, &mut chunks),
+            Self::Token(splitter) => splitter.chunk(text, &mut chunks),
         }?;
         Ok(chunks.chunks)
     }
@@ -201,6 +228,9 @@ pub enum ChunkError {
          instead of (…)"
     )]
     CaptureGroup(String),
+    /// Its chunks depend on the vectors of these texts, which are not known.
+    #[error("its chunks depend on the vectors of {} parts of it", .0.len())]
+    NeedsVectors(Vec<Arc<str>>),
     /// The regex backtracks too much on this text, or there are too many separators for a text
     /// of this size.
     #[error("the separator {0:?} took too many steps on this text")]
@@ -225,12 +255,6 @@ pub enum ChunkingError {
     /// The config names an unknown chunker.
     #[error("there is no chunking implementation {0:?}")]
     Implementation(String),
-    /// The config names a chunker of pgai-rs that is not supported yet.
-    #[error(
-        "the chunker {0:?} of pgai-rs is not there yet: its rows wait in the queue until a later \
-         worker has it"
-    )]
-    NotYet(String),
     /// A chunk would consist of overlap only and never advance.
     #[error("chunk_overlap ({overlap}) must not be larger than chunk_size ({size})")]
     Overlap {
@@ -239,6 +263,9 @@ pub enum ChunkingError {
         /// The requested size.
         size: i64,
     },
+    /// This build has no tokenizer.
+    #[error("this worker counts no tokens: build it with the feature tokens, or run worker, which has it")]
+    NoTokens,
     /// The overlap is negative.
     #[error("chunk_overlap must be >= 0, got {0}")]
     OverlapNegative(i64),

@@ -15,7 +15,8 @@ mod unicode;
 
 pub use chunk::{
     CHUNK_BYTES, CharacterSplitter, Chunk, ChunkError, Chunker, ChunkingError, MarkdownSplitter,
-    RecursiveSplitter, SemchunkSplitter, SentenceChunker, SentenceSplitter,
+    RecursiveSplitter, SemanticChunker, SemchunkSplitter, SentenceChunker, SentenceSplitter,
+    TokenSplitter, Vectors,
 };
 pub(crate) use outline::{Outline, neighbours};
 pub use regex::Steps;

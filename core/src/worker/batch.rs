@@ -4,6 +4,7 @@
 //! claimed ─ read ─ (load, parse) ─ chunk, format, compare ─ requests ─ commit ─ over
 //!                        └ fail          └ fail                └ fail
 //! ```
+//! Where chunks depend on vectors, a row goes from the requests back to the chunks, at most twice.
 //! A batch has at most one statement in flight, so its statements never meet each other.
 
 mod documents;
@@ -11,6 +12,7 @@ mod outcomes;
 mod plan;
 mod steps;
 mod texts;
+mod undecided;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -20,7 +22,7 @@ use super::accounts::Sizes;
 use super::doubt::FAILURES_MAX;
 use super::failure::Failure;
 use crate::compute::Work;
-use crate::query::{ClaimId, ClaimedRow, Key};
+use crate::query::{ClaimId, ClaimedRow, Key, ReadRow};
 use crate::reuse::Piece;
 use crate::settings::Limits;
 use crate::time::Time;
@@ -84,6 +86,8 @@ enum RowState {
     Planned(Vec<Planned>),
     /// It is to be planned.
     Read,
+    /// Its chunks depend on the vectors of these inputs: with them it is planned again.
+    Undecided(Box<ReadRow>, Vec<usize>),
     Unread,
 }
 

@@ -269,6 +269,16 @@ impl Worker {
         }
     }
 
+    /// Plans the rows of a batch whose chunks can be decided, because the vectors that they depend on are there.
+    pub(super) fn plan_decided(&mut self, number: u64) {
+        while let Some(plan) = self.batches.get_mut(&number).and_then(Batch::take_decided) {
+            match self.done_at_once(Work::from(plan)) {
+                Ok(done) => self.take_planned(number, done),
+                Err(work) => self.plan_later(number, work),
+            }
+        }
+    }
+
     /// Plans the rows of a batch whose documents are all text.
     pub(super) fn plan_texts(&mut self, number: u64) {
         let batch = self.batches.get_mut(&number);
@@ -306,6 +316,11 @@ impl Worker {
 
     /// Rows of a batch were planned, if that goes on.
     pub(super) fn rows_planned(&mut self, number: u64, done: Done) {
+        self.take_planned(number, done);
+        self.plan_decided(number);
+    }
+
+    fn take_planned(&mut self, number: u64, done: Done) {
         let Some(batch) = self.batches.get_mut(&number) else {
             return;
         };

@@ -32,6 +32,7 @@ impl Worker {
                 if let Some(batch) = self.batches.get_mut(&number) {
                     batch.fill(&span, vectors);
                 }
+                self.plan_decided(number);
             }
             Ok(Verdict::Bad(bad)) => self.bad_answer(number, span, profile, took, &bad),
             Ok(Verdict::Refused(Refusal::Inputs(reason))) => {

@@ -10,6 +10,12 @@ use std::time::SystemTime;
 /// The workers that the workspace builds: two for its users, and the example of how to write one.
 pub const BINARIES: [&str; 3] = ["worker", "worker-blocking", "worker-smol"];
 
+/// Another checkout, whose release binaries and SQL a bench measures instead of this one's: the value of
+/// `PGAI_MEASURED_TREE`. `cargo build --release -p worker -p worker-blocking` must have built it.
+pub fn measured_tree() -> Option<PathBuf> {
+    std::env::var_os("PGAI_MEASURED_TREE").map(PathBuf::from)
+}
+
 /// Returns the path of one of [`BINARIES`], as the profile of this test builds it.
 ///
 /// It is built by itself, as it is shipped: where cargo builds the whole workspace, each has the
@@ -26,6 +32,9 @@ pub fn worker_path(binary: &str) -> PathBuf {
         BINARIES.contains(&binary),
         "{binary} is none of {BINARIES:?}"
     );
+    if let Some(tree) = measured_tree() {
+        return tree.join("target/release").join(binary);
+    }
     let mut all = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
     let built = all.entry(binary.to_owned()).or_insert_with(|| {
         let directory = profile_directory()?;

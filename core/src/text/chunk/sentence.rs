@@ -22,16 +22,9 @@ impl SentenceSplitter {
 
     pub(super) fn chunk(&self, text: &str, chunks: &mut Chunks<'_>) -> Result<(), ChunkError> {
         let mut sentences = Sentences::within(chunks.bytes_max);
-        let mut start = 0;
-        for (at, part) in text.split_sentence_bound_indices() {
-            let end = at + part.len();
-            if goes_on(&text[start..end], &text[end..]) {
-                continue;
-            }
+        for end in ends(text) {
             self.push(text, end, &mut sentences)?;
-            start = end;
         }
-        self.push(text, text.len(), &mut sentences)?;
         let packing = Packing::strict(self.sizes);
         pack(text, &sentences.sentences, packing, chunks)
     }
@@ -40,9 +33,6 @@ impl SentenceSplitter {
     fn push(&self, text: &str, end: usize, sentences: &mut Sentences) -> Result<(), ChunkError> {
         let start = sentences.end();
         let sentence = &text[start..end];
-        if sentence.is_empty() {
-            return Ok(());
-        }
         if self.fits(sentence) {
             return sentences.push(text, end);
         }
@@ -91,6 +81,20 @@ impl SentenceSplitter {
     fn fits(&self, part: &str) -> bool {
         part.chars().nth(self.sizes.size).is_none()
     }
+}
+
+/// Where the sentences of a text end.
+pub(super) fn ends(text: &str) -> impl Iterator<Item = usize> {
+    let mut start = 0;
+    let parts = text.split_sentence_bound_indices();
+    parts.filter_map(move |(at, part)| {
+        let end = at + part.len();
+        if end < text.len() && goes_on(&text[start..end], &text[end..]) {
+            return None;
+        }
+        start = end;
+        Some(end)
+    })
 }
 
 /// Whether the sentence goes on, although Unicode's rules (UAX #29) end it: they know no abbreviations,

@@ -79,12 +79,30 @@ impl Delimiters {
 
     /// The sentences of a text. What is too short at the end belongs to the last one.
     pub(super) fn sentences(&self, text: &str, bytes_max: usize) -> Result<Sentences, ChunkError> {
+        self.sentences_of(text, self.characters_min, bytes_max)
+    }
+
+    /// The sentences of a text, however short they are.
+    pub(super) fn short_sentences(
+        &self,
+        text: &str,
+        bytes_max: usize,
+    ) -> Result<Sentences, ChunkError> {
+        self.sentences_of(text, 0, bytes_max)
+    }
+
+    fn sentences_of(
+        &self,
+        text: &str,
+        characters_min: usize,
+        bytes_max: usize,
+    ) -> Result<Sentences, ChunkError> {
         let mut sentences = Sentences::within(bytes_max);
         for end in Ends::new(self, text) {
             let sentence = &text[sentences.end()..end];
             if sentence
                 .chars()
-                .nth(self.characters_min.saturating_sub(1))
+                .nth(characters_min.saturating_sub(1))
                 .is_some()
             {
                 sentences.push(text, end)?;

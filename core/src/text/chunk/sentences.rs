@@ -4,11 +4,11 @@ use std::ops::Range;
 
 use super::{ChunkError, Chunks, Sizes};
 
-/// A sentence: its place in the text, in bytes, and its length in characters.
+/// A sentence: its place in the text, in bytes, and its size in characters or tokens.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Sentence {
     pub(super) at: Range<usize>,
-    pub(super) characters: usize,
+    pub(super) size: usize,
 }
 
 /// Sentences of a text, which together are the whole text.
@@ -29,14 +29,18 @@ impl Sentences {
         }
     }
 
-    /// Adds the next sentence, which ends here.
+    /// Adds the next sentence, which ends here, with its characters.
     pub(super) fn push(&mut self, text: &str, end: usize) -> Result<(), ChunkError> {
+        self.push_sized(end, text[self.end()..end].chars().count())
+    }
+
+    /// Adds the next sentence, which ends here.
+    pub(super) fn push_sized(&mut self, end: usize, size: usize) -> Result<(), ChunkError> {
         if self.sentences.len() >= self.count_max {
             return Err(ChunkError::TooManyParts(self.bytes_max));
         }
         let at = self.end()..end;
-        let characters = text[at.clone()].chars().count();
-        self.sentences.push(Sentence { at, characters });
+        self.sentences.push(Sentence { at, size });
         Ok(())
     }
 
@@ -44,7 +48,7 @@ impl Sentences {
     pub(super) fn extend_last(&mut self, text: &str, end: usize) -> Result<(), ChunkError> {
         match self.sentences.last_mut() {
             Some(last) => {
-                last.characters += text[last.at.end..end].chars().count();
+                last.size += text[last.at.end..end].chars().count();
                 last.at.end = end;
                 Ok(())
             }
@@ -58,7 +62,7 @@ impl Sentences {
     }
 }
 
-/// How sentences are packed into chunks: as many as fit into `sizes.size` characters.
+/// How sentences are packed into chunks: as many as fit into `sizes.size`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Packing {
     pub(super) sizes: Sizes,
@@ -90,16 +94,16 @@ pub(super) fn pack(
     let Packing { sizes, .. } = packing;
     let (mut first, mut size) = (0, 0_usize);
     for (at, sentence) in sentences.iter().enumerate() {
-        let is_full = at > first && size + sentence.characters > sizes.size;
+        let is_full = at > first && size + sentence.size > sizes.size;
         if is_full && at - first >= packing.sentences_min {
             add(text, &sentences[first..at], chunks)?;
             let room = match packing.is_strict {
-                true => sizes.size.saturating_sub(sentence.characters),
+                true => sizes.size.saturating_sub(sentence.size),
                 false => usize::MAX,
             };
             (first, size) = overlap(sentences, at, sizes.overlap.min(room));
         }
-        size += sentence.characters;
+        size += sentence.size;
     }
     add(text, &sentences[first..], chunks)
 }
@@ -108,7 +112,7 @@ pub(super) fn pack(
 fn overlap(sentences: &[Sentence], at: usize, overlap: usize) -> (usize, usize) {
     let (mut first, mut size) = (at, 0);
     while let Some(before) = first.checked_sub(1) {
-        let more = size + sentences[before].characters;
+        let more = size + sentences[before].size;
         if more > overlap {
             break;
         }

@@ -93,9 +93,9 @@ fn bad_settings_are_one_clear_error() {
         "there is no chunking implementation \"none so far\"",
     );
     check(
-        json!({"implementation": "semantic_chunker", "chunk_size": 800}),
-        "the chunker \"semantic_chunker\" of pgai-rs is not there yet: its rows wait in the queue until a \
-         later worker has it",
+        json!({"implementation": "semantic_chunker", "chunk_size": 8, "chunk_overlap": 0,
+            "reconnect_similarity_threshold": 1.5}),
+        "reconnect_similarity_threshold must be a number from 0 to 1",
     );
     check(
         json!({"implementation": "character_text_splitter"}),
@@ -112,7 +112,7 @@ fn a_text_with_too_many_parts_for_the_memory_is_refused() {
         let config = json!({"implementation": implementation, "chunk_size": 5, "chunk_overlap": 0,
             "delimiters": ["."], "min_characters_per_sentence": 0});
         let chunker = Chunker::parse(&config).unwrap();
-        let split = |bytes_max| chunker.chunk_within(&text, bytes_max, &mut Steps::for_text(&text));
+        let split = |bytes_max| chunker.chunk_within(&text, &Vectors::default(), bytes_max, &mut Steps::for_text(&text));
         assert!(
             matches!(split(1000), Err(ChunkError::TooManyParts(1000))),
             "{implementation}"

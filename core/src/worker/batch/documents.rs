@@ -20,6 +20,7 @@ use crate::query::{Found, ReadRow};
 use crate::request::{Received, Request, RequestError, Response};
 use crate::settings::DocumentSettings;
 use crate::store::{Asked, Heard, Object, Stores};
+use crate::text::Vectors;
 use crate::time::Time;
 use crate::worker::failure::Failure;
 
@@ -124,6 +125,7 @@ impl Batch {
         Some(PlanRows {
             profile: Arc::clone(&self.profile),
             rows: all.map(|(at, document)| (at, document.row)).collect(),
+            vectors: Vectors::default(),
             limits: self.limits,
         })
     }

@@ -120,7 +120,11 @@ impl Batch {
             && given_up.clone().count() > 0
             && !rows.iter().any(|(at, _)| match &self.rows[*at].state {
                 RowState::Failed(failure) => failure.keeps_vector,
-                RowState::Over | RowState::Planned(_) | RowState::Read | RowState::Unread => false,
+                RowState::Over
+                | RowState::Planned(_)
+                | RowState::Read
+                | RowState::Undecided(..)
+                | RowState::Unread => false,
             });
         if !clears || is_about_characters(error) {
             return self.write_plainly(rows);
@@ -154,7 +158,7 @@ impl Report {
     fn add(&mut self, row: &RowWork, wait: Option<Duration>) {
         match &row.state {
             RowState::Failed(failure) => self.failed.push((row.key.clone(), failure.clone(), wait)),
-            RowState::Over | RowState::Read | RowState::Unread => {}
+            RowState::Over | RowState::Read | RowState::Undecided(..) | RowState::Unread => {}
             RowState::Planned(pieces) => {
                 let new = pieces
                     .iter()

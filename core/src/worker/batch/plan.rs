@@ -7,7 +7,7 @@ use crate::query::{Found, ReadRow};
 use crate::reuse::{self, Piece};
 use crate::rows::{Bounds, STEPS_AT_A_TIME, TextError};
 use crate::settings::Limits;
-use crate::text::CHUNK_BYTES;
+use crate::text::{CHUNK_BYTES, Vectors};
 use crate::vectorizer::Profile;
 use crate::worker::failure::Failure;
 
@@ -17,6 +17,8 @@ pub(crate) struct PlanRows {
     pub(super) profile: Arc<Profile>,
     /// With their places in the batch.
     pub(super) rows: Vec<(usize, ReadRow)>,
+    /// Those that a chunker has asked for, by their texts.
+    pub(super) vectors: Vectors,
     pub(super) limits: Limits,
 }
 
@@ -24,9 +26,24 @@ pub(crate) struct PlanRows {
 /// left for another read.
 #[derive(Debug, Default)]
 pub(crate) struct PlannedRows {
-    pub(super) rows: Vec<(usize, Result<Vec<NewPiece>, Failure>)>,
+    pub(super) rows: Vec<(usize, Result<RowPlan, Failure>)>,
     /// A row ran out of steps: why.
     pub(super) out_of_steps: Option<String>,
+}
+
+/// What a row becomes.
+#[derive(Debug)]
+pub(super) enum RowPlan {
+    Chunks(Vec<NewPiece>),
+    /// Its chunks depend on the vectors of these texts.
+    Undecided(Box<ReadRow>, Vec<NewText>),
+}
+
+/// A text to be embedded, and what is sent in its place because it is longer than the model takes.
+#[derive(Debug)]
+pub(super) struct NewText {
+    pub(super) text: Arc<str>,
+    pub(super) cut: Option<Arc<str>>,
 }
 
 /// A piece, and what is sent in place of its text because that is longer than the model takes.
@@ -39,7 +56,8 @@ pub(super) struct NewPiece {
 impl PlanRows {
     /// What the work is about, in bytes.
     pub(crate) fn bytes(&self) -> usize {
-        self.rows.iter().map(|(_, row)| row.bytes()).sum()
+        let rows: usize = self.rows.iter().map(|(_, row)| row.bytes()).sum();
+        rows + self.vectors.bytes()
     }
 
     /// Whether its time does not depend on the bytes alone.
@@ -62,16 +80,23 @@ impl PlanRows {
                 break;
             }
             let mut bounds = Bounds::new(row.text.as_deref().unwrap_or_default(), limits);
-            let pieces = plan_row(profile, &row, &mut bounds);
+            let pieces = plan_row(profile, &row, &self.vectors, &mut bounds);
             steps = steps.saturating_add(bounds.steps.spent());
             let row = match pieces {
                 Ok(pieces) => {
                     let made: usize = pieces.iter().map(bytes_of).sum();
                     bytes = bytes.saturating_add(made);
-                    Ok(pieces
-                        .into_iter()
-                        .map(|piece| shortened(profile, piece))
-                        .collect())
+                    let pieces = pieces.into_iter().map(|piece| shortened(profile, piece));
+                    Ok(RowPlan::Chunks(pieces.collect()))
+                }
+                Err(Unplanned::NeedsVectors(texts)) => {
+                    let made: usize = texts.iter().map(|text| CHUNK_BYTES + text.len()).sum();
+                    bytes = bytes.saturating_add(made).saturating_add(row.bytes());
+                    let texts = texts.into_iter().map(|text| NewText {
+                        cut: profile.provider.cut(&text).map(Arc::from),
+                        text,
+                    });
+                    Ok(RowPlan::Undecided(Box::new(row), texts.collect()))
                 }
                 Err(Unplanned::OutOfSteps(reason)) => {
                     let failure = Failure::out_of_steps(&reason);
@@ -89,6 +114,7 @@ impl PlanRows {
 /// Why a row has no chunks.
 enum Unplanned {
     Failed(Failure),
+    NeedsVectors(Vec<Arc<str>>),
     OutOfSteps(String),
 }
 
@@ -96,6 +122,7 @@ enum Unplanned {
 fn plan_row(
     profile: &Profile,
     row: &ReadRow,
+    vectors: &Vectors,
     bounds: &mut Bounds,
 ) -> Result<Vec<Piece>, Unplanned> {
     // A row that is gone, or whose text is NULL or empty, has no chunks.
@@ -112,11 +139,12 @@ fn plan_row(
         }
     };
     let texts = profile
-        .texts(payload, &row.parts, &row.columns, bounds)
+        .texts(payload, &row.parts, &row.columns, vectors, bounds)
         .map_err(|error| match error {
             TextError::Chunking(reason) => Unplanned::Failed(Failure::chunking(&reason)),
             TextError::Formatting(reason) => Unplanned::Failed(Failure::formatting(&reason)),
             TextError::Steps(reason) => Unplanned::OutOfSteps(reason),
+            TextError::Vectors(texts) => Unplanned::NeedsVectors(texts),
         })?;
     Ok(reuse::compare(
         texts,

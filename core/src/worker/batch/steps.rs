@@ -77,7 +77,11 @@ impl Batch {
     pub(in crate::worker) fn chunks(&self, rows: &[usize]) -> usize {
         let size = |at: &usize| match &self.rows[*at].state {
             RowState::Planned(pieces) => pieces.len().max(1),
-            RowState::Failed(_) | RowState::Over | RowState::Read | RowState::Unread => 0,
+            RowState::Failed(_)
+            | RowState::Over
+            | RowState::Read
+            | RowState::Undecided(..)
+            | RowState::Unread => 0,
         };
         rows.iter().map(size).sum()
     }
@@ -114,7 +118,11 @@ impl Batch {
     fn commit_row(&self, row: &RowWork) -> CommitRow {
         let pieces = match &row.state {
             RowState::Planned(pieces) => pieces.as_slice(),
-            RowState::Failed(_) | RowState::Over | RowState::Read | RowState::Unread => &[],
+            RowState::Failed(_)
+            | RowState::Over
+            | RowState::Read
+            | RowState::Undecided(..)
+            | RowState::Unread => &[],
         };
         let chunks = pieces.iter().filter_map(|piece| match piece {
             Planned::Input(at, location) => {
@@ -193,7 +201,7 @@ impl Batch {
             // These are still being written, unless there is no time for that.
             RowState::Failed(_) => self.leaving,
             RowState::Planned(_) => self.leaving || !self.is_ready(state),
-            RowState::Read | RowState::Unread => true,
+            RowState::Read | RowState::Undecided(..) | RowState::Unread => true,
             RowState::Over => false,
         });
         if !done_waiting || rows.is_empty() {
@@ -225,8 +233,11 @@ impl Batch {
     /// bounds the memory.
     fn read(&self) -> Option<(Step, Query)> {
         let rows = self.some_of(self.numbers(|state| matches!(state, RowState::Unread)));
-        let is_waiting =
-            |row: &RowWork| matches!(row.state, RowState::Planned(_)) && !self.is_ready(&row.state);
+        let is_waiting = |row: &RowWork| match &row.state {
+            RowState::Planned(_) => !self.is_ready(&row.state),
+            RowState::Undecided(..) => true,
+            RowState::Failed(_) | RowState::Over | RowState::Read | RowState::Unread => false,
+        };
         let is_asking = self.requests_out > 0 || !self.spans.is_empty();
         if rows.is_empty()
             || is_asking

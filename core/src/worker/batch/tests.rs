@@ -23,6 +23,13 @@ fn profile() -> Arc<Profile> {
 }
 
 fn profile_of(loading: &serde_json::Value) -> Arc<Profile> {
+    profile_with(loading, &serde_json::json!({"implementation": "none"}))
+}
+
+pub(super) fn profile_with(
+    loading: &serde_json::Value,
+    chunking: &serde_json::Value,
+) -> Arc<Profile> {
     let definition = serde_json::json!({
         "id": 1, "name": "blog", "disabled": false, "source_schema": "public", "source_table": "blog",
         "source_pk": [{"attname": "id"}], "queue_schema": "ai", "queue_table": "q", "queue_failed_table": "f",
@@ -33,7 +40,7 @@ fn profile_of(loading: &serde_json::Value) -> Arc<Profile> {
         "config": {
             "loading": loading,
             "embedding": {"implementation": "ollama", "model": "m", "dimensions": 1},
-            "chunking": {"implementation": "none"},
+            "chunking": chunking,
             "formatting": {"implementation": "python_template", "template": "$chunk"},
             "destination": {"implementation": "table", "target_schema": "public", "target_table": "s"}}
     });
@@ -47,7 +54,7 @@ fn claimed(keys: &[&str]) -> Batch {
     claimed_of(profile(), keys)
 }
 
-fn claimed_of(profile: Arc<Profile>, keys: &[&str]) -> Batch {
+pub(super) fn claimed_of(profile: Arc<Profile>, keys: &[&str]) -> Batch {
     let item = |key: &&str| ClaimedRow {
         key: Key(vec![(*key).to_owned()]),
         generation: 1,
@@ -64,17 +71,17 @@ fn claimed_of(profile: Arc<Profile>, keys: &[&str]) -> Batch {
     )
 }
 
-fn next(batch: &mut Batch, now: u64) -> Option<(Step, Query)> {
+pub(super) fn next(batch: &mut Batch, now: u64) -> Option<(Step, Query)> {
     let now = Time::new(Duration::from_secs(now));
     batch.next_query(now, LEASE, TIMEOUT, 64, &mut Random::new(1))
 }
 
-fn text(text: &str) -> Option<String> {
+pub(super) fn text(text: &str) -> Option<String> {
     Some(text.to_owned())
 }
 
 /// Answers the next statement, which must be a read, with these texts.
-fn read(batch: &mut Batch, texts: &[&str]) -> usize {
+pub(super) fn read(batch: &mut Batch, texts: &[&str]) -> usize {
     let Some((Step::Read(asked), _)) = next(batch, 0) else {
         panic!("{batch:?}");
     };
@@ -102,7 +109,7 @@ fn embed(batch: &mut Batch) {
     }
 }
 
-fn outcomes(all: &[(&str, &str)]) -> StepAnswer {
+pub(super) fn outcomes(all: &[(&str, &str)]) -> StepAnswer {
     let row = |(number, fate): &(&str, &str)| vec![text(number), text(fate)];
     StepAnswer::Outcomes(Outcome::all(all.iter().map(row).collect()).unwrap())
 }

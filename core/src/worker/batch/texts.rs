@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::plan::{NewPiece, PlanRows, PlannedRows};
+use super::plan::{NewPiece, NewText, PlanRows, PlannedRows, RowPlan};
 use super::{Batch, Input, Planned, RowState, Span, Taken, Truncated};
 use crate::query::ReadRow;
 use crate::reuse::{ChunkText, Piece};
+use crate::text::Vectors;
 use crate::worker::accounts::{Sizes, tokens_of};
 use crate::worker::failure::Failure;
 
@@ -18,27 +19,24 @@ impl Batch {
             Some((at, row))
         });
         let rows: Vec<_> = places.collect();
+        if self.rows.iter().all(|row| row.state.inputs().next().is_none()) {
+            // Inputs of the rows before are of no more use, and no request points at them.
+            self.inputs.clear();
+            self.by_text.clear();
+        }
         for (at, _) in &rows {
             self.rows[*at].state = RowState::Read;
         }
         PlanRows {
             profile: Arc::clone(&self.profile),
             rows,
+            vectors: Vectors::default(),
             limits: self.limits,
         }
     }
 
     /// Takes what the rows of a read became, and packs their new texts into requests.
     pub(in crate::worker) fn plan_rows(&mut self, planned: PlannedRows, sizes: Sizes) -> Taken {
-        if !self
-            .rows
-            .iter()
-            .any(|row| matches!(row.state, RowState::Planned(_)))
-        {
-            // Inputs of the rows before are of no more use, and no request points at them.
-            self.inputs.clear();
-            self.by_text.clear();
-        }
         let first = self.inputs.len();
         for (at, pieces) in planned.rows {
             // It may have been given back, or be lost, since it was read.
@@ -46,9 +44,13 @@ impl Batch {
                 continue;
             }
             self.rows[at].state = match pieces {
-                Ok(pieces) => {
+                Ok(RowPlan::Chunks(pieces)) => {
                     let pieces = pieces.into_iter().map(|piece| self.planned(piece, first));
                     RowState::Planned(pieces.collect())
+                }
+                Ok(RowPlan::Undecided(row, texts)) => {
+                    let inputs = texts.into_iter().map(|text| self.input(text, first));
+                    RowState::Undecided(row, inputs.collect())
                 }
                 Err(failure) => RowState::Failed(failure),
             };
@@ -72,17 +74,22 @@ impl Batch {
         }
     }
 
-    /// The input of an equal text is taken if it has its vector, or is of this read (`first` and on):
-    /// one of a read before without a vector was refused or given up, and nobody asks for it.
     fn planned(&mut self, piece: NewPiece, first: usize) -> Planned {
         let NewPiece { piece, cut } = piece;
         let Piece::New(ChunkText { text, location }) = piece else {
             return Planned::Stored(piece);
         };
+        Planned::Input(self.input(NewText { text, cut }, first), location)
+    }
+
+    /// The input of an equal text is taken if it has its vector, or is of this read (`first` and on):
+    /// one of a read before without a vector was refused or given up, and nobody asks for it.
+    fn input(&mut self, text: NewText, first: usize) -> usize {
+        let NewText { text, cut } = text;
         if let Some(at) = self.by_text.get(&text).copied()
             && (at >= first || self.inputs[at].vector.is_some())
         {
-            return Planned::Input(at, location);
+            return at;
         }
         let at = self.inputs.len();
         self.by_text.insert(Arc::clone(&text), at);
@@ -92,7 +99,7 @@ impl Batch {
             vector: None,
             failure: None,
         });
-        Planned::Input(at, location)
+        at
     }
 
     /// Packs the inputs from `first` on into requests. Those of a row that has failed before go
@@ -101,13 +108,7 @@ impl Batch {
         let mut apart = vec![];
         let mut is_apart = BTreeSet::new();
         for row in self.rows.iter().filter(|row| row.is_suspect) {
-            let RowState::Planned(pieces) = &row.state else {
-                continue;
-            };
-            let new = pieces.iter().filter_map(|piece| match piece {
-                Planned::Input(at, _) if *at >= first => Some(*at),
-                Planned::Input(..) | Planned::Stored(_) => None,
-            });
+            let new = row.state.inputs().filter(|at| *at >= first);
             apart.push(new.filter(|at| is_apart.insert(*at)).collect::<Vec<_>>());
         }
         let together = (first..self.inputs.len()).filter(|at| !is_apart.contains(at));
@@ -187,13 +188,9 @@ impl Batch {
             self.inputs[*at].failure = Some(reason.to_owned());
         }
         for row in &mut self.rows {
-            let RowState::Planned(pieces) = &row.state else {
-                continue;
-            };
-            let failure = pieces.iter().find_map(|piece| match piece {
-                Planned::Input(at, _) => self.inputs[*at].failure.as_ref(),
-                Planned::Stored(_) => None,
-            });
+            let mut inputs = row.state.inputs();
+            let failure = inputs.find_map(|at| self.inputs[at].failure.as_ref());
+            drop(inputs);
             if let Some(reason) = failure {
                 row.state = RowState::Failed(Failure::embedding(reason));
             }
@@ -202,16 +199,10 @@ impl Batch {
     }
 
     /// Does not ask for vectors that only failed rows would have used.
-    fn forget_unneeded_inputs(&mut self) {
+    pub(super) fn forget_unneeded_inputs(&mut self) {
         let mut needed = BTreeSet::new();
         for row in &self.rows {
-            let RowState::Planned(pieces) = &row.state else {
-                continue;
-            };
-            needed.extend(pieces.iter().filter_map(|piece| match piece {
-                Planned::Input(at, _) => Some(*at),
-                Planned::Stored(_) => None,
-            }));
+            needed.extend(row.state.inputs());
         }
         for span in &mut self.spans {
             span.inputs.retain(|at| needed.contains(at));

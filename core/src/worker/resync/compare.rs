@@ -7,6 +7,7 @@ use crate::query::{Found, ReadRow};
 use crate::reuse::{self, Piece};
 use crate::rows::{Bounds, STEPS_AT_A_TIME};
 use crate::settings::Limits;
+use crate::text::Vectors;
 use crate::vectorizer::Profile;
 
 /// Rows to be compared.
@@ -70,7 +71,8 @@ pub(crate) fn is_current(
     };
     let stored = reuse::parse_stored(row.stored.as_deref());
     let mut bounds = Bounds::new(text, limits);
-    let texts = profile.texts(text, &row.parts, &row.columns, &mut bounds);
+    let vectors = Vectors::default();
+    let texts = profile.texts(text, &row.parts, &row.columns, &vectors, &mut bounds);
     *steps = steps.saturating_add(bounds.steps.spent());
     texts.is_ok_and(|texts| {
         let pieces = reuse::compare(texts, &stored);

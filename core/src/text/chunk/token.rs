@@ -1,0 +1,168 @@
+//! Splits a text by tokens (`ai.chunking_token`): those of cl100k_base, which OpenAI's embedding models have.
+
+use serde_json::{Map, Value};
+use unicode_segmentation::UnicodeSegmentation;
+
+use super::sentence::ends;
+use super::sentences::{Packing, Sentences, pack};
+use super::{ChunkError, ChunkingError, Chunks, Sizes, sizes};
+use crate::tokens;
+
+/// Packs whole sentences, by their tokens. One that is longer than a chunk is split between words, and a word that
+/// is longer between characters as a reader sees them.
+#[derive(Clone, Debug)]
+pub struct TokenSplitter {
+    /// In tokens.
+    sizes: Sizes,
+}
+
+impl TokenSplitter {
+    pub(super) fn new(config: &Map<String, Value>) -> Result<Self, ChunkingError> {
+        if !tokens::ARE_COUNTED {
+            return Err(ChunkingError::NoTokens);
+        }
+        Ok(Self {
+            sizes: sizes(config)?,
+        })
+    }
+
+    pub(super) fn chunk(&self, text: &str, chunks: &mut Chunks<'_>) -> Result<(), ChunkError> {
+        let mut sentences = Sentences::within(chunks.bytes_max);
+        for end in ends(text) {
+            self.push(text, end, &mut sentences)?;
+        }
+        let packing = Packing::strict(self.sizes);
+        pack(text, &sentences.sentences, packing, chunks)
+    }
+
+    /// Adds the sentence that ends here: in parts, if it is longer than a chunk.
+    fn push(&self, text: &str, end: usize, sentences: &mut Sentences) -> Result<(), ChunkError> {
+        let start = sentences.end();
+        let sentence = &text[start..end];
+        let size = count(sentence);
+        if size <= self.sizes.size {
+            return sentences.push_sized(end, size);
+        }
+        let mut held = 0;
+        for (at, word) in words(sentence) {
+            let size = count(word);
+            if held + size <= self.sizes.size {
+                held += size;
+                continue;
+            }
+            if sentences.end() < start + at {
+                sentences.push_sized(start + at, held)?;
+            }
+            held = match size <= self.sizes.size {
+                true => size,
+                false => self.push_word(start + at, word, sentences)?,
+            };
+        }
+        if sentences.end() < end {
+            sentences.push_sized(end, held)?;
+        }
+        Ok(())
+    }
+
+    /// Adds all of a long word but its last part, and returns the size of that.
+    fn push_word(
+        &self,
+        start: usize,
+        word: &str,
+        sentences: &mut Sentences,
+    ) -> Result<usize, ChunkError> {
+        let mut held = 0;
+        for (at, grapheme) in word.grapheme_indices(true) {
+            let size = count(grapheme);
+            if held > 0 && held + size > self.sizes.size {
+                sentences.push_sized(start + at, held)?;
+                held = 0;
+            }
+            held += size;
+        }
+        Ok(held)
+    }
+}
+
+fn count(text: &str) -> usize {
+    // Without a tokenizer there is no such splitter.
+    tokens::count(text).unwrap_or(text.len())
+}
+
+/// The words of a text, each with the white space before it: a token often has both.
+fn words(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let mut start = 0;
+    let parts = text.split_word_bound_indices();
+    parts.filter_map(move |(at, part)| {
+        let end = at + part.len();
+        if part.trim().is_empty() && end < text.len() {
+            return None;
+        }
+        let word = (start, &text[start..end]);
+        start = end;
+        Some(word)
+    })
+}
+
+#[cfg(all(test, feature = "tokens"))]
+mod tests {
+    use super::super::Chunker;
+    use super::*;
+    use serde_json::json;
+
+    fn chunks(text: &str, size: usize, overlap: usize) -> Vec<String> {
+        let config =
+            json!({"implementation": "token", "chunk_size": size, "chunk_overlap": overlap});
+        Chunker::parse(&config).unwrap().chunk(text).unwrap()
+    }
+
+    fn ink(text: &str) -> String {
+        text.chars().filter(|c| !c.is_whitespace()).collect()
+    }
+
+    #[test]
+    fn sentences_are_packed_by_their_tokens() {
+        // Five tokens each.
+        let text = "One two three four. Five six seven eight. Nine ten eleven twelve.";
+        assert_eq!(
+            chunks(text, 12, 0),
+            [
+                "One two three four. Five six seven eight.",
+                "Nine ten eleven twelve."
+            ]
+        );
+        assert_eq!(
+            chunks(text, 3, 0)[..2],
+            ["One two three".to_owned(), "four.".to_owned()]
+        );
+        assert_eq!(chunks("", 3, 0), [""; 0]);
+    }
+
+    #[test]
+    fn no_chunk_has_more_tokens_than_its_size_and_nothing_is_lost() {
+        let mut texts = vec![
+            include_str!("../../../../docs/chunking.md").to_owned(),
+            include_str!("token.rs").to_owned(),
+            "日本語の文章です。とても長い文章もあります。".repeat(20),
+            "Donaudampfschifffahrtsgesellschaftskapitän".repeat(9),
+            "👩‍👧 family 🏳️‍🌈 ".repeat(30),
+            "a\n\n \t b. ".repeat(50),
+        ];
+        texts.push(texts.concat());
+        for text in &texts {
+            for size in [1, 2, 3, 7, 20, 64, 256] {
+                for overlap in [0, size / 2] {
+                    let chunks = chunks(text, size, overlap);
+                    for chunk in &chunks {
+                        let is_one = chunk.graphemes(true).count() == 1;
+                        assert!(count(chunk) <= size || is_one, "{size}: {chunk:?}");
+                        assert!(text.contains(chunk.as_str()));
+                    }
+                    if overlap == 0 {
+                        assert_eq!(ink(&chunks.concat()), ink(text));
+                    }
+                }
+            }
+        }
+    }
+}
