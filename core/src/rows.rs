@@ -10,7 +10,9 @@ use crate::location::location;
 use crate::reuse::ChunkText;
 use crate::settings::Limits;
 use crate::sql::{RENDERED_FACTOR, TemplateColumn};
-use crate::text::{self, Chunk, ChunkError, Chunker, Outline, Steps, TemplateError, Vectors, neighbours};
+use crate::text::{
+    self, Chunk, ChunkError, Chunker, Outline, Steps, TemplateError, Vectors, neighbours,
+};
 use crate::vectorizer::{Format, Profile};
 
 /// Why the texts of a row cannot be made.

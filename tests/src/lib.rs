@@ -7,6 +7,7 @@ pub mod hand;
 pub mod measure;
 pub mod minilm;
 mod nobody;
+pub mod pdf;
 pub mod pgbouncer;
 pub mod postgres;
 pub mod process;

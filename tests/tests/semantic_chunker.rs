@@ -79,7 +79,11 @@ fn chunks_end_where_the_vectors_of_sentences_differ() {
         let mut once = asked.clone();
         once.sort();
         once.dedup();
-        assert_eq!(once.len(), asked.len(), "{shell}: nothing is asked for twice");
+        assert_eq!(
+            once.len(),
+            asked.len(),
+            "{shell}: nothing is asked for twice"
+        );
     }
 }
 
@@ -135,7 +139,11 @@ fn commands_know_that_the_chunks_depend_on_vectors() {
     );
     let inputs = stage.stub.inputs().len();
     stage.once("worker").wait(PATIENCE);
-    assert_eq!(stage.stub.inputs().len(), inputs, "nothing is embedded again");
+    assert_eq!(
+        stage.stub.inputs().len(),
+        inputs,
+        "nothing is embedded again"
+    );
     let row = "select state || ': ' || reason from ai.vectorizer_resync";
     let row: String = stage.sql.query_one(row, &[]).unwrap().get(0);
     assert!(row.contains("depend on vectors of sentences"), "{row}");

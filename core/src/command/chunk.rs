@@ -192,9 +192,7 @@ impl Chunk {
         let vectors = Vectors::Known(self.vectors.clone());
         let mut bounds = Bounds::new(text, self.settings.limits);
         match columns {
-            Some(columns) => {
-                profile.texts(text, &Parts::default(), columns, &vectors, &mut bounds)
-            }
+            Some(columns) => profile.texts(text, &Parts::default(), columns, &vectors, &mut bounds),
             None => profile.texts_of_no_row(text, &vectors, &mut bounds),
         }
     }
@@ -222,7 +220,8 @@ impl Chunk {
                 Ok(call.into())
             }
             Next::Vectors(embedded) => {
-                self.vectors.extend(asked.texts.into_iter().zip(embedded.vectors));
+                self.vectors
+                    .extend(asked.texts.into_iter().zip(embedded.vectors));
                 self.show()
             }
         }

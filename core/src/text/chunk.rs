@@ -264,7 +264,9 @@ pub enum ChunkingError {
         size: i64,
     },
     /// This build has no tokenizer.
-    #[error("this worker counts no tokens: build it with the feature tokens, or run worker, which has it")]
+    #[error(
+        "this worker counts no tokens: build it with the feature tokens, or run worker, which has it"
+    )]
     NoTokens,
     /// The overlap is negative.
     #[error("chunk_overlap must be >= 0, got {0}")]

@@ -103,8 +103,7 @@ fn minilm_embedding() -> String {
     format!("embedding => ai.embedding_sentence_transformers('{name}', {dimensions})")
 }
 
-const TITLE_AND_TEXT: &str =
-    "formatting => ai.formatting_python_template(E'$title\\n$chunk'), chunking => ai.chunking_none()";
+const TITLE_AND_TEXT: &str = "formatting => ai.formatting_python_template(E'$title\\n$chunk'), chunking => ai.chunking_none()";
 
 #[test]
 #[ignore = "takes some minutes"]
@@ -162,7 +161,10 @@ fn measure_cranfield_e5() {
     };
     let url = format!("http://127.0.0.1:{port}/v1");
     for (name, prompts) in [
-        ("e5_prompts", "document_prompt => 'passage: ', query_prompt => 'query: '"),
+        (
+            "e5_prompts",
+            "document_prompt => 'passage: ', query_prompt => 'query: '",
+        ),
         ("e5_plain", "document_prompt => null"),
     ] {
         let arguments = format!(

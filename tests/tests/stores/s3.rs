@@ -1,5 +1,6 @@
 //! S3 with the credentials of a user, of a profile, and of a role.
 
+use tests::pdf::lines;
 use tests::python;
 use tests::stage::Stage;
 use tests::stub::Stub;
@@ -161,7 +162,7 @@ fn the_example_of_the_manual_runs_as_written() {
     let store = Store::start(
         "s3_server",
         &[
-            ("papers", "2024/ducks.pdf", &pdf("A mallard is a duck")),
+            ("papers", "2024/ducks.pdf", &lines("A mallard is a duck")),
             ("papers", "2024/geese.txt.gz", &gzip("A goose is no duck.")),
         ],
     );
@@ -188,7 +189,7 @@ fn the_documented_example_of_pgai_runs_as_written() {
             (
                 "my-bucket",
                 "documents/product-manual.pdf",
-                &pdf("How to turn it on"),
+                &lines("How to turn it on"),
             ),
             ("my-bucket", "documents/api-reference.md", manual.as_bytes()),
         ],
@@ -243,33 +244,4 @@ fn the_documented_example_of_pgai_runs_as_written() {
         ("API Reference".to_owned(), manual.trim().to_owned())
     );
     assert!(rows[1].1.contains("How to turn it on"), "{rows:?}");
-}
-
-/// A PDF of one page with one line.
-fn pdf(line: &str) -> Vec<u8> {
-    let content = format!("BT /F1 24 Tf 72 700 Td ({line}) Tj ET");
-    let objects = [
-        "<< /Type /Catalog /Pages 2 0 R >>".to_owned(),
-        "<< /Type /Pages /Kids [3 0 R] /Count 1 >>".to_owned(),
-        "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] /Contents 4 0 R \
-         /Resources << /Font << /F1 5 0 R >> >> >>"
-            .to_owned(),
-        format!(
-            "<< /Length {} >>\nstream\n{content}\nendstream",
-            content.len()
-        ),
-        "<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>".to_owned(),
-    ];
-    let mut file = "%PDF-1.4\n".to_owned();
-    let mut places = vec![];
-    for (object, number) in objects.iter().zip(1..) {
-        places.push(format!("{:010} 00000 n \n", file.len()));
-        file.push_str(&format!("{number} 0 obj\n{object}\nendobj\n"));
-    }
-    let table = file.len();
-    let places = places.concat();
-    file.push_str(&format!(
-        "xref\n0 6\n0000000000 65535 f \n{places}trailer << /Size 6 /Root 1 0 R >>\nstartxref\n{table}\n%%EOF\n"
-    ));
-    file.into_bytes()
 }

@@ -81,7 +81,7 @@ impl MarkdownSplitter {
             if characters <= self.sizes.size {
                 run.push(Sentence {
                     at: start..end,
-                    characters,
+                    size: characters,
                 });
             } else {
                 pack(text, &run, Packing::strict(self.sizes), chunks)?;

@@ -161,7 +161,10 @@ fn similarity(config: &Map<String, Value>) -> Result<f32, ChunkingError> {
     let Some(value) = config.get(name).filter(|value| !value.is_null()) else {
         return Ok(SIMILARITY_DEFAULT);
     };
-    #[expect(clippy::cast_possible_truncation, reason = "pgai-rs has it as a float4")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "pgai-rs has it as a float4"
+    )]
     let value = value.as_f64().map(|value| value as f32);
     let value = value.filter(|value| (0.0..=1.0).contains(value));
     value.ok_or(ChunkingError::Setting {

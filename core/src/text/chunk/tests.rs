@@ -21,7 +21,10 @@ fn difference(case: &Value, config: &Value, text: &str) -> Option<String> {
         Err(_) => case.get("config_error").is_some(),
         Ok(Err(ChunkError::CaptureGroup(_))) => case.get("row_error").is_some(),
         Ok(Err(
-            ChunkError::TooManyParts(_) | ChunkError::TooManySteps(_) | ChunkError::TooMuch(_),
+            ChunkError::NeedsVectors(_)
+            | ChunkError::TooManyParts(_)
+            | ChunkError::TooManySteps(_)
+            | ChunkError::TooMuch(_),
         )) => false,
         Ok(Ok(chunks)) => json!(chunks) == case["chunks"],
     };
@@ -112,7 +115,14 @@ fn a_text_with_too_many_parts_for_the_memory_is_refused() {
         let config = json!({"implementation": implementation, "chunk_size": 5, "chunk_overlap": 0,
             "delimiters": ["."], "min_characters_per_sentence": 0});
         let chunker = Chunker::parse(&config).unwrap();
-        let split = |bytes_max| chunker.chunk_within(&text, &Vectors::default(), bytes_max, &mut Steps::for_text(&text));
+        let split = |bytes_max| {
+            chunker.chunk_within(
+                &text,
+                &Vectors::default(),
+                bytes_max,
+                &mut Steps::for_text(&text),
+            )
+        };
         assert!(
             matches!(split(1000), Err(ChunkError::TooManyParts(1000))),
             "{implementation}"
@@ -143,7 +153,7 @@ fn a_regex_that_reads_the_rest_of_the_text_for_every_match_fails_that_text_only(
     let mut steps = Steps::for_text(&text);
     // Less than these is left, so that the test is quick, too.
     assert!(steps.spend(50_000_000));
-    let error = chunker.chunk_within(&text, usize::MAX, &mut steps);
+    let error = chunker.chunk_within(&text, &Vectors::default(), usize::MAX, &mut steps);
     assert_eq!(
         error.unwrap_err(),
         ChunkError::TooManySteps("[^b]*b|a".to_owned())

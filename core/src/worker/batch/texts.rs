@@ -19,7 +19,11 @@ impl Batch {
             Some((at, row))
         });
         let rows: Vec<_> = places.collect();
-        if self.rows.iter().all(|row| row.state.inputs().next().is_none()) {
+        if self
+            .rows
+            .iter()
+            .all(|row| row.state.inputs().next().is_none())
+        {
             // Inputs of the rows before are of no more use, and no request points at them.
             self.inputs.clear();
             self.by_text.clear();
@@ -45,11 +49,11 @@ impl Batch {
             }
             self.rows[at].state = match pieces {
                 Ok(RowPlan::Chunks(pieces)) => {
-                    let pieces = pieces.into_iter().map(|piece| self.planned(piece, first));
+                    let pieces = pieces.into_iter().map(|piece| self.planned(piece));
                     RowState::Planned(pieces.collect())
                 }
                 Ok(RowPlan::Undecided(row, texts)) => {
-                    let inputs = texts.into_iter().map(|text| self.input(text, first));
+                    let inputs = texts.into_iter().map(|text| self.input(text));
                     RowState::Undecided(row, inputs.collect())
                 }
                 Err(failure) => RowState::Failed(failure),
@@ -74,22 +78,19 @@ impl Batch {
         }
     }
 
-    fn planned(&mut self, piece: NewPiece, first: usize) -> Planned {
+    fn planned(&mut self, piece: NewPiece) -> Planned {
         let NewPiece { piece, cut } = piece;
         let Piece::New(ChunkText { text, location }) = piece else {
             return Planned::Stored(piece);
         };
-        Planned::Input(self.input(NewText { text, cut }, first), location)
+        Planned::Input(self.input(NewText { text, cut }), location)
     }
 
-    /// The input of an equal text is taken if it has its vector, or is of this read (`first` and on):
-    /// one of a read before without a vector was refused or given up, and nobody asks for it.
-    fn input(&mut self, text: NewText, first: usize) -> usize {
+    /// The input of a text: that of an equal one that is embedded already or asked for.
+    fn input(&mut self, text: NewText) -> usize {
         let NewText { text, cut } = text;
-        if let Some(at) = self.by_text.get(&text).copied()
-            && (at >= first || self.inputs[at].vector.is_some())
-        {
-            return at;
+        if let Some(at) = self.by_text.get(&text) {
+            return *at;
         }
         let at = self.inputs.len();
         self.by_text.insert(Arc::clone(&text), at);
@@ -186,11 +187,13 @@ impl Batch {
     pub(in crate::worker) fn blame(&mut self, span: &Span, reason: &str) {
         for at in &span.inputs {
             self.inputs[*at].failure = Some(reason.to_owned());
+            self.by_text.remove(&self.inputs[*at].text);
         }
         for row in &mut self.rows {
-            let mut inputs = row.state.inputs();
-            let failure = inputs.find_map(|at| self.inputs[at].failure.as_ref());
-            drop(inputs);
+            let failure = row
+                .state
+                .inputs()
+                .find_map(|at| self.inputs[at].failure.as_ref());
             if let Some(reason) = failure {
                 row.state = RowState::Failed(Failure::embedding(reason));
             }
@@ -205,7 +208,13 @@ impl Batch {
             needed.extend(row.state.inputs());
         }
         for span in &mut self.spans {
-            span.inputs.retain(|at| needed.contains(at));
+            span.inputs.retain(|at| {
+                let is_needed = needed.contains(at);
+                if !is_needed {
+                    self.by_text.remove(&self.inputs[*at].text);
+                }
+                is_needed
+            });
         }
         self.spans.retain(|span| !span.inputs.is_empty());
     }
