@@ -132,7 +132,7 @@ fn measure_cranfield_context() {
         ("neighbours", "$previous $chunk $next"),
         ("both", "$document_title\\n$previous $chunk $next"),
     ] {
-        for (chunker, size) in [("markdown", 200), ("markdown", 400), ("sentence", 400)] {
+        for (chunker, size) in [("markdown", 200), ("markdown", 400)] {
             let arguments = format!(
                 "formatting => ai.formatting_contextual(E'{template}'), chunking => ai.chunking_{chunker}({size}), {}",
                 minilm_embedding()

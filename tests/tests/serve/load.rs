@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use tests::stage::Stage;
+
 use super::{Server, docs, ids};
 
 /// What the process has needed at most, in kB.
@@ -83,4 +85,49 @@ fn measure_a_thousand_clients() {
             before / 1024
         );
     }
+}
+
+/// One client after another's answer: what a search takes with the small local model, whose texts are questions of the
+/// Cranfield collection, or made up.
+#[test]
+#[ignore = "a measurement"]
+#[expect(clippy::print_stdout, reason = "it prints what it measures")]
+fn measure_the_local_model() {
+    let models = tests::minilm::models_dir().unwrap();
+    let models = models.to_str().unwrap();
+    let mut stage = Stage::new();
+    stage.run(&format!(
+        "create table docs (id int primary key, body text);
+         insert into docs select i, 'a text about ' || md5(i::text) from generate_series(1, 1000) i;
+         select ai.create_vectorizer('docs', name => 'docs', loading => ai.loading_column('body'),
+           embedding => ai.embedding_sentence_transformers('{}', {}), chunking => ai.chunking_none())",
+        tests::minilm::NAME,
+        tests::minilm::DIMENSIONS
+    ));
+    let environment = [("PGAI_MODELS_DIR", models)];
+    let mut worker = stage.worker_with("worker", &["--once"], &environment);
+    assert!(worker.wait(Duration::from_secs(600)).success());
+    let tokens = [(super::TOKEN, stage.worker_url.as_str())];
+    let server = Server::with(&stage, &tokens, &[], &environment);
+    let questions = tests::cranfield::questions().unwrap_or_default();
+    let questions = questions.into_iter().map(|question| question.text);
+    let made_up = (0..200).map(|at| format!("what is known of number {at}, and where does it come from"));
+    let mut took = vec![];
+    for question in questions.chain(made_up).take(220) {
+        let began = Instant::now();
+        let body = json!({"vectorizer": "docs", "query": question, "k": 10});
+        assert_eq!(ids(&server.good("v1/search", &body)).len(), 10);
+        took.push(began.elapsed());
+    }
+    // The first ones load the model and make connections.
+    let mut took = took.split_off(20);
+    took.sort_unstable();
+    let at = |percent: usize| took[(took.len() - 1) * percent / 100];
+    println!(
+        "{} searches with the local model: p50 {:.1?}, p95 {:.1?}, p99 {:.1?}",
+        took.len(),
+        at(50),
+        at(95),
+        at(99)
+    );
 }
