@@ -165,7 +165,7 @@ impl Search {
         options
     }
 
-    /// What was found, without what was not asked for.
+    /// What was found, without what was not asked for, and without the location where none is stored.
     pub(super) fn found(&self, rows: &Rows) -> Vec<Map<String, Value>> {
         let texts = rows.iter().filter_map(|row| row.first()?.as_deref());
         let results = texts.filter_map(|text| {
@@ -176,6 +176,9 @@ impl Search {
             }
             if self.columns.is_empty() {
                 found.remove("source");
+            }
+            if found.get("location").is_some_and(Value::is_null) {
+                found.remove("location");
             }
             Some(found)
         });
