@@ -261,6 +261,20 @@ mod tests {
     }
 
     #[test]
+    fn a_location_is_shown_where_there_is_one() {
+        let search = parse(r#"{"vectorizer": "a", "query": "x"}"#).unwrap();
+        let row = |text: &str| vec![Some(text.to_owned())];
+        let found = search.found(&vec![
+            row(r#"{"chunk": "a", "location": {"page": 2}, "source": null}"#),
+            row(r#"{"chunk": "b", "location": null, "chunks_before": null}"#),
+        ]);
+        assert_eq!(
+            json!(found),
+            json!([{"chunk": "a", "location": {"page": 2}}, {"chunk": "b"}])
+        );
+    }
+
+    #[test]
     fn texts_of_the_client_stay_literals() {
         let body = r#"{"vectorizer": 1, "query": "x", "columns": ["a'b"], "filter": {"c'd": "e'f"},
             "hybrid": true, "neighbours": 2, "best_per_row": true, "text_weight": 0.5}"#;
