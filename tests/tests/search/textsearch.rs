@@ -2,6 +2,8 @@
 //! database that `PGAI_TEST_TEXTSEARCH_URL` names, as a superuser, in a transaction that is rolled back.
 
 use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use postgres::{Client, NoTls};
 use serde_json::Value;
@@ -58,9 +60,30 @@ fn without_the_extension_it_is_refused_and_auto_is_the_own_one() {
     );
 }
 
+/// One test at a time: the server may have a single connection, as PGlite's does.
+static ALONE: Mutex<()> = Mutex::new(());
+
 /// A transaction in a database with the extension.
 struct With {
     client: Client,
+    _alone: MutexGuard<'static, ()>,
+}
+
+impl Drop for With {
+    fn drop(&mut self) {
+        self.client.batch_execute("rollback").ok();
+    }
+}
+
+/// A connection. (That of the test before may still end.)
+fn connected(url: &str) -> Client {
+    for _ in 0..50 {
+        if let Ok(client) = Client::connect(url, NoTls) {
+            return client;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    Client::connect(url, NoTls).unwrap()
 }
 
 impl With {
@@ -70,11 +93,15 @@ impl With {
             eprintln!("SKIPPED: PGAI_TEST_TEXTSEARCH_URL is not set");
             return None;
         };
-        let mut client = Client::connect(&url, NoTls).unwrap();
+        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut client = connected(&url);
         let there = "select (to_regclass('ai.vectorizer') is not null)::int::bigint";
         let is_there: i64 = client.query_one(there, &[]).unwrap().get(0);
         assert_eq!(is_there, 0, "the database has the schema ai: name another");
-        let mut with = Self { client };
+        let mut with = Self {
+            client,
+            _alone: alone,
+        };
         with.run(
             "begin; create extension if not exists vector; create extension if not exists pg_textsearch",
         );
