@@ -3452,6 +3452,12 @@ begin atomic
     where c.oid = source and r.rolname = current_user;
 end;
 
+-- Whether a vectorizer with this destination has a text index in tables of ours. (The other kind is an index of
+-- pg_textsearch on the store: it has no tables, and belongs to whom the store belongs to.)
+create or replace function ai._text_is_own(destination jsonb) returns boolean
+language sql immutable
+return destination ? 'hybrid' and coalesce(destination #>> '{hybrid,method}', 'own') = 'own';
+
 -- The relations of a vectorizer, except its source, with the allowed relation kinds of each.
 create or replace function ai._vectorizer_parts
 ( vectorizer_id int
@@ -3476,7 +3482,7 @@ begin atomic
     union all
     select 'text index', 'r', queue_schema, (x.name || vectorizer_id)::name
     from (values ('_vectorizer_text_'), ('_vectorizer_words_')) x(name)
-    where destination ? 'hybrid';
+    where ai._text_is_own(destination);
 end;
 
 -- The names of the functions of a vectorizer's triggers, in the schema of its queue.
@@ -5389,11 +5395,14 @@ begin
         where c.relowner = owner and c.relkind in ('r', 'p', 'v') and position(c.relkind::text in p.kinds) > 0
         and (drop_all or p.part not in ('store', 'view'))
         union
+        select x.target::text from ai._textsearch_index(v) x where x.name is not null and not drop_all
+        union
         select t.tgrelid::regclass::text
         from pg_trigger t join pg_proc f on f.oid = t.tgfoid join pg_namespace n on n.oid = f.pronamespace
         where n.nspname = v.queue_schema and f.proname = any (ai._vectorizer_trigger_functions(v.trigger_name))
         and f.proowner = owner and t.tgparentid = 0));
     perform ai._vectorizer_drop_triggers(v.queue_schema, v.trigger_name, owner);
+    perform ai._textsearch_drop(v);
     perform ai._vectorizer_drop_part(p.part, p.kinds, p.schema, p.name, owner)
     from ai._vectorizer_parts(v.id, v.queue_schema, v.queue_table, v.queue_failed_table, v.config -> 'destination') p
     where drop_all or p.part not in ('store', 'view')
@@ -5962,8 +5971,8 @@ begin
             ('table', v.queue_schema, v.queue_table, array['select', 'insert', 'update', 'delete']),
             ('table', v.queue_schema, v.queue_failed_table, array['select', 'insert', 'update', 'delete']),
             ('table', v.queue_schema, '_vectorizer_lease_' || ai._vectorizer_number(v.id, v.queue_failed_table), array['select', 'insert', 'update', 'delete']),
-            ('table', v.queue_schema, case when d ? 'hybrid' then '_vectorizer_text_' || v.id end, array['select', 'insert', 'update', 'delete']),
-            ('table', v.queue_schema, case when d ? 'hybrid' then '_vectorizer_words_' || v.id end, array['select', 'insert', 'update', 'delete']),
+            ('table', v.queue_schema, case when ai._text_is_own(d) then '_vectorizer_text_' || v.id end, array['select', 'insert', 'update', 'delete']),
+            ('table', v.queue_schema, case when ai._text_is_own(d) then '_vectorizer_words_' || v.id end, array['select', 'insert', 'update', 'delete']),
             ('sequence', v.queue_schema, '_vectorizer_bell_' || ai._vectorizer_number(v.id, v.queue_failed_table), array['select', 'usage', 'update']),
             ('table', d ->> 'target_schema', d ->> 'target_table', array['select', 'insert', 'update', 'delete'])
             ) g(kind, schema, name, rights)
@@ -7006,7 +7015,8 @@ $$;
 -- A trigger writes it in the transaction that writes the chunk. Words are stored as hashes: they are smaller and
 -- faster to compare, and a reader of the table cannot read them.
 --
--- A vectorizer has one if its destination has the entry `hybrid`: {"language", "k1", "b"}.
+-- A vectorizer has one if its destination has the entry `hybrid`: {"language", "k1", "b"}. With {"method":
+-- "pg_textsearch"} in it, it has an index of that extension instead: see 373_textsearch.sql.
 
 create table if not exists ai.vectorizer_text
 ( vectorizer_id int not null
@@ -7168,7 +7178,7 @@ declare
     v ai.vectorizer;
     target record;
 begin
-    if not destination ? 'hybrid' then
+    if not ai._text_is_own(destination) then
         return;
     end if;
     select x.* into strict v from ai.vectorizer x where x.id = vectorizer_id;
@@ -7200,6 +7210,9 @@ declare
     one record;
 begin
     select x.* into strict v from ai.vectorizer x where x.id = vectorizer_id;
+    if not ai._text_is_own(v.config -> 'destination') then
+        return;
+    end if;
     tables = format('%I.%I, %1$I.%3$I', v.queue_schema, ai._text_table(v.id), ai._text_count_table(v.id));
     for one in
         select distinct case a.grantee when 0 then 'public' else quote_ident(r.rolname) end as grantee
@@ -7230,8 +7243,15 @@ as $$
 declare
     source regclass = ai._vectorizer_relation(v.source_schema, v.source_table);
     words regclass = ai._vectorizer_relation(v.queue_schema, ai._text_table(v.id));
+    hybrid jsonb;
 begin
     if not (v.config -> 'destination') ? 'hybrid' or not (select c.relrowsecurity from pg_class c where c.oid = source) then
+        return;
+    end if;
+    -- The scores of pg_textsearch tell how many rows have a word, those that the reader may not see included.
+    if not ai._text_is_own(v.config -> 'destination') then
+        hybrid = v.config #> '{destination,hybrid}';
+        perform ai._text_enable(v.id, hybrid ->> 'language', (hybrid ->> 'k1')::float8, (hybrid ->> 'b')::float8, 'own');
         return;
     end if;
     if exists (select from pg_policy p where p.polrelid = words and p.polname = '_vectorizer_rls') then
@@ -7246,6 +7266,217 @@ begin
     -- Counted anew, so that the counts of rare words are not shown.
     execute format('delete from %I.%I', v.queue_schema, ai._text_count_table(v.id));
     update ai.vectorizer_text x set counted_at = null where x.vectorizer_id = v.id;
+end
+$$;
+-- The other kind of text index: one of pg_textsearch, an extension by Timescale with BM25, on the column of the store
+-- that has the chunks. PostgreSQL keeps it up to date, so it has no table, no trigger, and nothing to count.
+
+-- Why pg_textsearch cannot be the text index of a vectorizer; null if it can.
+create or replace function ai._textsearch_problem(v ai.vectorizer, k1 float8) returns text
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    installed text = (select e.extversion from pg_extension e where e.extname = 'pg_textsearch');
+    target record;
+begin
+    select t.* into target from ai._text_target(v) t;
+    return case
+        when installed is null then 'the extension is not installed in this database'
+        -- (Before it, a search with a filter may find fewer chunks than there are.)
+        when coalesce(substring(installed from '^\d{1,9}')::int, 0) < 1 then format('its version is %s, and 1.0 or later is needed', installed)
+        when target.is_column then 'the vectors are in a column of the source, and it would slow down what your application writes there'
+        when target.relation is null then 'the store is gone'
+        when exists (select from pg_class c where c.oid = target.relation and c.relkind <> 'r')
+            or exists (select from ai._vectorizer_heirs(target.relation))
+        then format('%s has partitions or child tables, and it would give the chunks of each other scores', target.relation)
+        when exists (select from pg_class c where c.oid in (target.relation, target.source) and c.relrowsecurity)
+        then 'its scores show how many rows have a word, also to a role that row-level security does not show them'
+        when k1 not between 0.1 and 10 then format('k1 is %s, and it takes 0.1 to 10', k1)
+        end;
+end
+$$;
+
+-- The kind of text index that a vectorizer gets: `own` or `pg_textsearch`. Null asks for the kind that it has, `auto` for
+-- pg_textsearch where that can be used.
+create or replace function ai._text_method(v ai.vectorizer, method text, k1 float8) returns text
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    destination jsonb = v.config -> 'destination';
+    wanted text = coalesce(method, case when destination ? 'hybrid' and not ai._text_is_own(destination) then 'pg_textsearch' end, 'own');
+    problem text;
+begin
+    if wanted = 'own' then
+        return wanted;
+    end if;
+    problem = ai._textsearch_problem(v, k1);
+    if problem is null then
+        return 'pg_textsearch';
+    elsif wanted = 'auto' then
+        return 'own';
+    end if;
+    raise exception 'pg_textsearch cannot be the text index of the vectorizer "%": %', v.name, problem
+        using errcode = 'feature_not_supported'
+            , hint = format('A text index that needs no extension: select ai.enable_hybrid(%L, method => ''own'')', v.name);
+end
+$$;
+
+-- The index, if there is one: its name with the schema, and whether searches can use it.
+create or replace function ai._textsearch_index(v ai.vectorizer, out target regclass, out name text, out is_ready boolean)
+language sql stable
+set search_path = pg_catalog, pg_temp
+begin atomic
+    select t.relation, case when c.relname is not null then format('%I.%I', n.nspname, c.relname) end, x.indisvalid and x.indisready
+    from ai._text_target(v) t
+    left join (
+        pg_index x
+        join pg_class c on c.oid = x.indexrelid
+        join pg_am m on m.oid = c.relam and m.amname = 'bm25'
+        join pg_namespace n on n.oid = c.relnamespace
+    ) on x.indrelid = t.relation and c.relname = ai._text_gin(v.id);
+end;
+
+create or replace function ai._textsearch_index_sql(v ai.vectorizer) returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+begin atomic
+    select format('create index concurrently if not exists %I on %s using bm25 (%I) with (text_config = %L, k1 = %s, b = %s)'
+        , ai._text_gin(v.id), t.relation, t.body, h.of ->> 'language', h.of ->> 'k1', h.of ->> 'b')
+    from ai._text_target(v) t, (select v.config #> '{destination,hybrid}') h(of);
+end;
+
+create or replace function ai._textsearch_drop(v ai.vectorizer) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    one record;
+begin
+    select x.* into one from ai._textsearch_index(v) x;
+    if one.name is null then
+        return;
+    end if;
+    if not (select pg_has_role(c.relowner, 'USAGE') from pg_class c where c.oid = one.target) then
+        raise warning 'the index % stays: only the owner of % can drop it', one.name, one.target;
+        return;
+    end if;
+    execute format('drop index %s', one.name);
+end
+$$;
+
+-- One attempt of ai.enable_hybrid. `present` and `entry` are what the destination says of a text index, and is to say.
+-- The index of a small store is built at once; otherwise a worker builds it.
+create or replace function ai._textsearch_enable(v ai.vectorizer, target regclass, present jsonb, entry jsonb) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+-- (The extension reports each build with a NOTICE.)
+set client_min_messages = warning
+as $$
+declare
+    is_small boolean;
+begin
+    if present = entry then
+        -- (The guard of the row checks the privileges.)
+        update ai.vectorizer x set config = x.config where x.id = v.id;
+        return;
+    end if;
+    if present is not null then
+        perform ai._text_disable(v.id);
+    end if;
+    perform ai._lock_tables(array[target::text], 'share row exclusive');
+    perform ai._vectorizer_check_creator(ai._vectorizer_relation(v.source_schema, v.source_table));
+    update ai.vectorizer x
+    set config = jsonb_set(x.config, '{destination,hybrid}', entry)
+    where x.id = v.id
+    returning x.* into v;
+    execute format('select count(*) <= 10000 from (select from %s limit 10001) x', target) into is_small;
+    if is_small then
+        execute replace(ai._textsearch_index_sql(v), ' concurrently', '');
+    end if;
+end
+$$;
+
+-- The statement that the index needs now, or why this role cannot run it; nulls: none. (A worker builds it as it builds a
+-- vector index: see ai._vector_index_step.)
+create or replace function ai._textsearch_step(v ai.vectorizer, out statement text, out problem text)
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    one record;
+begin
+    select x.*, c.relowner, c.relnamespace into one
+    from ai._textsearch_index(v) x join pg_class c on c.oid = x.target;
+    if one.target is null or coalesce(one.is_ready, false) then
+        return;
+    end if;
+    if exists (
+        select from pg_locks l
+        where l.locktype = 'relation' and l.relation = one.target and l.granted and l.mode = 'ShareUpdateExclusiveLock'
+        and l.database = (select d.oid from pg_database d where d.datname = current_database()))
+    then
+        return;
+    end if;
+    if not exists (select from pg_am m where m.amname = 'bm25') then
+        problem = format('the extension pg_textsearch is not installed any more: install it, or select ai.enable_hybrid(%L, method => ''own'')', v.name);
+    elsif not pg_has_role(one.relowner, 'USAGE') or not has_schema_privilege(one.relnamespace, 'CREATE') then
+        problem = format('only the owner of %s can index it: let the worker''s role be a member of it, or run as the owner: %s'
+            , one.target, ai._textsearch_index_sql(v));
+    elsif one.name is not null then
+        statement = format('drop index concurrently if exists %s', one.name);
+    else
+        statement = ai._textsearch_index_sql(v);
+    end if;
+end
+$$;
+
+create or replace function ai._textsearch_check(v ai.vectorizer) returns void
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if not exists (select from pg_extension e where e.extname = 'pg_textsearch') then
+        raise exception 'the text index of the vectorizer "%" needs the extension pg_textsearch, which is not installed in this database', v.name
+            using errcode = 'object_not_in_prerequisite_state'
+                , hint = format('Install it, or: select ai.enable_hybrid(%L, method => ''own'')', v.name);
+    end if;
+    if not coalesce((select x.is_ready from ai._textsearch_index(v) x), false) then
+        raise exception 'the text index of the vectorizer "%" is not ready', v.name
+            using errcode = 'object_not_in_prerequisite_state', hint = 'A worker builds it: see ai.vectorizer_index.';
+    end if;
+end
+$$;
+
+-- The statement of the words' part, as ai._text_sql. The extension's scores are negative, 0 where no word is found. (What
+-- the rows are sorted by is also selected: else the extension looks for a function of its own in the search_path.)
+create or replace function ai._textsearch_sql(v ai.vectorizer, source regclass, seq text, passes text, question text, depth bigint)
+returns text
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    target record;
+    score text;
+begin
+    if coalesce(btrim(question), '') = '' then
+        return null;
+    end if;
+    select t.*, x.name as index into target from ai._text_target(v) t, ai._textsearch_index(v) x;
+    score = (
+        select format('_pgai.%I operator(%I.<@>) %2$I.to_bm25query(%L, %L)', target.body, n.nspname, left(question, 20000), target.index)
+        from pg_extension e join pg_namespace n on n.oid = e.extnamespace
+        where e.extname = 'pg_textsearch');
+    return format(
+'select %1$s, _seq, operator(pg_catalog.-) _score as _score
+  from (
+    select %2$s, %3$s as _seq, %4$s as _score
+    from %5$s _pgai where %6$s
+    order by %4$s limit %7$s
+  ) _found
+  where _score operator(pg_catalog.<) 0::pg_catalog.float8'
+        , ai._vectorizer_key_list(source), ai._vectorizer_key_list(source, '_pgai'), seq, score, target.relation, passes, depth);
 end
 $$;
 -- Filling a text index, and counting its words. A worker calls `ai._text_keep` as it builds a vector index: under the
@@ -7404,6 +7635,10 @@ declare
     index record;
     changes bigint;
 begin
+    if (v.config -> 'destination') ? 'hybrid' and not ai._text_is_own(v.config -> 'destination') then
+        select x.statement, x.problem into statement, problem from ai._textsearch_step(v) x;
+        return;
+    end if;
     if words is null or not (v.config -> 'destination') ? 'hybrid' or not has_table_privilege(words, 'insert') then
         return;
     end if;
@@ -7450,6 +7685,7 @@ set search_path = pg_catalog, pg_temp
 begin atomic
     select case when statement like 'call %'
         then exists (select from ai.vectorizer_text x where x.vectorizer_id = v.id and x.counted_at >= since)
+        when not ai._text_is_own(v.config -> 'destination') then (select x.is_ready from ai._textsearch_index(v) x)
         else exists (
             select from pg_index x join pg_class c on c.oid = x.indexrelid
             where x.indrelid = ai._vectorizer_relation(v.queue_schema, ai._text_table(v.id))
@@ -7459,7 +7695,9 @@ end;
 -- ai.enable_hybrid and ai.disable_hybrid: search by words beside search by vectors.
 
 -- One attempt. The text index of a small store is filled at once; otherwise a worker fills it.
-create or replace function ai._text_enable(vectorizer_id int, language text, k1 float8, b float8) returns void
+drop function if exists ai._text_enable(int, text, float8, float8);
+
+create or replace function ai._text_enable(vectorizer_id int, language text, k1 float8, b float8, method text) returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
@@ -7468,17 +7706,27 @@ declare
     target record;
     made regclass[];
     is_small boolean;
+    present jsonb;
+    entry jsonb;
 begin
     select x.* into strict v from ai.vectorizer x where x.id = vectorizer_id;
     select t.* into target from ai._text_target(v) t;
+    present = v.config #> '{destination,hybrid}';
+    method = ai._text_method(v, method, k1);
+    entry = jsonb_build_object('language', language, 'k1', k1, 'b', b)
+        || case method when 'own' then '{}' else jsonb_build_object('method', method) end;
+    if method <> 'own' then
+        perform ai._textsearch_enable(v, target.relation, present, entry);
+        return;
+    end if;
     if not has_schema_privilege(v.queue_schema, 'CREATE') then
         raise exception 'the text index of the vectorizer % is created in the schema %, where you cannot create', v.name, v.queue_schema
             using errcode = 'insufficient_privilege', hint = 'A superuser can, or the role that created the vectorizer.';
     end if;
-    if (v.config -> 'destination') ? 'hybrid' then
-        if v.config #>> '{destination,hybrid,language}' = language then
+    if present is not null then
+        if ai._text_is_own(v.config -> 'destination') and present ->> 'language' = language then
             update ai.vectorizer x
-            set config = jsonb_set(x.config, '{destination,hybrid}', jsonb_build_object('language', language, 'k1', k1, 'b', b))
+            set config = jsonb_set(x.config, '{destination,hybrid}', entry)
             where x.id = v.id;
             perform ai._text_grant(v.id);
             return;
@@ -7502,7 +7750,7 @@ begin
     perform ai._vectorizer_revoke_defaults(target.source, made);
     perform ai._vectorizer_hand_over(target.source, made);
     update ai.vectorizer x
-    set config = jsonb_set(x.config, '{destination,hybrid}', jsonb_build_object('language', language, 'k1', k1, 'b', b))
+    set config = jsonb_set(x.config, '{destination,hybrid}', entry)
     where x.id = v.id
     returning x.* into v;
     perform ai._text_create_trigger(target.source, v.id, v.trigger_name, v.queue_schema, v.config -> 'destination'
@@ -7538,6 +7786,11 @@ begin
     -- The row first: its guard checks the privileges.
     update ai.vectorizer x set config = x.config #- '{destination,hybrid}' where x.id = v.id;
     delete from ai.vectorizer_text x where x.vectorizer_id = v.id;
+    if not ai._text_is_own(v.config -> 'destination') then
+        perform ai._lock_tables(array[target.relation::text], 'access exclusive');
+        perform ai._textsearch_drop(v);
+        return;
+    end if;
     perform ai._lock_tables(array[target.relation::text], 'access exclusive', array[relation::text]);
     function_name = format('%I.%I()', v.queue_schema, v.trigger_name || '_text');
     if to_regprocedure(function_name) is not null then
@@ -7580,11 +7833,15 @@ begin
 end
 $$;
 
+-- (Older versions had no fifth parameter.)
+drop function if exists ai.enable_hybrid(text, regconfig, float8, float8);
+
 create or replace function ai.enable_hybrid
 ( name text
 , language regconfig default 'pg_catalog.simple'
 , k1 float8 default 1.2
 , b float8 default 0.75
+, method text default null
 ) returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -7596,11 +7853,16 @@ begin
         raise exception 'a language is needed, k1 from 0 to 1000, and b from 0 to 1'
             using errcode = 'invalid_parameter_value';
     end if;
+    if method not in ('auto', 'own', 'pg_textsearch') then
+        raise exception 'there is no method % for a text index', quote_literal(method)
+            using errcode = 'invalid_parameter_value'
+                , hint = 'auto, own or pg_textsearch; without one, a text index stays what it is, and a new one is own.';
+    end if;
     perform ai._with_locks(
-        format('select ai._text_enable(%s, %L, %L, %L)', v.id, (
+        format('select ai._text_enable(%s, %L, %L, %L, %L)', v.id, (
             select format('%I.%I', n.nspname, c.cfgname)
             from pg_ts_config c join pg_namespace n on n.oid = c.cfgnamespace
-            where c.oid = language), k1, b)
+            where c.oid = language), k1, b, method)
         , format('cannot create the text index of the vectorizer %s', name));
 end
 $$;
@@ -7965,6 +8227,19 @@ $$;
 
 -- What the statements of both searches have in common. In them `_pgai` is the table that holds the vectors, and `_hit` a
 -- hit with the columns of the key and `_seq`.
+-- (Older versions had a column less.)
+do $$
+begin
+    if to_regprocedure('ai._search_pieces(ai.vectorizer, jsonb, text, int, name[])') is not null and not exists (
+        select from pg_proc p
+        where p.oid = to_regprocedure('ai._search_pieces(ai.vectorizer, jsonb, text, int, name[])')
+        and 'location' = any (p.proargnames))
+    then
+        drop function ai._search_pieces(ai.vectorizer, jsonb, text, int, name[]);
+    end if;
+end
+$$;
+
 create or replace function ai._search_pieces
 ( v ai.vectorizer
 , filter jsonb
@@ -7977,6 +8252,7 @@ create or replace function ai._search_pieces
 , out key_json text
 , out seq text
 , out body text
+, out location text
 , out distance text
 , out passes text
 , out before text
@@ -8006,6 +8282,10 @@ begin
     end if;
     seq = format(t.seq, '_pgai');
     body = format('_pgai.%I::pg_catalog.text', t.body);
+    location = case when not t.is_column and (v.config #>> '{destination,location}')::boolean and exists (
+            select from pg_attribute a
+            where a.attrelid = target and a.attname = 'location' and a.atttypid = 'jsonb'::regtype and not a.attisdropped)
+        then '_pgai.location' else 'null::pg_catalog.jsonb' end;
     distance = ai._search_distance(v, format('_pgai.%I', t.embedding), '$1');
     passes = format('_pgai.%I is not null%s', t.embedding, ai._search_where('_pgai', source, filter, condition));
     neighbours = least(neighbours, 1000000);
@@ -8056,7 +8336,7 @@ begin
 ), far as materialized (
   %5$s
 )
-select %6$s, _hit._seq, %7$s, _hit._distance, %8$s, %9$s, %10$s
+select %6$s, _hit._seq, %7$s, _hit._distance, %8$s, %9$s, %10$s, %14$s
 from (select * from far union all select * from picked where not exists (select from far)) _hit
 join %11$s _pgai on %12$s
 order by _hit._distance, %13$s'
@@ -8072,7 +8352,8 @@ order by _hit._distance, %13$s'
             '%2$s and (select pg_catalog.count(*) from picked) operator(pg_catalog.<) $2::pg_catalog.int8
   order by (%3$s) operator(pg_catalog.+) 0::pg_catalog.float8 limit $2::pg_catalog.int8' end, p.key_columns, chunks, p.distance)
         , p.key_json, p.body, p.before, p.after, p.source_row, p.target, p.hit_is_target
-        , (select string_agg(format('_hit.%I', k.name), ', ' order by k.pknum) || ', _hit._seq' from ai._vectorizer_key(p.source) k));
+        , (select string_agg(format('_hit.%I', k.name), ', ' order by k.pknum) || ', _hit._seq' from ai._vectorizer_key(p.source) k)
+        , p.location);
 end
 $$;
 
@@ -8132,6 +8413,22 @@ begin
 end
 $$;
 
+-- Drops a function of an older version, whose result lacks the column `location`.
+create or replace function ai._search_drop(signature text) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if exists (select from pg_proc p where p.oid = to_regprocedure(signature) and not 'location' = any (p.proargnames)) then
+        execute format('drop function %s', signature);
+    end if;
+exception when dependent_objects_still_exist then
+    raise exception '% has a new column in its result, and something of yours depends on the function', signature
+        using errcode = 'dependent_objects_still_exist'
+            , hint = 'Drop your views and functions that use it, execute this again, and create them again.';
+end
+$$;
+
 -- The functions. (They have no setting of search_path: the condition is the caller's, and means what it means there.)
 do $do$
 declare
@@ -8145,9 +8442,11 @@ begin
         ('vectorizer_id int', 'ai._searched(vectorizer_id, search.generation)'),
         ('name text', 'ai._searched(ai._vectorizer_named(name), search.generation)')) x(parameter, of)
     loop
-        -- (Older versions had one parameter less.)
+        -- (Older versions had one parameter, and then one column less.)
         execute format('drop function if exists ai.search(%s, %s, int, jsonb, text, boolean, int, name[])'
             , split_part(one.parameter, ' ', 2), vector_type);
+        perform ai._search_drop(format('ai.search(%s, %s, int, jsonb, text, boolean, int, name[], int)'
+            , split_part(one.parameter, ' ', 2), vector_type));
         execute format($f$
 create or replace function ai.search
 ( %1$s
@@ -8167,6 +8466,7 @@ create or replace function ai.search
 , chunks_before text[]
 , chunks_after text[]
 , source jsonb
+, location jsonb
 ) language plpgsql stable rows 10
 as $$
 #variable_conflict use_column
@@ -8318,7 +8618,9 @@ declare
     nothing text;
 begin
     select x.* into p from ai._search_pieces(v, filter, condition, neighbours, columns) x;
-    by_words = ai._text_sql(v, p.source, ai._search_where('_text', p.source, filter, condition), question, candidates, depth);
+    by_words = case when ai._text_is_own(v.config -> 'destination')
+        then ai._text_sql(v, p.source, ai._search_where('_text', p.source, filter, condition), question, candidates, depth)
+        else ai._textsearch_sql(v, p.source, p.seq, p.passes, question, depth) end;
     nothing = format('select %s, null::pg_catalog.int4 as _seq, null::pg_catalog.float8 as "?" from %s _pgai limit 0'
         , (select string_agg(format('_pgai.%I', k.name), ', ' order by k.pknum) from ai._vectorizer_key(p.source) k), p.target);
     by_vector = case when has_vector then format('select %s, %s as _seq, (%s)::pg_catalog.float8 as _distance
@@ -8349,7 +8651,7 @@ begin
   %7$s order by _score desc, _text_score desc nulls last, _distance, %3$s, _seq limit $2::pg_catalog.int8
 )
 select %8$s, _hit._seq, %9$s, _hit._score, _hit._vector_rank::pg_catalog.int4, _hit._distance, _hit._text_rank::pg_catalog.int4, _hit._text_score
-  , %10$s, %11$s, %12$s
+  , %10$s, %11$s, %12$s, %16$s
 from picked _hit
 join %13$s _pgai on %14$s
 order by _hit._score desc, _hit._text_score desc nulls last, _hit._distance, %15$s'
@@ -8358,7 +8660,8 @@ order by _hit._score desc, _hit._text_score desc nulls last, _hit._distance, %15
             then format('select * from (select distinct on (%1$s) * from fused order by %1$s, _score desc, _text_score desc nulls last, _distance, _seq) x', p.key_columns)
             else 'select * from fused' end
         , p.key_json, p.body, p.before, p.after, p.source_row, p.target, p.hit_is_target
-        , (select string_agg(format('_hit.%I', k.name), ', ' order by k.pknum) || ', _hit._seq' from ai._vectorizer_key(p.source) k));
+        , (select string_agg(format('_hit.%I', k.name), ', ' order by k.pknum) || ', _hit._seq' from ai._vectorizer_key(p.source) k)
+        , p.location);
 end
 $$;
 
@@ -8378,6 +8681,10 @@ begin
     if not (v.config -> 'destination') ? 'hybrid' then
         raise exception 'the vectorizer "%" has no text index', v.name
             using errcode = 'object_not_in_prerequisite_state', hint = format('select ai.enable_hybrid(%L)', v.name);
+    end if;
+    if not ai._text_is_own(v.config -> 'destination') then
+        perform ai._textsearch_check(v);
+        return;
     end if;
     if not exists (
         select from ai.vectorizer_text t
@@ -8404,6 +8711,8 @@ begin
         ('vectorizer_id int', 'ai._searched(hybrid_search.vectorizer_id)'),
         ('name text', 'ai._searched(ai._vectorizer_named(hybrid_search.name))')) x(parameter, of)
     loop
+        perform ai._search_drop(format('ai.hybrid_search(%s, text, %s, int, jsonb, text, boolean, int, name[], float8, float8, float8, int)'
+            , split_part(one.parameter, ' ', 2), vector_type));
         execute format($f$
 create or replace function ai.hybrid_search
 ( %1$s
@@ -8431,6 +8740,7 @@ create or replace function ai.hybrid_search
 , chunks_before text[]
 , chunks_after text[]
 , source jsonb
+, location jsonb
 ) language plpgsql stable rows 10
 as $$
 #variable_conflict use_column

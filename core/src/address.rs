@@ -36,7 +36,7 @@ impl BaseUrl {
     /// A base URL from the config of a vectorizer. The error is logged and stored in tables, so
     /// it does not repeat parts that may contain a secret.
     pub(crate) fn from_config(text: &str) -> Result<Self, String> {
-        if text.contains('@') {
+        if authority(text).contains('@') {
             return Err(refused("it must not hold a user or a password"));
         }
         if text.contains('#') {
@@ -48,7 +48,11 @@ impl BaseUrl {
             None => (text, None),
         };
         let base = base.trim_end_matches('/');
-        let shown = |reason: &str| refused(&format!("{:?}: {reason}", cut(base)));
+        // (Perhaps a password with a slash in it ends at an @.)
+        let shown = |reason: &str| match base.contains('@') {
+            true => refused(reason),
+            false => refused(&format!("{:?}: {reason}", cut(base))),
+        };
         let uri: Uri = base.parse().map_err(|_| shown("this is no URL"))?;
         let host = match (uri.scheme_str(), uri.host()) {
             (Some("http" | "https"), Some(host)) if !host.is_empty() => bare(host),
@@ -59,6 +63,9 @@ impl BaseUrl {
             }
         };
         check_host(&host).map_err(|reason| shown(&reason))?;
+        if !has_plain_port(&uri) {
+            return Err(shown("its port is no number"));
+        }
         Ok(Self {
             text: base.to_owned(),
             query,
@@ -139,6 +146,20 @@ pub(crate) fn operators_url(text: &str) -> Option<Uri> {
 
 fn refused(reason: &str) -> String {
     format!("embedding config: base_url: {reason}")
+}
+
+/// Whether a port, if it is given, is one.
+fn has_plain_port(uri: &Uri) -> bool {
+    uri.authority().is_none_or(|authority| {
+        let place = authority.as_str().trim_end_matches(':');
+        place.len() == authority.host().len() || authority.port_u16().is_some()
+    })
+}
+
+/// What names the server in the text of a URL: an @ after it belongs to the path.
+fn authority(text: &str) -> &str {
+    let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
+    rest.split(['/', '\\', '?', '#']).next().unwrap_or(rest)
 }
 
 /// Whether the query contains a version and nothing else.
@@ -261,9 +282,24 @@ mod tests {
     }
 
     #[test]
+    fn a_path_may_have_an_at_sign() {
+        let url = BaseUrl::from_config("https://host.example/a@b/v1?api-version=1").unwrap();
+        assert_eq!(url.host(), "host.example");
+        assert_eq!(
+            url.endpoint("embeddings").unwrap(),
+            "https://host.example/a@b/v1/embeddings?api-version=1"
+        );
+    }
+
+    #[test]
     fn what_else_a_url_may_hold_is_refused_without_being_repeated() {
         for url in [
             "https://user:hunter2@api.openai.com",
+            "https://user:hunter2@api.openai.com/a@b/v1",
+            "https://user:hunter2/x@api.openai.com/v1",
+            "https://evil.example\\hunter2@api.openai.com/v1",
+            "user:hunter2@api.openai.com",
+            "user:hunter2/x@api.openai.com",
             "https://api.openai.com/v1?key=hunter2",
             "https://api.openai.com/v1?api-version=1&key=hunter2",
             "https://api.openai.com/v1?api-version=1?hunter2",

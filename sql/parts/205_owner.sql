@@ -234,6 +234,12 @@ begin atomic
     where c.oid = source and r.rolname = current_user;
 end;
 
+-- Whether a vectorizer with this destination has a text index in tables of ours. (The other kind is an index of
+-- pg_textsearch on the store: it has no tables, and belongs to whom the store belongs to.)
+create or replace function ai._text_is_own(destination jsonb) returns boolean
+language sql immutable
+return destination ? 'hybrid' and coalesce(destination #>> '{hybrid,method}', 'own') = 'own';
+
 -- The relations of a vectorizer, except its source, with the allowed relation kinds of each.
 create or replace function ai._vectorizer_parts
 ( vectorizer_id int
@@ -258,7 +264,7 @@ begin atomic
     union all
     select 'text index', 'r', queue_schema, (x.name || vectorizer_id)::name
     from (values ('_vectorizer_text_'), ('_vectorizer_words_')) x(name)
-    where destination ? 'hybrid';
+    where ai._text_is_own(destination);
 end;
 
 -- The names of the functions of a vectorizer's triggers, in the schema of its queue.

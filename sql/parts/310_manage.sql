@@ -114,11 +114,14 @@ begin
         where c.relowner = owner and c.relkind in ('r', 'p', 'v') and position(c.relkind::text in p.kinds) > 0
         and (drop_all or p.part not in ('store', 'view'))
         union
+        select x.target::text from ai._textsearch_index(v) x where x.name is not null and not drop_all
+        union
         select t.tgrelid::regclass::text
         from pg_trigger t join pg_proc f on f.oid = t.tgfoid join pg_namespace n on n.oid = f.pronamespace
         where n.nspname = v.queue_schema and f.proname = any (ai._vectorizer_trigger_functions(v.trigger_name))
         and f.proowner = owner and t.tgparentid = 0));
     perform ai._vectorizer_drop_triggers(v.queue_schema, v.trigger_name, owner);
+    perform ai._textsearch_drop(v);
     perform ai._vectorizer_drop_part(p.part, p.kinds, p.schema, p.name, owner)
     from ai._vectorizer_parts(v.id, v.queue_schema, v.queue_table, v.queue_failed_table, v.config -> 'destination') p
     where drop_all or p.part not in ('store', 'view')

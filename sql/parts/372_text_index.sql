@@ -3,7 +3,8 @@
 -- A trigger writes it in the transaction that writes the chunk. Words are stored as hashes: they are smaller and
 -- faster to compare, and a reader of the table cannot read them.
 --
--- A vectorizer has one if its destination has the entry `hybrid`: {"language", "k1", "b"}.
+-- A vectorizer has one if its destination has the entry `hybrid`: {"language", "k1", "b"}. With {"method":
+-- "pg_textsearch"} in it, it has an index of that extension instead: see 373_textsearch.sql.
 
 create table if not exists ai.vectorizer_text
 ( vectorizer_id int not null
@@ -165,7 +166,7 @@ declare
     v ai.vectorizer;
     target record;
 begin
-    if not destination ? 'hybrid' then
+    if not ai._text_is_own(destination) then
         return;
     end if;
     select x.* into strict v from ai.vectorizer x where x.id = vectorizer_id;
@@ -197,6 +198,9 @@ declare
     one record;
 begin
     select x.* into strict v from ai.vectorizer x where x.id = vectorizer_id;
+    if not ai._text_is_own(v.config -> 'destination') then
+        return;
+    end if;
     tables = format('%I.%I, %1$I.%3$I', v.queue_schema, ai._text_table(v.id), ai._text_count_table(v.id));
     for one in
         select distinct case a.grantee when 0 then 'public' else quote_ident(r.rolname) end as grantee
@@ -227,8 +231,15 @@ as $$
 declare
     source regclass = ai._vectorizer_relation(v.source_schema, v.source_table);
     words regclass = ai._vectorizer_relation(v.queue_schema, ai._text_table(v.id));
+    hybrid jsonb;
 begin
     if not (v.config -> 'destination') ? 'hybrid' or not (select c.relrowsecurity from pg_class c where c.oid = source) then
+        return;
+    end if;
+    -- The scores of pg_textsearch tell how many rows have a word, those that the reader may not see included.
+    if not ai._text_is_own(v.config -> 'destination') then
+        hybrid = v.config #> '{destination,hybrid}';
+        perform ai._text_enable(v.id, hybrid ->> 'language', (hybrid ->> 'k1')::float8, (hybrid ->> 'b')::float8, 'own');
         return;
     end if;
     if exists (select from pg_policy p where p.polrelid = words and p.polname = '_vectorizer_rls') then

@@ -154,6 +154,10 @@ declare
     index record;
     changes bigint;
 begin
+    if (v.config -> 'destination') ? 'hybrid' and not ai._text_is_own(v.config -> 'destination') then
+        select x.statement, x.problem into statement, problem from ai._textsearch_step(v) x;
+        return;
+    end if;
     if words is null or not (v.config -> 'destination') ? 'hybrid' or not has_table_privilege(words, 'insert') then
         return;
     end if;
@@ -200,6 +204,7 @@ set search_path = pg_catalog, pg_temp
 begin atomic
     select case when statement like 'call %'
         then exists (select from ai.vectorizer_text x where x.vectorizer_id = v.id and x.counted_at >= since)
+        when not ai._text_is_own(v.config -> 'destination') then (select x.is_ready from ai._textsearch_index(v) x)
         else exists (
             select from pg_index x join pg_class c on c.oid = x.indexrelid
             where x.indrelid = ai._vectorizer_relation(v.queue_schema, ai._text_table(v.id))

@@ -1,7 +1,9 @@
 -- ai.enable_hybrid and ai.disable_hybrid: search by words beside search by vectors.
 
 -- One attempt. The text index of a small store is filled at once; otherwise a worker fills it.
-create or replace function ai._text_enable(vectorizer_id int, language text, k1 float8, b float8) returns void
+drop function if exists ai._text_enable(int, text, float8, float8);
+
+create or replace function ai._text_enable(vectorizer_id int, language text, k1 float8, b float8, method text) returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
@@ -10,17 +12,27 @@ declare
     target record;
     made regclass[];
     is_small boolean;
+    present jsonb;
+    entry jsonb;
 begin
     select x.* into strict v from ai.vectorizer x where x.id = vectorizer_id;
     select t.* into target from ai._text_target(v) t;
+    present = v.config #> '{destination,hybrid}';
+    method = ai._text_method(v, method, k1);
+    entry = jsonb_build_object('language', language, 'k1', k1, 'b', b)
+        || case method when 'own' then '{}' else jsonb_build_object('method', method) end;
+    if method <> 'own' then
+        perform ai._textsearch_enable(v, target.relation, present, entry);
+        return;
+    end if;
     if not has_schema_privilege(v.queue_schema, 'CREATE') then
         raise exception 'the text index of the vectorizer % is created in the schema %, where you cannot create', v.name, v.queue_schema
             using errcode = 'insufficient_privilege', hint = 'A superuser can, or the role that created the vectorizer.';
     end if;
-    if (v.config -> 'destination') ? 'hybrid' then
-        if v.config #>> '{destination,hybrid,language}' = language then
+    if present is not null then
+        if ai._text_is_own(v.config -> 'destination') and present ->> 'language' = language then
             update ai.vectorizer x
-            set config = jsonb_set(x.config, '{destination,hybrid}', jsonb_build_object('language', language, 'k1', k1, 'b', b))
+            set config = jsonb_set(x.config, '{destination,hybrid}', entry)
             where x.id = v.id;
             perform ai._text_grant(v.id);
             return;
@@ -44,7 +56,7 @@ begin
     perform ai._vectorizer_revoke_defaults(target.source, made);
     perform ai._vectorizer_hand_over(target.source, made);
     update ai.vectorizer x
-    set config = jsonb_set(x.config, '{destination,hybrid}', jsonb_build_object('language', language, 'k1', k1, 'b', b))
+    set config = jsonb_set(x.config, '{destination,hybrid}', entry)
     where x.id = v.id
     returning x.* into v;
     perform ai._text_create_trigger(target.source, v.id, v.trigger_name, v.queue_schema, v.config -> 'destination'
@@ -80,6 +92,11 @@ begin
     -- The row first: its guard checks the privileges.
     update ai.vectorizer x set config = x.config #- '{destination,hybrid}' where x.id = v.id;
     delete from ai.vectorizer_text x where x.vectorizer_id = v.id;
+    if not ai._text_is_own(v.config -> 'destination') then
+        perform ai._lock_tables(array[target.relation::text], 'access exclusive');
+        perform ai._textsearch_drop(v);
+        return;
+    end if;
     perform ai._lock_tables(array[target.relation::text], 'access exclusive', array[relation::text]);
     function_name = format('%I.%I()', v.queue_schema, v.trigger_name || '_text');
     if to_regprocedure(function_name) is not null then
@@ -122,11 +139,15 @@ begin
 end
 $$;
 
+-- (Older versions had no fifth parameter.)
+drop function if exists ai.enable_hybrid(text, regconfig, float8, float8);
+
 create or replace function ai.enable_hybrid
 ( name text
 , language regconfig default 'pg_catalog.simple'
 , k1 float8 default 1.2
 , b float8 default 0.75
+, method text default null
 ) returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -138,11 +159,16 @@ begin
         raise exception 'a language is needed, k1 from 0 to 1000, and b from 0 to 1'
             using errcode = 'invalid_parameter_value';
     end if;
+    if method not in ('auto', 'own', 'pg_textsearch') then
+        raise exception 'there is no method % for a text index', quote_literal(method)
+            using errcode = 'invalid_parameter_value'
+                , hint = 'auto, own or pg_textsearch; without one, a text index stays what it is, and a new one is own.';
+    end if;
     perform ai._with_locks(
-        format('select ai._text_enable(%s, %L, %L, %L)', v.id, (
+        format('select ai._text_enable(%s, %L, %L, %L, %L)', v.id, (
             select format('%I.%I', n.nspname, c.cfgname)
             from pg_ts_config c join pg_namespace n on n.oid = c.cfgnamespace
-            where c.oid = language), k1, b)
+            where c.oid = language), k1, b, method)
         , format('cannot create the text index of the vectorizer %s', name));
 end
 $$;

@@ -196,6 +196,19 @@ $$;
 
 -- What the statements of both searches have in common. In them `_pgai` is the table that holds the vectors, and `_hit` a
 -- hit with the columns of the key and `_seq`.
+-- (Older versions had a column less.)
+do $$
+begin
+    if to_regprocedure('ai._search_pieces(ai.vectorizer, jsonb, text, int, name[])') is not null and not exists (
+        select from pg_proc p
+        where p.oid = to_regprocedure('ai._search_pieces(ai.vectorizer, jsonb, text, int, name[])')
+        and 'location' = any (p.proargnames))
+    then
+        drop function ai._search_pieces(ai.vectorizer, jsonb, text, int, name[]);
+    end if;
+end
+$$;
+
 create or replace function ai._search_pieces
 ( v ai.vectorizer
 , filter jsonb
@@ -208,6 +221,7 @@ create or replace function ai._search_pieces
 , out key_json text
 , out seq text
 , out body text
+, out location text
 , out distance text
 , out passes text
 , out before text
@@ -237,6 +251,10 @@ begin
     end if;
     seq = format(t.seq, '_pgai');
     body = format('_pgai.%I::pg_catalog.text', t.body);
+    location = case when not t.is_column and (v.config #>> '{destination,location}')::boolean and exists (
+            select from pg_attribute a
+            where a.attrelid = target and a.attname = 'location' and a.atttypid = 'jsonb'::regtype and not a.attisdropped)
+        then '_pgai.location' else 'null::pg_catalog.jsonb' end;
     distance = ai._search_distance(v, format('_pgai.%I', t.embedding), '$1');
     passes = format('_pgai.%I is not null%s', t.embedding, ai._search_where('_pgai', source, filter, condition));
     neighbours = least(neighbours, 1000000);

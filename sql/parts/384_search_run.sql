@@ -32,7 +32,7 @@ begin
 ), far as materialized (
   %5$s
 )
-select %6$s, _hit._seq, %7$s, _hit._distance, %8$s, %9$s, %10$s
+select %6$s, _hit._seq, %7$s, _hit._distance, %8$s, %9$s, %10$s, %14$s
 from (select * from far union all select * from picked where not exists (select from far)) _hit
 join %11$s _pgai on %12$s
 order by _hit._distance, %13$s'
@@ -48,7 +48,8 @@ order by _hit._distance, %13$s'
             '%2$s and (select pg_catalog.count(*) from picked) operator(pg_catalog.<) $2::pg_catalog.int8
   order by (%3$s) operator(pg_catalog.+) 0::pg_catalog.float8 limit $2::pg_catalog.int8' end, p.key_columns, chunks, p.distance)
         , p.key_json, p.body, p.before, p.after, p.source_row, p.target, p.hit_is_target
-        , (select string_agg(format('_hit.%I', k.name), ', ' order by k.pknum) || ', _hit._seq' from ai._vectorizer_key(p.source) k));
+        , (select string_agg(format('_hit.%I', k.name), ', ' order by k.pknum) || ', _hit._seq' from ai._vectorizer_key(p.source) k)
+        , p.location);
 end
 $$;
 
@@ -108,6 +109,22 @@ begin
 end
 $$;
 
+-- Drops a function of an older version, whose result lacks the column `location`.
+create or replace function ai._search_drop(signature text) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if exists (select from pg_proc p where p.oid = to_regprocedure(signature) and not 'location' = any (p.proargnames)) then
+        execute format('drop function %s', signature);
+    end if;
+exception when dependent_objects_still_exist then
+    raise exception '% has a new column in its result, and something of yours depends on the function', signature
+        using errcode = 'dependent_objects_still_exist'
+            , hint = 'Drop your views and functions that use it, execute this again, and create them again.';
+end
+$$;
+
 -- The functions. (They have no setting of search_path: the condition is the caller's, and means what it means there.)
 do $do$
 declare
@@ -121,9 +138,11 @@ begin
         ('vectorizer_id int', 'ai._searched(vectorizer_id, search.generation)'),
         ('name text', 'ai._searched(ai._vectorizer_named(name), search.generation)')) x(parameter, of)
     loop
-        -- (Older versions had one parameter less.)
+        -- (Older versions had one parameter, and then one column less.)
         execute format('drop function if exists ai.search(%s, %s, int, jsonb, text, boolean, int, name[])'
             , split_part(one.parameter, ' ', 2), vector_type);
+        perform ai._search_drop(format('ai.search(%s, %s, int, jsonb, text, boolean, int, name[], int)'
+            , split_part(one.parameter, ' ', 2), vector_type));
         execute format($f$
 create or replace function ai.search
 ( %1$s
@@ -143,6 +162,7 @@ create or replace function ai.search
 , chunks_before text[]
 , chunks_after text[]
 , source jsonb
+, location jsonb
 ) language plpgsql stable rows 10
 as $$
 #variable_conflict use_column

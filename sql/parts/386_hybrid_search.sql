@@ -125,7 +125,9 @@ declare
     nothing text;
 begin
     select x.* into p from ai._search_pieces(v, filter, condition, neighbours, columns) x;
-    by_words = ai._text_sql(v, p.source, ai._search_where('_text', p.source, filter, condition), question, candidates, depth);
+    by_words = case when ai._text_is_own(v.config -> 'destination')
+        then ai._text_sql(v, p.source, ai._search_where('_text', p.source, filter, condition), question, candidates, depth)
+        else ai._textsearch_sql(v, p.source, p.seq, p.passes, question, depth) end;
     nothing = format('select %s, null::pg_catalog.int4 as _seq, null::pg_catalog.float8 as "?" from %s _pgai limit 0'
         , (select string_agg(format('_pgai.%I', k.name), ', ' order by k.pknum) from ai._vectorizer_key(p.source) k), p.target);
     by_vector = case when has_vector then format('select %s, %s as _seq, (%s)::pg_catalog.float8 as _distance
@@ -156,7 +158,7 @@ begin
   %7$s order by _score desc, _text_score desc nulls last, _distance, %3$s, _seq limit $2::pg_catalog.int8
 )
 select %8$s, _hit._seq, %9$s, _hit._score, _hit._vector_rank::pg_catalog.int4, _hit._distance, _hit._text_rank::pg_catalog.int4, _hit._text_score
-  , %10$s, %11$s, %12$s
+  , %10$s, %11$s, %12$s, %16$s
 from picked _hit
 join %13$s _pgai on %14$s
 order by _hit._score desc, _hit._text_score desc nulls last, _hit._distance, %15$s'
@@ -165,7 +167,8 @@ order by _hit._score desc, _hit._text_score desc nulls last, _hit._distance, %15
             then format('select * from (select distinct on (%1$s) * from fused order by %1$s, _score desc, _text_score desc nulls last, _distance, _seq) x', p.key_columns)
             else 'select * from fused' end
         , p.key_json, p.body, p.before, p.after, p.source_row, p.target, p.hit_is_target
-        , (select string_agg(format('_hit.%I', k.name), ', ' order by k.pknum) || ', _hit._seq' from ai._vectorizer_key(p.source) k));
+        , (select string_agg(format('_hit.%I', k.name), ', ' order by k.pknum) || ', _hit._seq' from ai._vectorizer_key(p.source) k)
+        , p.location);
 end
 $$;
 
@@ -185,6 +188,10 @@ begin
     if not (v.config -> 'destination') ? 'hybrid' then
         raise exception 'the vectorizer "%" has no text index', v.name
             using errcode = 'object_not_in_prerequisite_state', hint = format('select ai.enable_hybrid(%L)', v.name);
+    end if;
+    if not ai._text_is_own(v.config -> 'destination') then
+        perform ai._textsearch_check(v);
+        return;
     end if;
     if not exists (
         select from ai.vectorizer_text t
@@ -211,6 +218,8 @@ begin
         ('vectorizer_id int', 'ai._searched(hybrid_search.vectorizer_id)'),
         ('name text', 'ai._searched(ai._vectorizer_named(hybrid_search.name))')) x(parameter, of)
     loop
+        perform ai._search_drop(format('ai.hybrid_search(%s, text, %s, int, jsonb, text, boolean, int, name[], float8, float8, float8, int)'
+            , split_part(one.parameter, ' ', 2), vector_type));
         execute format($f$
 create or replace function ai.hybrid_search
 ( %1$s
@@ -238,6 +247,7 @@ create or replace function ai.hybrid_search
 , chunks_before text[]
 , chunks_after text[]
 , source jsonb
+, location jsonb
 ) language plpgsql stable rows 10
 as $$
 #variable_conflict use_column

@@ -135,8 +135,34 @@ fn documents_say_where_their_chunks_come_from() {
         let mut search = stage.worker(shell, &["search", "doc", "food", "--json"]);
         assert_eq!(search.wait(PATIENCE).code(), Some(0), "{shell}");
         search.wait_for_line("\"headings\":[\"Ducks\",\"Food\"]", PATIENCE);
+        searches_say_it(&mut stage, shell);
         assert_eq!(after[3].1["headings"], json!(["Ducks", "Öfen"]));
     }
+}
+
+/// The functions, and the commands that use them.
+fn searches_say_it(stage: &mut Stage, shell: &str) {
+    stage.run("select ai.enable_hybrid('doc')");
+    let vector = "array_fill(0.5, array[8])::vector";
+    for from in [
+        format!("ai.search('doc', {vector})"),
+        format!("ai.hybrid_search('doc', 'ducks', {vector})"),
+    ] {
+        let same = format!(
+            "select count(*) from {from} f join doc_store s using (chunk_seq) where s.location = f.location"
+        );
+        assert_eq!(stage.number(&same), 4, "{shell}: {from}");
+    }
+    for option in [&["--hybrid"][..], &["--explain"], &["--where", "id = 1"]] {
+        let arguments = [&["search", "doc", "food", "-k", "9"], option].concat();
+        let mut search = stage.worker(shell, &arguments);
+        assert_eq!(search.wait(PATIENCE).code(), Some(0), "{shell}");
+        search.wait_for_line("in Ducks > Food]", PATIENCE);
+        let mut search = stage.worker(shell, &[&arguments[..], &["--json"]].concat());
+        assert_eq!(search.wait(PATIENCE).code(), Some(0), "{shell}");
+        search.wait_for_line("\"headings\":[\"Ducks\",\"Food\"]", PATIENCE);
+    }
+    stage.run("select ai.disable_hybrid('doc')");
 }
 
 /// pgai's tables for documents may have such a column.

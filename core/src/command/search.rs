@@ -56,6 +56,9 @@ pub(crate) struct SearchArgs {
 /// The number of characters of a chunk's text that a terminal shows.
 const SHOWN: usize = 300;
 
+/// Where a chunk comes from. (The functions of an older schema have no such column.)
+const LOCATION: &str = "to_jsonb(found) ->> 'location'";
+
 #[derive(Debug)]
 pub(super) struct Search {
     args: SearchArgs,
@@ -78,7 +81,7 @@ struct Found<'a> {
     /// `--hybrid` or `--explain` there are none.
     numbers: [Option<f64>; 5],
     rerank_score: Option<f64>,
-    /// Where it comes from, if that is stored and the functions were not asked.
+    /// Where it comes from, if that is stored.
     location: serde_json::Value,
 }
 
@@ -186,15 +189,17 @@ impl Search {
         let call = found::call(arm, profile.id, &words, vector, self.count(), &options);
         let statement = format!(
             "select array[{}, found.chunk_seq::text, found.distance::text, found.chunk, {numbers}, \
-             (1000 * extract(epoch from clock_timestamp() - statement_timestamp()))::text] from {call} found",
+             (1000 * extract(epoch from clock_timestamp() - statement_timestamp()))::text, {LOCATION}] from {call} found",
             found::key(&self.key),
         );
-        found::ask(&statement, self.key.len() + 8)
+        found::ask(&statement, self.key.len() + 9)
     }
 
     fn read<'a>(&self, columns: usize, rows: &'a Rows, scores: &[f64]) -> Vec<Found<'a>> {
         let rows = rows.iter().enumerate().map(|(place, row)| {
             let number = |at: usize| field(row, columns + at).parse::<f64>().ok();
+            // (Without the functions it stands where their numbers begin.)
+            let location = columns + if self.asks_functions() { 8 } else { 3 };
             Found {
                 key: (0..columns).map(|at| field(row, at).to_owned()).collect(),
                 chunk_seq: field(row, columns),
@@ -202,10 +207,7 @@ impl Search {
                 chunk: field(row, columns + 2),
                 numbers: std::array::from_fn(|at| number(at + 3)),
                 rerank_score: scores.get(place).copied(),
-                location: match self.asks_functions() {
-                    true => serde_json::Value::Null,
-                    false => serde_json::from_str(field(row, columns + 3)).unwrap_or_default(),
-                },
+                location: serde_json::from_str(field(row, location)).unwrap_or_default(),
             }
         });
         rows.collect()

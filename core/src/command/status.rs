@@ -254,7 +254,7 @@ impl Steps for Status {
                     .map_err(|error| format!("the status cannot be read: {error}"))?;
                 self.python = row.get(1).cloned().flatten();
                 self.step = Step::Usage;
-                Ok(usage::ask(&self.settings, 1))
+                Ok(usage::ask(1))
             }
             // An older schema has no usage, and everything else is worth showing.
             Step::Usage => Ok(self.report(&answer.rows().unwrap_or_default())),

@@ -25,7 +25,8 @@ pub(crate) struct UsageArgs {
     json: bool,
 }
 
-/// Parameters: the first day, as days since 1970. A model in the worker's own process costs nothing.
+/// Parameters: how many days, today included. The database knows which day it is: a command that runs on, such as
+/// `status --watch`, started yesterday. A model in the worker's own process costs nothing.
 const USAGE: &str = "\
 select v.id::text, v.name, u.model, u.day::text, u.requests::text, u.tokens::text,
   u.estimated_tokens::text,
@@ -33,15 +34,12 @@ select v.id::text, v.name, u.model, u.day::text, u.requests::text, u.tokens::tex
     and v.config #>> '{embedding,model}' = u.model)::text
 from ai.vectorizer v
 left join ai.vectorizer_usage u
-  on u.vectorizer_id = v.id and u.day >= date '1970-01-01' + $1::bigint::int
+  on u.vectorizer_id = v.id and u.day > (now() at time zone 'utc')::date - $1::bigint::int
 order by u.day desc, v.name, u.model";
 
 /// Requests the usage of all vectorizers in the last days.
-pub(super) fn ask(settings: &Settings, days: u32) -> Ask {
-    let today = settings.wall_start.as_secs() / (24 * 60 * 60);
-    let first = today.saturating_sub(u64::from(days.saturating_sub(1)));
-    let first = i64::try_from(first).unwrap_or_default();
-    Ask::query(USAGE, vec![Param::Int(first)])
+pub(super) fn ask(days: u32) -> Ask {
+    Ask::query(USAGE, vec![Param::Int(days.into())])
 }
 
 #[derive(Debug)]
@@ -111,7 +109,7 @@ impl Usage {
 impl Steps for Usage {
     fn next(&mut self, answer: Answer) -> Result<Ask, String> {
         if matches!(answer, Answer::Begin) {
-            return Ok(ask(&self.settings, self.args.days));
+            return Ok(ask(self.args.days));
         }
         self.report(&answer.rows()?).map(Ask::done)
     }

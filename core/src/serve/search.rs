@@ -165,7 +165,7 @@ impl Search {
         options
     }
 
-    /// What was found, without what was not asked for.
+    /// What was found, without what was not asked for, and without the location where none is stored.
     pub(super) fn found(&self, rows: &Rows) -> Vec<Map<String, Value>> {
         let texts = rows.iter().filter_map(|row| row.first()?.as_deref());
         let results = texts.filter_map(|text| {
@@ -176,6 +176,9 @@ impl Search {
             }
             if self.columns.is_empty() {
                 found.remove("source");
+            }
+            if found.get("location").is_some_and(Value::is_null) {
+                found.remove("location");
             }
             Some(found)
         });
@@ -255,6 +258,20 @@ mod tests {
             let refused = parse(body).map(drop).unwrap_err();
             assert!(refused.contains(part), "{body}: {refused}");
         }
+    }
+
+    #[test]
+    fn a_location_is_shown_where_there_is_one() {
+        let search = parse(r#"{"vectorizer": "a", "query": "x"}"#).unwrap();
+        let row = |text: &str| vec![Some(text.to_owned())];
+        let found = search.found(&vec![
+            row(r#"{"chunk": "a", "location": {"page": 2}, "source": null}"#),
+            row(r#"{"chunk": "b", "location": null, "chunks_before": null}"#),
+        ]);
+        assert_eq!(
+            json!(found),
+            json!([{"chunk": "a", "location": {"page": 2}}, {"chunk": "b"}])
+        );
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod manual;
 mod measure;
 mod restore;
 mod rights;
+mod textsearch;
 
 use postgres::Client;
 use tests::stage::Stage;

@@ -196,3 +196,6 @@ impl Build {
         self.ask_at = now + WATCH;
     }
 }
+
+#[cfg(test)]
+mod tests;
