@@ -91,7 +91,7 @@ impl TokenSplitter {
 /// "splits" has two, and " splits" one elsewhere.
 fn count(text: &str) -> usize {
     // Without a tokenizer there is no such splitter.
-    let count = |text: &str| tokens::count(text).unwrap_or_else(|| text.len());
+    let count = |text: &str| tokens::count(text).unwrap_or(text.len());
     let trimmed = text.trim();
     match trimmed.len() == text.len() {
         true => count(text),
