@@ -111,7 +111,8 @@ fn measure_the_local_model() {
     let server = Server::with(&stage, &tokens, &[], &environment);
     let questions = tests::cranfield::questions().unwrap_or_default();
     let questions = questions.into_iter().map(|question| question.text);
-    let made_up = (0..200).map(|at| format!("what is known of number {at}, and where does it come from"));
+    let made_up =
+        (0..200).map(|at| format!("what is known of number {at}, and where does it come from"));
     let mut took = vec![];
     for question in questions.chain(made_up).take(220) {
         let began = Instant::now();
