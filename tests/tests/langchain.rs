@@ -41,7 +41,10 @@ fn ten_thousand_random_pairs_give_the_same_chunks() {
             Err(_) => case.get("config_error").is_some(),
             Ok(Err(ChunkError::CaptureGroup(_))) => case.get("row_error").is_some(),
             Ok(Err(
-                ChunkError::TooManyParts(_) | ChunkError::TooManySteps(_) | ChunkError::TooMuch(_),
+                ChunkError::NeedsVectors(_)
+                | ChunkError::TooManyParts(_)
+                | ChunkError::TooManySteps(_)
+                | ChunkError::TooMuch(_),
             )) => false,
             Ok(Ok(chunks)) => json!(chunks) == case["chunks"],
         };

@@ -114,7 +114,8 @@ fn words(text: &str) -> impl Iterator<Item = (usize, &str)> {
     })
 }
 
-#[cfg(all(test, feature = "tokens"))]
+#[cfg(feature = "tokens")]
+#[cfg(test)]
 mod tests {
     use super::super::Chunker;
     use super::*;
