@@ -1,11 +1,12 @@
 //! A vectorizer in the worker: its definition from the database, parsed and checked once.
 
 mod definition;
+mod documents;
 
 use std::sync::Arc;
 
 use crate::cut::cut;
-use crate::document::Source;
+use crate::document::{DoclingServe, Source};
 use crate::provider::{Price, Provider};
 use crate::retry;
 use crate::rows::CONTEXT_NAMES;
@@ -15,6 +16,7 @@ use crate::text::{Chunker, Template};
 pub(crate) use definition::Definition;
 pub use definition::MakerDigests;
 use definition::{Column, Config, DestinationConfig, Formatting, Processing, utf8};
+use documents::{can_parse, docling, loading, refresh};
 
 /// Everything that is fixed while a vectorizer's definition does not change.
 #[derive(Debug)]
@@ -24,6 +26,10 @@ pub(crate) struct Profile {
     pub(crate) plan: Arc<Plan>,
     /// Where a row's document comes from, if its text is not in the column itself.
     pub(crate) documents: Option<Source>,
+    /// The server that parses documents, if this worker does not.
+    pub(crate) docling: Option<DoclingServe>,
+    /// A digest of the configuration, if its documents are checked again.
+    pub(crate) checks: Option<String>,
     pub(crate) chunker: Chunker,
     pub(crate) format: Format,
     /// Whether the store has a column that says where each chunk comes from.
@@ -77,7 +83,11 @@ impl Profile {
         let problem = standing.and_then(|known| known.problem(&definition.name, settings));
         problem.map_or(Ok(()), Err)?;
         let key = key_columns(definition, columns, &source)?;
-        let (loading, documents) = loading(config, columns, &source, settings)?;
+        let docling = docling(config, settings)?;
+        let (loading, documents) = loading(config, columns, &source)?;
+        if documents.is_some() && docling.is_none() {
+            can_parse(&loading.name, settings)?;
+        }
         let chunker = Chunker::parse(&config.chunking).map_err(|error| error.to_string())?;
         let format = format(&config.formatting, columns, &source)?;
         let provider = Provider::from_config(&config.embedding, settings)?;
@@ -113,6 +123,7 @@ impl Profile {
             columns: format.columns(),
             dimensions: provider.dimensions,
             has_location,
+            refresh: refresh(config, documents.as_ref()),
             has_plain_texts: matches!(chunker, Chunker::None)
                 && format.is_plain()
                 && documents.is_none(),
@@ -125,8 +136,13 @@ impl Profile {
         Ok(Self {
             id: definition.id,
             name: definition.name.clone(),
+            checks: plan.refresh.map(|_| {
+                let MakerDigests { vectors, texts } = &definition.made_by.now;
+                format!("{vectors} {texts}")
+            }),
             plan: Arc::new(plan),
             documents,
+            docling,
             chunker,
             format,
             has_location,
@@ -262,62 +278,6 @@ fn key_columns(
     } else {
         Ok(key)
     }
-}
-
-/// The column that is loaded, and where documents come from if it does not hold texts.
-fn loading(
-    config: &Config,
-    columns: &[Column],
-    source: &str,
-    settings: &Settings,
-) -> Result<(TemplateColumn, Option<Source>), String> {
-    let loading = &config.loading;
-    let name = &cut(&loading.column_name);
-    let column = columns
-        .iter()
-        .find(|column| column.name == *name)
-        .ok_or_else(|| {
-            format!(
-                "the column {name:?} of {source} was renamed or dropped: rename it back, \
-             or drop the vectorizer and create it anew"
-            )
-        })?;
-    let is_bytea = column.base == "bytea";
-    let parsing = config.parsing.as_ref();
-    let parsing = parsing.map_or("auto", |parsing| &parsing.implementation);
-    let documents = match (loading.implementation.as_str(), parsing) {
-        ("column", "auto" | "none") if !is_bytea => None,
-        ("column", "auto" | "docling" | "pymupdf") if is_bytea => Some(Source::Bytes),
-        ("uri", "auto" | "docling" | "pymupdf") if !is_bytea => Some(Source::Address {
-            role: loading.aws_role_arn.clone(),
-        }),
-        ("column" | "uri", _) => {
-            return Err(format!(
-                "parsing is {parsing}, and the column {name:?} is {base}, loaded with ai.loading_{loading}: texts \
-                 take ai.parsing_auto() or ai.parsing_none(), documents ai.parsing_auto()",
-                base = column.base,
-                loading = loading.implementation,
-                parsing = cut(parsing)
-            ));
-        }
-        (other, _) => {
-            return Err(format!(
-                "this worker does not know the loading implementation {:?}: it knows column and uri",
-                cut(other)
-            ));
-        }
-    };
-    if documents.is_some() && !settings.documents.can_parse {
-        return Err(format!(
-            "this worker was built without documents, and the column {name:?} has some: run one with the cargo \
-             feature documents, such as the released worker"
-        ));
-    }
-    let column = TemplateColumn {
-        name: name.clone(),
-        base_type: column.base.clone(),
-    };
-    Ok((column, documents))
 }
 
 fn format(formatting: &Formatting, columns: &[Column], source: &str) -> Result<Format, String> {

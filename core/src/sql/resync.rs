@@ -10,6 +10,7 @@ mod statements;
 
 use std::collections::BTreeMap;
 
+use super::documents::UNCHECKED;
 use super::plan::as_text;
 use super::{Destination, KeyColumn, PlanInput, fill, qualified, quoted};
 pub(crate) use statements::{BARRIER, SAVE, TAKE};
@@ -100,6 +101,7 @@ impl ResyncPlan {
             Depth::Keys => WHY.replace("{more}", ""),
             Depth::Listed => WHY_LISTED.to_owned(),
         };
+        let why = fill(&why, &values);
         values.insert("why".to_owned(), why);
         if depth == Depth::Listed {
             values.insert("s.has text".to_owned(), "true".to_owned());
@@ -267,6 +269,15 @@ fn values(input: &PlanInput<'_>) -> BTreeMap<String, String> {
     let sides = sides.map(|(column, at)| format!("a.k{at} {} b.k{at}", column.equals));
     let sides: Vec<_> = sides.collect();
     values.insert("a=b".to_owned(), sides.join(" and "));
+    let (has_text, keys) = match input.destination {
+        Destination::Column(_) => ("octet_length({s.loading}) > 0 and ", "{s.keys as text}"),
+        Destination::Table(..) => ("", "{a.keys as text}"),
+    };
+    values.insert("number".to_owned(), input.number.to_string());
+    values.insert("a.keys as text".to_owned(), each(&|at, _| format!("a.k{at}::text")));
+    let unchecked = UNCHECKED.replace("{has text}", has_text).replace("{keys}", keys);
+    let unchecked = input.refresh.map(|_| fill(&unchecked, &values));
+    values.insert("unchecked".to_owned(), unchecked.unwrap_or_default());
     match input.destination {
         Destination::Column(name) => values.insert("column".to_owned(), quoted(name)),
         Destination::Table(schema, name) => {

@@ -214,7 +214,14 @@ impl Worker {
             Purpose::Build => return self.built(built(reply)),
             Purpose::Compare(claim) => return self.rows_compared(claim, done(reply)),
             Purpose::Plan { batch } => return self.rows_planned(batch, done(reply)),
-            Purpose::Document { batch, at, .. } => return self.document_came(batch, at, reply),
+            Purpose::Document {
+                batch,
+                at: row,
+                step,
+            } => {
+                let took = self.now.since(at);
+                return self.document_came((batch, row), (step, took), reply);
+            }
             Purpose::Token => return self.token_came(&profile, http(reply)),
             Purpose::Limits => return self.limits_came(&profile, http(reply)),
             // A definition that was fixed meanwhile is not paused for what the old one met.

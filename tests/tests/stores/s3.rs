@@ -4,7 +4,7 @@ use tests::python;
 use tests::stage::Stage;
 use tests::stub::Stub;
 
-use crate::{PAGE, Store, assert_outcomes, gzip, once, stage_of};
+use crate::{PAGE, Store, assert_outcomes, assert_unchanged, gzip, once, stage_of};
 
 const DUCKS: &str = "# Ducks\n\nA mallard is a duck.";
 
@@ -272,4 +272,15 @@ fn pdf(line: &str) -> Vec<u8> {
         "xref\n0 6\n0000000000 65535 f \n{places}trailer << /Size 6 /Root 1 0 R >>\nstartxref\n{table}\n%%EOF\n"
     ));
     file.into_bytes()
+}
+
+#[test]
+fn unchanged_objects_are_not_loaded_again() {
+    let store = server();
+    let addresses = ["s3://docs/a.html", "s3://docs/a.html.gz", "s3://other/b.txt"];
+    let mut stage = stage_of(&addresses, ", refresh => '1 hour'");
+    let environment = environment(&store, "reader");
+    once(&stage, &[], &environment);
+    assert_outcomes(&mut stage, &[Ok(DUCKS), Ok(DUCKS), Ok("bbb")]);
+    assert_unchanged(&mut stage, &environment);
 }

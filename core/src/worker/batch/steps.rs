@@ -139,6 +139,7 @@ impl Batch {
             key: row.key.clone(),
             generation: row.generation,
             chunks: chunks.collect(),
+            document: row.document.clone(),
         }
     }
 

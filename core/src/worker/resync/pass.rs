@@ -132,7 +132,7 @@ impl Pass {
         } = taken;
         let plan = &profile.plan;
         let has_documents = profile.documents.is_some();
-        let depth = match verifies_text && plan.resync.stores_texts() && !has_documents {
+        let depth = match verifies_text && plan.resync.stores_texts() {
             false => Depth::Keys,
             true if plan.resync.has_plain_texts => Depth::Hashes,
             true => Depth::Listed,
@@ -140,8 +140,8 @@ impl Pass {
         if verifies_text && !plan.resync.stores_texts() {
             add_note(&mut standing, NO_TEXTS);
         }
-        if verifies_text && has_documents {
-            add_note(&mut standing, NO_DOCUMENTS);
+        if depth == Depth::Listed && has_documents {
+            add_note(&mut standing, DOCUMENTS);
         }
         // The key may have had other columns when a worker before began.
         standing.after = standing.after.filter(|key| key.0.len() == plan.key_columns);
@@ -350,7 +350,7 @@ fn add_note(standing: &mut ResyncStanding, note: &str) {
 
 const NO_TEXTS: &str = "the vectors are in a column of the source, which stores no text: only whether \
     rows have a vector was compared";
-const NO_DOCUMENTS: &str =
-    "documents are not parsed for a comparison: only whether rows have vectors was compared";
+const DOCUMENTS: &str =
+    "what a document says is known only after it was loaded again: all rows were queued for that";
 const STILL_WRITING: &str = "transactions that had begun before had not ended after 60 seconds: what \
     they wrote past the triggers may have been missed, so ask again when they have ended";
