@@ -15,8 +15,8 @@ use crate::settings::DocumentSettings;
 use crate::store::Object;
 pub(crate) use docling::{DoclingServe, NotConverted};
 pub use parsed::{Parsed, Parts};
-pub(crate) use version::{condition, of_headers};
 pub use version::{FileRead, FileVersion};
+pub(crate) use version::{condition, of_headers};
 
 /// A document to be turned into text.
 #[derive(Clone)]

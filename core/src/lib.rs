@@ -192,8 +192,9 @@ pub use pooler::{
 };
 pub use provider::Prices;
 pub use query::{
-    Binary, CheckedDocument, ChunkHash, ClaimId, CommitChunk, CommitRow, DbError, ErrorRecord, FailedRow, Heartbeat,
-    Key, Param, Progress, Query, QueryTicket, Rows, UsageAddition, UsageEntry, session_settings,
+    Binary, CheckedDocument, ChunkHash, ClaimId, CommitChunk, CommitRow, DbError, ErrorRecord,
+    FailedRow, Heartbeat, Key, Param, Progress, Query, QueryTicket, Rows, UsageAddition,
+    UsageEntry, session_settings,
 };
 pub use request::{
     AwsCredential, AwsKeys, AzureCredential, Credential, Received, Request, RequestError, Response,
@@ -208,7 +209,9 @@ pub use settings::{
     AwsSource, AzureSecret, DocumentSettings, Limits, Secrets, Settings, SettingsError,
     StoreSettings,
 };
-pub use snapshot::{AccountSnapshot, Counts, DocumentCounts, Histogram, Snapshot, VectorizerSnapshot};
+pub use snapshot::{
+    AccountSnapshot, Counts, DocumentCounts, Histogram, Snapshot, VectorizerSnapshot,
+};
 pub use span::{Attribute, Span, SpanKind};
 pub use sql::{Depth, Plan};
 pub use time::Time;

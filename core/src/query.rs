@@ -15,8 +15,8 @@ use crate::sql::{self, Plan};
 use crate::vectorizer::MakerDigests;
 
 pub(crate) use answers::{
-    BudgetTaken, ClaimedRow, ClaimedRows, Fate, Found, LoadedVectorizer, Outcome,
-    ReadRow, Refreshed, SchemaVersions, count, first_key, is_so, numbers, text,
+    BudgetTaken, ClaimedRow, ClaimedRows, Fate, Found, LoadedVectorizer, Outcome, ReadRow,
+    Refreshed, SchemaVersions, count, first_key, is_so, numbers, text,
 };
 pub use commit::{CheckedDocument, ChunkHash, CommitChunk, CommitRow};
 pub(crate) use fields::{Unreadable, fields};

@@ -7,9 +7,7 @@ use std::time::UNIX_EPOCH;
 
 #[cfg(feature = "documents")]
 use pgai_core::Parts;
-use pgai_core::{
-    Document, DocumentError, FileError, FileRead, FileRequest, FileVersion, Parsed,
-};
+use pgai_core::{Document, DocumentError, FileError, FileRead, FileRequest, FileVersion, Parsed};
 
 #[cfg(feature = "documents")]
 use crate::parsing::{Fault, Hints, Options, Parsers};

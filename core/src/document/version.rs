@@ -93,10 +93,7 @@ mod tests {
                 vec![(ETAG, "W/\"a\""), (LAST_MODIFIED, day)],
                 Some((IF_NONE_MATCH, "W/\"a\"")),
             ),
-            (
-                vec![(LAST_MODIFIED, day)],
-                Some((IF_MODIFIED_SINCE, day)),
-            ),
+            (vec![(LAST_MODIFIED, day)], Some((IF_MODIFIED_SINCE, day))),
             (
                 vec![(LAST_MODIFIED, day), (DATE, later)],
                 Some((IF_MODIFIED_SINCE, day)),

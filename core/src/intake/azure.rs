@@ -85,7 +85,11 @@ fn to_sign(http: &Http, account: &str) -> String {
         .map(|(name, value)| format!("{name}:{value}\n"))
         .collect();
     // Twelve headers have fixed places; it may have two of them, If-Modified-Since and If-None-Match.
-    let said = |name| http.headers().get(name).and_then(|value| value.to_str().ok());
+    let said = |name| {
+        http.headers()
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+    };
     let since = said(IF_MODIFIED_SINCE).unwrap_or_default();
     let none_match = said(IF_NONE_MATCH).unwrap_or_default();
     let (method, none) = (http.method(), "\n".repeat(7));

@@ -47,8 +47,7 @@ pub(super) const WAITING_MAX: usize = 1000;
 /// `{read document}` of `READ`: what is known of the document of a row.
 pub(super) const READ_DOCUMENT: &str = ",
   d.source, d.validator, d.chunks::text, d._generation::text";
-pub(super) const DOCUMENT_JOINED: &str =
-    " left join ai.vectorizer_document d on d.number = {number} and d.key = array[{z.keys as text}]";
+pub(super) const DOCUMENT_JOINED: &str = " left join ai.vectorizer_document d on d.number = {number} and d.key = array[{z.keys as text}]";
 
 /// `{checked}` of `COMMIT`: the documents of finished rows have been checked now. The first check after that comes at a
 /// random time within an interval, because many rows are loaded at the same time; later ones have a little of that.

@@ -274,8 +274,13 @@ fn values(input: &PlanInput<'_>) -> BTreeMap<String, String> {
         Destination::Table(..) => ("", "{a.keys as text}"),
     };
     values.insert("number".to_owned(), input.number.to_string());
-    values.insert("a.keys as text".to_owned(), each(&|at, _| format!("a.k{at}::text")));
-    let unchecked = UNCHECKED.replace("{has text}", has_text).replace("{keys}", keys);
+    values.insert(
+        "a.keys as text".to_owned(),
+        each(&|at, _| format!("a.k{at}::text")),
+    );
+    let unchecked = UNCHECKED
+        .replace("{has text}", has_text)
+        .replace("{keys}", keys);
     let unchecked = input.refresh.map(|_| fill(&unchecked, &values));
     values.insert("unchecked".to_owned(), unchecked.unwrap_or_default());
     match input.destination {

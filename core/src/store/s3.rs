@@ -55,7 +55,10 @@ fn anonymous(
     region: Option<&str>,
 ) -> Result<(Asked, Request), String> {
     if object.role.is_some() {
-        return Err("a role is taken on with credentials, and AWS_NO_SIGN_REQUEST says that there are none".to_owned());
+        return Err(
+            "a role is taken on with credentials, and AWS_NO_SIGN_REQUEST says that there are none"
+                .to_owned(),
+        );
     }
     let region = region.or(store.region.as_deref()).unwrap_or(REGION);
     Ok((Asked::Object, get(&url(object, store, region))?))

@@ -28,10 +28,14 @@ pub(super) fn loading(
     let parsing = parsing.map_or("auto", |parsing| &parsing.implementation);
     let documents = match (loading.implementation.as_str(), parsing) {
         ("column", "auto" | "none") if !is_bytea => None,
-        ("column", "auto" | "docling" | "docling_serve" | "pymupdf") if is_bytea => Some(Source::Bytes),
-        ("uri", "auto" | "docling" | "docling_serve" | "pymupdf") if !is_bytea => Some(Source::Address {
-            role: loading.aws_role_arn.clone(),
-        }),
+        ("column", "auto" | "docling" | "docling_serve" | "pymupdf") if is_bytea => {
+            Some(Source::Bytes)
+        }
+        ("uri", "auto" | "docling" | "docling_serve" | "pymupdf") if !is_bytea => {
+            Some(Source::Address {
+                role: loading.aws_role_arn.clone(),
+            })
+        }
         ("column" | "uri", _) => {
             return Err(format!(
                 "parsing is {parsing}, and the column {name:?} is {base}, loaded with ai.loading_{loading}: texts \
@@ -67,7 +71,10 @@ pub(super) fn can_parse(column: &str, settings: &Settings) -> Result<(), String>
 }
 
 /// The server that parses the documents.
-pub(super) fn docling(config: &Config, settings: &Settings) -> Result<Option<DoclingServe>, String> {
+pub(super) fn docling(
+    config: &Config,
+    settings: &Settings,
+) -> Result<Option<DoclingServe>, String> {
     let Some(parsing) = &config.parsing else {
         return Ok(None);
     };

@@ -69,7 +69,11 @@ impl Library {
     }
 
     /// One of these documents changes. Returns its address.
-    pub(super) fn change(&mut self, addresses: &[String], entropy: &mut Entropy<'_>) -> Option<String> {
+    pub(super) fn change(
+        &mut self,
+        addresses: &[String],
+        entropy: &mut Entropy<'_>,
+    ) -> Option<String> {
         if addresses.is_empty() {
             return None;
         }

@@ -1,7 +1,7 @@
 //! `ai.parsing_docling_serve`: with a server that answers as a docling-serve does.
 
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use serde_json::json;
 use tests::stage::{DIMENSIONS, Stage};
@@ -91,9 +91,12 @@ fn a_server_of_docling_parses_the_documents() {
         assert_eq!((*id, *step), (wanted, "parsing"));
         assert!(reason.contains(words), "{reason}");
     }
-    assert!(server.take().iter().all(|asked| {
-        asked.method == "POST" && asked.path == "/v1/convert/file"
-    }));
+    assert!(
+        server
+            .take()
+            .iter()
+            .all(|asked| { asked.method == "POST" && asked.path == "/v1/convert/file" })
+    );
 }
 
 #[test]
@@ -103,10 +106,7 @@ fn while_the_server_is_down_no_row_fails() {
     let mut stage = stage(&server, &["ducks", "geese"]);
     let worker = once(&stage, &server.url, &KEY);
     let lines = worker.lines();
-    assert!(
-        lines.iter().any(|line| line.contains("503")),
-        "{lines:?}"
-    );
+    assert!(lines.iter().any(|line| line.contains("503")), "{lines:?}");
     assert_eq!(failures(&mut stage), []);
     assert_eq!(stage.number("select ai.vectorizer_queue_pending('doc')"), 2);
     status.store(200, Ordering::SeqCst);

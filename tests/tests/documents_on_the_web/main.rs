@@ -45,7 +45,8 @@ fn chunks(stage: &mut Stage) -> Vec<(i32, String)> {
 
 /// The failures of rows: key, step and reason.
 fn failures(stage: &mut Stage) -> Vec<(i32, String, String)> {
-    let statement = "select (details -> 'key' ->> 0)::int, details ->> 'step', details ->> 'error_reason'
+    let statement =
+        "select (details -> 'key' ->> 0)::int, details ->> 'step', details ->> 'error_reason'
          from ai.vectorizer_errors where details ? 'key' order by 1, recorded";
     let rows = stage.sql.query(statement, &[]).unwrap();
     rows.iter()

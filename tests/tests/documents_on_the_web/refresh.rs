@@ -67,7 +67,8 @@ fn counts(server: &Server) -> BTreeMap<String, (usize, usize)> {
     for asked in server.take() {
         let count = counts.entry(asked.path).or_default();
         count.0 += 1;
-        let is_conditional = |name: &&String| matches!(name.as_str(), "if-none-match" | "if-modified-since");
+        let is_conditional =
+            |name: &&String| matches!(name.as_str(), "if-none-match" | "if-modified-since");
         count.1 += asked.headers.keys().filter(is_conditional).count();
     }
     counts
@@ -136,9 +137,8 @@ fn changed_documents_are_loaded_again_and_others_are_not() {
 fn a_changed_row_is_loaded_whatever_is_known() {
     let pages = pages_of(&[("/a", "\"1\"", "aaa"), ("/b", "\"1\"", "bbb")]);
     let server = self::pages(&pages);
-    let formatting = format!(
-        "{LOADING}, formatting => ai.formatting_python_template('$title: $chunk')"
-    );
+    let formatting =
+        format!("{LOADING}, formatting => ai.formatting_python_template('$title: $chunk')");
     let mut stage = stage_of(&addresses(&server, &["/a"]), &formatting);
     once(&stage, &server.url, &[]);
     pass(&mut stage);
@@ -156,7 +156,10 @@ fn a_changed_row_is_loaded_whatever_is_known() {
     // A deleted row leaves nothing.
     stage.run("delete from doc");
     once(&stage, &server.url, &[]);
-    assert_eq!(stage.number("select count(*) from ai.vectorizer_document"), 0);
+    assert_eq!(
+        stage.number("select count(*) from ai.vectorizer_document"),
+        0
+    );
 }
 
 #[test]
@@ -171,7 +174,10 @@ fn a_check_that_fails_keeps_the_chunks_and_comes_again() {
     assert_eq!(chunks(&mut stage), [(1, "aaa".to_owned())]);
     let failed = failures(&mut stage);
     let reasons: Vec<_> = failed.iter().map(|(id, _, reason)| (*id, reason)).collect();
-    assert!(reasons[0].0 == 1 && reasons[0].1.contains("503"), "{reasons:?}");
+    assert!(
+        reasons[0].0 == 1 && reasons[0].1.contains("503"),
+        "{reasons:?}"
+    );
     // Not before the hour is over.
     server.take();
     once(&stage, &server.url, &[]);
@@ -199,7 +205,10 @@ fn refresh_changes_at_once() {
         &format!("loading => {}", loading("")),
     );
     once(&stage, &server.url, &[]);
-    assert_eq!(stage.number("select count(*) from ai.vectorizer_document"), 0);
+    assert_eq!(
+        stage.number("select count(*) from ai.vectorizer_document"),
+        0
+    );
     let alter = |stage: &mut Stage, more: &str| {
         let statement = format!(
             "select ai.alter_vectorizer('doc', loading => {})",
@@ -224,14 +233,20 @@ fn refresh_changes_at_once() {
     once(&stage, &server.url, &[]);
     assert_eq!(server.take().len(), 2);
     alter(&mut stage, "");
-    assert_eq!(stage.number("select count(*) from ai.vectorizer_document"), 0);
+    assert_eq!(
+        stage.number("select count(*) from ai.vectorizer_document"),
+        0
+    );
     once(&stage, &server.url, &[]);
     assert_eq!(server.take().len(), 0);
     alter(&mut stage, ", refresh => '1 day'");
     once(&stage, &server.url, &[]);
     assert_eq!(checked(&mut stage), 2);
     stage.run("select ai.drop_vectorizer('doc', drop_all => true)");
-    assert_eq!(stage.number("select count(*) from ai.vectorizer_document"), 0);
+    assert_eq!(
+        stage.number("select count(*) from ai.vectorizer_document"),
+        0
+    );
 }
 
 #[test]

@@ -102,7 +102,9 @@ fn documents_are_counted() {
     stage.wait_until_done();
     let doc = r#"vectorizer="doc""#;
     wait_until("all are counted", || {
-        site.get("metrics").1.contains("pgai_documents_parsed_total{")
+        site.get("metrics")
+            .1
+            .contains("pgai_documents_parsed_total{")
             && site.metric("pgai_rows_failed_total", &[doc]) == 2.0
     });
     for (name, label, count) in [
@@ -123,7 +125,10 @@ fn documents_are_counted() {
     let families = lines.filter_map(|line| line.strip_prefix("# HELP "));
     for name in families.filter_map(|line| line.split(' ').next()) {
         let name = format!("`{name}`");
-        assert!(documented.contains(&name), "docs/monitoring.md lacks {name}");
+        assert!(
+            documented.contains(&name),
+            "docs/monitoring.md lacks {name}"
+        );
     }
 }
 

@@ -113,7 +113,9 @@ fn assert_unchanged(stage: &mut Stage, environment: &[(&str, &str)]) {
     let documents = stage.number(known);
     assert!(documents > 0);
     let embedded = stage.stub.requests().len();
-    stage.run("update ai.vectorizer_document set _counted_from = '-infinity', checked_at = '-infinity'");
+    stage.run(
+        "update ai.vectorizer_document set _counted_from = '-infinity', checked_at = '-infinity'",
+    );
     once(stage, &[], environment);
     let checked = "select count(*) from ai.vectorizer_document where checked_at > '-infinity' and validator like 'etag %'";
     assert_eq!(stage.number(checked), documents);

@@ -277,7 +277,11 @@ fn pdf(line: &str) -> Vec<u8> {
 #[test]
 fn unchanged_objects_are_not_loaded_again() {
     let store = server();
-    let addresses = ["s3://docs/a.html", "s3://docs/a.html.gz", "s3://other/b.txt"];
+    let addresses = [
+        "s3://docs/a.html",
+        "s3://docs/a.html.gz",
+        "s3://other/b.txt",
+    ];
     let mut stage = stage_of(&addresses, ", refresh => '1 hour'");
     let environment = environment(&store, "reader");
     once(&stage, &[], &environment);

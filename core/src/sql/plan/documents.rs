@@ -12,9 +12,8 @@ impl Values {
         self.set("number", input.number.to_string());
         self.set("checked at once", CHECKED_AT_ONCE.to_string());
         self.set("waiting max", WAITING_MAX.to_string());
-        let typed = |at: usize, column: &KeyColumn| {
-            format!("d.key[{at}]::{} as k{at}", column.type_name)
-        };
+        let typed =
+            |at: usize, column: &KeyColumn| format!("d.key[{at}]::{} as k{at}", column.type_name);
         let each = |of: &dyn Fn(usize, &KeyColumn) -> String| {
             let columns = input.key.iter().zip(1..);
             let columns: Vec<_> = columns.map(|(column, at)| of(at, column)).collect();

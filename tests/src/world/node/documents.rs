@@ -1,8 +1,6 @@
 //! Documents on their way: what a shell does with a call for one.
 
-use pgai_core::{
-    Document, DocumentError, FileError, FileRead, FileRequest, Parsed, Parts, Reply,
-};
+use pgai_core::{Document, DocumentError, FileError, FileRead, FileRequest, Parsed, Parts, Reply};
 
 use super::Around;
 use crate::world::library::DocumentFault;
@@ -37,13 +35,12 @@ impl DocumentCall {
     ) -> Reply {
         let reason = |fault: DocumentFault| fault.reason().to_owned();
         match (self, fault) {
-            (Self::Load { .. }, Some(fault)) => {
-                Reply::File(Err(FileError::Refused(reason(fault))))
-            }
+            (Self::Load { .. }, Some(fault)) => Reply::File(Err(FileError::Refused(reason(fault)))),
             (Self::Load { request, content }, None) => {
                 let path = request.path.as_str();
                 let version = Some(around.library.file(path));
-                let seems_so = request.known.is_some() && mutant == Some(Mutant::FilesSeemUnchanged);
+                let seems_so =
+                    request.known.is_some() && mutant == Some(Mutant::FilesSeemUnchanged);
                 if request.known == version || seems_so {
                     around.coverage.unchanged += 1;
                     return Reply::File(Ok(FileRead::Unchanged));

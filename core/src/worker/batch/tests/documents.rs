@@ -23,7 +23,11 @@ fn addresses(all: &[&str]) -> Batch {
 }
 
 /// The same; `known` says what is stored of a row, and of its document.
-fn read_as(loading: &serde_json::Value, all: &[&str], known: &dyn Fn(&str) -> Vec<Option<String>>) -> Batch {
+fn read_as(
+    loading: &serde_json::Value,
+    all: &[&str],
+    known: &dyn Fn(&str) -> Vec<Option<String>>,
+) -> Batch {
     let keys: Vec<String> = (1..=all.len()).map(|key| key.to_string()).collect();
     let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
     let mut batch = claimed_of(profile_of(loading), &keys);
@@ -86,7 +90,11 @@ fn documents_are_loaded_then_parsed_then_planned() {
             (request.path.as_str(), request.directory.as_str()),
             (name, "/documents")
         );
-        batch.file_came(at, Duration::ZERO, Ok(FileRead::Content(name.as_bytes().to_vec(), None)));
+        batch.file_came(
+            at,
+            Duration::ZERO,
+            Ok(FileRead::Content(name.as_bytes().to_vec(), None)),
+        );
     }
     assert_eq!(batch.document_bytes(), 10);
     assert!(!batch.has_document(DocumentStep::Load));
@@ -108,7 +116,11 @@ fn documents_are_loaded_then_parsed_then_planned() {
 fn a_document_that_fails_takes_no_other_with_it() {
     let mut batch = addresses(&["a", "ftp://b", "c", "d"]);
     let (at, _) = call(&mut batch, DocumentStep::Load);
-    batch.file_came(at, Duration::ZERO, Err(FileError::Refused("no such file".to_owned())));
+    batch.file_came(
+        at,
+        Duration::ZERO,
+        Err(FileError::Refused("no such file".to_owned())),
+    );
     for text in [
         Err(DocumentError::Document("no text".to_owned())),
         Ok(parsed("text")),
@@ -291,10 +303,7 @@ fn an_unchanged_document_is_not_parsed_again() {
 
 #[test]
 fn a_changed_document_is_parsed_and_its_version_recorded() {
-    for (said, version) in [
-        (Some("\"b\""), Some("etag \"b\"")),
-        (None, None),
-    ] {
+    for (said, version) in [(Some("\"b\""), Some("etag \"b\"")), (None, None)] {
         let mut batch = checked(CLAIMED, "etag \"a\"");
         let (at, _) = load(&mut batch);
         came(&mut batch, at, answer(200, said));
@@ -354,9 +363,15 @@ fn a_file_is_known_by_size_and_time() {
     assert_eq!(FileVersion::parse(&stored), Some(version));
 
     let mut batch = read_as(&loading, &["a"], &|_| {
-        let stored = [format!("0:{}", hash("x").0), document.source.clone(), stored.clone()];
+        let stored = [
+            format!("0:{}", hash("x").0),
+            document.source.clone(),
+            stored.clone(),
+        ];
         let stored = stored.into_iter().map(Some);
-        stored.chain([text("1"), Some(CLAIMED.to_string())]).collect()
+        stored
+            .chain([text("1"), Some(CLAIMED.to_string())])
+            .collect()
     });
     let (at, Call::File(request)) = call(&mut batch, DocumentStep::Load) else {
         panic!("{batch:?}");
