@@ -1580,6 +1580,7 @@ create table if not exists ai.vectorizer_document
 , key text[] not null
 , source text
 , validator text
+, chunks int
 , checked_at timestamptz not null default now()
 , _counted_from timestamptz not null default now()
 , _generation bigint
@@ -1592,6 +1593,7 @@ comment on column ai.vectorizer_document.key is 'The key of the row, as text.';
 comment on column ai.vectorizer_document.source is 'A digest of the address and of the configuration that made the stored chunks.';
 comment on column ai.vectorizer_document.validator is
     'What tells this version from others: an ETag, the time of the last change, or size and time of a file.';
+comment on column ai.vectorizer_document.chunks is 'The number of stored chunks that were made from it.';
 comment on column ai.vectorizer_document._counted_from is
     'The next check is one interval after this: a little before the last check, so that checks are spread out.';
 comment on column ai.vectorizer_document._generation is

@@ -9,8 +9,6 @@ pub enum Mutant {
     FilesSeemUnchanged,
     /// Documents whose check is due are not queued.
     RefreshQueuesNothing,
-    /// The item of a changed row is taken for that of a check.
-    RefreshTakesOverItems,
     /// The version of a file is that from after it was read.
     VersionsAreReadLater,
     /// A commit takes the item off the queue although the row has changed.
@@ -121,11 +119,10 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 57] = [
+    pub const ALL: [Self; 56] = [
         Self::CommitForgetsDocuments,
         Self::FilesSeemUnchanged,
         Self::RefreshQueuesNothing,
-        Self::RefreshTakesOverItems,
         Self::VersionsAreReadLater,
         Self::ProbeIsTaken,
         Self::ProviderMixesUpAnswers,

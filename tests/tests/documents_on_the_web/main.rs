@@ -53,3 +53,22 @@ fn failures(stage: &mut Stage) -> Vec<(i32, String, String)> {
         .map(|row| (row.get(0), row.get(1), row.get(2)))
         .collect()
 }
+
+/// The vectorizers of docs/documents.md are made as they stand there.
+#[test]
+fn the_manual_works() {
+    let manual = include_str!("../../../docs/documents.md");
+    let mut stage = Stage::new();
+    for begin in ["create table page", "create table scan"] {
+        let (_, rest) = manual.split_once(&format!("```sql\n{begin}")).unwrap();
+        let (block, _) = rest.split_once("```").unwrap();
+        stage.run(&format!("{begin}{block}"));
+    }
+    let config = |stage: &mut Stage, path: &str| -> Option<String> {
+        let statement = format!("select string_agg(config #>> '{path}', ' ') from ai.vectorizer");
+        stage.sql.query_one(&statement, &[]).unwrap().get(0)
+    };
+    assert_eq!(config(&mut stage, "{loading,refresh}").unwrap(), "21600");
+    let url = config(&mut stage, "{parsing,url}").unwrap();
+    assert_eq!(url, "http://docling:5001");
+}

@@ -91,24 +91,21 @@ impl Database {
         let due: Vec<i64> = due.map(|(key, _)| *key).collect();
         let mut queued = 0_u64;
         for key in due {
-            let there = self.tables.items.get(&key).map(|item| item.generation);
-            let generation = match there {
-                // It stands for a change of the row.
-                Some(generation) => self.is(Mutant::RefreshTakesOverItems).then_some(generation),
-                None if self.is(Mutant::RefreshQueuesNothing) => None,
-                None => {
-                    self.generations += 1;
-                    queued += 1;
-                    let item = Item {
-                        generation: self.generations,
-                        queued_at: now,
-                        retries: 0,
-                        retry_after: None,
-                    };
-                    self.write().items.insert(key, item);
-                    Some(self.generations)
-                }
-            };
+            // An item that is there stands for a change of the row.
+            let is_left_out =
+                self.tables.items.contains_key(&key) || self.is(Mutant::RefreshQueuesNothing);
+            let generation = (!is_left_out).then(|| {
+                self.generations += 1;
+                queued += 1;
+                let item = Item {
+                    generation: self.generations,
+                    queued_at: now,
+                    retries: 0,
+                    retry_after: None,
+                };
+                self.write().items.insert(key, item);
+                self.generations
+            });
             if let Some(known) = self.write().documents.get_mut(&key) {
                 known.counted_from = now;
                 known.generation = generation.or(known.generation);
