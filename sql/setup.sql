@@ -1602,37 +1602,51 @@ comment on column ai.vectorizer_document._generation is
 -- For: the documents that are to be checked (refresh).
 create index if not exists vectorizer_document_due_idx on ai.vectorizer_document (number, _counted_from);
 
--- Only roles that can write to the leases of a vectorizer can write here: its owner and its workers. What belongs to no
--- vectorizer harms nobody.
+-- Only roles that can write to the leases of a vectorizer can write here: its owner and its workers, and the owner of
+-- this table, who forgets what is not needed any more. What belongs to no vectorizer harms nobody. (Once for each
+-- statement: the question takes a third of a millisecond.)
 create or replace function ai._vectorizer_guard_document() returns trigger
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    numbers int[] = case tg_op
-        when 'INSERT' then array[new.number]
-        when 'DELETE' then array[old.number]
-        else array[old.number, new.number] end;
+    numbers int[];
 begin
-    if exists (
-        select from pg_class c join pg_namespace n on n.oid = c.relnamespace
-        where c.relname = any (select ('_vectorizer_lease_' || x.number)::name from unnest(numbers) x(number))
-        and c.relkind = 'r' and not has_table_privilege(c.oid, 'UPDATE')
-        and exists (
-            select from ai._vectorizers() v
-            where v.queue_schema = n.nspname
-            and ai._vectorizer_number(v.id, v.queue_failed_table) = any (numbers)))
-    then
-        raise exception 'permission denied for the documents of vectorizer %', numbers[1]
-            using errcode = 'insufficient_privilege';
+    if tg_op = 'INSERT' then
+        select array_agg(distinct x.number) into numbers from come x;
+    elsif tg_op = 'DELETE' then
+        select array_agg(distinct x.number) into numbers from gone x;
+    else
+        select array_agg(distinct x.number) into numbers
+        from (select c.number from come c union all select g.number from gone g) x;
     end if;
-    return case tg_op when 'DELETE' then old else new end;
+    if pg_has_role((select c.relowner from pg_class c where c.oid = tg_relid), 'USAGE') then
+        return null;
+    end if;
+    if exists (
+        select from ai._vectorizers() v
+        join pg_namespace n on n.nspname = v.queue_schema
+        join pg_class c on c.relnamespace = n.oid
+            and c.relname = '_vectorizer_lease_' || ai._vectorizer_number(v.id, v.queue_failed_table)
+        where ai._vectorizer_number(v.id, v.queue_failed_table) = any (numbers) and not has_table_privilege(c.oid, 'UPDATE'))
+    then
+        raise exception 'permission denied for the documents of another vectorizer'
+            using errcode = 'insufficient_privilege',
+                  hint = 'Only who may write to its leases may write here: the owner of its source table, or a worker''s role.';
+    end if;
+    return null;
 end
 $$;
 
-create or replace trigger vectorizer_guard_document
-    before insert or update or delete on ai.vectorizer_document
-    for each row execute function ai._vectorizer_guard_document();
+create or replace trigger vectorizer_guard_come
+    after insert on ai.vectorizer_document referencing new table as come
+    for each statement execute function ai._vectorizer_guard_document();
+create or replace trigger vectorizer_guard_gone
+    after delete on ai.vectorizer_document referencing old table as gone
+    for each statement execute function ai._vectorizer_guard_document();
+create or replace trigger vectorizer_guard_changed
+    after update on ai.vectorizer_document referencing old table as gone new table as come
+    for each statement execute function ai._vectorizer_guard_document();
 
 -- (Keys may be private, so not everybody can read here.)
 do $$ begin perform ai._grant_to_writers('{ai.vectorizer_worker_progress}', 'select, insert, update, delete', 'ai.vectorizer_document'); end $$;

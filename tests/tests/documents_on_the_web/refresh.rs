@@ -364,6 +364,7 @@ fn documents_are_the_business_of_their_workers() {
     let stranger = format!("stranger_{}", std::process::id());
     stage.run(&format!(
         "create role {stranger}; grant usage on schema ai to {stranger};
+         grant select on ai.vectorizer, ai.vectorizer_generation to {stranger};
          grant select, insert, update, delete on ai.vectorizer_document to {stranger}"
     ));
     for statement in [
@@ -376,7 +377,8 @@ fn documents_are_the_business_of_their_workers() {
         transaction.batch_execute(&role).unwrap();
         let error = transaction.batch_execute(statement).unwrap_err();
         let error = error.as_db_error().unwrap().message().to_owned();
-        assert!(error.contains("permission denied"), "{statement}: {error}");
+        let words = "permission denied for the documents of another vectorizer";
+        assert_eq!(error, words, "{statement}");
     }
     stage.run(&format!("drop owned by {stranger}; drop role {stranger}"));
 }
