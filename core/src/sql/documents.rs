@@ -6,7 +6,7 @@
 /// nothing. Returns how many were queued, and whether there may be more.
 ///
 /// A key in the queue stays as it is: its row has changed, and is loaded anyway. (`not exists` so that this waits for no
-/// worker that is deleting the item.)
+/// worker that is deleting the item.) A row that was given up for its text waits for somebody, like all such rows.
 pub(super) const REFRESH: &str = "\
 with room as materialized (
   select count(*) < {waiting max} as is_there from (select from {queue} limit {waiting max}) w
@@ -23,6 +23,9 @@ with room as materialized (
   insert into {queue} ({keys}, queued_at)
   select {i.keys}, clock_timestamp() from input i
   where not exists (select from {queue} q where {q=i} offset 0)
+    and not exists (
+      select from {failed} f
+      where {f=i} and f.failure_step not in ('loading', 'parsing') offset 0)
   order by {i.keys}
   on conflict ({keys}) do nothing
   returning {keys}, _generation

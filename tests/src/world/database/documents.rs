@@ -8,7 +8,7 @@ use pgai_core::{CheckedDocument, Rows};
 use super::protocol::text;
 use super::{Database, Item, Mutant, Tables};
 use crate::world::Coverage;
-use crate::world::library::REFRESH;
+use crate::world::library::{DocumentFault, REFRESH};
 
 /// A row of it.
 #[derive(Clone, Debug)]
@@ -91,9 +91,12 @@ impl Database {
         let due: Vec<i64> = due.map(|(key, _)| *key).collect();
         let mut queued = 0_u64;
         for key in due {
-            // An item that is there stands for a change of the row.
-            let is_left_out =
-                self.tables.items.contains_key(&key) || self.is(Mutant::RefreshQueuesNothing);
+            // An item that is there stands for a change of the row, and a row that was given up for its text waits for
+            // somebody.
+            let given_up = self.tables.failed.get(&key);
+            let is_left_out = self.tables.items.contains_key(&key)
+                || given_up.is_some_and(|reason| !DocumentFault::is_reason(reason))
+                || self.is(Mutant::RefreshQueuesNothing);
             let generation = (!is_left_out).then(|| {
                 self.generations += 1;
                 queued += 1;
