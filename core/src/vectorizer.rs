@@ -15,8 +15,8 @@ use crate::sql::{Destination, KeyColumn, Plan, PlanInput, Searched, TemplateColu
 use crate::text::{Chunker, Template};
 pub(crate) use definition::Definition;
 pub use definition::MakerDigests;
-use definition::{Column, Config, DestinationConfig, Formatting, Processing, utf8};
-use documents::{can_parse, docling, loading, refresh};
+use definition::{Column, Config, DestinationConfig, Formatting, Processing, VectorType, utf8};
+use documents::{refresh, texts_of};
 
 /// Everything that is fixed while a vectorizer's definition does not change.
 #[derive(Debug)]
@@ -83,11 +83,7 @@ impl Profile {
         let problem = standing.and_then(|known| known.problem(&definition.name, settings));
         problem.map_or(Ok(()), Err)?;
         let key = key_columns(definition, columns, &source)?;
-        let docling = docling(config, settings)?;
-        let (loading, documents) = loading(config, columns, &source)?;
-        if documents.is_some() && docling.is_none() {
-            can_parse(&loading.name, settings)?;
-        }
+        let (loading, documents, docling) = texts_of(config, columns, &source, settings)?;
         let chunker = Chunker::parse(&config.chunking).map_err(|error| error.to_string())?;
         let format = format(&config.formatting, columns, &source)?;
         let provider = Provider::from_config(&config.embedding, settings)?;
@@ -96,11 +92,6 @@ impl Profile {
         may_have_chunks(destination, &chunker)?;
         let vector = definition.vector.as_ref().ok_or(NO_EXTENSION)?;
         let has_location = has_location(config, destination);
-
-        let vector_types = VectorTypes {
-            vector: vector.oid,
-            array: vector.array_oid,
-        };
         let processing = config.processing.as_ref();
         let rows = rows_in_a_claim(processing, settings);
         let plan = Plan::new(&PlanInput {
@@ -112,7 +103,7 @@ impl Profile {
             queue_table,
             failed_table,
             vector_schema: &vector.schema,
-            vector_types,
+            vector_types: vector_types(vector),
             searched: Searched::new(
                 definition.stored_type.as_deref() == Some("halfvec"),
                 &config.indexing,
@@ -124,9 +115,7 @@ impl Profile {
             dimensions: provider.dimensions,
             has_location,
             refresh: refresh(config, documents.as_ref()),
-            has_plain_texts: matches!(chunker, Chunker::None)
-                && format.is_plain()
-                && documents.is_none(),
+            has_plain_texts: has_plain_texts(&chunker, &format, documents.as_ref()),
             rows,
             backoff_max: retry::ITEM.longest.as_secs(),
             is_utf8: definition.encoding == utf8(),
@@ -136,10 +125,7 @@ impl Profile {
         Ok(Self {
             id: definition.id,
             name: definition.name.clone(),
-            checks: plan.refresh.map(|_| {
-                let MakerDigests { vectors, texts } = &definition.made_by.now;
-                format!("{vectors} {texts}")
-            }),
+            checks: plan.refresh.map(|_| definition.made_by.now.joined()),
             plan: Arc::new(plan),
             documents,
             docling,
@@ -156,6 +142,17 @@ impl Profile {
             tokens_per_day: tokens_per_day(processing),
         })
     }
+}
+
+const fn vector_types(vector: &VectorType) -> VectorTypes {
+    VectorTypes {
+        vector: vector.oid,
+        array: vector.array_oid,
+    }
+}
+
+fn has_plain_texts(chunker: &Chunker, format: &Format, documents: Option<&Source>) -> bool {
+    matches!(chunker, Chunker::None) && format.is_plain() && documents.is_none()
 }
 
 fn rows_in_a_claim(processing: Option<&Processing>, settings: &Settings) -> usize {

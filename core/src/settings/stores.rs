@@ -94,7 +94,8 @@ fn s3(
     has: &impl Fn(&str) -> bool,
 ) -> Result<S3Store, String> {
     let is_anonymous = value("AWS_NO_SIGN_REQUEST").is_some_and(|value| is_yes(&value));
-    if !is_anonymous && !(has("AWS_ACCESS_KEY_ID") && has("AWS_SECRET_ACCESS_KEY")) {
+    let has_keys = has("AWS_ACCESS_KEY_ID") && has("AWS_SECRET_ACCESS_KEY");
+    if !is_anonymous && !has_keys {
         return Err(
             "this worker has no credentials for S3: let its operator set AWS_ACCESS_KEY_ID and \
              AWS_SECRET_ACCESS_KEY, or AWS_PROFILE; or AWS_NO_SIGN_REQUEST=yes for what everybody may read"

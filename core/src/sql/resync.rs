@@ -269,27 +269,32 @@ fn values(input: &PlanInput<'_>) -> BTreeMap<String, String> {
     let sides = sides.map(|(column, at)| format!("a.k{at} {} b.k{at}", column.equals));
     let sides: Vec<_> = sides.collect();
     values.insert("a=b".to_owned(), sides.join(" and "));
-    let (has_text, keys) = match input.destination {
-        Destination::Column(_) => ("octet_length({s.loading}) > 0 and ", "{s.keys as text}"),
-        Destination::Table(..) => ("", "{a.keys as text}"),
-    };
-    values.insert("number".to_owned(), input.number.to_string());
-    values.insert(
-        "a.keys as text".to_owned(),
-        each(&|at, _| format!("a.k{at}::text")),
-    );
-    let unchecked = UNCHECKED
-        .replace("{has text}", has_text)
-        .replace("{keys}", keys);
-    let unchecked = input.refresh.map(|_| fill(&unchecked, &values));
-    values.insert("unchecked".to_owned(), unchecked.unwrap_or_default());
     match input.destination {
         Destination::Column(name) => values.insert("column".to_owned(), quoted(name)),
         Destination::Table(schema, name) => {
             values.insert("store".to_owned(), qualified(schema, name))
         }
     };
+    values.insert("unchecked".to_owned(), unchecked(input, &values));
     values
+}
+
+/// That nothing is known of the document of a row, if documents are checked again.
+fn unchecked(input: &PlanInput<'_>, values: &BTreeMap<String, String>) -> String {
+    if input.refresh.is_none() {
+        return String::new();
+    }
+    let keys = (1..=input.key.len()).map(|at| format!("a.k{at}::text"));
+    let keys = Vec::from_iter(keys).join(", ");
+    let (has_text, keys) = match input.destination {
+        Destination::Column(_) => ("octet_length({s.loading}) > 0 and ", "{s.keys as text}"),
+        Destination::Table(..) => ("", keys.as_str()),
+    };
+    let unchecked = UNCHECKED
+        .replace("{has text}", has_text)
+        .replace("{keys}", keys)
+        .replace("{number}", &input.number.to_string());
+    fill(&unchecked, values)
 }
 
 /// That the key of `alias` is that of `d`, as the protocol's lookups are written.

@@ -71,6 +71,11 @@ impl MakerDigests {
             texts: texts.to_owned(),
         }
     }
+
+    /// Both as one text.
+    pub(super) fn joined(&self) -> String {
+        format!("{} {}", self.vectors, self.texts)
+    }
 }
 
 /// The current configuration, and the one that made the stored vectors and texts.

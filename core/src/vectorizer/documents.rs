@@ -6,8 +6,23 @@ use crate::document::{DoclingServe, Source};
 use crate::settings::Settings;
 use crate::sql::TemplateColumn;
 
-/// The column that is loaded, and where documents come from if it does not hold texts.
-pub(super) fn loading(
+/// The column that is loaded, where documents come from if it does not hold texts, and the server that parses them if
+/// this worker does not.
+pub(super) fn texts_of(
+    config: &Config,
+    columns: &[Column],
+    source: &str,
+    settings: &Settings,
+) -> Result<(TemplateColumn, Option<Source>, Option<DoclingServe>), String> {
+    let docling = docling(config, settings)?;
+    let (column, documents) = loading(config, columns, source)?;
+    if documents.is_some() && docling.is_none() {
+        can_parse(&column.name, settings)?;
+    }
+    Ok((column, documents, docling))
+}
+
+fn loading(
     config: &Config,
     columns: &[Column],
     source: &str,
@@ -60,7 +75,7 @@ pub(super) fn loading(
 }
 
 /// Whether this worker can parse documents itself.
-pub(super) fn can_parse(column: &str, settings: &Settings) -> Result<(), String> {
+fn can_parse(column: &str, settings: &Settings) -> Result<(), String> {
     match settings.documents.can_parse {
         true => Ok(()),
         false => Err(format!(
@@ -71,10 +86,7 @@ pub(super) fn can_parse(column: &str, settings: &Settings) -> Result<(), String>
 }
 
 /// The server that parses the documents.
-pub(super) fn docling(
-    config: &Config,
-    settings: &Settings,
-) -> Result<Option<DoclingServe>, String> {
+fn docling(config: &Config, settings: &Settings) -> Result<Option<DoclingServe>, String> {
     let Some(parsing) = &config.parsing else {
         return Ok(None);
     };
