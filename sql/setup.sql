@@ -1309,8 +1309,9 @@ create or replace function ai._made_by_texts(config jsonb) returns jsonb
 language sql immutable
 return jsonb_strip_nulls(jsonb_build_object
 ( 'loading', case jsonb_typeof(config -> 'loading')
-    when 'object' then (config -> 'loading') - array['config_type', 'retries', 'aws_role_arn'] end
-, 'parsing', config -> 'parsing'
+    when 'object' then (config -> 'loading') - array['config_type', 'retries', 'aws_role_arn', 'refresh'] end
+, 'parsing', case config #>> '{parsing,implementation}'
+    when 'docling_serve' then (config -> 'parsing') - array['url', 'api_key_name'] else config -> 'parsing' end
 , 'chunking', config -> 'chunking'
 , 'formatting', config -> 'formatting'
 ));
@@ -1571,6 +1572,122 @@ begin
     where b.scope = $1 and b.day = $3;
 end
 $$;
+-- When the documents behind addresses were checked last, of vectorizers that check them again and again (refresh of
+-- ai.loading_uri), and what their servers said of their versions. Workers write it, and put what is due into the queue.
+
+create table if not exists ai.vectorizer_document
+( number int4 not null
+, key text[] not null
+, source text
+, validator text
+, chunks int
+, checked_at timestamptz not null default now()
+, _counted_from timestamptz not null default now()
+, _generation bigint
+, constraint vectorizer_document_pkey primary key (number, key)
+);
+comment on table ai.vectorizer_document is
+    'The documents of vectorizers that check theirs again (refresh of ai.loading_uri): when each was checked last, and its version then.';
+comment on column ai.vectorizer_document.number is 'The number in the name of the vectorizer''s queue.';
+comment on column ai.vectorizer_document.key is 'The key of the row, as text.';
+comment on column ai.vectorizer_document.source is 'A digest of the address and of the configuration that made the stored chunks.';
+comment on column ai.vectorizer_document.validator is
+    'What tells this version from others: an ETag, the time of the last change, or size and time of a file.';
+comment on column ai.vectorizer_document.chunks is 'The number of stored chunks that were made from it.';
+comment on column ai.vectorizer_document._counted_from is
+    'The next check is one interval after this: a little before the last check, so that checks are spread out.';
+comment on column ai.vectorizer_document._generation is
+    'The queue item of the last check: one with another generation stands for a change of the row.';
+
+-- For: the documents that are to be checked (refresh).
+create index if not exists vectorizer_document_due_idx on ai.vectorizer_document (number, _counted_from);
+
+-- Only roles that can write to the leases of a vectorizer can write here: its owner and its workers, and the owner of
+-- this table, who forgets what is not needed any more. What belongs to no vectorizer harms nobody. (Once for each
+-- statement: the question takes a third of a millisecond.)
+create or replace function ai._vectorizer_guard_document() returns trigger
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    numbers int[];
+begin
+    if tg_op = 'INSERT' then
+        select array_agg(distinct x.number) into numbers from come x;
+    elsif tg_op = 'DELETE' then
+        select array_agg(distinct x.number) into numbers from gone x;
+    else
+        select array_agg(distinct x.number) into numbers
+        from (select c.number from come c union all select g.number from gone g) x;
+    end if;
+    if pg_has_role((select c.relowner from pg_class c where c.oid = tg_relid), 'USAGE') then
+        return null;
+    end if;
+    if exists (
+        select from ai._vectorizers() v
+        join pg_namespace n on n.nspname = v.queue_schema
+        join pg_class c on c.relnamespace = n.oid
+            and c.relname = '_vectorizer_lease_' || ai._vectorizer_number(v.id, v.queue_failed_table)
+        where ai._vectorizer_number(v.id, v.queue_failed_table) = any (numbers) and not has_table_privilege(c.oid, 'UPDATE'))
+    then
+        raise exception 'permission denied for the documents of another vectorizer'
+            using errcode = 'insufficient_privilege',
+                  hint = 'Only who may write to its leases may write here: the owner of its source table, or a worker''s role.';
+    end if;
+    return null;
+end
+$$;
+
+create or replace trigger vectorizer_guard_come
+    after insert on ai.vectorizer_document referencing new table as come
+    for each statement execute function ai._vectorizer_guard_document();
+create or replace trigger vectorizer_guard_gone
+    after delete on ai.vectorizer_document referencing old table as gone
+    for each statement execute function ai._vectorizer_guard_document();
+create or replace trigger vectorizer_guard_changed
+    after update on ai.vectorizer_document referencing old table as gone new table as come
+    for each statement execute function ai._vectorizer_guard_document();
+
+-- (Keys may be private, so not everybody can read here.)
+do $$ begin perform ai._grant_to_writers('{ai.vectorizer_worker_progress}', 'select, insert, update, delete', 'ai.vectorizer_document'); end $$;
+
+-- A vectorizer whose documents are no longer checked needs no records of them.
+create or replace function ai._vectorizer_forget_documents() returns trigger
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if tg_op = 'TRUNCATE' then
+        delete from ai.vectorizer_document;
+        return null;
+    end if;
+    delete from ai.vectorizer_document d where d.number = ai._vectorizer_number(old.id, old.queue_failed_table);
+    return null;
+end
+$$;
+revoke all on function ai._vectorizer_forget_documents() from public;
+
+create or replace trigger vectorizer_forget_documents
+    after delete on ai.vectorizer
+    for each row execute function ai._vectorizer_forget_documents();
+create or replace trigger vectorizer_forget_documents_of_config
+    after update of config on ai.vectorizer
+    for each row
+    when (old.config #> '{loading,refresh}' is not null and new.config #> '{loading,refresh}' is null
+        and old.queue_failed_table = new.queue_failed_table)
+    execute function ai._vectorizer_forget_documents();
+create or replace trigger vectorizer_forget_all_documents
+    after truncate on ai.vectorizer
+    for each statement execute function ai._vectorizer_forget_documents();
+create or replace trigger vectorizer_forget_documents
+    after delete on ai.vectorizer_generation
+    for each row execute function ai._vectorizer_forget_documents();
+create or replace trigger vectorizer_forget_documents_of_config
+    after update of config on ai.vectorizer_generation
+    for each row
+    when (old.config #> '{loading,refresh}' is not null and new.config #> '{loading,refresh}' is null
+        and old.queue_failed_table = new.queue_failed_table)
+    execute function ai._vectorizer_forget_documents();
 -- Loading: where a row's text comes from.
 -- The config functions return exactly pgai's JSON; the validator raises before anything is created.
 
@@ -1584,10 +1701,14 @@ return jsonb_build_object
 );
 comment on function ai.loading_column is 'Embed what the column holds.';
 
+-- (Older versions had a parameter less; that of pgai is the same.)
+drop function if exists ai.loading_uri(name, int, text);
+
 create or replace function ai.loading_uri
 ( column_name name
 , retries int default 6
 , aws_role_arn text default null
+, refresh interval default null
 ) returns jsonb
 language sql immutable
 return jsonb_strip_nulls(jsonb_build_object
@@ -1596,6 +1717,8 @@ return jsonb_strip_nulls(jsonb_build_object
 , 'column_name', column_name
 , 'retries', retries
 , 'aws_role_arn', aws_role_arn
+-- In seconds.
+, 'refresh', ceil(extract(epoch from refresh))::bigint
 ));
 comment on function ai.loading_uri is 'Embed the document whose address the column holds.';
 
@@ -1661,6 +1784,14 @@ begin
         -- In two pieces, because SQLAlchemy would take one for a parameter.
         raise exception 'invalid loading config, aws_role_arn must match arn:aws:iam::*:%', 'role/*';
     end if;
+    if config ? 'refresh' and not coalesce(config ->> 'implementation' = 'uri' and jsonb_typeof(config -> 'refresh') = 'number', false) then
+        raise exception 'invalid loading config, refresh is a number of seconds, of ai.loading_uri'
+            using hint = 'For example: ai.loading_uri(''url'', refresh => ''1 day'')';
+    end if;
+    if not (config ->> 'refresh')::numeric between 1 and 315360000 or (config ->> 'refresh')::numeric % 1 <> 0 then
+        raise exception 'invalid loading config, refresh must be at least one second, and at most ten years'
+            using hint = 'For example: ai.loading_uri(''url'', refresh => ''1 day'')';
+    end if;
 
     type_name = ai._source_column_type(source_schema, source_table, column_name);
     if type_name is null then
@@ -1701,6 +1832,16 @@ language sql immutable
 return jsonb_build_object('implementation', 'docling', 'config_type', 'parsing');
 comment on function ai.parsing_docling is 'Documents, as pgai parsed them with Docling.';
 
+create or replace function ai.parsing_docling_serve(url text, api_key_name text default null) returns jsonb
+language sql immutable
+return jsonb_strip_nulls(jsonb_build_object
+( 'implementation', 'docling_serve'
+, 'config_type', 'parsing'
+, 'url', url
+, 'api_key_name', api_key_name
+));
+comment on function ai.parsing_docling_serve is 'Documents, by a server of Docling: also scanned pages and images.';
+
 create or replace function ai._validate_parsing
 ( parsing jsonb
 , loading jsonb
@@ -1720,7 +1861,7 @@ begin
     if parsing ->> 'config_type' is distinct from 'parsing' then
         raise exception 'invalid config_type for parsing config';
     end if;
-    if implementation not in ('auto', 'none', 'pymupdf', 'docling') then
+    if implementation not in ('auto', 'none', 'pymupdf', 'docling', 'docling_serve') then
         raise exception 'invalid parsing config implementation';
     end if;
     if implementation = 'none' and is_bytea then
@@ -1731,8 +1872,16 @@ begin
         raise exception 'cannot use parsing_none with loading_uri'
             using hint = 'Use ai.parsing_auto().';
     end if;
-    if loading ->> 'implementation' = 'column' and implementation in ('pymupdf', 'docling') and not is_bytea then
+    if loading ->> 'implementation' = 'column' and implementation in ('pymupdf', 'docling', 'docling_serve') and not is_bytea then
         raise exception 'parsing_% must be used with a bytea column', implementation;
+    end if;
+    if implementation = 'docling_serve' then
+        if coalesce(parsing ->> 'url', '') = '' then
+            raise exception 'invalid parsing config, missing url'
+                using hint = 'For example: ai.parsing_docling_serve(''http://docling:5001'')';
+        end if;
+        perform ai._validate_base_url('url', parsing ->> 'url');
+        perform ai._validate_api_key_name(parsing ->> 'api_key_name');
     end if;
 end
 $$;
@@ -2412,6 +2561,22 @@ begin
 end
 $$;
 
+-- The name of a key. Messages do not repeat values that may be a key or contain a password, because they are logged.
+create or replace function ai._validate_api_key_name(name text) returns void
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if name !~ '^[A-Za-z_][A-Za-z0-9_]{0,99}$'
+        or (name ~ '^[A-Za-z0-9_]{20,}$' and name ~ '[a-z]' and name ~ '[A-Z]' and name ~ '[0-9]')
+    then
+        raise exception 'api_key_name must be the name of an environment variable of the worker, such as OPENAI_API_KEY'
+            using errcode = 'invalid_parameter_value',
+                  hint = 'If it was a key itself, replace that key: it may stand in the logs of server and client now.';
+    end if;
+end
+$$;
+
 create or replace function ai._validate_embedding(config jsonb) returns void
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
@@ -2461,16 +2626,7 @@ begin
     then
         raise exception 'output_dimension must be the same as dimensions, which is %', config ->> 'dimensions';
     end if;
-    -- Messages do not repeat values that may be a key or contain a password, because they are
-    -- logged.
-    if config ->> 'api_key_name' !~ '^[A-Za-z_][A-Za-z0-9_]{0,99}$'
-        or (config ->> 'api_key_name' ~ '^[A-Za-z0-9_]{20,}$' and config ->> 'api_key_name' ~ '[a-z]'
-            and config ->> 'api_key_name' ~ '[A-Z]' and config ->> 'api_key_name' ~ '[0-9]')
-    then
-        raise exception 'api_key_name must be the name of an environment variable of the worker, such as OPENAI_API_KEY'
-            using errcode = 'invalid_parameter_value',
-                  hint = 'If it was a key itself, replace that key: it may stand in the logs of server and client now.';
-    end if;
+    perform ai._validate_api_key_name(config ->> 'api_key_name');
     perform ai._validate_base_url('base_url', config ->> 'base_url');
     if config ->> 'implementation' = 'litellm' then
         perform ai._validate_litellm(config);
@@ -5916,7 +6072,7 @@ begin
           'ai._vectorizer_errors, ai.vectorizer_errors, ai.vectorizer_status, ai.vectorizer_progress, ai._live_worker, '
           'ai.vectorizer_worker_process, ai.vectorizer_worker_progress, ai.vectorizer_resync, '
           'ai.vectorizer_made_by, ai.vectorizer_usage, ai.vectorizer_budget, ai.vectorizer_index, ai.vectorizer_pause, ai.vectorizer_text, '
-          'ai.vectorizer_generation to %I'
+          'ai.vectorizer_generation, ai.vectorizer_document to %I'
         , to_user);
         execute format('grant select, usage on sequence ai.vectorizer_id_seq, ai._generation to %I', to_user);
         return;
@@ -6027,6 +6183,7 @@ begin
     execute format('grant select, insert on ai._vectorizer_errors to %I', worker);
     execute format('grant select, insert, update on ai.vectorizer_worker_process, ai.vectorizer_worker_progress, '
         'ai.vectorizer_resync, ai.vectorizer_made_by, ai.vectorizer_usage, ai.vectorizer_budget, ai.vectorizer_index, ai.vectorizer_text to %I', worker);
+    execute format('grant select, insert, update, delete on ai.vectorizer_document to %I', worker);
 end
 $$;
 
@@ -9585,7 +9742,8 @@ return ai.alter_vectorizer(ai._vectorizer_named(name), loading, parsing, embeddi
 comment on function ai.alter_vectorizer(text, jsonb, jsonb, jsonb, jsonb, jsonb, jsonb, jsonb, jsonb, boolean) is 'The same, by name.';
 
 -- Neither texts nor vectors are concerned. While the vectorizer changes, the other generation gets the same, except
--- for its model.
+-- for its model. If documents are checked again from now on, a resync finds
+-- that nothing is known of their versions, and has them loaded once more.
 create or replace function ai._alter_at_once(v ai.vectorizer, config jsonb, given jsonb) returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -9597,6 +9755,16 @@ begin
         select coalesce(jsonb_object_agg(k, _alter_at_once.config -> k), '{}')
         from jsonb_object_keys(given) k where k in ('indexing', 'scheduling', 'processing'))
     where g.vectorizer_id = v.id;
+    update ai.vectorizer_generation g
+    set config = jsonb_set(g.config, '{loading}', jsonb_strip_nulls(g.config -> 'loading'
+        || jsonb_build_object('refresh', _alter_at_once.config #> '{loading,refresh}')))
+    where g.vectorizer_id = v.id and given ? 'loading'
+    and g.config #>> '{loading,implementation}' = 'uri';
+    if _alter_at_once.config #> '{loading,refresh}' is not null and v.config #> '{loading,refresh}' is null then
+        perform ai._request_resync(x.id)
+        from ai._vectorizers() x
+        where ai._vectorizer_whole(x.id) = v.id and x.config #> '{loading,refresh}' is not null;
+    end if;
 end
 $$;
 

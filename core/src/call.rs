@@ -1,7 +1,7 @@
 //! Calls: what the core wants done beside statements, and what comes back.
 
 use crate::compute::{Done, Work};
-use crate::document::{Document, DocumentError, FileError, FileRequest, Parsed};
+use crate::document::{Document, DocumentError, FileError, FileRead, FileRequest, Parsed};
 use crate::index::IndexBuild;
 use crate::model::{ModelAnswer, ModelError, ModelRequest};
 use crate::query::DbError;
@@ -37,8 +37,8 @@ pub enum Reply {
     Build(Result<(), DbError>),
     /// Of [`Call::Compute`].
     Compute(Box<Done>),
-    /// Of [`Call::File`]: its bytes.
-    File(Result<Vec<u8>, FileError>),
+    /// Of [`Call::File`].
+    File(Result<FileRead, FileError>),
     /// Of [`Call::Http`].
     Http(Result<Received, RequestError>),
     /// Of [`Call::Model`].

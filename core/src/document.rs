@@ -1,6 +1,8 @@
 //! Documents: files in a column or behind an address, which become text before they are chunked.
 
+mod docling;
 mod parsed;
+mod version;
 
 use std::fmt::{self, Write as _};
 
@@ -11,7 +13,10 @@ use crate::cut::cut;
 use crate::packing::Packing;
 use crate::settings::DocumentSettings;
 use crate::store::Object;
+pub(crate) use docling::{DoclingServe, NotConverted};
 pub use parsed::{Parsed, Parts};
+pub use version::{FileRead, FileVersion};
+pub(crate) use version::{condition, of_headers};
 
 /// A document to be turned into text.
 #[derive(Clone)]
@@ -55,6 +60,8 @@ pub struct FileRequest {
     pub bytes_max: usize,
     /// How it is packed, as its name says.
     pub packing: Option<Packing>,
+    /// The version that need not be read again.
+    pub known: Option<FileVersion>,
 }
 
 impl FileRequest {

@@ -176,7 +176,9 @@ pub use call::{Call, CallTicket, Reply};
 pub use command::{Answer, Ask, Inquiry, Report, Task};
 pub use compute::{Done, Work};
 pub use database_url::{ChannelBinding, DatabaseUrl, Host, Keepalives, SslMode, Tls, password_for};
-pub use document::{Document, DocumentError, FileError, FileRequest, Parsed, Parts};
+pub use document::{
+    Document, DocumentError, FileError, FileRead, FileRequest, FileVersion, Parsed, Parts,
+};
 pub use event::{Event, Level};
 pub use index::{BUILD_SETTINGS, IndexBuild, IndexQuery};
 pub use intake::{Intake, Vault, authorize};
@@ -190,8 +192,9 @@ pub use pooler::{
 };
 pub use provider::Prices;
 pub use query::{
-    Binary, ChunkHash, ClaimId, CommitChunk, CommitRow, DbError, ErrorRecord, FailedRow, Heartbeat,
-    Key, Param, Progress, Query, QueryTicket, Rows, UsageAddition, UsageEntry, session_settings,
+    Binary, CheckedDocument, ChunkHash, ClaimId, CommitChunk, CommitRow, DbError, ErrorRecord,
+    FailedRow, Heartbeat, Key, Param, Progress, Query, QueryTicket, Rows, UsageAddition,
+    UsageEntry, session_settings,
 };
 pub use request::{
     AwsCredential, AwsKeys, AzureCredential, Credential, Received, Request, RequestError, Response,
@@ -206,7 +209,9 @@ pub use settings::{
     AwsSource, AzureSecret, DocumentSettings, Limits, Secrets, Settings, SettingsError,
     StoreSettings,
 };
-pub use snapshot::{AccountSnapshot, Counts, Histogram, Snapshot, VectorizerSnapshot};
+pub use snapshot::{
+    AccountSnapshot, Counts, DocumentCounts, Histogram, Snapshot, VectorizerSnapshot,
+};
 pub use span::{Attribute, Span, SpanKind};
 pub use sql::{Depth, Plan};
 pub use time::Time;

@@ -16,9 +16,9 @@ use crate::vectorizer::MakerDigests;
 
 pub(crate) use answers::{
     BudgetTaken, ClaimedRow, ClaimedRows, Fate, Found, LoadedVectorizer, Outcome, ReadRow,
-    SchemaVersions, count, first_key, is_so, numbers, text,
+    Refreshed, SchemaVersions, count, first_key, is_so, numbers, text,
 };
-pub use commit::{ChunkHash, CommitChunk, CommitRow};
+pub use commit::{CheckedDocument, ChunkHash, CommitChunk, CommitRow};
 pub(crate) use fields::{Unreadable, fields};
 pub use params::{Binary, Param};
 pub(crate) use params::{key_params, millis};
@@ -150,6 +150,11 @@ pub enum Query {
     },
     /// Inserts rows into the errors table.
     RecordErrors(Vec<ErrorRecord>),
+    /// Queues documents whose check is due. Returns one row: how many, and whether there may be more.
+    Refresh {
+        /// The vectorizer.
+        plan: Arc<Plan>,
+    },
     /// Releases leases without counting an attempt.
     Release {
         /// The vectorizer.
@@ -372,6 +377,7 @@ impl Query {
             Self::LoadVectorizers { .. } => sql::LOAD_VECTORIZERS,
             Self::Read { plan, .. } => &plan.read,
             Self::RecordErrors(_) => sql::RECORD_ERRORS,
+            Self::Refresh { plan } => &plan.refresh_documents,
             Self::Release { plan, .. } => &plan.release,
             Self::Resync(query) => query.sql(),
             Self::StartWorker { .. } => sql::START_WORKER,
@@ -402,6 +408,7 @@ impl Query {
             | Self::Index(_)
             | Self::LoadVectorizers { .. }
             | Self::RecordErrors(_)
+            | Self::Refresh { .. }
             | Self::Release { .. }
             | Self::Resync(_)
             | Self::StartWorker { .. }

@@ -100,6 +100,15 @@ pub(crate) fn parse_stored(text: Option<&str>) -> Vec<StoredChunk> {
         .collect()
 }
 
+/// The stored chunks of a row as they are; `None` if some are missing, or there are none.
+pub(crate) fn kept(stored: Option<&str>) -> Option<Vec<Piece>> {
+    let stored = parse_stored(stored);
+    let in_order = stored.iter().zip(0..).all(|(chunk, at)| chunk.place == at);
+    let pieces = stored.into_iter().map(|chunk| Piece::Keep(chunk.hash));
+    let pieces: Vec<_> = pieces.collect();
+    (in_order && !pieces.is_empty()).then_some(pieces)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -43,6 +43,43 @@ pub struct VectorizerSnapshot {
     /// What was done for it.
     #[serde(flatten)]
     pub counts: Counts,
+    /// What was done with its documents, if it has some.
+    pub documents: Option<DocumentCounts>,
+}
+
+/// What a worker has done with the documents of a vectorizer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct DocumentCounts {
+    /// Documents that were loaded from their addresses.
+    pub loaded: u64,
+    /// Documents that had not changed since they were loaded last.
+    pub unchanged: u64,
+    /// Documents that could not be loaded.
+    pub not_loaded: u64,
+    /// The bytes of the documents that were loaded, unpacked.
+    pub bytes: u64,
+    /// Documents that became text.
+    pub parsed: u64,
+    /// Documents that did not.
+    pub not_parsed: u64,
+    /// How long requests for documents took, in seconds, all together.
+    pub loading_seconds: f64,
+    /// How long parsing them took.
+    pub parsing_seconds: f64,
+}
+
+impl DocumentCounts {
+    /// Adds what was done since.
+    pub(crate) fn add(&mut self, more: Self) {
+        self.loaded += more.loaded;
+        self.unchanged += more.unchanged;
+        self.not_loaded += more.not_loaded;
+        self.bytes = self.bytes.saturating_add(more.bytes);
+        self.parsed += more.parsed;
+        self.not_parsed += more.not_parsed;
+        self.loading_seconds += more.loading_seconds;
+        self.parsing_seconds += more.parsing_seconds;
+    }
 }
 
 /// What a worker has done for a vectorizer.

@@ -154,6 +154,8 @@ pub(crate) enum Heard {
     /// Ask once more: with what was learned, or with a new token. The text says why the last answer was none.
     Again(String),
     Object(Response),
+    /// It is the version that was asked against.
+    Unchanged,
 }
 
 /// What a worker has learned of object stores: tokens that were issued to it, and where buckets are.
@@ -229,6 +231,9 @@ impl Stores {
     fn object_heard(&mut self, object: &Object, response: Response) -> Result<Heard, String> {
         if response.status().is_success() {
             return Ok(Heard::Object(response));
+        }
+        if response.status() == StatusCode::NOT_MODIFIED {
+            return Ok(Heard::Unchanged);
         }
         let refusal = match object.store {
             Store::Azure => azure::refusal(&response),

@@ -1,11 +1,12 @@
 //! A vectorizer in the worker: its definition from the database, parsed and checked once.
 
 mod definition;
+mod documents;
 
 use std::sync::Arc;
 
 use crate::cut::cut;
-use crate::document::Source;
+use crate::document::{DoclingServe, Source};
 use crate::provider::{Price, Provider};
 use crate::retry;
 use crate::rows::CONTEXT_NAMES;
@@ -14,7 +15,8 @@ use crate::sql::{Destination, KeyColumn, Plan, PlanInput, Searched, TemplateColu
 use crate::text::{Chunker, Template};
 pub(crate) use definition::Definition;
 pub use definition::MakerDigests;
-use definition::{Column, Config, DestinationConfig, Formatting, Processing, utf8};
+use definition::{Column, Config, DestinationConfig, Formatting, Processing, VectorType, utf8};
+use documents::{refresh, texts_of};
 
 /// Everything that is fixed while a vectorizer's definition does not change.
 #[derive(Debug)]
@@ -24,6 +26,10 @@ pub(crate) struct Profile {
     pub(crate) plan: Arc<Plan>,
     /// Where a row's document comes from, if its text is not in the column itself.
     pub(crate) documents: Option<Source>,
+    /// The server that parses documents, if this worker does not.
+    pub(crate) docling: Option<DoclingServe>,
+    /// A digest of the configuration, if its documents are checked again.
+    pub(crate) checks: Option<String>,
     pub(crate) chunker: Chunker,
     pub(crate) format: Format,
     /// Whether the store has a column that says where each chunk comes from.
@@ -65,19 +71,10 @@ const RETRIES: u32 = 6;
 const AFTER: &str = "operator(pg_catalog.>)";
 const AT_MOST: &str = "operator(pg_catalog.<=)";
 
-/// Why the texts of a row are not compared with what is stored.
-const NO_DOCUMENTS: &str =
-    "documents are not parsed for a comparison: only whether rows have vectors was compared";
-const NO_VECTORS: &str = "the chunks depend on vectors of sentences, which are not asked for again for a \
-    comparison: only whether rows have vectors was compared";
-
 impl Profile {
-    /// Why it takes more than a row's columns to know the texts of its chunks, if it does.
-    pub(crate) fn unknown_texts(&self) -> Option<&'static str> {
-        match &self.documents {
-            Some(_) => Some(NO_DOCUMENTS),
-            None => self.chunker.needs_vectors().then_some(NO_VECTORS),
-        }
+    /// Whether the texts of a row's chunks follow from its columns alone.
+    pub(crate) fn knows_texts(&self) -> bool {
+        self.documents.is_none() && !self.chunker.needs_vectors()
     }
 
     /// Parses a definition. The error says what is wrong and what to do.
@@ -91,7 +88,7 @@ impl Profile {
         let problem = standing.and_then(|known| known.problem(&definition.name, settings));
         problem.map_or(Ok(()), Err)?;
         let key = key_columns(definition, columns, &source)?;
-        let (loading, documents) = loading(config, columns, &source, settings)?;
+        let (loading, documents, docling) = texts_of(config, columns, &source, settings)?;
         let chunker = Chunker::parse(&config.chunking).map_err(|error| error.to_string())?;
         let format = format(&config.formatting, columns, &source)?;
         let provider = Provider::from_config(&config.embedding, settings)?;
@@ -100,11 +97,6 @@ impl Profile {
         may_have_chunks(destination, &chunker)?;
         let vector = definition.vector.as_ref().ok_or(NO_EXTENSION)?;
         let has_location = has_location(config, destination);
-
-        let vector_types = VectorTypes {
-            vector: vector.oid,
-            array: vector.array_oid,
-        };
         let processing = config.processing.as_ref();
         let rows = rows_in_a_claim(processing, settings);
         let plan = Plan::new(&PlanInput {
@@ -116,7 +108,7 @@ impl Profile {
             queue_table,
             failed_table,
             vector_schema: &vector.schema,
-            vector_types,
+            vector_types: vector_types(vector),
             searched: Searched::new(
                 definition.stored_type.as_deref() == Some("halfvec"),
                 &config.indexing,
@@ -127,9 +119,8 @@ impl Profile {
             columns: format.columns(),
             dimensions: provider.dimensions,
             has_location,
-            has_plain_texts: matches!(chunker, Chunker::None)
-                && format.is_plain()
-                && documents.is_none(),
+            refresh: refresh(config, documents.as_ref()),
+            has_plain_texts: has_plain_texts(&chunker, &format, documents.as_ref()),
             rows,
             backoff_max: retry::ITEM.longest.as_secs(),
             is_utf8: definition.encoding == utf8(),
@@ -139,8 +130,10 @@ impl Profile {
         Ok(Self {
             id: definition.id,
             name: definition.name.clone(),
+            checks: plan.refresh.map(|_| definition.made_by.now.joined()),
             plan: Arc::new(plan),
             documents,
+            docling,
             chunker,
             format,
             has_location,
@@ -154,6 +147,17 @@ impl Profile {
             tokens_per_day: tokens_per_day(processing),
         })
     }
+}
+
+const fn vector_types(vector: &VectorType) -> VectorTypes {
+    VectorTypes {
+        vector: vector.oid,
+        array: vector.array_oid,
+    }
+}
+
+fn has_plain_texts(chunker: &Chunker, format: &Format, documents: Option<&Source>) -> bool {
+    matches!(chunker, Chunker::None) && format.is_plain() && documents.is_none()
 }
 
 fn rows_in_a_claim(processing: Option<&Processing>, settings: &Settings) -> usize {
@@ -276,62 +280,6 @@ fn key_columns(
     } else {
         Ok(key)
     }
-}
-
-/// The column that is loaded, and where documents come from if it does not hold texts.
-fn loading(
-    config: &Config,
-    columns: &[Column],
-    source: &str,
-    settings: &Settings,
-) -> Result<(TemplateColumn, Option<Source>), String> {
-    let loading = &config.loading;
-    let name = &cut(&loading.column_name);
-    let column = columns
-        .iter()
-        .find(|column| column.name == *name)
-        .ok_or_else(|| {
-            format!(
-                "the column {name:?} of {source} was renamed or dropped: rename it back, \
-             or drop the vectorizer and create it anew"
-            )
-        })?;
-    let is_bytea = column.base == "bytea";
-    let parsing = config.parsing.as_ref();
-    let parsing = parsing.map_or("auto", |parsing| &parsing.implementation);
-    let documents = match (loading.implementation.as_str(), parsing) {
-        ("column", "auto" | "none") if !is_bytea => None,
-        ("column", "auto" | "docling" | "pymupdf") if is_bytea => Some(Source::Bytes),
-        ("uri", "auto" | "docling" | "pymupdf") if !is_bytea => Some(Source::Address {
-            role: loading.aws_role_arn.clone(),
-        }),
-        ("column" | "uri", _) => {
-            return Err(format!(
-                "parsing is {parsing}, and the column {name:?} is {base}, loaded with ai.loading_{loading}: texts \
-                 take ai.parsing_auto() or ai.parsing_none(), documents ai.parsing_auto()",
-                base = column.base,
-                loading = loading.implementation,
-                parsing = cut(parsing)
-            ));
-        }
-        (other, _) => {
-            return Err(format!(
-                "this worker does not know the loading implementation {:?}: it knows column and uri",
-                cut(other)
-            ));
-        }
-    };
-    if documents.is_some() && !settings.documents.can_parse {
-        return Err(format!(
-            "this worker was built without documents, and the column {name:?} has some: run one with the cargo \
-             feature documents, such as the released worker"
-        ));
-    }
-    let column = TemplateColumn {
-        name: name.clone(),
-        base_type: column.base.clone(),
-    };
-    Ok((column, documents))
 }
 
 fn format(formatting: &Formatting, columns: &[Column], source: &str) -> Result<Format, String> {

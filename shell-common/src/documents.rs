@@ -3,10 +3,11 @@
 
 use std::io::{ErrorKind, Read as _};
 use std::path::Path;
+use std::time::UNIX_EPOCH;
 
 #[cfg(feature = "documents")]
 use pgai_core::Parts;
-use pgai_core::{Document, DocumentError, FileError, FileRequest, Parsed};
+use pgai_core::{Document, DocumentError, FileError, FileRead, FileRequest, FileVersion, Parsed};
 
 #[cfg(feature = "documents")]
 use crate::parsing::{Fault, Hints, Options, Parsers};
@@ -78,11 +79,11 @@ impl Documents {
     }
 }
 
-/// Reads a file below a directory.
+/// Reads a file below a directory, unless it is the version that is known.
 ///
 /// # Errors
 /// If it is not there, lies elsewhere, is no plain file or is too large.
-pub fn read_file(request: &FileRequest) -> Result<Vec<u8>, FileError> {
+pub fn read_file(request: &FileRequest) -> Result<FileRead, FileError> {
     let refused = |reason: String| FileError::Refused(reason);
     let failed = |what: &str, error: &std::io::Error| {
         let kind = error.kind();
@@ -111,6 +112,10 @@ pub fn read_file(request: &FileRequest) -> Result<Vec<u8>, FileError> {
     if !metadata.is_file() {
         return Err(refused("it is no plain file".to_owned()));
     }
+    let version = version(&metadata);
+    if version.is_some() && version == request.known {
+        return Ok(FileRead::Unchanged);
+    }
     let most = u64::try_from(request.bytes_max).unwrap_or(u64::MAX);
     let file = std::fs::File::open(&path).map_err(|error| failed("the file", &error))?;
     let mut bytes = vec![];
@@ -122,7 +127,17 @@ pub fn read_file(request: &FileRequest) -> Result<Vec<u8>, FileError> {
             "the file has more than {most} bytes: let the worker's operator raise --max-document-size"
         )));
     }
-    request.unpacked(bytes)
+    let bytes = request.unpacked(bytes)?;
+    Ok(FileRead::Content(bytes, version))
+}
+
+/// The version of a file, where the system knows the time of its last change.
+fn version(metadata: &std::fs::Metadata) -> Option<FileVersion> {
+    let modified = metadata.modified().ok()?;
+    Some(FileVersion {
+        bytes: metadata.len(),
+        modified: modified.duration_since(UNIX_EPOCH).ok()?,
+    })
 }
 
 #[cfg(test)]
@@ -137,19 +152,29 @@ mod tests {
         std::fs::write(inside.join("deep/a.txt"), "hello").expect("a file");
         std::fs::write(place.join("secret"), "secret").expect("a file");
         std::os::unix::fs::symlink(place.join("secret"), inside.join("link")).expect("a link");
-        let read = |path: &str, bytes_max| {
+        let unless = |path: &str, bytes_max, known| {
             let directory = inside.display().to_string();
             read_file(&FileRequest {
                 directory,
                 path: path.to_owned(),
                 bytes_max,
                 packing: None,
+                known,
             })
         };
-        assert_eq!(read("deep/a.txt", 5), Ok(b"hello".to_vec()));
-        assert_eq!(read("deep/../deep/a.txt", 5), Ok(b"hello".to_vec()));
+        let read = |path: &str, bytes_max| unless(path, bytes_max, None);
+        let version = |read| match read {
+            Ok(FileRead::Content(bytes, version)) if bytes == b"hello" => version,
+            other => panic!("{other:?}"),
+        };
+        let known = version(read("deep/a.txt", 5));
+        assert!(known.is_some_and(|known| known.bytes == 5));
+        assert_eq!(version(read("deep/../deep/a.txt", 5)), known);
         let absolute = inside.join("deep/a.txt").display().to_string();
-        assert_eq!(read(&absolute, 5), Ok(b"hello".to_vec()));
+        assert_eq!(version(read(&absolute, 5)), known);
+        assert_eq!(unless("deep/a.txt", 5, known), Ok(FileRead::Unchanged));
+        let other = known.map(|known| FileVersion { bytes: 4, ..known });
+        assert_eq!(version(unless("deep/a.txt", 5, other)), known);
         let outside = place.join("secret").display().to_string();
         for wrong in [
             "../secret",

@@ -26,6 +26,15 @@ use pgai_core::Parse;
 use crate::program;
 
 #[cfg(feature = "documents")]
+pub(crate) use process::ended_processes;
+
+/// Without the feature there are no children.
+#[cfg(not(feature = "documents"))]
+pub(crate) const fn ended_processes() -> u64 {
+    0
+}
+
+#[cfg(feature = "documents")]
 pub use {
     documents::{Document, Hints, Page},
     pool::{Failure, Fault, Options, Parsers},

@@ -17,8 +17,9 @@ create or replace function ai._made_by_texts(config jsonb) returns jsonb
 language sql immutable
 return jsonb_strip_nulls(jsonb_build_object
 ( 'loading', case jsonb_typeof(config -> 'loading')
-    when 'object' then (config -> 'loading') - array['config_type', 'retries', 'aws_role_arn'] end
-, 'parsing', config -> 'parsing'
+    when 'object' then (config -> 'loading') - array['config_type', 'retries', 'aws_role_arn', 'refresh'] end
+, 'parsing', case config #>> '{parsing,implementation}'
+    when 'docling_serve' then (config -> 'parsing') - array['url', 'api_key_name'] else config -> 'parsing' end
 , 'chunking', config -> 'chunking'
 , 'formatting', config -> 'formatting'
 ));

@@ -11,10 +11,14 @@ return jsonb_build_object
 );
 comment on function ai.loading_column is 'Embed what the column holds.';
 
+-- (Older versions had a parameter less; that of pgai is the same.)
+drop function if exists ai.loading_uri(name, int, text);
+
 create or replace function ai.loading_uri
 ( column_name name
 , retries int default 6
 , aws_role_arn text default null
+, refresh interval default null
 ) returns jsonb
 language sql immutable
 return jsonb_strip_nulls(jsonb_build_object
@@ -23,6 +27,8 @@ return jsonb_strip_nulls(jsonb_build_object
 , 'column_name', column_name
 , 'retries', retries
 , 'aws_role_arn', aws_role_arn
+-- In seconds.
+, 'refresh', ceil(extract(epoch from refresh))::bigint
 ));
 comment on function ai.loading_uri is 'Embed the document whose address the column holds.';
 
@@ -87,6 +93,14 @@ begin
     if config ->> 'aws_role_arn' not like 'arn:aws:iam::%:' || 'role/%' then
         -- In two pieces, because SQLAlchemy would take one for a parameter.
         raise exception 'invalid loading config, aws_role_arn must match arn:aws:iam::*:%', 'role/*';
+    end if;
+    if config ? 'refresh' and not coalesce(config ->> 'implementation' = 'uri' and jsonb_typeof(config -> 'refresh') = 'number', false) then
+        raise exception 'invalid loading config, refresh is a number of seconds, of ai.loading_uri'
+            using hint = 'For example: ai.loading_uri(''url'', refresh => ''1 day'')';
+    end if;
+    if not (config ->> 'refresh')::numeric between 1 and 315360000 or (config ->> 'refresh')::numeric % 1 <> 0 then
+        raise exception 'invalid loading config, refresh must be at least one second, and at most ten years'
+            using hint = 'For example: ai.loading_uri(''url'', refresh => ''1 day'')';
     end if;
 
     type_name = ai._source_column_type(source_schema, source_table, column_name);

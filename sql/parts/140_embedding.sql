@@ -311,6 +311,22 @@ begin
 end
 $$;
 
+-- The name of a key. Messages do not repeat values that may be a key or contain a password, because they are logged.
+create or replace function ai._validate_api_key_name(name text) returns void
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if name !~ '^[A-Za-z_][A-Za-z0-9_]{0,99}$'
+        or (name ~ '^[A-Za-z0-9_]{20,}$' and name ~ '[a-z]' and name ~ '[A-Z]' and name ~ '[0-9]')
+    then
+        raise exception 'api_key_name must be the name of an environment variable of the worker, such as OPENAI_API_KEY'
+            using errcode = 'invalid_parameter_value',
+                  hint = 'If it was a key itself, replace that key: it may stand in the logs of server and client now.';
+    end if;
+end
+$$;
+
 create or replace function ai._validate_embedding(config jsonb) returns void
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
@@ -360,16 +376,7 @@ begin
     then
         raise exception 'output_dimension must be the same as dimensions, which is %', config ->> 'dimensions';
     end if;
-    -- Messages do not repeat values that may be a key or contain a password, because they are
-    -- logged.
-    if config ->> 'api_key_name' !~ '^[A-Za-z_][A-Za-z0-9_]{0,99}$'
-        or (config ->> 'api_key_name' ~ '^[A-Za-z0-9_]{20,}$' and config ->> 'api_key_name' ~ '[a-z]'
-            and config ->> 'api_key_name' ~ '[A-Z]' and config ->> 'api_key_name' ~ '[0-9]')
-    then
-        raise exception 'api_key_name must be the name of an environment variable of the worker, such as OPENAI_API_KEY'
-            using errcode = 'invalid_parameter_value',
-                  hint = 'If it was a key itself, replace that key: it may stand in the logs of server and client now.';
-    end if;
+    perform ai._validate_api_key_name(config ->> 'api_key_name');
     perform ai._validate_base_url('base_url', config ->> 'base_url');
     if config ->> 'implementation' = 'litellm' then
         perform ai._validate_litellm(config);

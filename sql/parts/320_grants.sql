@@ -16,7 +16,7 @@ begin
           'ai._vectorizer_errors, ai.vectorizer_errors, ai.vectorizer_status, ai.vectorizer_progress, ai._live_worker, '
           'ai.vectorizer_worker_process, ai.vectorizer_worker_progress, ai.vectorizer_resync, '
           'ai.vectorizer_made_by, ai.vectorizer_usage, ai.vectorizer_budget, ai.vectorizer_index, ai.vectorizer_pause, ai.vectorizer_text, '
-          'ai.vectorizer_generation to %I'
+          'ai.vectorizer_generation, ai.vectorizer_document to %I'
         , to_user);
         execute format('grant select, usage on sequence ai.vectorizer_id_seq, ai._generation to %I', to_user);
         return;
@@ -127,6 +127,7 @@ begin
     execute format('grant select, insert on ai._vectorizer_errors to %I', worker);
     execute format('grant select, insert, update on ai.vectorizer_worker_process, ai.vectorizer_worker_progress, '
         'ai.vectorizer_resync, ai.vectorizer_made_by, ai.vectorizer_usage, ai.vectorizer_budget, ai.vectorizer_index, ai.vectorizer_text to %I', worker);
+    execute format('grant select, insert, update, delete on ai.vectorizer_document to %I', worker);
 end
 $$;
 

@@ -160,7 +160,8 @@ return ai.alter_vectorizer(ai._vectorizer_named(name), loading, parsing, embeddi
 comment on function ai.alter_vectorizer(text, jsonb, jsonb, jsonb, jsonb, jsonb, jsonb, jsonb, jsonb, boolean) is 'The same, by name.';
 
 -- Neither texts nor vectors are concerned. While the vectorizer changes, the other generation gets the same, except
--- for its model.
+-- for its model. If documents are checked again from now on, a resync finds
+-- that nothing is known of their versions, and has them loaded once more.
 create or replace function ai._alter_at_once(v ai.vectorizer, config jsonb, given jsonb) returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -172,6 +173,16 @@ begin
         select coalesce(jsonb_object_agg(k, _alter_at_once.config -> k), '{}')
         from jsonb_object_keys(given) k where k in ('indexing', 'scheduling', 'processing'))
     where g.vectorizer_id = v.id;
+    update ai.vectorizer_generation g
+    set config = jsonb_set(g.config, '{loading}', jsonb_strip_nulls(g.config -> 'loading'
+        || jsonb_build_object('refresh', _alter_at_once.config #> '{loading,refresh}')))
+    where g.vectorizer_id = v.id and given ? 'loading'
+    and g.config #>> '{loading,implementation}' = 'uri';
+    if _alter_at_once.config #> '{loading,refresh}' is not null and v.config #> '{loading,refresh}' is null then
+        perform ai._request_resync(x.id)
+        from ai._vectorizers() x
+        where ai._vectorizer_whole(x.id) = v.id and x.config #> '{loading,refresh}' is not null;
+    end if;
 end
 $$;
 

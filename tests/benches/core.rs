@@ -238,6 +238,7 @@ impl World {
             | Query::Heartbeat(_)
             | Query::Index(_)
             | Query::RecordErrors(_)
+            | Query::Refresh { .. }
             | Query::Release { .. }
             | Query::Resync(_)
             | Query::TakeBudget { .. }

@@ -338,6 +338,7 @@ fn play_with(
                     | Query::Heartbeat(_)
                     | Query::Index(_)
                     | Query::RecordErrors(_)
+                    | Query::Refresh { .. }
                     | Query::Release { .. }
                     | Query::Resync(_)
                     | Query::Waiting { .. } => vec![],

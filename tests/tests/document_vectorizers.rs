@@ -399,7 +399,7 @@ fn commands_say_what_they_cannot_do_for_documents() {
             "base64: {lines:?}"
         );
     }
-    // The resync says that it has compared no texts, and embeds nothing anew.
+    // The resync has the documents loaded again, and embeds nothing anew.
     let requests = stage.stub.requests().len();
     once(&stage, "worker", &[]);
     let row = stage
@@ -408,7 +408,7 @@ fn commands_say_what_they_cannot_do_for_documents() {
         .unwrap();
     assert_eq!(row.get::<_, String>(0), "done");
     let reason: String = row.get(1);
-    assert!(reason.contains("documents are not parsed"), "{reason}");
+    assert!(reason.contains("after it was loaded again"), "{reason}");
     assert_eq!(stage.stub.requests().len(), requests);
 }
 

@@ -150,6 +150,7 @@ impl Database {
             | Query::Heartbeat(_)
             | Query::Index(_)
             | Query::RecordErrors(_)
+            | Query::Refresh { .. }
             | Query::Release { .. }
             | Query::Resync(_)
             | Query::TakeBudget { .. }

@@ -43,6 +43,7 @@ fn once_does_not_end_because_of_a_claim_that_was_overtaken() {
                     | Query::Heartbeat(_)
                     | Query::Index(_)
                     | Query::RecordErrors(_)
+                    | Query::Refresh { .. }
                     | Query::Release { .. }
                     | Query::Resync(_)
                     | Query::StartWorker { .. }

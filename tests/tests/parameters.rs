@@ -201,6 +201,7 @@ fn answer_query(query: &Query, keys: &mut std::ops::Range<u64>, play: &mut Play)
         | Query::Extend { .. }
         | Query::Heartbeat(_)
         | Query::Index(_)
+        | Query::Refresh { .. }
         | Query::Release { .. }
         | Query::Resync(_)
         | Query::TakeBudget { .. }

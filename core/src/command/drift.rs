@@ -232,7 +232,7 @@ impl Sample {
             .iter()
             .filter(|(_, why)| **why == Different::Missing);
         let keys = missing.map(|(key, _)| key.clone());
-        if self.profile.plan.resync.stores_texts() && self.profile.unknown_texts().is_none() {
+        if self.profile.plan.resync.stores_texts() && self.profile.knows_texts() {
             keys.take(READ_MAX).collect()
         } else {
             vec![]

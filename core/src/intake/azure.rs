@@ -4,7 +4,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, IF_MODIFIED_SINCE, IF_NONE_MATCH};
 use http::{HeaderName, Uri};
 use jiff::Timestamp;
 
@@ -71,7 +71,7 @@ fn shared_key(
     Ok(vec![key.to_owned()])
 }
 
-/// The text that is signed, of a request without a body and without conditions.
+/// The text that is signed, of a request without a body.
 fn to_sign(http: &Http, account: &str) -> String {
     let mut headers: Vec<(&str, &str)> = http
         .headers()
@@ -84,8 +84,15 @@ fn to_sign(http: &Http, account: &str) -> String {
         .iter()
         .map(|(name, value)| format!("{name}:{value}\n"))
         .collect();
-    // Twelve headers with fixed places, such as Content-Length, none of which it has.
-    let (method, none) = (http.method(), "\n".repeat(12));
+    // Twelve headers have fixed places; it may have two of them, If-Modified-Since and If-None-Match.
+    let said = |name| {
+        http.headers()
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+    };
+    let since = said(IF_MODIFIED_SINCE).unwrap_or_default();
+    let none_match = said(IF_NONE_MATCH).unwrap_or_default();
+    let (method, none) = (http.method(), "\n".repeat(7));
     let path = http.uri().path();
-    format!("{method}{none}{headers}/{account}{path}")
+    format!("{method}{none}{since}\n\n{none_match}\n\n\n{headers}/{account}{path}")
 }

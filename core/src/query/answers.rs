@@ -104,6 +104,25 @@ pub(crate) struct ClaimedRows {
     pub(crate) unreadable: u64,
 }
 
+/// The result of `Query::Refresh`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Refreshed {
+    /// The documents that were queued.
+    pub(crate) queued: u64,
+    /// Whether there may be more that are due.
+    pub(crate) is_full: bool,
+}
+
+impl Refreshed {
+    pub(crate) fn new(rows: Rows) -> Result<Self, Unreadable> {
+        let mut row = first(rows, "queued")?;
+        Ok(Self {
+            queued: row.parsed("queued")?,
+            is_full: row.parsed("is_full")?,
+        })
+    }
+}
+
 /// One claimed item.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct ClaimedRow {
@@ -199,6 +218,36 @@ pub(crate) struct ReadRow {
     pub(crate) stored: Option<String>,
     /// What is known of the document that the text was.
     pub(crate) parts: Parts,
+    /// Which version of its document the stored chunks were made from.
+    pub(crate) known: Option<KnownDocument>,
+    /// The document is that version still: the stored chunks stay.
+    pub(crate) is_unchanged: bool,
+}
+
+/// The version of a document that a row's stored chunks were made from.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct KnownDocument {
+    /// See [`CheckedDocument`](super::CheckedDocument).
+    pub(crate) source: String,
+    pub(crate) validator: Option<String>,
+    /// How many chunks that were.
+    pub(crate) chunks: usize,
+    /// The queue item of its last check.
+    pub(crate) generation: i64,
+}
+
+impl KnownDocument {
+    fn new(fields: &mut Fields) -> Result<Option<Self>, Unreadable> {
+        let (source, validator) = (fields.optional(), fields.optional());
+        let chunks = fields.number_or_zero("chunks")?;
+        let generation = fields.number_or_zero("generation")?;
+        Ok(source.map(|source| Self {
+            source,
+            validator,
+            chunks,
+            generation,
+        }))
+    }
 }
 
 /// What a read found for a key.
@@ -237,6 +286,8 @@ impl ReadRow {
             columns: (0..columns).map(|_| fields.optional()).collect(),
             stored: fields.optional(),
             parts: Parts::default(),
+            known: KnownDocument::new(&mut fields)?,
+            is_unchanged: false,
         })
     }
 

@@ -13,6 +13,17 @@ pub struct CommitRow {
     pub generation: i64,
     /// Its chunks, in order; an empty list deletes the row's chunks.
     pub chunks: Vec<CommitChunk>,
+    /// The version of the document that they were made from, if the vectorizer checks documents again.
+    pub document: Option<CheckedDocument>,
+}
+
+/// Which version of a document was loaded.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct CheckedDocument {
+    /// A digest of its address and of the configuration with which it becomes chunks.
+    pub source: String,
+    /// What tells this version from others; `None` if its server does not say.
+    pub validator: Option<String>,
 }
 
 /// How one chunk of a row is written.

@@ -86,7 +86,7 @@ impl Query {
             Self::AddUsage(addition) => usage_params(addition),
             Self::Bell { promise, .. } => vec![millis(*promise)],
             Self::Change { generation } => vec![Param::Int(*generation)],
-            Self::CheckSchema | Self::Waiting { .. } => vec![],
+            Self::CheckSchema | Self::Refresh { .. } | Self::Waiting { .. } => vec![],
             Self::Claim {
                 claim,
                 lease,
@@ -247,6 +247,13 @@ fn commit_params(plan: &Plan, claim: ClaimId, rows: &[CommitRow]) -> Vec<Param> 
     ]);
     if plan.has_location {
         params.push(Param::Texts(locations));
+    }
+    if plan.refresh.is_some() {
+        let documents = || rows.iter().map(|row| row.document.as_ref());
+        let sources = documents().map(|document| Some(document?.source.clone()));
+        let validators = documents().map(|document| document?.validator.clone());
+        params.push(Param::Texts(sources.collect()));
+        params.push(Param::Texts(validators.collect()));
     }
     params
 }

@@ -12,6 +12,8 @@ pub(crate) struct TakenRequest {
     pub(crate) standing: ResyncStanding,
     /// The transaction in which it was taken.
     pub(crate) transaction: String,
+    /// Its documents are checked again.
+    pub(crate) refreshes: bool,
 }
 
 impl TakenRequest {
@@ -40,6 +42,7 @@ impl TakenRequest {
             verifies_text,
             standing,
             transaction: row.text("transaction")?,
+            refreshes: row.optional().is_some(),
         }))
     }
 }

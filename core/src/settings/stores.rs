@@ -25,6 +25,8 @@ pub(crate) struct S3Store {
     pub(crate) source: Option<AwsSource>,
     /// What a role wants to be told by those who take it on.
     pub(crate) external_id: Option<String>,
+    /// Requests are not signed: only what everybody may read is loaded.
+    pub(crate) is_anonymous: bool,
 }
 
 /// Google Cloud Storage, or its emulator.
@@ -91,10 +93,12 @@ fn s3(
     value: &impl Fn(&str) -> Option<String>,
     has: &impl Fn(&str) -> bool,
 ) -> Result<S3Store, String> {
-    if !(has("AWS_ACCESS_KEY_ID") && has("AWS_SECRET_ACCESS_KEY")) {
+    let is_anonymous = value("AWS_NO_SIGN_REQUEST").is_some_and(|value| is_yes(&value));
+    let has_keys = has("AWS_ACCESS_KEY_ID") && has("AWS_SECRET_ACCESS_KEY");
+    if !is_anonymous && !has_keys {
         return Err(
             "this worker has no credentials for S3: let its operator set AWS_ACCESS_KEY_ID and \
-             AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
+             AWS_SECRET_ACCESS_KEY, or AWS_PROFILE; or AWS_NO_SIGN_REQUEST=yes for what everybody may read"
                 .to_owned(),
         );
     }
@@ -105,9 +109,17 @@ fn s3(
         region: first(&["AWS_REGION", "AWS_DEFAULT_REGION"])
             .map(|region| plain_region(&region).ok_or("AWS_REGION is not the name of a region"))
             .transpose()?,
-        source: AwsSource::of(value),
+        source: AwsSource::of(value).filter(|_| !is_anonymous),
         external_id: value("AWS_ASSUME_ROLE_EXTERNAL_ID"),
+        is_anonymous,
     })
+}
+
+fn is_yes(value: &str) -> bool {
+    matches!(
+        value.trim().to_ascii_lowercase().as_str(),
+        "1" | "on" | "true" | "yes"
+    )
 }
 
 /// The name of a region, which becomes a part of a host's name.

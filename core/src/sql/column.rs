@@ -17,8 +17,8 @@ with input as materialized (
   from input i left join {source} s on {s=i}
 )
 select z.n::text, case when z.long then 'long' else z.found::text end,
-  {read loading}{read columns}, null::text
-from sized z left join {source} s on {s=z}
+  {read loading}{read columns}, null::text{read document}
+from sized z left join {source} s on {s=z}{document joined}
 where z.bytes_before < $1::bigint
 order by z.n";
 
@@ -90,7 +90,7 @@ with own as materialized (
 ), freed as (
   delete from {lease} l using held h join input i on i.n = h.n
   where {l=i} and not exists (select from unwritten u where u.n = h.n)
-)
+){checked}
 select i.n::text, case
     when h.n is null then case when exists (
         select from {lease} l join {queue} q on {q=l} where {l=i} and l._claim = $1::bigint)

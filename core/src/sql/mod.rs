@@ -7,6 +7,7 @@
 
 mod column;
 mod commands;
+mod documents;
 mod plan;
 mod protocol;
 mod resync;

@@ -1,5 +1,6 @@
 //! Plans the statements of one vectorizer: identifiers quoted, values only as parameters.
 
+mod documents;
 mod location;
 mod reads;
 
@@ -8,7 +9,7 @@ use std::fmt::Write as _;
 
 use super::resync::{self, ResyncPlan};
 use super::searched::Searched;
-use super::{column, commands, protocol};
+use super::{column, commands, documents as checks, protocol};
 use crate::vectorizer::MakerDigests;
 pub(crate) use reads::RENDERED_FACTOR;
 pub(super) use reads::as_text;
@@ -29,6 +30,8 @@ pub struct Plan {
     pub has_location: bool,
     /// The maximum number of items in one claim.
     pub rows: usize,
+    /// How often its documents are checked again, in seconds.
+    pub refresh: Option<u64>,
     pub(crate) vector_types: VectorTypes,
     pub(crate) bell: String,
     pub(crate) claim: String,
@@ -41,6 +44,7 @@ pub struct Plan {
     pub(crate) fail_and_clear: Option<String>,
     pub(crate) read: String,
     pub(crate) read_held: String,
+    pub(crate) refresh_documents: String,
     pub(crate) release: String,
     pub(crate) renew: String,
     pub(crate) resync: ResyncPlan,
@@ -110,6 +114,8 @@ pub(crate) struct PlanInput<'a> {
     pub(crate) dimensions: usize,
     /// Whether the store has a column that says where each chunk comes from.
     pub(crate) has_location: bool,
+    /// How often its documents are checked again, in seconds.
+    pub(crate) refresh: Option<u64>,
     /// Whether a row's only chunk is its unchanged text.
     pub(crate) has_plain_texts: bool,
     /// Items in one claim.
@@ -156,6 +162,7 @@ impl Plan {
             dimensions: input.dimensions,
             has_location: input.has_location,
             rows: input.rows,
+            refresh: input.refresh,
             vector_types: input.vector_types,
             bell: fill(protocol::BELL),
             claim: fill(&claim(input.is_utf8)),
@@ -168,6 +175,7 @@ impl Plan {
                 .then(|| fail(column::FAIL_ITEMS, column::FAIL_CLEARED)),
             read: fill(read),
             read_held: format!("{}{}", super::HOLD, fill(read)),
+            refresh_documents: fill(checks::REFRESH),
             release: fill(protocol::RELEASE),
             renew: fill(resync::RENEW),
             resync: ResyncPlan::new(input),
@@ -218,6 +226,7 @@ fn values(input: &PlanInput<'_>) -> BTreeMap<String, String> {
     values.columns(input);
     values.parameters(input.key.len());
     values.location(input.has_location);
+    values.documents(input);
     values.0
 }
 
@@ -316,7 +325,7 @@ impl Values {
         }
         for pair in [
             "l=q", "l=d", "q=l", "s=i", "s=z", "q=i", "l=i", "t=i", "t=z", "f=i", "w=i", "d=i",
-            "q=u", "l=u",
+            "q=u", "l=u", "u=i",
         ] {
             self.set(pair, equality(key, pair, true));
         }

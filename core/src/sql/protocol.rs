@@ -139,8 +139,8 @@ select z.n::text, case when z.long then 'long' else z.found::text end,
   (select string_agg(
       t.chunk_seq || ':' || encode(sha256(convert_to(t.chunk, 'UTF8')), 'hex'){hash of t.location}, ','
       order by t.chunk_seq)
-    from {store} t where {t=z} and t.chunk_seq between 0 and {row bytes} / 64)
-from sized z left join {source} s on {s=z}
+    from {store} t where {t=z} and t.chunk_seq between 0 and {row bytes} / 64){read document}
+from sized z left join {source} s on {s=z}{document joined}
 where z.bytes_before < $1::bigint
 order by z.n";
 
@@ -236,7 +236,7 @@ with own as materialized (
 ), freed as (
   delete from {lease} l using held h join input i on i.n = h.n
   where {l=i} and not exists (select from unwritten u where u.n = h.n)
-)
+){checked}
 select i.n::text, case
     when h.n is null then case when exists (
         select from {lease} l join {queue} q on {q=l} where {l=i} and l._claim = $1::bigint)
@@ -287,7 +287,7 @@ with input as materialized (
 ), freed as (
   delete from {lease} l using held h join input i on i.n = h.n
   where not (h.same and i.retry is not null) and {l=i}
-), {cleared}noted as (
+), {cleared}{given up documents}noted as (
   insert into ai._vectorizer_errors (id, message, details)
   select {id}, i.message, i.details::jsonb from held h join input i on i.n = h.n
   where h.same

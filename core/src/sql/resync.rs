@@ -10,6 +10,7 @@ mod statements;
 
 use std::collections::BTreeMap;
 
+use super::documents::UNCHECKED;
 use super::plan::as_text;
 use super::{Destination, KeyColumn, PlanInput, fill, qualified, quoted};
 pub(crate) use statements::{BARRIER, SAVE, TAKE};
@@ -100,6 +101,7 @@ impl ResyncPlan {
             Depth::Keys => WHY.replace("{more}", ""),
             Depth::Listed => WHY_LISTED.to_owned(),
         };
+        let why = fill(&why, &values);
         values.insert("why".to_owned(), why);
         if depth == Depth::Listed {
             values.insert("s.has text".to_owned(), "true".to_owned());
@@ -273,7 +275,26 @@ fn values(input: &PlanInput<'_>) -> BTreeMap<String, String> {
             values.insert("store".to_owned(), qualified(schema, name))
         }
     };
+    values.insert("unchecked".to_owned(), unchecked(input, &values));
     values
+}
+
+/// That nothing is known of the document of a row, if documents are checked again.
+fn unchecked(input: &PlanInput<'_>, values: &BTreeMap<String, String>) -> String {
+    if input.refresh.is_none() {
+        return String::new();
+    }
+    let keys = (1..=input.key.len()).map(|at| format!("a.k{at}::text"));
+    let keys = Vec::from_iter(keys).join(", ");
+    let (has_text, keys) = match input.destination {
+        Destination::Column(_) => ("octet_length({s.loading}) > 0 and ", "{s.keys as text}"),
+        Destination::Table(..) => ("", keys.as_str()),
+    };
+    let unchecked = UNCHECKED
+        .replace("{has text}", has_text)
+        .replace("{keys}", keys)
+        .replace("{number}", &input.number.to_string());
+    fill(&unchecked, values)
 }
 
 /// That the key of `alias` is that of `d`, as the protocol's lookups are written.

@@ -25,6 +25,9 @@ pub(super) fn request(
     tokens: Valid<'_>,
 ) -> Result<(Asked, Request), String> {
     let store = known(&stores.s3)?;
+    if store.is_anonymous {
+        return anonymous(object, store, region);
+    }
     let issued = tokens.get(&TokenOf::Aws);
     if let (Some(source), None) = (&store.source, issued) {
         return Ok((Asked::Token(TokenOf::Aws), keys(store, source)?));
@@ -43,6 +46,22 @@ pub(super) fn request(
     let mut request = get(&url(object, store, region))?;
     request.credential = Some(credential("s3", region, of_role));
     Ok((Asked::Object, request))
+}
+
+/// The request for an object that everybody may read.
+fn anonymous(
+    object: &Object,
+    store: &S3Store,
+    region: Option<&str>,
+) -> Result<(Asked, Request), String> {
+    if object.role.is_some() {
+        return Err(
+            "a role is taken on with credentials, and AWS_NO_SIGN_REQUEST says that there are none"
+                .to_owned(),
+        );
+    }
+    let region = region.or(store.region.as_deref()).unwrap_or(REGION);
+    Ok((Asked::Object, get(&url(object, store, region))?))
 }
 
 fn url(object: &Object, store: &S3Store, region: &str) -> String {

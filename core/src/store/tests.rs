@@ -320,3 +320,34 @@ fn refusals_of_google_and_azure_say_what_to_do() {
         ),
     ]);
 }
+
+#[test]
+fn what_everybody_may_read_needs_no_credentials() {
+    let settings = settings(&[AWS[0], AWS[1], ("AWS_NO_SIGN_REQUEST", "YES")], &[]);
+    let object = parse("s3://open/a", &settings).unwrap();
+    let (what, request) = asked(&Stores::default(), &object, &settings);
+    assert_eq!(what, Asked::Object);
+    assert!(request.credential.is_none());
+    assert_eq!(
+        request.http.uri(),
+        "https://open.s3.us-east-1.amazonaws.com/a"
+    );
+    // A bucket elsewhere is found all the same.
+    let mut stores = Stores::default();
+    let elsewhere = answer(301, &[("x-amz-bucket-region", "eu-west-3")], "");
+    let heard = stores.heard(&object, what, elsewhere, Time::ZERO, WALL);
+    assert!(matches!(heard, Ok(Heard::Again(_))));
+    let (_, request) = asked(&stores, &object, &settings);
+    assert_eq!(
+        request.http.uri(),
+        "https://open.s3.eu-west-3.amazonaws.com/a"
+    );
+    let role = Some("arn:aws:iam::123:role/reader");
+    let object = Object::parse("s3", "open/a", role, &settings)
+        .unwrap()
+        .unwrap();
+    let refusal = stores.request(&object, &settings, TIMEOUT, Time::ZERO);
+    assert!(refusal.unwrap_err().contains("AWS_NO_SIGN_REQUEST"));
+    let no = self::settings(&[("AWS_NO_SIGN_REQUEST", "no")], &[]);
+    assert!(parse("s3://open/a", &no).is_err());
+}

@@ -71,6 +71,11 @@ impl MakerDigests {
             texts: texts.to_owned(),
         }
     }
+
+    /// Both as one text.
+    pub(super) fn joined(&self) -> String {
+        format!("{} {}", self.vectors, self.texts)
+    }
 }
 
 /// The current configuration, and the one that made the stored vectors and texts.
@@ -118,7 +123,7 @@ pub(super) struct Column {
 #[derive(Debug, Deserialize)]
 pub(super) struct Config {
     pub(super) loading: Loading,
-    pub(super) parsing: Option<Implementation>,
+    pub(super) parsing: Option<Parsing>,
     pub(super) embedding: Value,
     pub(super) chunking: Value,
     pub(super) formatting: Formatting,
@@ -129,8 +134,11 @@ pub(super) struct Config {
 }
 
 #[derive(Debug, Deserialize)]
-pub(super) struct Implementation {
+pub(super) struct Parsing {
     pub(super) implementation: String,
+    /// Of a docling-serve.
+    pub(super) url: Option<String>,
+    pub(super) api_key_name: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -139,6 +147,8 @@ pub(super) struct Loading {
     pub(super) column_name: String,
     pub(super) retries: Option<u32>,
     pub(super) aws_role_arn: Option<String>,
+    /// How often documents are checked again, in seconds.
+    pub(super) refresh: Option<u64>,
 }
 
 #[derive(Debug, Deserialize)]

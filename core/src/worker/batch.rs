@@ -22,7 +22,7 @@ use super::accounts::Sizes;
 use super::doubt::FAILURES_MAX;
 use super::failure::Failure;
 use crate::compute::Work;
-use crate::query::{ClaimId, ClaimedRow, Key, ReadRow};
+use crate::query::{CheckedDocument, ClaimId, ClaimedRow, Key, ReadRow};
 use crate::reuse::Piece;
 use crate::settings::Limits;
 use crate::time::Time;
@@ -76,6 +76,8 @@ struct RowWork {
     attempts: u32,
     /// It has failed before: it shares no request with others.
     is_suspect: bool,
+    /// The version of its document that was loaded.
+    document: Option<CheckedDocument>,
     state: RowState,
 }
 
@@ -193,6 +195,7 @@ impl Batch {
                 generation: item.generation,
                 attempts: item.attempts,
                 is_suspect: item.attempts > item.silent,
+                document: None,
                 state,
             }
         });

@@ -206,22 +206,24 @@ impl Worker {
         }
         let Called {
             profile,
-            at,
+            at: asked,
             key,
             purpose,
         } = called;
+        let took = self.now.since(asked);
         match purpose {
             Purpose::Build => return self.built(built(reply)),
             Purpose::Compare(claim) => return self.rows_compared(claim, done(reply)),
             Purpose::Plan { batch } => return self.rows_planned(batch, done(reply)),
-            Purpose::Document { batch, at, .. } => return self.document_came(batch, at, reply),
+            Purpose::Document { batch, at, step } => {
+                return self.document_came((batch, at), (step, took), reply);
+            }
             Purpose::Token => return self.token_came(&profile, http(reply)),
             Purpose::Limits => return self.limits_came(&profile, http(reply)),
             // A definition that was fixed meanwhile is not paused for what the old one met.
             _ if !self.is_current(&profile) => return,
             Purpose::Embed { .. } | Purpose::Probe { .. } | Purpose::Pull => {}
         }
-        let took = self.now.since(at);
         match purpose {
             Purpose::Pull => self.pulled(&profile, http(reply)),
             Purpose::Probe { without } => {
@@ -232,7 +234,7 @@ impl Worker {
                 if self.key_refused(&profile, key, &verdict) {
                     return self.probe_wanted(profile.id);
                 }
-                self.probed(&profile, at, verdict);
+                self.probed(&profile, asked, verdict);
             }
             Purpose::Embed {
                 batch,

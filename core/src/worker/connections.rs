@@ -47,6 +47,7 @@ impl Worker {
             Asked::AcceptTexts(vectorizer, _)
             | Asked::Bell(vectorizer)
             | Asked::Change(vectorizer)
+            | Asked::Refresh(vectorizer)
             | Asked::Waiting(vectorizer) => Some(*vectorizer),
             Asked::Claim { profile, .. } => Some(profile.id),
             Asked::AddUsage

@@ -23,7 +23,7 @@ pub(super) struct Failure {
 
 pub(super) const CEILING: &str = "daily ceiling reached";
 const LOADING: &str = "loading failed";
-const PARSING: &str = "parsing failed";
+pub(super) const PARSING: &str = "parsing failed";
 pub(super) const EMBEDDING: &str = "embedding provider failed";
 pub(super) const UNEXPECTED: &str = "vectorizer failed with unexpected error";
 

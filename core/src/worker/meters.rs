@@ -12,13 +12,16 @@ use crate::call::Reply;
 use crate::model::ModelError;
 use crate::provider::Account;
 use crate::request::RequestError;
-use crate::snapshot::{AccountSnapshot, Counts, Histogram, Snapshot, VectorizerSnapshot};
+use crate::snapshot::{
+    AccountSnapshot, Counts, DocumentCounts, Histogram, Snapshot, VectorizerSnapshot,
+};
 use crate::time::Time;
 use crate::vectorizer::Profile;
 
 #[derive(Debug, Default)]
 pub(super) struct Meters {
     vectorizers: BTreeMap<i64, Counts>,
+    documents: BTreeMap<i64, DocumentCounts>,
     accounts: BTreeMap<Account, Requests>,
     /// By kind.
     database_errors: BTreeMap<&'static str, u64>,
@@ -80,6 +83,11 @@ impl Meters {
         counts.failed += failures - retried;
         counts.chunks_embedded += report.embedded;
         counts.chunks_reused += report.reused;
+    }
+
+    /// Counts what was done with documents.
+    pub(super) fn documents(&mut self, vectorizer: i64, counts: DocumentCounts) {
+        self.documents.entry(vectorizer).or_default().add(counts);
     }
 
     /// Counts a request and the tokens that it used.
@@ -188,6 +196,12 @@ impl Worker {
                 .get(&id)
                 .copied()
                 .unwrap_or_default(),
+            documents: {
+                let profile = known.and_then(|known| known.profile.as_ref());
+                let has_some = profile.is_some_and(|profile| profile.documents.is_some());
+                let counts = self.meters.documents.get(&id).copied();
+                counts.or_else(|| has_some.then(DocumentCounts::default))
+            },
         }
     }
 

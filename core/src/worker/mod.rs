@@ -20,6 +20,7 @@ mod made_by;
 mod meters;
 mod outage;
 mod pace;
+mod refresh;
 mod requests;
 mod resync;
 mod schema;
@@ -224,6 +225,7 @@ impl Worker {
             .or_else(|| self.batch_query())
             .or_else(|| self.accept_query())
             .or_else(|| self.claim_query())
+            .or_else(|| self.refresh_query())
             .or_else(|| self.resync_query())
             .or_else(|| self.index_query())
             .or_else(|| self.change_query())
@@ -246,6 +248,7 @@ impl Worker {
             .chain(self.resync_wakes())
             .chain(self.index_wakes())
             .chain(self.change_wakes())
+            .chain(self.refresh_wakes())
             .chain(self.accounts.wakes(self.now))
             .chain(self.budget_wakes())
             .chain(self.news_wakes())

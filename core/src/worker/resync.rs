@@ -11,6 +11,7 @@ use super::Worker;
 use super::statements::{Asked, HOUSEKEEPING};
 use super::trouble::{Trouble, remedy};
 use crate::compute::{Done, Made, Work};
+use crate::document::Source;
 use crate::event::Event;
 use crate::query::{ClaimId, DbError, Query, Rows};
 use crate::resync::{ResyncQuery, ResyncStanding, ResyncState, TakenRequest};
@@ -202,6 +203,16 @@ impl Worker {
         let known = self.vectorizers.get(&vectorizer);
         let broken = known.and_then(|known| known.broken.clone());
         let profile = known.and_then(|known| known.profile.clone());
+        // It was asked for when documents began to be checked, which this worker has not heard of yet: the lease of the
+        // request runs out, and it is taken again.
+        let is_address = |source: &Source| matches!(source, Source::Address { .. });
+        if let Some(profile) = &profile
+            && profile.documents.as_ref().is_some_and(is_address)
+            && taken.refreshes
+            && profile.plan.refresh.is_none()
+        {
+            return self.session.reload_soon(self.now);
+        }
         self.resync.held = Some(match (profile, broken) {
             (Some(profile), _) => {
                 self.events.push_back(Event::ResyncStarted {

@@ -108,6 +108,7 @@ impl Worker {
             | Asked::Index(_)
             | Asked::LoadVectorizers
             | Asked::Records(_)
+            | Asked::Refresh(_)
             | Asked::RefuseResync
             | Asked::Resync(_)
             | Asked::StartWorker

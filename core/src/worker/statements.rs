@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Worker;
-use super::batch::{Batch, PlanRows, PlannedRows, Step, StepAnswer};
+use super::batch::{Batch, DocumentStep, PlanRows, PlannedRows, Step, StepAnswer};
 use super::budgets::Scope;
 use super::connections;
+use super::failure;
 use super::indexes;
 use super::resync;
 use super::trouble::{Trouble, remedy};
@@ -46,6 +47,7 @@ pub(super) enum Asked {
     Index(indexes::Step),
     LoadVectorizers,
     Records(Vec<ErrorRecord>),
+    Refresh(i64),
     RefuseResync,
     Resync(resync::Step),
     StartWorker,
@@ -117,6 +119,7 @@ impl Worker {
                 Err(error) => self.load_refused(Trouble::Schema, &error.into()),
             },
             Asked::Records(_) => self.session.records_out = false,
+            Asked::Refresh(vectorizer) => self.refreshed(vectorizer, rows),
             Asked::RefuseResync => self.resync_refusal_saved(!rows.is_empty()),
             Asked::Resync(step) => self.resync_answered(step, rows),
             Asked::StartWorker => match text(rows) {
@@ -158,6 +161,7 @@ impl Worker {
             Asked::Index(step) => self.index_refused(&step, trouble, error),
             Asked::LoadVectorizers => self.load_refused(trouble, error),
             Asked::Records(records) => self.records_refused(records, trouble, error),
+            Asked::Refresh(vectorizer) => self.refresh_refused(vectorizer, trouble, error),
             Asked::RefuseResync => self.resync_refusal_saved(false),
             Asked::Resync(step) => self.resync_refused(&step, trouble, error),
             Asked::StartWorker => self.start_refused(trouble, error),
@@ -288,13 +292,24 @@ impl Worker {
     }
 
     /// A document was loaded or parsed, or not.
-    pub(super) fn document_came(&mut self, number: u64, at: usize, reply: Reply) {
+    pub(super) fn document_came(
+        &mut self,
+        (number, at): (u64, usize),
+        (step, took): (DocumentStep, Duration),
+        reply: Reply,
+    ) {
         let times = (self.now, self.wall());
         let Some(batch) = self.batches.get_mut(&number) else {
             return;
         };
         match reply {
-            Reply::File(read) => batch.file_came(at, read),
+            Reply::File(read) => batch.file_came(at, times.1, read),
+            Reply::Http(answer) if step == DocumentStep::Parse => {
+                if let Some(reason) = batch.document_converted(at, answer) {
+                    let profile = Arc::clone(&batch.profile);
+                    return self.parsing_stopped(&profile, &reason);
+                }
+            }
             Reply::Http(answer) => {
                 let (settings, stores) = (&self.settings.documents, &mut self.stores);
                 batch.page_came(at, settings, stores, times, answer);
@@ -302,10 +317,23 @@ impl Worker {
             Reply::Parse(parsed) => batch.document_parsed(at, parsed),
             Reply::Build(_) | Reply::Compute(_) | Reply::Model(_) => {
                 let nobody = "no document came".to_owned();
-                batch.file_came(at, Err(FileError::Failed(nobody)));
+                batch.file_came(at, times.1, Err(FileError::Failed(nobody)));
             }
         }
+        let mut counts = batch.take_document_counts();
+        match step {
+            DocumentStep::Load => counts.loading_seconds = took.as_secs_f64(),
+            DocumentStep::Parse => counts.parsing_seconds = took.as_secs_f64(),
+        }
+        self.meters.documents(batch.profile.id, counts);
         self.plan_texts(number);
+    }
+
+    /// The server that parses documents does not. A definition that was fixed meanwhile is not paused for that.
+    fn parsing_stopped(&mut self, profile: &Arc<Profile>, reason: &str) {
+        if self.is_current(profile) {
+            self.pause_vectorizer(profile.id, failure::PARSING, reason);
+        }
     }
 
     fn plan_later(&mut self, number: u64, work: Box<Work>) {

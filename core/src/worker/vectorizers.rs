@@ -10,6 +10,7 @@ use super::commit_size::CommitSize;
 use super::doubt::Doubt;
 use super::made_by::Record;
 use super::pace::Pace;
+use super::refresh::Refresh;
 use super::{Worker, failure};
 use crate::cut::cut;
 use crate::event::Event;
@@ -35,6 +36,7 @@ pub(super) struct Vectorizer {
     pub(super) record: Record,
     /// Of the other generation of a vectorizer that changes to another model.
     pub(super) change: Option<Change>,
+    pub(super) refresh: Refresh,
     /// Why its definition cannot be used, unless it is the operator who wants it left alone.
     pub(super) broken: Option<String>,
     pub(super) pace: Pace,
@@ -126,6 +128,7 @@ impl Vectorizer {
             profile,
             record: Record::default(),
             change: None,
+            refresh: Refresh::default(),
             broken: None,
             pace: Pace::new(now, settings.poll_interval),
             commit_size: CommitSize::new(settings.limits.chunks, dimensions),
@@ -372,7 +375,9 @@ impl Worker {
             && self.vectorizers.values().all(|vectorizer| {
                 let runs = vectorizer.profile.is_some() && !vectorizer.is_paused();
                 let is_recorded = vectorizer.record.wanted.is_none();
-                !vectorizer.claim_out && (!runs || vectorizer.exhausted && is_recorded)
+                let is_refreshed = vectorizer.has_refreshed();
+                !vectorizer.claim_out
+                    && (!runs || vectorizer.exhausted && is_recorded && is_refreshed)
             })
     }
 }

@@ -1,6 +1,8 @@
 //! `/metrics`, in Prometheus' text format. docs/monitoring.md describes each metric.
 
-use pgai_core::{AccountSnapshot, Histogram as Latency, Snapshot, VectorizerSnapshot};
+use pgai_core::{
+    AccountSnapshot, DocumentCounts, Histogram as Latency, Snapshot, VectorizerSnapshot,
+};
 use prometheus::TextEncoder;
 use prometheus::proto::{
     Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType,
@@ -8,6 +10,7 @@ use prometheus::proto::{
 use serde_json::Value;
 
 use super::state::Health;
+use crate::parsing::ended_processes;
 
 /// All metrics. `status` is what the database says, if it can be asked.
 ///
@@ -44,6 +47,7 @@ pub(crate) fn families(snapshot: &Snapshot, status: Result<String, String>) -> V
 fn all_of(families: &mut Families, snapshot: &Snapshot) {
     worker(families, snapshot);
     work(families, snapshot);
+    documents(families, snapshot);
     accounts(families, &snapshot.accounts);
 }
 
@@ -133,6 +137,67 @@ fn work(families: &mut Families, snapshot: &Snapshot) {
         "pgai_vectorizer_runs",
         "Whether this worker can run the vectorizer: 0 if something is wrong with it.",
         ours().map(|(labels, one)| (labels, f64::from(u8::from(one.reason.is_none())))),
+    );
+}
+
+/// The documents of each vectorizer that has some.
+fn documents(families: &mut Families, snapshot: &Snapshot) {
+    let ours: Vec<_> = snapshot
+        .vectorizers
+        .iter()
+        .filter_map(|one| Some((one.name.as_str(), one.documents?)))
+        .collect();
+    if ours.is_empty() {
+        return;
+    }
+    type Read = fn(&DocumentCounts) -> f64;
+    type Kind = (&'static str, &'static str, Read);
+    let mut counter = |name, help, kinds: &[Kind]| {
+        let all = ours.iter().flat_map(|(vectorizer, counts)| {
+            kinds.iter().map(move |(label, value, read)| {
+                let mut pairs = vec![("vectorizer", *vectorizer)];
+                if !label.is_empty() {
+                    pairs.push((label, value));
+                }
+                (labels(&pairs), read(counts))
+            })
+        });
+        families.counter(name, help, all);
+    };
+    counter(
+        "pgai_documents_loaded_total",
+        "Documents at addresses, by outcome: loaded, unchanged, failed.",
+        &[
+            ("outcome", "loaded", |counts| number(counts.loaded)),
+            ("outcome", "unchanged", |counts| number(counts.unchanged)),
+            ("outcome", "failed", |counts| number(counts.not_loaded)),
+        ],
+    );
+    counter(
+        "pgai_document_bytes_total",
+        "The bytes of the documents that were loaded.",
+        &[("", "", |counts| number(counts.bytes))],
+    );
+    counter(
+        "pgai_documents_parsed_total",
+        "Documents by what became of them: parsed, failed.",
+        &[
+            ("outcome", "parsed", |counts| number(counts.parsed)),
+            ("outcome", "failed", |counts| number(counts.not_parsed)),
+        ],
+    );
+    counter(
+        "pgai_document_seconds_total",
+        "How long documents took, by step: load (requests and files), parse.",
+        &[
+            ("step", "load", |counts| counts.loading_seconds),
+            ("step", "parse", |counts| counts.parsing_seconds),
+        ],
+    );
+    families.counter(
+        "pgai_parser_processes_ended_total",
+        "Processes for parsing that have ended: after a crash, at a limit, or because they had parsed enough.",
+        [(vec![], number(ended_processes()))],
     );
 }
 

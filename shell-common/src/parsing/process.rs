@@ -3,6 +3,7 @@
 use std::io::{self, Read as _};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
@@ -183,7 +184,17 @@ impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        ENDED.fetch_add(1, Ordering::Relaxed);
     }
+}
+
+/// The children of this program that have ended.
+static ENDED: AtomicU64 = AtomicU64::new(0);
+
+/// The children that have ended since the start of this program: after a crash, at a limit, or because they had parsed
+/// enough files.
+pub(crate) fn ended_processes() -> u64 {
+    ENDED.load(Ordering::Relaxed)
 }
 
 /// Why a child ended without an answer.

@@ -258,6 +258,7 @@ impl<'a> Script<'a> {
             key: key_of(key),
             generation,
             chunks: self.chunks(key),
+            document: None,
         });
         Query::Commit {
             claim: ClaimId(claim),

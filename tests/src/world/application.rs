@@ -28,6 +28,17 @@ impl World {
             .apply(&edit, &Isolation::ReadCommitted, self.now);
     }
 
+    /// Somebody changes a document behind the address of a row, or of none.
+    pub(super) fn change_document(&mut self, entropy: &mut Entropy<'_>) {
+        let tables = self.database.tables();
+        let addresses = tables.source.values().map(|text| text.to_string());
+        let addresses: Vec<_> = addresses.filter(|text| !text.is_empty()).collect();
+        if let Some(address) = self.library.change(&addresses, entropy) {
+            self.coverage.document_changes += 1;
+            self.note(|| format!("the document {address:?} changes"));
+        }
+    }
+
     /// A commit does not lock the chunks that it keeps: an operator who takes one out of the store
     /// within those milliseconds takes it out behind its back. That is left out here.
     fn is_behind_a_commit(&self, edit: &Edit) -> bool {

@@ -28,6 +28,8 @@ macro_rules! counts {
 counts! {
     /// Rows of a commit that the application held.
     busy,
+    /// Documents that were queued to be checked again.
+    checks,
     /// Commits of rows that had changed since they were read.
     changed,
     /// How often the database's clock was set.
@@ -40,6 +42,10 @@ counts! {
     crashes,
     /// Rows that were given up.
     dead_letters,
+    /// How often a document failed.
+    document_faults,
+    /// How often a document changed.
+    document_changes,
     /// How often the vectorizer was disabled.
     disabled,
     /// How often it was dropped.
@@ -84,6 +90,8 @@ counts! {
     tombstones,
     /// Statements that found their tables gone.
     undefined_tables,
+    /// Documents that were the versions that were known.
+    unchanged,
     /// Notifications that never arrived.
     unheard,
     /// Rows that were planned or compared apart from the worker's other doings.

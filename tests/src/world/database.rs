@@ -8,6 +8,7 @@
 mod claim;
 mod column;
 mod contents;
+mod documents;
 mod protocol;
 mod resync;
 mod triggers;
@@ -51,6 +52,8 @@ pub(super) struct Tables {
     pub(super) store: BTreeMap<(i64, i32), Chunk>,
     /// The column of the source that holds its vectors, where there is no store.
     pub(super) vectors: BTreeMap<i64, Arc<[f32]>>,
+    /// The documents that have been checked, where rows have addresses.
+    documents: BTreeMap<i64, documents::Document>,
     /// A row whose column was given a vector that is not its text's, both of them.
     pub(super) misled: Option<(i64, Chunk)>,
 }
@@ -93,6 +96,8 @@ pub(super) struct Database {
     /// How many there were.
     vectorizers: i64,
     destination: Destination,
+    /// Whether rows have the addresses of documents, which are checked again.
+    pub(super) has_documents: bool,
     /// How often a row is tried again.
     pub(super) retries: u32,
     mutant: Option<Mutant>,
@@ -148,6 +153,7 @@ impl Database {
             generations: 0,
             vectorizers: 0,
             destination,
+            has_documents: false,
             retries: 6,
             mutant,
             clock_ahead: 0,

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::World;
 use super::database::{Edit, Isolation};
+use super::library::REFRESH;
 use super::node::Faults;
 use super::provider::Mood;
 use super::rules::{self, Rule, Violation};
@@ -14,6 +15,9 @@ const CONVERGE_WITHIN: Duration = Duration::from_secs(4 * 3600);
 /// Failed rows come back sooner, also where the database's clock was set back: after the longest
 /// backoff, and the longest pause of their vectorizer, and some more.
 const PUT_OFF_AT_MOST: Duration = Duration::from_secs(1_800);
+
+/// The database's clock is set back by no more than this.
+const CLOCKS_DIFFER: Duration = Duration::from_secs(2 * 3600);
 
 /// A row that the application holds, and another one.
 const HELD: i64 = 1;
@@ -56,12 +60,13 @@ impl World {
         self.hold_one_row()?;
         self.release_all();
         self.rest(self.now + CONVERGE_WITHIN, Mood::default())?;
+        self.check_documents()?;
         let tables = self.database.tables();
         self.coverage.columns += tables.vectors.len() as u64;
         let mut verdict = if self.swarm.column {
             rules::every_row_has_its_vector(tables)
         } else {
-            rules::every_row_stands_true(tables)
+            rules::every_row_stands_true(tables, |text| self.library.content(text))
         };
         if let Err(violation) = &mut verdict
             && self.swarm.past_triggers
@@ -69,6 +74,19 @@ impl World {
             violation.rule = Rule::AResyncFindsEverything;
         }
         verdict
+    }
+
+    /// Time passes until every document has been checked once more. (Where the database's clock was set back, that takes
+    /// as long.)
+    fn check_documents(&mut self) -> Result<(), Violation> {
+        if !self.swarm.documents {
+            return Ok(());
+        }
+        for pause in [CLOCKS_DIFFER, REFRESH * 2] {
+            self.now += pause;
+            self.rest(self.now + CONVERGE_WITHIN, Mood::default())?;
+        }
+        Ok(())
     }
 
     /// The application writes to a row that the only worker has claimed, and does not commit: another

@@ -10,6 +10,7 @@ mod database;
 mod entropy;
 mod healing;
 mod ledger;
+mod library;
 mod mutant;
 mod node;
 mod provider;
@@ -34,6 +35,7 @@ pub use scene::{Answer, Scene, embed, refuse};
 use pgai_core::{Event, Settings};
 
 use database::{Database, Destination};
+use library::{DocumentFault, Library};
 use node::{Around, Delivery, Faults, Node};
 use provider::Mood;
 use swarm::Swarm;
@@ -57,6 +59,7 @@ pub struct World {
     /// Transactions in REPEATABLE READ that have their snapshot and have not written yet.
     transactions: Vec<Arc<database::Tables>>,
     swarm: Swarm,
+    library: Library,
     seeds: u64,
     serials: u64,
     mutant: Option<Mutant>,
@@ -88,6 +91,7 @@ impl World {
             zombies: vec![],
             transactions: vec![],
             swarm,
+            library: Library::default(),
             seeds: entropy.number(1 << 30),
             serials: 0,
             mutant,
@@ -100,6 +104,7 @@ impl World {
         if world.swarm.impatient {
             world.database.retries = 0;
         }
+        world.database.has_documents = world.swarm.documents;
         for _ in 0..2 {
             let node = world.new_node();
             world.nodes.push(node);
@@ -193,6 +198,8 @@ impl World {
         }
         let mut settings = Settings::new("simulated");
         settings.lease = LEASE;
+        settings.documents.can_parse = true;
+        settings.documents.directory = Some("/".to_owned());
         if self.swarm.single {
             settings.limits.batches = 1;
         }
@@ -217,6 +224,7 @@ impl World {
     /// One thing happens, then the rules are checked.
     fn step(&mut self, entropy: &mut Entropy<'_>) -> Result<(), Violation> {
         match entropy.number(16) {
+            0 if self.swarm.documents && entropy.chance(2) => self.change_document(entropy),
             0..=3 if !self.swarm.quiet || entropy.chance(8) => self.edit(entropy),
             4 if self.swarm.hold && entropy.chance(4) => self.hold(entropy),
             4 => self.transact(entropy),
@@ -288,7 +296,7 @@ impl World {
         let node = &mut self.nodes[at];
         let serial = node.serial;
         let polled = node
-            .poll(self.now)
+            .poll(self.now, &self.library)
             .map_err(|reason| Violation::new(Rule::WorkersGoOn, reason))?;
         if let Some(summary) = &node.summary {
             let reason = format!("a worker stopped: {summary:?}");
@@ -323,6 +331,7 @@ impl World {
         Around {
             now: self.now,
             database: &mut self.database,
+            library: &self.library,
             coverage: &mut self.coverage,
             trace: &mut self.trace,
         }
@@ -332,6 +341,7 @@ impl World {
         let mut around = Around {
             now: self.now,
             database: &mut self.database,
+            library: &self.library,
             coverage: &mut self.coverage,
             trace: &mut self.trace,
         };
@@ -373,6 +383,8 @@ impl World {
             refuse: (self.swarm.refuse_statements && entropy.chance(8))
                 .then(|| SQLSTATES[entropy.index(SQLSTATES.len())]),
             mood: self.mood(lose, entropy),
+            document: (self.swarm.documents && entropy.chance(6))
+                .then(|| DocumentFault::ALL[entropy.index(DocumentFault::ALL.len())]),
         };
         self.send(at, entropy.number(u64::MAX), faults);
     }

@@ -3,6 +3,14 @@
 /// A fault built into the protocol, which the rules must find.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Mutant {
+    /// A commit does not record which version of a document it has.
+    CommitForgetsDocuments,
+    /// A file is said to be the version that is known, whatever it is.
+    FilesSeemUnchanged,
+    /// Documents whose check is due are not queued.
+    RefreshQueuesNothing,
+    /// The version of a file is that from after it was read.
+    VersionsAreReadLater,
     /// A commit takes the item off the queue although the row has changed.
     CommitIgnoresGeneration,
     /// A commit does not check that chunks meant to stay are still what they were.
@@ -111,7 +119,11 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 52] = [
+    pub const ALL: [Self; 56] = [
+        Self::CommitForgetsDocuments,
+        Self::FilesSeemUnchanged,
+        Self::RefreshQueuesNothing,
+        Self::VersionsAreReadLater,
         Self::ProbeIsTaken,
         Self::ProviderMixesUpAnswers,
         Self::ReadLosesRows,

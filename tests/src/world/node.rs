@@ -1,5 +1,7 @@
 //! One worker in the world: the real core, and what is on its way between it and the others.
 
+mod documents;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +10,10 @@ use pgai_core::{
     Settings, Summary, Time, Work, Worker,
 };
 
+use documents::DocumentCall;
+
 use super::database::{Database, Tables, Vectorizer, plan};
+use super::library::{DocumentFault, Library};
 use super::mutant::Mutant;
 use super::provider::{Asked, Mood};
 use super::trace::Trace;
@@ -26,6 +31,7 @@ pub(super) struct Node {
     queries: Vec<(QueryTicket, Delivery)>,
     pub(super) requests: Vec<Asked>,
     works: Vec<(CallTicket, Box<Work>)>,
+    documents: Vec<(CallTicket, DocumentCall)>,
     /// The enabled vectorizer, as the list that came last has it in truth.
     enabled: Option<Vectorizer>,
     /// Requests that may come back as halves.
@@ -62,6 +68,7 @@ pub(super) struct Polled {
 pub(super) struct Around<'a> {
     pub(super) now: Duration,
     pub(super) database: &'a mut Database,
+    pub(super) library: &'a Library,
     pub(super) coverage: &'a mut Coverage,
     pub(super) trace: &'a mut Trace,
 }
@@ -81,6 +88,8 @@ pub(super) struct Faults {
     pub(super) refuse: Option<&'static str>,
     /// How the provider is.
     pub(super) mood: Mood,
+    /// What is wrong with a document.
+    pub(super) document: Option<DocumentFault>,
 }
 
 /// A statement on its way.
@@ -146,6 +155,7 @@ impl Node {
             queries: vec![],
             requests: vec![],
             works: vec![],
+            documents: vec![],
             enabled: None,
             splittable: vec![],
             summary: None,
@@ -163,6 +173,7 @@ impl Node {
             delivery.advance(&mut Around {
                 now,
                 database,
+                library: &Library::default(),
                 coverage: &mut Coverage::default(),
                 trace: &mut Trace::default(),
             });
@@ -205,7 +216,7 @@ impl Node {
     }
 
     /// Polls until the worker waits.
-    pub(super) fn poll(&mut self, now: Duration) -> Result<Polled, String> {
+    pub(super) fn poll(&mut self, now: Duration, library: &Library) -> Result<Polled, String> {
         let time = self.time(now);
         let mut polled = Polled::default();
         for _ in 0..OUTPUTS_MAX {
@@ -233,10 +244,15 @@ impl Node {
                     polled.splits += u64::from(self.is_last_half(&asked.texts));
                     self.requests.push(asked);
                 }
-                Output::Call(
-                    _,
-                    Call::Build(_) | Call::File(_) | Call::Model(_) | Call::Parse(_),
-                ) => {
+                Output::Call(ticket, Call::File(request)) => {
+                    let content = library.content(&request.path);
+                    let call = DocumentCall::Load { request, content };
+                    self.documents.push((ticket, call));
+                }
+                Output::Call(ticket, Call::Parse(file)) => {
+                    self.documents.push((ticket, DocumentCall::Parse(file)));
+                }
+                Output::Call(_, Call::Build(_) | Call::Model(_)) => {
                     unreachable!("no vectorizer here has an index or a local model")
                 }
                 Output::Stopped(summary) => {
@@ -274,7 +290,8 @@ impl Node {
 
     /// Brings one message a stage further; `pick` says which. Says whether it moved.
     pub(super) fn deliver(&mut self, pick: u64, faults: Faults, around: &mut Around<'_>) -> bool {
-        let count = (self.queries.len() + self.requests.len() + self.works.len()) as u64;
+        let calls = self.works.len() + self.documents.len();
+        let count = (self.queries.len() + self.requests.len() + calls) as u64;
         let Some(at) = pick
             .checked_rem(count)
             .and_then(|at| usize::try_from(at).ok())
@@ -283,7 +300,8 @@ impl Node {
         };
         match at.checked_sub(self.queries.len()) {
             Some(at) => match at.checked_sub(self.requests.len()) {
-                Some(at) => self.do_work(at, around),
+                Some(at) if at < self.works.len() => self.do_work(at, around),
+                Some(at) => self.deliver_document(at - self.works.len(), faults, around),
                 None => self.deliver_request(at, faults, around),
             },
             None if self.waits(at, around) => return false,
@@ -337,6 +355,18 @@ impl Node {
         around.note(|| format!("worker {serial}: work is done"));
         around.coverage.works += 1;
         let reply = Reply::Compute(Box::new(work.run()));
+        self.worker
+            .handle_call(self.time(around.now), ticket, reply);
+    }
+
+    /// A document is loaded or parsed, or not. Its call is never lost but with its worker, and may be answered late.
+    fn deliver_document(&mut self, at: usize, faults: Faults, around: &mut Around<'_>) {
+        let serial = self.serial;
+        let (ticket, call) = self.documents.swap_remove(at);
+        let fault = faults.document.filter(|fault| call.can_fail(*fault));
+        around.coverage.document_faults += u64::from(fault.is_some());
+        let reply = call.reply(fault, self.mutant, around);
+        around.note(|| format!("worker {serial}: {reply:?}"));
         self.worker
             .handle_call(self.time(around.now), ticket, reply);
     }

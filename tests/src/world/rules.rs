@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::database::Tables;
+use super::library::DocumentFault;
 use super::provider::{is_about_a_row, is_stumbling, vector_for};
 use super::swarm::Swarm;
 
@@ -162,9 +163,14 @@ pub(super) fn every_row_has_its_vector(tables: &Tables) -> Result<(), Violation>
 }
 
 /// Every row has exactly the chunks of its final text, and nothing else is stored.
-pub(super) fn every_row_stands_true(tables: &Tables) -> Result<(), Violation> {
+/// `of` says what the document of an address is now; without documents a text is its own.
+pub(super) fn every_row_stands_true(
+    tables: &Tables,
+    of: impl Fn(&str) -> String,
+) -> Result<(), Violation> {
     let mut wanted = vec![];
-    for (key, text) in &tables.source {
+    for (key, address) in &tables.source {
+        let text = of(address);
         let chunks = text.split(' ').filter(|chunk| !chunk.is_empty());
         wanted.extend(
             chunks
@@ -202,6 +208,7 @@ pub(super) fn rows_are_given_up_for_a_reason_only(
         reason.starts_with("the worker died")
             || is_about_a_row(reason, &swarm.faults)
             || fails_again && (swarm.lose_answers || stumbles(key))
+            || swarm.documents && DocumentFault::is_reason(reason)
     };
     let mut failed = tables.failed.iter();
     match failed.find(|(key, reason)| !is_fair(key, reason)) {

@@ -114,7 +114,7 @@ impl Scene {
         loop {
             self.events.extend(
                 self.node
-                    .poll(self.now)
+                    .poll(self.now, &super::library::Library::default())
                     .expect("a worker comes to rest")
                     .events,
             );

@@ -48,6 +48,8 @@ pub(super) struct Swarm {
     pub(super) unheard: bool,
     /// Planning rows takes its time, however short they are.
     pub(super) slow_work: bool,
+    /// Rows have addresses of documents, which somebody changes, and which fail at times.
+    pub(super) documents: bool,
 }
 
 impl Swarm {
@@ -55,6 +57,12 @@ impl Swarm {
         if entropy.chance(4) {
             self.stumble = Some(Stumble::ALL[entropy.index(Stumble::ALL.len())]);
         }
+        self
+    }
+
+    /// (What stands in a column is compared with the text of its row.)
+    fn with_documents(mut self, entropy: &mut Entropy<'_>) -> Self {
+        self.documents = !self.column && entropy.chance(3);
         self
     }
 
@@ -96,7 +104,9 @@ impl Swarm {
             outages: entropy.chance(4),
             unheard: entropy.chance(3),
             slow_work: entropy.chance(3),
+            documents: false,
         }
         .with_stumble(entropy)
+        .with_documents(entropy)
     }
 }

@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 use tests::site::Site;
+use tests::stage::{DIMENSIONS, Stage};
 use tests::stub::Behaviour;
 
 use super::{ANY, WORKERS, blog, wait_until};
@@ -79,6 +80,56 @@ fn what_waits_and_what_is_in_flight_is_seen_while_it_is() {
         site.metric("pgai_provider_opens_in_seconds", &[]) > 30.0
     });
     assert!(site.metric("pgai_requests_total", &[r#"outcome="busy""#]) >= 1.0);
+}
+
+#[test]
+fn documents_are_counted() {
+    let mut stage = Stage::new();
+    let place = tempfile::tempdir().unwrap();
+    fs::write(place.path().join("a.txt"), "a duck").unwrap();
+    fs::write(place.path().join("b.pdf"), "%PDF-1.4 and nothing else").unwrap();
+    stage.run(&format!(
+        "create table doc (id int primary key, url text);
+         insert into doc values (1, 'a.txt'), (2, 'b.pdf'), (3, 'none.txt');
+         select ai.create_vectorizer('doc', name => 'doc', embedding => ai.embedding_ollama('stub', {DIMENSIONS}),
+           loading => ai.loading_uri('url', retries => 0), destination => ai.destination_table(target_table => 'doc_store'))"
+    ));
+    let directory = place.path().to_str().unwrap();
+    let mut arguments = ANY.to_vec();
+    arguments.extend(["--documents-dir", directory]);
+    let worker = stage.worker("worker", &arguments);
+    let site = Site::of(&worker);
+    stage.wait_until_done();
+    let doc = r#"vectorizer="doc""#;
+    wait_until("all are counted", || {
+        site.get("metrics")
+            .1
+            .contains("pgai_documents_parsed_total{")
+            && site.metric("pgai_rows_failed_total", &[doc]) == 2.0
+    });
+    for (name, label, count) in [
+        ("pgai_documents_loaded_total", r#"outcome="loaded""#, 2.0),
+        ("pgai_documents_loaded_total", r#"outcome="failed""#, 1.0),
+        ("pgai_documents_loaded_total", r#"outcome="unchanged""#, 0.0),
+        ("pgai_document_bytes_total", doc, 31.0),
+        ("pgai_documents_parsed_total", r#"outcome="parsed""#, 1.0),
+        ("pgai_documents_parsed_total", r#"outcome="failed""#, 1.0),
+    ] {
+        assert_eq!(site.metric(name, &[doc, label]), count, "{name} {label}");
+    }
+    let seconds = site.metric("pgai_document_seconds_total", &[doc, r#"step="parse""#]);
+    assert!(seconds > 0.0);
+    let documented = fs::read_to_string(deploy("../docs/monitoring.md")).unwrap();
+    let served = site.get("metrics").1;
+    let lines = served.lines();
+    let families = lines.filter_map(|line| line.strip_prefix("# HELP "));
+    for name in families.filter_map(|line| line.split(' ').next()) {
+        let name = format!("`{name}`");
+        assert!(
+            documented.contains(&name),
+            "docs/monitoring.md lacks {name}"
+        );
+    }
 }
 
 /// A program of Debian's package `prometheus`, if it is installed.

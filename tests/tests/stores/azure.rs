@@ -1,6 +1,8 @@
 //! Azure's blob storage with a key and with a shared access signature.
 
-use crate::{PAGE, Store, assert_outcomes, once, stage_of};
+use tests::stage::PATIENCE;
+
+use crate::{PAGE, Store, assert_outcomes, assert_unchanged, once, stage_of};
 
 const DUCKS: &str = "# Ducks\n\nA mallard is a duck.";
 
@@ -69,4 +71,18 @@ fn assert_loaded(store: &Store) {
     let wrong = [named[0], named[1], ("AZURE_STORAGE_KEY", "d3Jvbmc=")];
     once(&stage, &[], &wrong);
     assert_outcomes(&mut stage, &[Err("az://docs: 403 Auth")]);
+}
+
+/// The condition is a part of what is signed.
+#[test]
+fn unchanged_blobs_are_not_loaded_again() {
+    let store = Store::start("azure_server", &BLOBS);
+    let (url, key) = (store.said("/url"), store.said("/key"));
+    let connection = format!("AccountName=acme;AccountKey={key};BlobEndpoint={url};");
+    let environment = [("AZURE_STORAGE_CONNECTION_STRING", connection.as_str())];
+    let mut stage = stage_of(&["az://docs/a.html"], ", refresh => '1 hour'");
+    once(&stage, &[], &environment);
+    assert_outcomes(&mut stage, &[Ok(DUCKS)]);
+    assert_unchanged(&mut stage, &environment);
+    store.process.wait_for_line("unchanged", PATIENCE);
 }

@@ -1,6 +1,7 @@
 """Azure's blob storage: checks signatures with the signer of Azure's own library."""
 
 import base64
+import hashlib
 import json
 import sys
 from datetime import datetime, timedelta, timezone
@@ -46,10 +47,16 @@ class Blobs(BaseHTTPRequestHandler):
             return self.answer(404, b"", "ContainerNotFound")
         if body is None:
             return self.answer(404, b"", "BlobNotFound")
-        self.answer(200, body, None)
+        etag = '"0x' + hashlib.md5(body).hexdigest() + '"'
+        if self.headers["if-none-match"] == etag:
+            print("unchanged", flush=True)
+            return self.answer(304, b"", None)
+        self.answer(200, body, None, etag)
 
-    def answer(self, status, body, code):
+    def answer(self, status, body, code, etag=None):
         self.send_response(status)
+        if etag:
+            self.send_header("etag", etag)
         if code:
             self.send_header("x-ms-error-code", code)
         self.send_header("content-length", str(len(body)))

@@ -1,6 +1,8 @@
 //! Google Cloud Storage with the token of a service account, and its emulator without one.
 
-use crate::{PAGE, Store, assert_outcomes, once, stage_of};
+use tests::stage::PATIENCE;
+
+use crate::{PAGE, Store, assert_outcomes, assert_unchanged, once, stage_of};
 
 const DUCKS: &str = "# Ducks\n\nA mallard is a duck.";
 
@@ -41,4 +43,15 @@ fn objects_are_loaded_with_the_token_of_a_service_account() {
     once(&stage, &[], &[("STORAGE_EMULATOR_HOST", url)]);
     let refused = Err("401: Google does not accept the worker's token");
     assert_outcomes(&mut stage, &[Ok("bbb"), refused]);
+}
+
+#[test]
+fn unchanged_objects_are_not_loaded_again() {
+    let store = Store::start("google_server", &[("open", "b.txt", b"bbb")]);
+    let environment = [("STORAGE_EMULATOR_HOST", store.said("/url"))];
+    let mut stage = stage_of(&["gs://open/b.txt"], ", refresh => '1 hour'");
+    once(&stage, &[], &environment);
+    assert_outcomes(&mut stage, &[Ok("bbb")]);
+    assert_unchanged(&mut stage, &environment);
+    store.process.wait_for_line("unchanged", PATIENCE);
 }

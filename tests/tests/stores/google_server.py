@@ -1,6 +1,7 @@
 """Google Cloud Storage and its token endpoint: checks the signed statement of a service account, and the token."""
 
 import base64
+import hashlib
 import json
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -49,10 +50,18 @@ class Google(BaseHTTPRequestHandler):
             if bucket == "denied":
                 return self.answer(403, b'{"error": {"message": "reader@acme does not have access"}}')
         body = objects.get((bucket, name))
-        self.answer(*((404, b"Not Found") if body is None else (200, body)))
+        if body is None:
+            return self.answer(404, b"Not Found")
+        etag = '"' + hashlib.md5(body).hexdigest() + '"'
+        if self.headers["if-none-match"] == etag:
+            print("unchanged", flush=True)
+            return self.answer(304, b"")
+        self.answer(200, body, etag)
 
-    def answer(self, status, body):
+    def answer(self, status, body, etag=None):
         self.send_response(status)
+        if etag:
+            self.send_header("etag", etag)
         self.send_header("content-length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)

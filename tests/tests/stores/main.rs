@@ -28,7 +28,7 @@ const PAGE: &str = "<html><body><h1>Ducks</h1><p>A mallard is a duck.</p></body>
 /// A store in a process of its own: what it says of itself. It ends with this.
 struct Store {
     said: Value,
-    _process: Process,
+    process: Process,
 }
 
 impl Store {
@@ -52,7 +52,7 @@ impl Store {
         let line = process.wait_for_line("ready {", PATIENCE);
         Self {
             said: serde_json::from_str(line.trim_start_matches("ready ")).unwrap(),
-            _process: process,
+            process,
         }
     }
 
@@ -104,6 +104,22 @@ fn chunks(stage: &mut Stage) -> Vec<(i32, String)> {
     let statement = "select id, chunk from doc_store order by id, chunk_seq";
     let rows = stage.sql.query(statement, &[]).unwrap();
     rows.iter().map(|row| (row.get(0), row.get(1))).collect()
+}
+
+/// The documents are checked again: none has changed, and nothing is embedded.
+#[track_caller]
+fn assert_unchanged(stage: &mut Stage, environment: &[(&str, &str)]) {
+    let known = "select count(*) from ai.vectorizer_document where validator like 'etag %'";
+    let documents = stage.number(known);
+    assert!(documents > 0);
+    let embedded = stage.stub.requests().len();
+    stage.run(
+        "update ai.vectorizer_document set _counted_from = '-infinity', checked_at = '-infinity'",
+    );
+    once(stage, &[], environment);
+    let checked = "select count(*) from ai.vectorizer_document where checked_at > '-infinity' and validator like 'etag %'";
+    assert_eq!(stage.number(checked), documents);
+    assert_eq!(stage.stub.requests().len(), embedded);
 }
 
 /// Of each row there is a chunk, or a failure with these words.

@@ -5,7 +5,7 @@ use tests::python;
 use tests::stage::Stage;
 use tests::stub::Stub;
 
-use crate::{PAGE, Store, assert_outcomes, gzip, once, stage_of};
+use crate::{PAGE, Store, assert_outcomes, assert_unchanged, gzip, once, stage_of};
 
 const DUCKS: &str = "# Ducks\n\nA mallard is a duck.";
 
@@ -244,4 +244,19 @@ fn the_documented_example_of_pgai_runs_as_written() {
         ("API Reference".to_owned(), manual.trim().to_owned())
     );
     assert!(rows[1].1.contains("How to turn it on"), "{rows:?}");
+}
+
+#[test]
+fn unchanged_objects_are_not_loaded_again() {
+    let store = server();
+    let addresses = [
+        "s3://docs/a.html",
+        "s3://docs/a.html.gz",
+        "s3://other/b.txt",
+    ];
+    let mut stage = stage_of(&addresses, ", refresh => '1 hour'");
+    let environment = environment(&store, "reader");
+    once(&stage, &[], &environment);
+    assert_outcomes(&mut stage, &[Ok(DUCKS), Ok(DUCKS), Ok("bbb")]);
+    assert_unchanged(&mut stage, &environment);
 }

@@ -33,6 +33,7 @@ fn plan(name: &str, destination: Destination<'_>) -> Plan {
         columns: std::slice::from_ref(&column),
         dimensions: 3,
         has_location: false,
+        refresh: Some(60),
         has_plain_texts: true,
         rows: 50,
         backoff_max: 600,

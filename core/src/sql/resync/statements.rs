@@ -2,7 +2,8 @@
 
 /// Takes a request that waits, or whose worker's lease has expired. Parameters: claim, lease in ms,
 /// ids. Returns the vectorizer, whether texts are compared, the key to continue after, the counts
-/// so far, and the number of this transaction: transactions that wrote before it may still be open.
+/// so far, the number of this transaction: transactions that wrote before it may still be open; and whether its
+/// documents are checked again.
 pub(crate) const TAKE: &str = "\
 with due as materialized (
   select r.vectorizer_id, r.state = 'waiting' as is_new
@@ -37,7 +38,8 @@ set state = 'running', _claim = $1::bigint, _until = now() + $2::bigint * interv
 from due d
 where r.vectorizer_id = d.vectorizer_id
 returning r.vectorizer_id::text, r.verifies_text::text, r._cursor::text, r.rows_compared::text,
-  r.missing::text, r.orphans::text, r.stale::text, r.reason, pg_current_xact_id()::text";
+  r.missing::text, r.orphans::text, r.stale::text, r.reason, pg_current_xact_id()::text,
+  (select v.config #>> '{loading,refresh}' from ai._vectorizers() v where v.id = r.vectorizer_id)";
 
 /// Parameter: a transaction's number. Returns whether all transactions up to it have ended.
 pub(crate) const BARRIER: &str =
@@ -132,7 +134,7 @@ pub(in crate::sql) const COMPARE_COLUMN: &str = "\
 with compared as materialized (
   select {s.keys as k}, true as in_source,
     case when s.{column} is null and octet_length({s.loading}) > 0 then 'missing'
-      when s.{column} is not null and coalesce(octet_length({s.loading}), 0) = 0 then 'orphan' end as why
+      when s.{column} is not null and coalesce(octet_length({s.loading}), 0) = 0 then 'orphan'{unchecked} end as why
   from {source} s where {s range}
 ), found as (
   select d.*
@@ -155,7 +157,7 @@ pub(in crate::sql) const WHY: &str = "case
     when b.there is null then case when a.has_text then 'missing' end
     when a.there is null then 'orphan'
     when not a.has_text then 'stale'
-    when b.has_gap then 'missing'{more}
+    when b.has_gap then 'missing'{more}{unchecked}
   end";
 
 /// Each side has one text: their hashes are compared.

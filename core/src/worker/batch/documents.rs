@@ -3,26 +3,29 @@
 //! A few documents of a read are in work at a time; the other rows are left for another read, which bounds the
 //! memory.
 
+mod checks;
+mod requests;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{CONTENT_TYPE, LOCATION};
-use http::{HeaderName, Uri};
-
 use super::{Batch, PlanRows, RowState};
 use crate::call::Call;
 use crate::document::{
-    Document, DocumentError, FileError, FileRequest, Parsed, Place, Source, from_base64, too_large,
+    Document, DocumentError, FileError, FileRead, NotConverted, Parsed, Place, Source, from_base64,
 };
 use crate::packing::Packing;
 use crate::query::{Found, ReadRow};
-use crate::request::{Received, Request, RequestError, Response};
+use crate::request::{Received, RequestError};
 use crate::settings::DocumentSettings;
-use crate::store::{Asked, Heard, Object, Stores};
+use crate::snapshot::DocumentCounts;
+use crate::store::{Asked, Stores};
 use crate::text::Vectors;
 use crate::time::Time;
 use crate::worker::failure::Failure;
+use checks::Check;
+use requests::{Judged, load, of_store, of_web};
 
 /// So many addresses of one read are followed; the others are read again.
 const LOADED_AT_ONCE: usize = 8;
@@ -33,14 +36,15 @@ const REDIRECTS_MAX: Redirects = 5;
 /// A store may be asked for two tokens first, has the bucket elsewhere, and finds the tokens run out.
 const ASKED_MAX: Redirects = 8;
 
-/// The documents of a read, by their rows' places in the batch.
+/// The documents of a read, by their rows' places in the batch; and what was done with them since somebody asked.
 #[derive(Debug, Default)]
-pub(super) struct Documents(BTreeMap<usize, InWork>);
+pub(super) struct Documents(BTreeMap<usize, InWork>, DocumentCounts);
 
 #[derive(Debug)]
 struct InWork {
     row: ReadRow,
     stage: Stage,
+    check: Option<Check>,
 }
 
 impl InWork {
@@ -103,13 +107,15 @@ impl Batch {
     ) {
         let mut loads = 0;
         for (at, mut row) in plan.rows {
+            let check = self.check(at, &mut row);
+            self.rows[at].document = None;
             match stage(source, settings, &mut row) {
                 Ok(Stage::Load(..)) if loads >= LOADED_AT_ONCE => {
                     self.rows[at].state = RowState::Unread;
                 }
                 Ok(stage) => {
                     loads += usize::from(matches!(stage, Stage::Load(..)));
-                    self.documents.0.insert(at, InWork { row, stage });
+                    self.documents.0.insert(at, InWork { row, stage, check });
                 }
                 Err(failure) => self.rows[at].state = RowState::Failed(failure),
             }
@@ -160,6 +166,11 @@ impl Batch {
         true
     }
 
+    /// What was done with documents since the last time.
+    pub(in crate::worker) fn take_document_counts(&mut self) -> DocumentCounts {
+        std::mem::take(&mut self.documents.1)
+    }
+
     /// Whether a document waits for this.
     pub(in crate::worker) fn has_document(&self, step: DocumentStep) -> bool {
         self.documents.next(step).is_some()
@@ -178,7 +189,8 @@ impl Batch {
             let document = self.documents.0.get_mut(&at)?;
             let (call, stage) = match std::mem::replace(&mut document.stage, Stage::Done) {
                 Stage::Load(place, redirects) => {
-                    match load(&place, document.name(), settings, stores, (now, timeout)) {
+                    let name = (document.name(), document.known());
+                    match load(&place, name, settings, stores, (now, timeout)) {
                         Ok((asked, call)) => (call, Stage::Loading(place, redirects, asked)),
                         Err(reason) => {
                             self.document_failed(at, Failure::document_not_loaded(&reason));
@@ -186,7 +198,16 @@ impl Batch {
                         }
                     }
                 }
-                Stage::Parse(file) => (Call::Parse(file), Stage::Parsing),
+                Stage::Parse(file) => {
+                    let call = match &self.profile.docling {
+                        Some(server) => {
+                            let boundary = format!("pgai-{:016x}-{at}", self.claim.0);
+                            Call::from(server.request(&file, &boundary, timeout))
+                        }
+                        None => Call::Parse(file),
+                    };
+                    (call, Stage::Parsing)
+                }
                 Stage::Done | Stage::Loading(..) | Stage::Parsing => return None,
             };
             document.stage = stage;
@@ -194,10 +215,19 @@ impl Batch {
         }
     }
 
-    /// A file was read, or not.
-    pub(in crate::worker) fn file_came(&mut self, at: usize, read: Result<Vec<u8>, FileError>) {
+    /// A file was read, or not. `wall` is the time since 1970.
+    pub(in crate::worker) fn file_came(
+        &mut self,
+        at: usize,
+        wall: Duration,
+        read: Result<FileRead, FileError>,
+    ) {
         match read {
-            Ok(bytes) => self.document_loaded(at, bytes, None),
+            Ok(FileRead::Content(bytes, version)) => {
+                let version = version.and_then(|version| version.stored(wall));
+                self.document_loaded(at, bytes, (None, version));
+            }
+            Ok(FileRead::Unchanged) => self.document_unchanged(at),
             Err(FileError::Refused(reason) | FileError::Failed(reason)) => {
                 self.document_failed(at, Failure::document_not_loaded(&reason));
             }
@@ -220,26 +250,37 @@ impl Batch {
             return;
         };
         let (redirects, asked) = (*redirects, asked.clone());
+        let known = (redirects, document.known());
         let judged = match place {
             Place::File(_) => return,
             Place::Store(object) => {
                 let heard = stores.heard(object, asked, answer, now, wall);
-                heard.and_then(|heard| of_store(heard, object, redirects, settings))
+                heard.and_then(|heard| of_store(heard, object, known, settings))
             }
-            Place::Web { url, .. } => of_web(url, redirects, settings, answer),
+            Place::Web { url, .. } => of_web(url, known, settings, answer),
         };
         match judged {
             Ok(Judged::Elsewhere(place)) => document.stage = Stage::Load(place, redirects + 1),
             Ok(Judged::Document {
                 bytes,
                 content_type,
-            }) => self.document_loaded(at, bytes, content_type),
+                version,
+            }) => self.document_loaded(at, bytes, (content_type, version)),
+            Ok(Judged::Unchanged) => self.document_unchanged(at),
             Err(reason) => self.document_failed(at, Failure::document_not_loaded(&reason)),
         }
     }
 
-    fn document_loaded(&mut self, at: usize, bytes: Vec<u8>, content_type: Option<String>) {
+    fn document_loaded(
+        &mut self,
+        at: usize,
+        bytes: Vec<u8>,
+        (content_type, version): (Option<String>, Option<String>),
+    ) {
         if let Some(document) = self.documents.0.get_mut(&at) {
+            self.documents.1.loaded += 1;
+            self.documents.1.bytes += bytes.len() as u64;
+            self.rows[at].document = document.checked(version);
             let name = document.name();
             let name = Packing::of(name)
                 .map_or(name, |(_, inner)| inner)
@@ -251,6 +292,35 @@ impl Batch {
                 content_type,
             }));
         }
+    }
+
+    /// A document is the version that its stored chunks were made from.
+    fn document_unchanged(&mut self, at: usize) {
+        if let Some(document) = self.documents.0.get_mut(&at) {
+            let known = document.known().map(str::to_owned);
+            self.rows[at].document = document.checked(known);
+            document.row.is_unchanged = true;
+            document.stage = Stage::Done;
+            self.documents.1.unchanged += 1;
+        }
+    }
+
+    /// A server that parses documents has answered, or not. Returns why it converts none, if that is so.
+    pub(in crate::worker) fn document_converted(
+        &mut self,
+        at: usize,
+        answer: Result<Received, RequestError>,
+    ) -> Option<String> {
+        let server = self.profile.docling.clone()?;
+        match server.text(answer) {
+            Ok(parsed) => self.document_parsed(at, Ok(parsed)),
+            Err(NotConverted::Document { reason, is_final }) => {
+                let failure = Failure::document_not_parsed(&reason, is_final);
+                self.document_failed(at, failure);
+            }
+            Err(NotConverted::Server(reason)) => return Some(reason),
+        }
+        None
     }
 
     /// A document became text, or not.
@@ -267,6 +337,7 @@ impl Batch {
                 document.row.text = Some(text);
                 document.row.parts = parts;
                 document.stage = Stage::Done;
+                self.documents.1.parsed += 1;
             }
             Err(DocumentError::Document(reason)) => {
                 self.document_failed(at, Failure::document_not_parsed(&reason, true));
@@ -277,8 +348,17 @@ impl Batch {
         }
     }
 
-    fn document_failed(&mut self, at: usize, failure: Failure) {
-        self.documents.0.remove(&at);
+    fn document_failed(&mut self, at: usize, mut failure: Failure) {
+        let document = self.documents.0.remove(&at);
+        let counts = &mut self.documents.1;
+        match document.as_ref().map(|document| &document.stage) {
+            Some(Stage::Parse(_) | Stage::Parsing) => counts.not_parsed += 1,
+            Some(_) => counts.not_loaded += 1,
+            None => {}
+        }
+        let check = document.and_then(|document| document.check);
+        // Whether the document has changed is not known: what it was is better than nothing.
+        failure.keeps_vector |= check.is_some_and(|check| check.is_due);
         if matches!(self.rows[at].state, RowState::Read) {
             self.rows[at].state = RowState::Failed(failure);
         }
@@ -317,113 +397,4 @@ fn stage(
             Ok(Stage::Load(place, 0))
         }
     }
-}
-
-/// The call that loads a document, and what it asks of an object store.
-fn load(
-    place: &Place,
-    name: &str,
-    settings: &DocumentSettings,
-    stores: &Stores,
-    (now, timeout): (Time, Duration),
-) -> Result<(Asked, Call), String> {
-    let packing = Packing::of(name).map(|(packing, _)| packing);
-    match place {
-        Place::File(path) => {
-            let request = FileRequest {
-                directory: settings.directory.clone().unwrap_or_default(),
-                path: path.clone(),
-                bytes_max: settings.bytes_max,
-                packing,
-            };
-            Ok((Asked::Object, Call::File(request)))
-        }
-        Place::Store(object) => {
-            let (asked, mut request) = stores.request(object, settings, timeout, now)?;
-            request.packing = packing.filter(|_| asked == Asked::Object);
-            Ok((asked, Call::from(request)))
-        }
-        Place::Web { url, is_public } => {
-            let mut http = http::Request::new(vec![]);
-            *http.uri_mut() = url.clone();
-            // One byte more than is allowed shows that there is more.
-            let bytes_max = settings.bytes_max.saturating_add(1);
-            let mut request = Request::new(http, timeout, bytes_max);
-            request.is_public = *is_public;
-            request.packing = packing;
-            Ok((Asked::Object, Call::from(request)))
-        }
-    }
-}
-
-/// What a server's answer means.
-enum Judged {
-    Document {
-        bytes: Vec<u8>,
-        content_type: Option<String>,
-    },
-    Elsewhere(Place),
-}
-
-/// What the answer of an object store means.
-fn of_store(
-    heard: Heard,
-    object: &Object,
-    asked: Redirects,
-    settings: &DocumentSettings,
-) -> Result<Judged, String> {
-    match heard {
-        Heard::Again(why) if asked >= ASKED_MAX => Err(why),
-        Heard::Again(_) => Ok(Judged::Elsewhere(Place::Store(object.clone()))),
-        Heard::Object(response) => document(response, settings),
-    }
-}
-
-/// What the answer of a server of the web means.
-fn of_web(
-    url: &Uri,
-    redirects: Redirects,
-    settings: &DocumentSettings,
-    answer: Result<Received, RequestError>,
-) -> Result<Judged, String> {
-    let host = url.host().unwrap_or_default();
-    let received = answer.map_err(|error| format!("{host}: {error}"))?;
-    if let Some(damage) = received.damage {
-        return Err(damage);
-    }
-    let response = received.response;
-    let status = response.status();
-    if status.is_redirection()
-        && let Some(to) = header(&response, &LOCATION)
-    {
-        if redirects >= REDIRECTS_MAX {
-            return Err(format!("{host} redirects more than {REDIRECTS_MAX} times"));
-        }
-        return Place::redirected(url, &to, &settings.allowed).map(Judged::Elsewhere);
-    }
-    if !status.is_success() {
-        let meaning = match status.as_u16() {
-            401 | 403 => ": the document may not be read without a login",
-            404 | 410 => ": there is no such document",
-            _ => "",
-        };
-        return Err(format!("{host} answers {status}{meaning}"));
-    }
-    document(response, settings)
-}
-
-/// The document that a server sends.
-fn document(response: Response, settings: &DocumentSettings) -> Result<Judged, String> {
-    if response.body().len() > settings.bytes_max {
-        return Err(too_large(settings.bytes_max));
-    }
-    Ok(Judged::Document {
-        content_type: header(&response, &CONTENT_TYPE),
-        bytes: response.into_body(),
-    })
-}
-
-fn header(response: &Response, name: &HeaderName) -> Option<String> {
-    let value = response.headers().get(name)?;
-    value.to_str().ok().map(str::to_owned)
 }

@@ -125,6 +125,9 @@ fn plan_row(
     vectors: &Vectors,
     bounds: &mut Bounds,
 ) -> Result<Vec<Piece>, Unplanned> {
+    if row.is_unchanged {
+        return Ok(reuse::kept(row.stored.as_deref()).unwrap_or_default());
+    }
     // A row that is gone, or whose text is NULL or empty, has no chunks.
     let payload = match row.found {
         Found::Gone => "",

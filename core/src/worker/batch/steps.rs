@@ -147,6 +147,7 @@ impl Batch {
             key: row.key.clone(),
             generation: row.generation,
             chunks: chunks.collect(),
+            document: row.document.clone(),
         }
     }
 

@@ -128,6 +128,7 @@ impl Scene {
             | Query::Fail { .. }
             | Query::Heartbeat(_)
             | Query::Index(_)
+            | Query::Refresh { .. }
             | Query::Resync(_)
             | Query::Waiting { .. } => vec![],
         }

@@ -131,8 +131,9 @@ impl Pass {
             ..
         } = taken;
         let plan = &profile.plan;
-        let unknown = profile.unknown_texts();
-        let depth = match verifies_text && plan.resync.stores_texts() && unknown.is_none() {
+        let has_documents = profile.documents.is_some();
+        let needs_vectors = !has_documents && profile.chunker.needs_vectors();
+        let depth = match verifies_text && plan.resync.stores_texts() && !needs_vectors {
             false => Depth::Keys,
             true if plan.resync.has_plain_texts => Depth::Hashes,
             true => Depth::Listed,
@@ -140,8 +141,11 @@ impl Pass {
         if verifies_text && !plan.resync.stores_texts() {
             add_note(&mut standing, NO_TEXTS);
         }
-        if let Some(note) = unknown.filter(|_| verifies_text) {
-            add_note(&mut standing, note);
+        if verifies_text && needs_vectors {
+            add_note(&mut standing, NO_VECTORS);
+        }
+        if depth == Depth::Listed && has_documents {
+            add_note(&mut standing, DOCUMENTS);
         }
         // The key may have had other columns when a worker before began.
         standing.after = standing.after.filter(|key| key.0.len() == plan.key_columns);
@@ -350,5 +354,9 @@ fn add_note(standing: &mut ResyncStanding, note: &str) {
 
 const NO_TEXTS: &str = "the vectors are in a column of the source, which stores no text: only whether \
     rows have a vector was compared";
+const DOCUMENTS: &str =
+    "what a document says is known only after it was loaded again: all rows were queued for that";
+const NO_VECTORS: &str = "the chunks depend on vectors of sentences, which are not asked for again for a \
+    comparison: only whether rows have vectors was compared";
 const STILL_WRITING: &str = "transactions that had begun before had not ended after 60 seconds: what \
     they wrote past the triggers may have been missed, so ask again when they have ended";

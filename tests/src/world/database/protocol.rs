@@ -62,7 +62,9 @@ impl Database {
                 self.claim(&wanted, snapshot, now, coverage)
             }
             Query::Command { .. } => unreachable!("no operator asks here"),
-            Query::Commit { claim, rows, .. } => self.commit(claim.0, rows, snapshot, coverage),
+            Query::Commit { claim, rows, .. } => {
+                self.commit(claim.0, rows, (snapshot, now), coverage)
+            }
             Query::Extend {
                 claim, keys, lease, ..
             } => self.extend(claim.0, keys, *lease, now, coverage),
@@ -77,6 +79,7 @@ impl Database {
             Query::Read {
                 keys, bytes_max, ..
             } => self.read(keys, *bytes_max, snapshot),
+            Query::Refresh { .. } => self.refresh(now, coverage),
             Query::Release { claim, keys, .. } => self.release(claim.0, keys, now),
             Query::Resync(query) => self.resync(query, snapshot, now, coverage),
             Query::StartWorker { .. } => vec![vec![text("a worker")]],
@@ -114,6 +117,9 @@ impl Database {
                 source.map(|source| source.to_string()),
                 (!stored.is_empty()).then_some(stored),
             ]);
+            if let Some(row) = rows.last_mut().filter(|_| self.has_documents) {
+                row.extend(seen.document(key));
+            }
         }
         rows
     }
@@ -136,7 +142,7 @@ impl Database {
         &mut self,
         claim: i64,
         rows: &[CommitRow],
-        snapshot: &Tables,
+        (snapshot, now): (&Tables, Duration),
         coverage: &mut Coverage,
     ) -> Rows {
         let mut answer = vec![];
@@ -152,6 +158,8 @@ impl Database {
                 "changed" => coverage.changed += 1,
                 "lost" => coverage.lost += 1,
                 "done" => {
+                    let (document, chunks) = (row.document.as_ref(), row.chunks.len());
+                    self.check_done(key, document, chunks, now);
                     coverage.tombstones += u64::from(!self.tables.source.contains_key(&key));
                     let new = |chunk: &&CommitChunk| !matches!(chunk, CommitChunk::Write { .. });
                     coverage.reused += row.chunks.iter().filter(new).count() as u64;
@@ -310,6 +318,7 @@ impl Database {
             self.write().leases.insert(key, put_off);
         } else {
             self.write().items.remove(&key);
+            self.check_given_up(key, now);
             if !self.is(Mutant::GivenUpRowsAreForgotten) {
                 self.write().failed.insert(key, row.reason.clone());
             }

@@ -221,6 +221,7 @@ impl Database {
             .collect();
         keys.sort_unstable();
         keys.dedup();
+        let checked = snapshot.checked();
         let mut rows = vec![];
         for key in keys {
             let row = snapshot.source.get(&key);
@@ -233,6 +234,9 @@ impl Database {
                 (Some(_), None) => has_text.then_some("missing"),
                 (Some(_), Some(_)) if !has_text => Some("stale"),
                 (Some(_), Some((count, last))) if *count != last + 1 => Some("missing"),
+                (Some(_), Some(_)) if self.has_documents && !checked.contains(&key) => {
+                    Some("missing")
+                }
                 (Some(_), Some(_)) => None,
             };
             let is_left_out = snapshot.items.contains_key(&key)

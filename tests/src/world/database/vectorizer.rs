@@ -6,6 +6,7 @@ use std::time::Duration;
 use pgai_core::{DbError, MakerDigests, Plan, Query, Rows};
 
 use super::{Database, Destination, Mutant, Tables};
+use crate::world::library::REFRESH;
 
 /// A vectorizer's row. What a new one differs in from the one before follows from its id.
 #[derive(Clone, Copy, Debug)]
@@ -140,6 +141,7 @@ impl Database {
         tables.leases.clear();
         tables.failed.clear();
         tables.request = None;
+        tables.documents.clear();
         tables.store.clear();
         self.ledger.tables_dropped();
     }
@@ -282,7 +284,16 @@ impl Database {
         let mut rows = vec![];
         if let Some(vectorizer) = snapshot.vectorizer {
             let says_disabled = vectorizer.is_disabled && !self.is(Mutant::DisabledIsNotSaid);
-            let definition = vectorizer.definition(self.destination, self.retries, says_disabled);
+            let mut definition =
+                vectorizer.definition(self.destination, self.retries, says_disabled);
+            if self.has_documents {
+                let column = r#"{"implementation": "column","#;
+                let uri = format!(
+                    r#"{{"implementation": "uri", "refresh": {},"#,
+                    REFRESH.as_secs()
+                );
+                definition = definition.replacen(column, &uri, 1);
+            }
             rows.push(vec![Some(vectorizer.id.to_string()), Some(definition)]);
         }
         rows
@@ -314,6 +325,7 @@ pub(in crate::world) fn plan(query: &Query) -> Option<&Plan> {
         | Query::Extend { plan, .. }
         | Query::Fail { plan, .. }
         | Query::Read { plan, .. }
+        | Query::Refresh { plan }
         | Query::Release { plan, .. }
         | Query::Waiting { plan } => Some(plan),
         Query::Resync(query) => query.plan(),

@@ -94,6 +94,8 @@ impl Pass {
                 Different::Missing => &mut self.counts.missing,
                 Different::Orphan => &mut self.counts.orphans,
                 Different::Stale => &mut self.counts.stale,
+                // What its document says is known only after it was loaded.
+                Different::Unread if self.profile.documents.is_some() => &mut self.counts.stale,
                 Different::Unread => {
                     self.unread.push_back(key);
                     continue;
