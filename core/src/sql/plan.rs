@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 
 use super::resync::{self, ResyncPlan};
 use super::searched::Searched;
+use super::transfer::Transfer;
 use super::{column, commands, protocol};
 use crate::vectorizer::MakerDigests;
 pub(crate) use reads::RENDERED_FACTOR;
@@ -47,6 +48,8 @@ pub struct Plan {
     pub(crate) sample: String,
     pub(crate) search: String,
     pub(crate) size: String,
+    /// Of a store: a column keeps no chunks.
+    pub(crate) transfer: Option<Transfer>,
     pub(crate) waiting: String,
 }
 
@@ -177,6 +180,8 @@ impl Plan {
                 input.key.len() + 3 + usize::from(input.has_location),
             ),
             size: fill(commands::SIZE),
+            transfer: matches!(input.destination, Destination::Table(..))
+                .then(|| Transfer::new(&values, input.key.len())),
             waiting: fill(protocol::WAITING),
         }
     }

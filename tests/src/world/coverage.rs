@@ -28,6 +28,8 @@ macro_rules! counts {
 counts! {
     /// Rows of a commit that the application held.
     busy,
+    /// Changes to another model that were cancelled.
+    cancelled_changes,
     /// Commits of rows that had changed since they were read.
     changed,
     /// How often the database's clock was set.
@@ -46,6 +48,8 @@ counts! {
     dropped,
     /// Claims whose worker had died, or was late.
     expired,
+    /// Changes whose old generation was dropped.
+    finished_changes,
     /// Leases that were extended.
     extended,
     /// Answers of the provider that came after the lease that they were asked for.
@@ -66,6 +70,8 @@ counts! {
     reembedded,
     /// Requests that failed.
     refused,
+    /// How often the generation that served before served again.
+    reverts,
     /// Chunks that were kept or moved without being embedded again.
     reused,
     /// Rows that a resync queued.
@@ -80,6 +86,8 @@ counts! {
     stale_claims,
     /// Requests that failed for a word that makes the provider fail.
     stumbled,
+    /// How often a new generation began to serve.
+    switches,
     /// Tombstones that a worker cleared.
     tombstones,
     /// Statements that found their tables gone.

@@ -51,8 +51,16 @@ impl World {
         // `retry` brings it back.
         let tables = self.database.tables();
         rules::rows_are_given_up_for_a_reason_only(tables, &self.swarm)?;
+        if let Some(beside) = tables.beside() {
+            rules::rows_are_given_up_for_a_reason_only(&beside, &self.swarm)?;
+        }
         self.database.retry_failed(self.now);
         self.rest(deadline, Mood::default())?;
+        // Both generations are what they should be, whichever serves.
+        if self.database.tables().change().is_some() {
+            self.true_stores()?;
+            self.switch_by_hand();
+        }
         self.hold_one_row()?;
         self.release_all();
         self.rest(self.now + CONVERGE_WITHIN, Mood::default())?;
@@ -61,7 +69,7 @@ impl World {
         let mut verdict = if self.swarm.column {
             rules::every_row_has_its_vector(tables)
         } else {
-            rules::every_row_stands_true(tables)
+            self.true_stores()
         };
         if let Err(violation) = &mut verdict
             && self.swarm.past_triggers
@@ -69,6 +77,14 @@ impl World {
             violation.rule = Rule::AResyncFindsEverything;
         }
         verdict
+    }
+
+    /// Every store has what it should have.
+    fn true_stores(&self) -> Result<(), Violation> {
+        let tables = self.database.tables();
+        rules::every_row_stands_true(tables)?;
+        let beside = tables.beside();
+        beside.map_or(Ok(()), |beside| rules::every_row_stands_true(&beside))
     }
 
     /// The application writes to a row that the only worker has claimed, and does not commit: another
