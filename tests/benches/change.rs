@@ -175,17 +175,23 @@ fn search(database: &Database, seen: &Seen, searcher: u32) {
         let generations = generations(&mut client);
         let generation = generations[(turn + searcher) as usize / 3 % generations.len()];
         let dimensions = if generation == 1 { OLD } else { NEW };
+        // Before the change the view has no number.
+        let view = if generations.len() > 1 {
+            format!("v_{generation}")
+        } else {
+            "v".to_owned()
+        };
         let question = vec!["0.1"; dimensions].join(",");
         let (sql, is_mixed_by_right) = match turn % 3 {
             0 => (
                 format!(
                     "select v.embedding from ai.search('t', '[{question}]', 5, generation => {generation}) s
-                     join v_{generation} v on v.id = (s.key ->> 'id')::bigint and v.chunk_seq = s.chunk_seq"
+                     join {view} v on v.id = (s.key ->> 'id')::bigint and v.chunk_seq = s.chunk_seq"
                 ),
                 false,
             ),
-            1 if generations.len() > 1 => (
-                format!("select embedding from v_{generation} order by embedding <=> '[{question}]' limit 5"),
+            1 => (
+                format!("select embedding from {view} order by embedding <=> '[{question}]' limit 5"),
                 false,
             ),
             _ => ("select embedding from v limit 5".to_owned(), true),
