@@ -244,7 +244,6 @@ impl Import {
             let is_full = self.batch.len() >= CHUNKS && !is_of_the_same_row
                 || self.batch.len() >= CHUNKS_MAX
                 || self.batch_bytes >= BYTES;
-            let bytes = chunk.chunk.len() + chunk.embedding.len();
             if is_full {
                 self.sent = std::mem::take(&mut self.batch);
                 self.batch_bytes = 0;

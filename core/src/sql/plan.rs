@@ -21,7 +21,7 @@ pub struct Plan {
     /// The vectorizer's id.
     pub vectorizer: i64,
     /// The number in the names of its lease and its bell, which notifications carry.
-    pub(crate) number: i64,
+    pub number: i64,
     /// The number of its key columns.
     pub key_columns: usize,
     /// The dimensions of its vectors.

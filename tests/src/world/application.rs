@@ -108,7 +108,7 @@ impl World {
     }
 
     /// Whether somebody uses the tables of the vectorizer: DROP TABLE, and the lock of the source, wait for them.
-    fn is_in_use(&self) -> bool {
+    pub(super) fn is_in_use(&self) -> bool {
         self.database.held_key().is_some()
             || self.nodes.iter().any(Node::holds_tables)
             || self.zombies.iter().any(Delivery::holds_tables)
@@ -116,7 +116,7 @@ impl World {
 
     /// Somebody begins a change to another model, or takes its next step by hand.
     pub(super) fn change(&mut self, entropy: &mut Entropy<'_>) {
-        let by_hand = entropy.chance(4);
+        let (cancels, finishes) = (entropy.chance(16), entropy.chance(3));
         match self.database.tables().change() {
             None => {
                 let (model, switches) = (entropy.signed(MODELS + 1), !entropy.chance(3));
@@ -125,13 +125,9 @@ impl World {
                     self.note(|| format!("a change to the model {model} begins: {switches}"));
                 }
             }
-            Some(State::Kept) if by_hand && !self.is_in_use() => {
-                self.note(|| "the change is finished".to_owned());
-                self.coverage.finished_changes += 1;
-                self.database.drop_generation();
-            }
+            Some(State::Kept) if finishes && !self.is_in_use() => self.finish_change(),
             Some(State::Filling | State::Indexing | State::Ready)
-                if by_hand && !self.is_in_use() =>
+                if cancels && !self.is_in_use() =>
             {
                 self.note(|| "the change is cancelled".to_owned());
                 self.coverage.cancelled_changes += 1;
@@ -140,6 +136,13 @@ impl World {
             Some(State::Kept | State::Ready) => self.switch_by_hand(),
             Some(State::Filling | State::Indexing) => {}
         }
+    }
+
+    /// The generation that does not serve any more is dropped.
+    pub(super) fn finish_change(&mut self) {
+        self.note(|| "the change is finished".to_owned());
+        self.coverage.finished_changes += 1;
+        self.database.drop_generation();
     }
 
     /// Somebody lets the generation serve that does not.

@@ -60,6 +60,9 @@ impl World {
         if self.database.tables().change().is_some() {
             self.true_stores()?;
             self.switch_by_hand();
+            if self.seeds.is_multiple_of(2) && !self.is_in_use() {
+                self.finish_change();
+            }
         }
         self.hold_one_row()?;
         self.release_all();
