@@ -103,7 +103,7 @@ fn main() {
         (began, kills, worker)
     });
     report(&server, &seen, began.elapsed(), kills);
-    settle(&database, &mut client);
+    settle(&mut client);
     drop(worker);
 }
 
@@ -306,7 +306,7 @@ fn report(server: &Server, seen: &Seen, took: Duration, kills: u32) {
 }
 
 /// Lets the worker do the rest, and counts what is out of sync.
-fn settle(database: &Database, client: &mut Client) {
+fn settle(client: &mut Client) {
     let waits = "select sum(ai.vectorizer_queue_pending(id, true))::bigint + coalesce(
         (select sum(change_pending)::bigint from ai.vectorizer_progress), 0) from ai.vectorizer";
     let began = Instant::now();

@@ -297,14 +297,16 @@ impl Maker {
             && dimensions.parse() == Ok(self.dimensions);
         if !is_same {
             return Err(format!(
-                "its vector was made by {provider}, model {model:?}, {dimensions} dimensions, and those of the                  vectorizer by {}, model {:?}, {} dimensions: vectors of two models cannot be compared",
+                "its vector was made by {provider}, model {model:?}, {dimensions} dimensions, and those of the \
+                 vectorizer by {}, model {:?}, {} dimensions: vectors of two models cannot be compared",
                 self.provider, self.model, self.dimensions
             ));
         }
         let digest = digest.filter(|digest| !digest.is_empty());
         if digest.is_some_and(|digest| digest != self.digest) {
             return Err(format!(
-                "its vector was made by {provider}, model {model:?}, as those of the vectorizer, but with another                  prompt or other options, and such vectors cannot be compared"
+                "its vector was made by {provider}, model {model:?}, as those of the vectorizer, but with another \
+                 prompt or other options, and such vectors cannot be compared"
             ));
         }
         Ok(())

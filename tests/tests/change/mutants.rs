@@ -108,6 +108,9 @@ fn play(mutant: &Mutant) -> Result<(), String> {
     }
     drop(held);
     super::wait_for(&stage, "kept");
+    // Another worker knows only what is recorded.
+    drop(worker);
+    let worker = stage.worker("worker", &arguments);
     stage.run(mutant.after);
     stage.run("update blog set title = 'after' where id = 4; delete from blog where id = 5");
     let waits = "select (select sum(ai.vectorizer_queue_pending(id, true)) from ai.vectorizer)

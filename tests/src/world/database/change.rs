@@ -241,7 +241,7 @@ impl Database {
         };
         let (state, switches) = (other.state, other.switches);
         let after = match state {
-            state if is_disabled => state,
+            State::Filling | State::Indexing | State::Ready if is_disabled => state,
             State::Filling if self.is(Mutant::SwitchBeforeFilled) || self.is_filled(now) => {
                 State::Indexing
             }
