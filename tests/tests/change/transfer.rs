@@ -6,8 +6,10 @@ use std::process;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::{Duration, Instant};
 
-use tests::process::Signal;
+use tests::measure::Usage;
+use tests::process::{Process, Signal};
 use tests::stage::{DIMENSIONS, PATIENCE, Stage, paragraph};
 
 use super::copied::{self, copied_in, copied_out};
@@ -226,7 +228,7 @@ fn an_import_that_is_killed_or_cut_off_does_no_harm() {
     open.batch_execute("update blog set views = 1, title = 'held' where id = 30")
         .unwrap();
     let mut killed = copy.worker("worker", &import);
-    thread::sleep(std::time::Duration::from_secs(2));
+    thread::sleep(Duration::from_secs(2));
     assert!(killed.is_running());
     killed.signal(Signal::Kill);
     killed.wait(PATIENCE);
@@ -321,4 +323,49 @@ fn nothing_is_imported_for_a_model_that_has_changed_meanwhile() {
     let lines = waiting.lines().join("\n");
     assert!(lines.contains("has another model by now"), "{lines}");
     assert_eq!(copy.number("select count(*) from blog_store"), 0);
+}
+
+/// Waits for the end of a command, and returns its peak memory in KiB.
+fn peak(mut command: Process) -> u64 {
+    let mut peak = 0;
+    while command.is_running() {
+        peak = Usage::of(command.id()).map_or(peak, |usage| usage.peak.max(peak));
+        thread::sleep(Duration::from_millis(20));
+    }
+    assert!(command.wait(PATIENCE).success(), "{:?}", command.lines());
+    peak
+}
+
+/// Memory does not grow with the rows: `cargo test -p tests --test change -- --ignored --nocapture a_large_store`.
+#[test]
+#[ignore = "a measurement"]
+#[allow(clippy::print_stdout, reason = "it tells what it measured")]
+fn a_large_store_is_copied_in_little_memory() {
+    for rows in [1_000, 200_000] {
+        let file = Place::new("large");
+        let fill = format!(
+            "insert into blog select n, 't' || n, 'row ' || n || repeat('.', 25) from generate_series(1, {rows}) n"
+        );
+        let mut production = Stage::with_blog();
+        production.run(&fill);
+        production.run(
+            "truncate ai._vectorizer_q_1;
+             insert into blog_store (id, chunk_seq, chunk, embedding)
+             select id, 0, title || ': ' || body, '[1,2,3,4,5,6,7,8]' from blog",
+        );
+        let began = Instant::now();
+        let export = production.worker("worker", &["export", "blog", "--to", file.path()]);
+        let exported = (peak(export), began.elapsed());
+        let mut copy = Stage::new();
+        copy.run(
+            "create table blog (id int primary key, title text, body text, views int default 0)",
+        );
+        copy.run(&fill);
+        copy.run(copied::CREATE);
+        let began = Instant::now();
+        let import = copy.worker("worker", &["import", "blog", "--from", file.path()]);
+        let imported = (peak(import), began.elapsed());
+        assert_eq!(copy.number("select count(*) from blog_store"), rows);
+        println!("{rows} rows: export {exported:?}, import {imported:?} (KiB at the peak, time)");
+    }
 }
