@@ -13,9 +13,9 @@ use crate::rows::CONTEXT_NAMES;
 use crate::settings::Settings;
 use crate::sql::{Destination, KeyColumn, Plan, PlanInput, Searched, TemplateColumn, VectorTypes};
 use crate::text::{Chunker, Template};
-pub(crate) use definition::Definition;
 pub use definition::MakerDigests;
 use definition::{Column, Config, DestinationConfig, Formatting, Processing, VectorType, utf8};
+pub(crate) use definition::{Definition, Maker};
 use documents::{refresh, texts_of};
 
 /// Everything that is fixed while a vectorizer's definition does not change.

@@ -24,6 +24,7 @@ use pgai_core::{Ask, Output, Report, Task, Time};
 use shell_common::console::{self, Console};
 use shell_common::monitoring::Questions;
 use shell_common::program::seed;
+use shell_common::streams::Streams;
 use shell_common::target::Target;
 
 use crate::database::Database;
@@ -109,12 +110,17 @@ fn drive(
 pub fn inquire(target: Target, mut task: Task) -> Report {
     let others = Others::new(&target);
     let mut database = Database::new(target);
+    let mut streams = Streams::of(&task);
     let mut answer = pgai_core::Answer::Begin;
     loop {
         answer = match task.next(answer) {
             Ask::Done(report) => return report,
             Ask::Call(call) => pgai_core::Answer::Reply(others.reply(call)),
             Ask::Query(query) => pgai_core::Answer::Rows(database.answer(&query)),
+            Ask::Read => pgai_core::Answer::Read(streams.read()),
+            Ask::Write { text, is_last } => {
+                pgai_core::Answer::Written(streams.write(&text, is_last))
+            }
             Ask::Wait { say, pause } => {
                 if let Some(line) = say {
                     console::print(&line);

@@ -13,6 +13,7 @@ pub mod monitoring;
 pub mod parsing;
 pub mod program;
 pub mod proxy;
+pub mod streams;
 pub mod target;
 #[cfg(feature = "otel")]
 mod telemetry;

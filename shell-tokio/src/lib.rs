@@ -27,6 +27,7 @@ use shell_common::documents::{Documents, read_file};
 use shell_common::models::Models;
 use shell_common::monitoring::Questions;
 use shell_common::program::{exit_code, ignores_hangup, seed};
+use shell_common::streams::Streams;
 use shell_common::target::Target;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -141,12 +142,17 @@ pub async fn inquire(target: Target, mut task: Task) -> Report {
     let target = Arc::new(target);
     let others = Others::new(Arc::clone(&target));
     let database = Database::new(target);
+    let mut streams = Streams::of(&task);
     let mut answer = pgai_core::Answer::Begin;
     loop {
         answer = match task.next(answer) {
             Ask::Done(report) => return report,
             Ask::Call(call) => pgai_core::Answer::Reply(others.reply(call).await.0),
             Ask::Query(query) => pgai_core::Answer::Rows(database.answer(&query).await),
+            Ask::Read => pgai_core::Answer::Read(streams.read()),
+            Ask::Write { text, is_last } => {
+                pgai_core::Answer::Written(streams.write(&text, is_last))
+            }
             Ask::Wait { say, pause } => {
                 if let Some(line) = say {
                     console::print(&line);

@@ -88,7 +88,7 @@ language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    if not exists (select from ai.vectorizer v where v.id = vectorizer_id) then
+    if not exists (select from ai._vectorizers() v where v.id = vectorizer_id) then
         raise exception 'there is no vectorizer %', vectorizer_id
             using errcode = 'no_data_found', hint = 'select id, name from ai.vectorizer';
     end if;

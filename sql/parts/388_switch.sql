@@ -120,11 +120,14 @@ begin
     indexed = false;
     if not filled then
         select x.* into r from ai.vectorizer_resync x where x.vectorizer_id = v.id;
-        if coalesce(r.served, 0) < 1 then
-            reason = case when r.state = 'failed' then format('its rows cannot be compared: %s', r.reason) else 'rows are queued and embedded' end;
+        -- (One that failed has ended, too, and has queued nothing. One that is asked for again is in progress.)
+        if r.state is distinct from 'done' then
+            reason = case when r.state = 'failed' then format('its rows cannot be compared: %s: select ai.resync_vectorizer(%s)', r.reason, v.id) else 'rows are queued and embedded' end;
             return;
         end if;
-        execute format('select not exists (select from %I.%I q where q.queued_at <= $1)', v.queue_schema, v.queue_table)
+        -- An item that was queued at a time to come was queued before the clock was set back.
+        execute format('select not exists (select from %1$I.%2$I q where q.queued_at <= $1)
+                and coalesce((select max(q.queued_at) <= clock_timestamp() from %1$I.%2$I q), true)', v.queue_schema, v.queue_table)
         into filled using r.finished_at;
         reason = case when not filled then 'rows are embedded' end;
         return;

@@ -95,6 +95,7 @@ const FOUND_BY: [(Rule, Mutant); Rule::ALL.len() - 1] = [
         Mutant::ResyncEndsWithItsWorker,
     ),
     (Rule::AnOutageCostsNoAttempt, Mutant::OutageTakesProbes),
+    (Rule::ASwitchComesAfterTheFill, Mutant::SwitchBeforeFilled),
     (
         Rule::AttemptsAreThoseOfDeadWorkers,
         Mutant::AttemptsAreNotGivenBack,

@@ -305,7 +305,11 @@ impl Steps for Chunk {
                 let note = format!("; tokens are not counted: {error}");
                 Ok(self.report(None, &note))
             }
-            answer @ (Answer::Reply(_) | Answer::Rows(_) | Answer::Waited) => {
+            answer @ (Answer::Reply(_)
+            | Answer::Read(_)
+            | Answer::Rows(_)
+            | Answer::Waited
+            | Answer::Written(_)) => {
                 let rows = answer.rows()?;
                 match (self.profiles.is_empty(), is_compared) {
                     (true, _) => self.found(&rows),

@@ -280,9 +280,11 @@ impl Doctor {
         };
         let next = match answer {
             Answer::Reply(reply) => question.answered(reply),
-            Answer::Begin | Answer::Rows(_) | Answer::Waited => {
-                Err("the provider was not asked".to_owned())
-            }
+            Answer::Begin
+            | Answer::Read(_)
+            | Answer::Rows(_)
+            | Answer::Waited
+            | Answer::Written(_) => Err("the provider was not asked".to_owned()),
         };
         let vector = match next {
             Ok(Next::Call(call)) => {

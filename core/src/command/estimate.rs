@@ -307,7 +307,12 @@ impl Steps for Estimate {
                     }
                 }
             }
-            Answer::Begin | Answer::Reply(_) | Answer::Rows(_) | Answer::Waited => {
+            Answer::Begin
+            | Answer::Reply(_)
+            | Answer::Read(_)
+            | Answer::Rows(_)
+            | Answer::Waited
+            | Answer::Written(_) => {
                 let rows = answer.rows()?;
                 if self.size.is_none() {
                     let row = rows.first().map_or(&[][..], Vec::as_slice);

@@ -6,12 +6,15 @@
 
 mod checks;
 mod chunk;
+mod csv;
 mod doctor;
 mod drift;
 mod errors;
 mod estimate;
 mod evaluate;
+mod export;
 pub(crate) mod found;
+mod import;
 mod key;
 pub(crate) mod named;
 mod pause;
@@ -24,6 +27,7 @@ mod search;
 mod status;
 mod table;
 mod usage;
+mod verify;
 mod version;
 
 use std::fmt;
@@ -38,6 +42,8 @@ use doctor::DoctorArgs;
 use errors::ErrorsArgs;
 use estimate::EstimateArgs;
 use evaluate::EvaluateArgs;
+use export::ExportArgs;
+use import::ImportArgs;
 use pause::{PauseArgs, ResumeArgs};
 use resync::ResyncArgs;
 use retry::RetryArgs;
@@ -62,6 +68,10 @@ pub(crate) enum Subcommand {
     Estimate(EstimateArgs),
     /// Measure how well a search finds what is known to answer some questions
     Evaluate(EvaluateArgs),
+    /// Write the chunks of a vectorizer and their embeddings as CSV
+    Export(ExportArgs),
+    /// Take embeddings that `export` wrote into a vectorizer of the same model
+    Import(ImportArgs),
     /// Let workers leave a vectorizer alone, for some time or until `resume`
     Pause(PauseArgs),
     /// Let workers continue with a vectorizer that is paused
@@ -90,6 +100,8 @@ pub struct Task {
     /// Whether the first statement has not been answered yet. The first statement of every
     /// command uses the schema `ai`.
     is_first: bool,
+    /// The file that it reads, and the one that it writes.
+    files: (Option<String>, Option<String>),
 }
 
 /// The next action of a command. [`Answer`] has a variant for each.
@@ -106,12 +118,21 @@ pub enum Ask {
     Done(Report),
     /// Run this statement.
     Query(Query),
+    /// Read the next piece of the input: of [`Task::input`], or of the standard input.
+    Read,
     /// Print a line, if there is one, and come back after a pause.
     Wait {
         /// For stdout: a line without its line end.
         say: Option<String>,
         /// The duration of the pause.
         pause: Duration,
+    },
+    /// Write to the output: to [`Task::output`], or to the standard output.
+    Write {
+        /// As it is, with line ends.
+        text: String,
+        /// Whether nothing follows: a file gets its name only now.
+        is_last: bool,
     },
 }
 
@@ -120,12 +141,16 @@ pub enum Ask {
 pub enum Answer {
     /// No result: the command begins.
     Begin,
+    /// A piece of the input; an empty one is its end.
+    Read(Result<Vec<u8>, String>),
     /// The result of a call.
     Reply(Reply),
     /// The result of a statement.
     Rows(Result<Rows, DbError>),
     /// The pause is over.
     Waited,
+    /// Whether the text was written.
+    Written(Result<(), String>),
 }
 
 /// The report of a command.
@@ -148,6 +173,18 @@ impl Inquiry {
         Self(Subcommand::Status(StatusArgs::json()))
     }
 
+    /// The paths of what it reads and writes piece by piece.
+    fn streams(&self) -> (Option<String>, Option<String>) {
+        let owned = |path: Option<&str>| path.map(str::to_owned);
+        if let Subcommand::Import(args) = &self.0 {
+            (owned(args.from()), None)
+        } else if let Subcommand::Export(args) = &self.0 {
+            (None, owned(args.to()))
+        } else {
+            (None, None)
+        }
+    }
+
     /// The paths of the files that the command reads: the shell reads them.
     #[must_use]
     pub fn files(&self) -> Vec<&str> {
@@ -157,6 +194,8 @@ impl Inquiry {
             Subcommand::Doctor(_)
             | Subcommand::Errors(_)
             | Subcommand::Estimate(_)
+            | Subcommand::Export(_)
+            | Subcommand::Import(_)
             | Subcommand::Pause(_)
             | Subcommand::Resume(_)
             | Subcommand::Resync(_)
@@ -175,6 +214,7 @@ impl Task {
     #[must_use]
     pub fn new(inquiry: Inquiry, settings: Settings, files: Vec<String>) -> Self {
         let program = settings.program.clone();
+        let streams = inquiry.streams();
         let steps: Box<dyn Steps + Send> = match inquiry.0 {
             Subcommand::Chunk(args) => {
                 Box::new(chunk::Chunk::new(args, settings, files.into_iter().next()))
@@ -183,9 +223,11 @@ impl Task {
             Subcommand::Errors(args) => Box::new(errors::Errors::new(args, settings.program)),
             Subcommand::Estimate(args) => Box::new(estimate::Estimate::new(args, settings)),
             Subcommand::Evaluate(args) => Box::new(evaluate::Evaluate::new(args, settings, files)),
+            Subcommand::Export(args) => Box::new(export::Export::new(args, settings)),
+            Subcommand::Import(args) => Box::new(import::Import::new(args, settings)),
             Subcommand::Pause(args) => Box::new(pause::Pause::begin(args)),
             Subcommand::Resume(args) => Box::new(pause::Pause::end(args)),
-            Subcommand::Resync(args) => Box::new(resync::Resync::new(args)),
+            Subcommand::Resync(args) => Box::new(resync::Resync::new(args, settings)),
             Subcommand::Retry(args) => Box::new(retry::Retry::new(args)),
             Subcommand::Search(args) => Box::new(search::Search::new(args, settings)),
             Subcommand::Status(args) => Box::new(status::Status::new(args, settings)),
@@ -197,7 +239,20 @@ impl Task {
             steps,
             program,
             is_first: true,
+            files: streams,
         }
+    }
+
+    /// The path of the file that it reads piece by piece, if it is not the standard input.
+    #[must_use]
+    pub fn input(&self) -> Option<&str> {
+        self.files.0.as_deref()
+    }
+
+    /// The path of the file that it writes, if it is not the standard output.
+    #[must_use]
+    pub fn output(&self) -> Option<&str> {
+        self.files.1.as_deref()
     }
 
     /// Takes the answer to the last action ([`Answer::Begin`] at first), and returns the next
@@ -207,9 +262,12 @@ impl Task {
             Answer::Rows(rows) if std::mem::take(&mut self.is_first) => {
                 Answer::Rows(rows.map_err(|error| not_installed(error, &self.program)))
             }
-            answer @ (Answer::Begin | Answer::Reply(_) | Answer::Rows(_) | Answer::Waited) => {
-                answer
-            }
+            answer @ (Answer::Begin
+            | Answer::Read(_)
+            | Answer::Reply(_)
+            | Answer::Rows(_)
+            | Answer::Waited
+            | Answer::Written(_)) => answer,
         };
         self.steps.next(answer).unwrap_or_else(|failure| {
             Ask::Done(Report {
@@ -254,7 +312,7 @@ impl Answer {
         match self {
             Self::Rows(Ok(rows)) => Ok(rows),
             Self::Rows(Err(error)) => Err(explained(&error)),
-            Self::Begin | Self::Reply(_) | Self::Waited => {
+            Self::Begin | Self::Read(_) | Self::Reply(_) | Self::Waited | Self::Written(_) => {
                 Err("a statement was not answered with rows".to_owned())
             }
         }

@@ -6,8 +6,11 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::table::grouped;
+use super::verify::{Verified, Verify};
 use super::{Answer, Ask, Report, Steps, field, named};
 use crate::query::{Param, Rows};
+use crate::settings::Settings;
+use crate::vectorizer::Profile;
 
 /// The arguments of `resync`.
 #[derive(Clone, Debug, clap::Args)]
@@ -18,6 +21,11 @@ pub(crate) struct ResyncArgs {
     /// Compare texts as well; every text is read
     #[arg(long)]
     verify_text: bool,
+
+    /// First embed so many stored chunks again, 20 without a number, and compare the vectors
+    #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "20",
+        value_parser = clap::value_parser!(u16).range(1..=1000))]
+    verify: Option<u16>,
 
     /// Only make the request, and do not wait until it is done
     #[arg(long)]
@@ -48,9 +56,10 @@ const PAUSE: Duration = Duration::from_millis(250);
 /// A line is printed after at most this many polls.
 const LOOKS_FOR_A_LINE: u32 = 8;
 
-#[derive(Debug)]
 pub(super) struct Resync {
     args: ResyncArgs,
+    settings: Settings,
+    verify: Option<Verify>,
     vectorizer: Option<i64>,
     request: Option<i64>,
     /// Polls since the last line.
@@ -59,9 +68,11 @@ pub(super) struct Resync {
 }
 
 impl Resync {
-    pub(super) const fn new(args: ResyncArgs) -> Self {
+    pub(super) const fn new(args: ResyncArgs, settings: Settings) -> Self {
         Self {
             args,
+            settings,
+            verify: None,
             vectorizer: None,
             request: None,
             looks: LOOKS_FOR_A_LINE,
@@ -84,8 +95,31 @@ impl Resync {
             ));
         }
         self.vectorizer = Some(definition.id);
+        let Some(sample) = self.args.verify else {
+            return Ok(self.request(definition.id));
+        };
+        let profile = Profile::new(&definition, &self.settings)?;
+        let (verify, ask) = Verify::begin(profile, sample)?;
+        self.verify = Some(verify);
+        Ok(ask)
+    }
+
+    fn request(&self, vectorizer: i64) -> Ask {
         let wanted = Param::Int(i64::from(self.args.verify_text));
-        Ok(Ask::query(REQUEST, vec![Param::Int(definition.id), wanted]))
+        Ask::query(REQUEST, vec![Param::Int(vectorizer), wanted])
+    }
+
+    fn verified(&mut self, verified: Verified) -> Ask {
+        match verified {
+            Verified::Ask(ask) => ask,
+            Verified::Same(line) => {
+                self.verify = None;
+                Ask::Wait {
+                    say: (!self.args.json).then_some(line),
+                    pause: Duration::ZERO,
+                }
+            }
+        }
     }
 
     fn asked(&mut self, vectorizer: i64, rows: &Rows) -> Result<Ask, String> {
@@ -172,8 +206,13 @@ fn progress(row: &[Option<String>]) -> String {
 
 impl Steps for Resync {
     fn next(&mut self, answer: Answer) -> Result<Ask, String> {
+        if let Some(verify) = &mut self.verify {
+            let verified = verify.next(answer, &self.settings)?;
+            return Ok(self.verified(verified));
+        }
         match (answer, self.vectorizer, self.request) {
             (Answer::Begin, ..) => Ok(named::ask()),
+            (Answer::Waited, Some(vectorizer), None) => Ok(self.request(vectorizer)),
             (Answer::Waited, Some(vectorizer), _) => {
                 Ok(Ask::query(STANDING, vec![Param::Int(vectorizer)]))
             }

@@ -328,7 +328,7 @@ impl Exchange {
                     None => Ok(self.done(&Value::from(report.text))),
                 };
             }
-            Ask::Wait { .. } => return Err(unexpected()),
+            Ask::Read | Ask::Wait { .. } | Ask::Write { .. } => return Err(unexpected()),
         };
         self.step = Step::Task(task);
         Ok(doing)
@@ -387,14 +387,20 @@ fn unexpected() -> Refused {
 fn rows(answer: Answer) -> Result<Rows, Refused> {
     match answer {
         Answer::Rows(rows) => rows.map_err(Refused::from),
-        Answer::Begin | Answer::Reply(_) | Answer::Waited => Err(unexpected()),
+        Answer::Begin
+        | Answer::Read(_)
+        | Answer::Reply(_)
+        | Answer::Waited
+        | Answer::Written(_) => Err(unexpected()),
     }
 }
 
 fn reply(answer: Answer) -> Result<Reply, Refused> {
     match answer {
         Answer::Reply(reply) => Ok(reply),
-        Answer::Begin | Answer::Rows(_) | Answer::Waited => Err(unexpected()),
+        Answer::Begin | Answer::Read(_) | Answer::Rows(_) | Answer::Waited | Answer::Written(_) => {
+            Err(unexpected())
+        }
     }
 }
 

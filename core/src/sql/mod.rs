@@ -12,6 +12,7 @@ mod plan;
 mod protocol;
 mod resync;
 mod searched;
+mod transfer;
 
 pub use plan::Plan;
 pub(crate) use plan::{

@@ -9,6 +9,7 @@ use std::fmt::Write as _;
 
 use super::resync::{self, ResyncPlan};
 use super::searched::Searched;
+use super::transfer::Transfer;
 use super::{column, commands, documents as checks, protocol};
 use crate::vectorizer::MakerDigests;
 pub(crate) use reads::RENDERED_FACTOR;
@@ -21,7 +22,7 @@ pub struct Plan {
     /// The vectorizer's id.
     pub vectorizer: i64,
     /// The number in the names of its lease and its bell, which notifications carry.
-    pub(crate) number: i64,
+    pub number: i64,
     /// The number of its key columns.
     pub key_columns: usize,
     /// The dimensions of its vectors.
@@ -51,6 +52,8 @@ pub struct Plan {
     pub(crate) sample: String,
     pub(crate) search: String,
     pub(crate) size: String,
+    /// Of a store: a column keeps no chunks.
+    pub(crate) transfer: Option<Transfer>,
     pub(crate) waiting: String,
 }
 
@@ -185,6 +188,8 @@ impl Plan {
                 input.key.len() + 3 + usize::from(input.has_location),
             ),
             size: fill(commands::SIZE),
+            transfer: matches!(input.destination, Destination::Table(..))
+                .then(|| Transfer::new(&values, input.key.len())),
             waiting: fill(protocol::WAITING),
         }
     }

@@ -116,7 +116,11 @@ impl ResyncPlan {
     }
 
     /// The values, and the conditions of a piece. A bound is named by its first parameter.
-    fn with_range(&self, after: Option<usize>, to: Option<usize>) -> BTreeMap<String, String> {
+    pub(super) fn with_range(
+        &self,
+        after: Option<usize>,
+        to: Option<usize>,
+    ) -> BTreeMap<String, String> {
         let mut values = self.values.clone();
         for alias in ["s", "t"] {
             let after = after.map(|first| self.after(alias, first));

@@ -230,6 +230,21 @@ impl Definition {
         (recorded != Some(now) && *now != MakerDigests::default()).then(|| now.clone())
     }
 
+    /// What makes its vectors.
+    pub(crate) fn maker(&self) -> Maker {
+        let embedding = &self.config.embedding;
+        let text = |name: &str| embedding[name].as_str().unwrap_or_default().to_owned();
+        let dimensions = embedding["dimensions"].as_u64();
+        Maker {
+            provider: text("implementation"),
+            model: text("model"),
+            dimensions: dimensions
+                .and_then(|it| it.try_into().ok())
+                .unwrap_or_default(),
+            digest: self.made_by.now.vectors.clone(),
+        }
+    }
+
     /// What can be searched in it, for those who search.
     pub(crate) fn summary(&self) -> Value {
         let columns = self.columns.iter().flatten();
@@ -264,5 +279,46 @@ impl Definition {
         let queue = qualified(schema, self.queue_table.as_deref()?);
         let failed = qualified(schema, self.queue_failed_table.as_deref()?);
         Some((queue, failed))
+    }
+}
+
+/// What makes vectors, as a file of embeddings says it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Maker {
+    /// The name of the function that made the configuration: `openai`.
+    pub(crate) provider: String,
+    pub(crate) model: String,
+    pub(crate) dimensions: usize,
+    /// The digest of all that decides on the vectors: also prompts and options.
+    pub(crate) digest: String,
+}
+
+impl Maker {
+    /// Checks that vectors of a file are such vectors. The file may come without a digest.
+    pub(crate) fn check(
+        &self,
+        provider: &str,
+        model: &str,
+        dimensions: &str,
+        digest: Option<&str>,
+    ) -> Result<(), String> {
+        let is_same = provider == self.provider
+            && model == self.model
+            && dimensions.parse() == Ok(self.dimensions);
+        if !is_same {
+            return Err(format!(
+                "its vector was made by {provider}, model {model:?}, {dimensions} dimensions, and those of the \
+                 vectorizer by {}, model {:?}, {} dimensions: vectors of two models cannot be compared",
+                self.provider, self.model, self.dimensions
+            ));
+        }
+        let digest = digest.filter(|digest| !digest.is_empty());
+        if digest.is_some_and(|digest| digest != self.digest) {
+            return Err(format!(
+                "its vector was made by {provider}, model {model:?}, as those of the vectorizer, but with another \
+                 prompt or other options, and such vectors cannot be compared"
+            ));
+        }
+        Ok(())
     }
 }

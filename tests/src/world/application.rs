@@ -2,7 +2,7 @@
 //! vectorizer.
 
 use super::World;
-use super::database::{Config, Edit, Isolation, MODELS};
+use super::database::{Config, Edit, Isolation, MODELS, State};
 use super::entropy::Entropy;
 use super::node::{Delivery, Node};
 
@@ -105,11 +105,7 @@ impl World {
             return self.database.create_vectorizer(self.now);
         };
         if entropy.chance(3) {
-            // DROP TABLE waits for the statements and transactions that use the table.
-            let is_waiting = self.database.held_key().is_some()
-                || self.nodes.iter().any(Node::holds_tables)
-                || self.zombies.iter().any(Delivery::holds_tables);
-            if !is_waiting {
+            if !self.is_in_use() {
                 self.note(|| "the vectorizer is dropped".to_owned());
                 self.coverage.dropped += 1;
                 self.database.drop_vectorizer();
@@ -120,6 +116,50 @@ impl World {
             self.coverage.disabled += u64::from(is_disabled);
             self.database.set_disabled(is_disabled);
         }
+    }
+
+    /// Whether somebody uses the tables of the vectorizer: DROP TABLE, and the lock of the source, wait for them.
+    pub(super) fn is_in_use(&self) -> bool {
+        self.database.held_key().is_some()
+            || self.nodes.iter().any(Node::holds_tables)
+            || self.zombies.iter().any(Delivery::holds_tables)
+    }
+
+    /// Somebody begins a change to another model, or takes its next step by hand.
+    pub(super) fn change(&mut self, entropy: &mut Entropy<'_>) {
+        let (cancels, finishes) = (entropy.chance(16), entropy.chance(3));
+        match self.database.tables().change() {
+            None => {
+                let (model, switches) = (entropy.signed(MODELS + 1), !entropy.chance(3));
+                if self.database.held_key().is_none() && self.database.begin_change(model, switches)
+                {
+                    self.note(|| format!("a change to the model {model} begins: {switches}"));
+                }
+            }
+            Some(State::Kept) if finishes && !self.is_in_use() => self.finish_change(),
+            Some(State::Filling | State::Indexing | State::Ready)
+                if cancels && !self.is_in_use() =>
+            {
+                self.note(|| "the change is cancelled".to_owned());
+                self.coverage.cancelled_changes += 1;
+                self.database.drop_generation();
+            }
+            Some(State::Kept | State::Ready) => self.switch_by_hand(),
+            Some(State::Filling | State::Indexing) => {}
+        }
+    }
+
+    /// The generation that does not serve any more is dropped.
+    pub(super) fn finish_change(&mut self) {
+        self.note(|| "the change is finished".to_owned());
+        self.coverage.finished_changes += 1;
+        self.database.drop_generation();
+    }
+
+    /// Somebody lets the generation serve that does not.
+    pub(super) fn switch_by_hand(&mut self) {
+        let done = self.database.switch_by_hand(self.now, &mut self.coverage);
+        self.note(|| format!("the other generation is to serve: {done}"));
     }
 
     /// Somebody edits the configuration by hand, puts the model back, or has all rows embedded anew.

@@ -28,6 +28,8 @@ macro_rules! counts {
 counts! {
     /// Rows of a commit that the application held.
     busy,
+    /// Changes to another model that were cancelled.
+    cancelled_changes,
     /// Documents that were queued to be checked again.
     checks,
     /// Commits of rows that had changed since they were read.
@@ -52,6 +54,8 @@ counts! {
     dropped,
     /// Claims whose worker had died, or was late.
     expired,
+    /// Changes whose old generation was dropped.
+    finished_changes,
     /// Leases that were extended.
     extended,
     /// Answers of the provider that came after the lease that they were asked for.
@@ -72,6 +76,8 @@ counts! {
     reembedded,
     /// Requests that failed.
     refused,
+    /// How often the generation that served before served again.
+    reverts,
     /// Chunks that were kept or moved without being embedded again.
     reused,
     /// Rows that a resync queued.
@@ -86,6 +92,8 @@ counts! {
     stale_claims,
     /// Requests that failed for a word that makes the provider fail.
     stumbled,
+    /// How often a new generation began to serve.
+    switches,
     /// Tombstones that a worker cleared.
     tombstones,
     /// Statements that found their tables gone.

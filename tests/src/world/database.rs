@@ -5,6 +5,7 @@
 //! with, so it is kept: [`Database::finish`] gets both. Statements act as a whole (real ones hold
 //! their row locks from the first to the end, which comes to the same).
 
+mod change;
 mod claim;
 mod column;
 mod contents;
@@ -14,7 +15,7 @@ mod resync;
 mod triggers;
 mod vectorizer;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ use pgai_core::Query;
 
 use super::ledger::Ledger;
 use super::mutant::Mutant;
+pub(super) use change::{Generation, State};
 pub use triggers::Edit;
 pub(super) use triggers::Isolation;
 pub(super) use vectorizer::{Config, MODELS, Vectorizer, plan};
@@ -56,6 +58,8 @@ pub(super) struct Tables {
     documents: BTreeMap<i64, documents::Document>,
     /// A row whose column was given a vector that is not its text's, both of them.
     pub(super) misled: Option<(i64, Chunk)>,
+    /// The generation that does not serve, while the vectorizer changes to another model.
+    other: Option<Generation>,
 }
 
 /// Where the vectors go.
@@ -109,6 +113,10 @@ pub(super) struct Database {
     /// when they commit. Row and item are locked until then.
     held: BTreeMap<i64, String>,
     ledger: Ledger,
+    /// That of the generation that does not serve.
+    other_ledger: Ledger,
+    /// Rows that were there when a change began, and have not been embedded for the new generation.
+    unfilled: BTreeSet<i64>,
     /// Triggers do nothing just now.
     is_past_triggers: bool,
     /// Claims are taken to be planned for what is recorded.
@@ -118,7 +126,8 @@ pub(super) struct Database {
 impl Tables {
     /// Whether nothing waits and nothing is leased.
     pub(super) fn is_at_rest(&self) -> bool {
-        self.items.is_empty() && self.is_recorded() && !self.resyncs()
+        let is_quiet = self.items.is_empty() && self.is_recorded() && !self.resyncs();
+        is_quiet && self.has_settled()
     }
 
     /// A row that was given up, is not queued again, and still has a vector in its column.
@@ -160,6 +169,8 @@ impl Database {
             claim_snapshots: BTreeMap::new(),
             held: BTreeMap::new(),
             ledger: Ledger::default(),
+            other_ledger: Ledger::default(),
+            unfilled: BTreeSet::new(),
             is_past_triggers: false,
             trusts_plans: false,
         };
@@ -200,7 +211,8 @@ impl Database {
     /// Keys of failed rows whose time has not come.
     pub(super) fn put_off_keys(&self, now: Duration) -> Vec<i64> {
         let now = self.clock(now);
-        let leases = self.tables.leases.iter();
+        let beside = self.tables.beside().map(|beside| beside.leases);
+        let leases = self.tables.leases.iter().chain(beside.iter().flatten());
         leases
             .filter(|(_, lease)| lease.claim == 0 && lease.until > now)
             .map(|(key, _)| *key)
@@ -250,8 +262,9 @@ impl Database {
         now.saturating_add(Duration::from_secs(ahead))
     }
 
-    pub(super) const fn ledger(&mut self) -> &mut Ledger {
-        &mut self.ledger
+    /// Those of both generations.
+    pub(super) const fn ledgers(&mut self) -> [&mut Ledger; 2] {
+        [&mut self.ledger, &mut self.other_ledger]
     }
 
     fn is(&self, mutant: Mutant) -> bool {

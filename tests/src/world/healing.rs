@@ -55,8 +55,19 @@ impl World {
         // `retry` brings it back.
         let tables = self.database.tables();
         rules::rows_are_given_up_for_a_reason_only(tables, &self.swarm)?;
+        if let Some(beside) = tables.beside() {
+            rules::rows_are_given_up_for_a_reason_only(&beside, &self.swarm)?;
+        }
         self.database.retry_failed(self.now);
         self.rest(deadline, Mood::default())?;
+        // Both generations are what they should be, whichever serves.
+        if self.database.tables().change().is_some() {
+            self.true_stores()?;
+            self.switch_by_hand();
+            if self.seeds.is_multiple_of(2) && !self.is_in_use() {
+                self.finish_change();
+            }
+        }
         self.hold_one_row()?;
         self.release_all();
         self.rest(self.now + CONVERGE_WITHIN, Mood::default())?;
@@ -66,7 +77,7 @@ impl World {
         let mut verdict = if self.swarm.column {
             rules::every_row_has_its_vector(tables)
         } else {
-            rules::every_row_stands_true(tables, |text| self.library.content(text))
+            self.true_stores()
         };
         if let Err(violation) = &mut verdict
             && self.swarm.past_triggers
@@ -87,6 +98,17 @@ impl World {
             self.rest(self.now + CONVERGE_WITHIN, Mood::default())?;
         }
         Ok(())
+    }
+
+    /// Every store has what it should have.
+    fn true_stores(&self) -> Result<(), Violation> {
+        let tables = self.database.tables();
+        let content = |text: &str| self.library.content(text);
+        rules::every_row_stands_true(tables, content)?;
+        let beside = tables.beside();
+        beside.map_or(Ok(()), |beside| {
+            rules::every_row_stands_true(&beside, content)
+        })
     }
 
     /// The application writes to a row that the only worker has claimed, and does not commit: another

@@ -61,7 +61,7 @@ impl Ledger {
         self.waits.clear();
     }
 
-    fn broke(&mut self, rule: Rule, how: String) {
+    pub(super) fn broke(&mut self, rule: Rule, how: String) {
         self.broken.get_or_insert((rule, how));
     }
 

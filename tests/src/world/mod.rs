@@ -35,6 +35,7 @@ pub use scene::{Answer, Scene, embed, refuse};
 use pgai_core::{Event, Settings};
 
 use database::{Database, Destination};
+use ledger::Ledger;
 use library::{DocumentFault, Library};
 use node::{Around, Delivery, Faults, Node};
 use provider::Mood;
@@ -249,6 +250,7 @@ impl World {
                 Some(rarity) if entropy.chance(rarity) => self.crash(entropy),
                 _ if self.swarm.clock_steps && entropy.chance(2) => self.set_clock(entropy),
                 _ if self.swarm.manage && entropy.chance(2) => self.manage(entropy),
+                _ if self.swarm.change && entropy.chance(2) => self.change(entropy),
                 _ if self.swarm.configure && entropy.chance(2) => self.configure(entropy),
                 _ if self.swarm.past_triggers && entropy.chance(2) => self.request_resync(),
                 _ => {}
@@ -260,11 +262,16 @@ impl World {
 
     /// What must hold at any moment.
     fn check(&mut self) -> Result<(), Violation> {
-        if let Some((rule, how)) = self.database.ledger().take_broken() {
+        let broken = self.database.ledgers().map(Ledger::take_broken);
+        if let Some((rule, how)) = broken.into_iter().flatten().next() {
             return Err(Violation::new(rule, how));
         }
         if self.database.take_written() {
-            rules::vectors_belong_to_their_texts(self.database.tables())?;
+            let tables = self.database.tables();
+            rules::vectors_belong_to_their_texts(tables)?;
+            if let Some(beside) = tables.beside() {
+                rules::vectors_belong_to_their_texts(&beside)?;
+            }
             rules::no_old_vector_stands_for_ever(self.database.tables())?;
         }
         Ok(())
@@ -286,7 +293,7 @@ impl World {
         }
         let vectorizer = self.database.tables().vectorizer;
         let payload = vectorizer.filter(|_| with_payload);
-        let payload = payload.map(|vectorizer| vectorizer.id.to_string());
+        let payload = payload.map(|vectorizer| vectorizer.number.to_string());
         for node in &mut self.nodes {
             node.worker.wake(payload.as_deref());
         }
@@ -361,7 +368,9 @@ impl World {
         if self.swarm.refuse_all && entropy.chance(rarity) {
             self.refuses_all = !self.refuses_all;
             if self.refuses_all {
-                self.database.ledger().provider_turned(2);
+                for ledger in self.database.ledgers() {
+                    ledger.provider_turned(2);
+                }
             }
             let all = self.refuses_all;
             self.note(|| format!("provider: refuses everything: {all}"));
@@ -371,7 +380,9 @@ impl World {
             self.is_down = !self.is_down;
             if self.is_down {
                 self.coverage.outages += 1;
-                self.database.ledger().provider_went_down();
+                for ledger in self.database.ledgers() {
+                    ledger.provider_went_down();
+                }
             }
             let down = self.is_down;
             self.note(|| format!("provider: is down: {down}"));

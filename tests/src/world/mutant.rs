@@ -113,17 +113,35 @@ pub enum Mutant {
     ReembedKeepsLeases,
     /// Embedding all rows anew leaves the old vectors.
     ReembedKeepsVectors,
+    /// What an application changes while the new generation is filled does not reach it.
+    FillMissesChanges,
+    /// A row that was queued before the clock was set back is taken for one that came after the fill.
+    FillTrustsTheClock,
+    /// The generation that served before is not followed any more.
+    KeptIsNotFollowed,
+    /// A chunk that the other generation has, with the other model's vector, is not embedded.
+    OtherVectorsAreReused,
+    /// Claims and statements that were planned before the switch find the tables of the other generation.
+    StatementsFollowTheSwitch,
+    /// A new generation may serve before its rows are embedded.
+    SwitchBeforeFilled,
     /// Workers look at a queue only when they are notified.
     WorkersOnlyListen,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 56] = [
+    pub const ALL: [Self; 62] = [
         Self::CommitForgetsDocuments,
         Self::FilesSeemUnchanged,
         Self::RefreshQueuesNothing,
         Self::VersionsAreReadLater,
+        Self::FillMissesChanges,
+        Self::FillTrustsTheClock,
+        Self::KeptIsNotFollowed,
+        Self::OtherVectorsAreReused,
+        Self::StatementsFollowTheSwitch,
+        Self::SwitchBeforeFilled,
         Self::ProbeIsTaken,
         Self::ProviderMixesUpAnswers,
         Self::ReadLosesRows,

@@ -32,8 +32,8 @@ pub(super) struct Node {
     pub(super) requests: Vec<Asked>,
     works: Vec<(CallTicket, Box<Work>)>,
     documents: Vec<(CallTicket, DocumentCall)>,
-    /// The enabled vectorizer, as the list that came last has it in truth.
-    enabled: Option<Vectorizer>,
+    /// The enabled vectorizer and its other generation, as the list that came last has them in truth.
+    enabled: Vec<Vectorizer>,
     /// Requests that may come back as halves.
     splittable: Vec<Splittable>,
     /// The last word, when there is one.
@@ -96,8 +96,8 @@ pub(super) struct Faults {
 pub(super) struct Delivery {
     query: Query,
     stage: Stage,
-    /// The vectorizer that was enabled when it acted.
-    enabled: Option<Vectorizer>,
+    /// What was enabled when it acted.
+    enabled: Vec<Vectorizer>,
 }
 
 enum Stage {
@@ -156,7 +156,7 @@ impl Node {
             requests: vec![],
             works: vec![],
             documents: vec![],
-            enabled: None,
+            enabled: vec![],
             splittable: vec![],
             summary: None,
             serial: 0,
@@ -225,13 +225,13 @@ impl Node {
                 Output::Query(ticket, query) => {
                     if let Query::Claim { claim, plan, .. } = &query {
                         polled.claims.push(claim.0);
-                        let served = self.enabled.map(|vectorizer| vectorizer.id);
-                        polled.is_stray |= served != Some(plan.vectorizer);
+                        let mut served = self.enabled.iter();
+                        polled.is_stray |= !served.any(|served| served.id == plan.vectorizer);
                     }
                     let delivery = Delivery {
                         query,
                         stage: Stage::Sent,
-                        enabled: None,
+                        enabled: vec![],
                     };
                     self.queries.push((ticket, delivery));
                 }
@@ -239,8 +239,8 @@ impl Node {
                 Output::Call(ticket, Call::Http(request)) => {
                     let asked = Asked::new(ticket, *request, now);
                     polled.inputs_max = polled.inputs_max.max(asked.texts.len());
-                    let served = self.enabled.map(Vectorizer::model);
-                    polled.is_stray |= served.as_ref() != Some(&asked.model);
+                    let mut served = self.enabled.iter();
+                    polled.is_stray |= !served.any(|served| served.model() == asked.model);
                     polled.splits += u64::from(self.is_last_half(&asked.texts));
                     self.requests.push(asked);
                 }
@@ -408,7 +408,8 @@ impl Node {
         };
         if let (Query::LoadVectorizers { .. }, Ok(_)) = (&delivery.query, &answer) {
             // One whose vectors are of another model is to be left alone, too.
-            self.enabled = delivery.enabled.filter(|vectorizer| vectorizer.is_sound());
+            let enabled = delivery.enabled.into_iter();
+            self.enabled = enabled.filter(|it| it.is_sound()).collect();
         }
         around.note(|| format!("worker {serial}: {answer:?}"));
         self.worker

@@ -20,6 +20,8 @@ pub enum Rule {
     AFailureCountsAgainstItsText,
     /// While the provider is down, no row fails.
     AnOutageCostsNoAttempt,
+    /// The new generation serves only when each row that was there when the change began has been embedded for it.
+    ASwitchComesAfterTheFill,
     /// Only workers that ended without a word cost a row an attempt.
     AttemptsAreThoseOfDeadWorkers,
     /// No two workers name a claim alike.
@@ -49,7 +51,8 @@ pub enum Rule {
 
 impl Rule {
     /// All of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
+        Self::ASwitchComesAfterTheFill,
         Self::AHeldRowHoldsNobodyElse,
         Self::ADisabledVectorizerIsLeftAlone,
         Self::AFailedRowWaits,

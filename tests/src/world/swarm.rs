@@ -34,6 +34,8 @@ pub(super) struct Swarm {
     pub(super) manage: bool,
     /// The configuration is edited by hand.
     pub(super) configure: bool,
+    /// The vectorizer changes to another model, and back.
+    pub(super) change: bool,
     /// A row that has failed is given up at once.
     pub(super) impatient: bool,
     /// The application writes past the triggers at times, and somebody asks for a resync.
@@ -62,7 +64,7 @@ impl Swarm {
 
     /// (What stands in a column is compared with the text of its row.)
     fn with_documents(mut self, entropy: &mut Entropy<'_>) -> Self {
-        self.documents = !self.column && entropy.chance(3);
+        self.documents = !self.column && !self.change && entropy.chance(3);
         self
     }
 
@@ -80,6 +82,11 @@ impl Swarm {
         let crash_rarity = [4, 40][entropy.index(2)];
         let faults = Fault::some(entropy);
         let configure = entropy.chance(3);
+        // (A request fails where a worker knows of a configuration that cannot be used.)
+        let past_triggers = entropy.chance(4) && !configure;
+        let column = entropy.chance(3);
+        // (Edits of the configuration by hand, and writes past the triggers, are other worlds.)
+        let change = entropy.chance(2) && !column && !configure && !past_triggers;
         Self {
             lose_answers: entropy.chance(2),
             crash: entropy.chance(2).then_some(crash_rarity),
@@ -90,14 +97,14 @@ impl Swarm {
             poison: entropy.chance(3),
             refuse_all: entropy.chance(4),
             quiet: entropy.chance(2),
-            lively: entropy.chance(2),
+            lively: entropy.chance(2) || change,
             clock_steps: entropy.chance(4),
             manage: entropy.chance(3),
             configure,
+            change,
             impatient: entropy.chance(3),
-            // (A request fails where a worker knows of a configuration that cannot be used.)
-            past_triggers: entropy.chance(4) && !configure,
-            column: entropy.chance(3),
+            past_triggers,
+            column,
             hold: entropy.chance(3),
             single: entropy.chance(3),
             stumble: None,

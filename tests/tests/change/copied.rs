@@ -6,13 +6,13 @@ use tests::stage::Stage;
 
 use super::stage;
 
-const CREATE: &str = "select ai.create_vectorizer('blog', name => 'blog', loading => ai.loading_column('body'),
+pub(super) const CREATE: &str = "select ai.create_vectorizer('blog', name => 'blog', loading => ai.loading_column('body'),
     embedding => ai.embedding_ollama('stub', 8), chunking => ai.chunking_character_text_splitter(40, 0, E'\\n\\n'),
     formatting => ai.formatting_python_template('$title: $chunk'),
     destination => ai.destination_table(target_table => 'blog_store'), enqueue_existing => false)";
 
 /// The rows of a table, as COPY writes them.
-fn copied_out(from: &mut Stage, table: &str) -> Vec<u8> {
+pub(super) fn copied_out(from: &mut Stage, table: &str) -> Vec<u8> {
     let mut rows = vec![];
     let copy = format!("copy {table} to stdout with (format csv, header)");
     let mut reader = from.sql.copy_out(&copy).unwrap();
@@ -20,7 +20,7 @@ fn copied_out(from: &mut Stage, table: &str) -> Vec<u8> {
     rows
 }
 
-fn copied_in(to: &mut Stage, table: &str, rows: &[u8]) {
+pub(super) fn copied_in(to: &mut Stage, table: &str, rows: &[u8]) {
     let copy = format!("copy {table} from stdin with (format csv, header match)");
     let mut writer = to.sql.copy_in(&copy).unwrap();
     writer.write_all(rows).unwrap();

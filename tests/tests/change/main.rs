@@ -8,8 +8,11 @@ mod catalog;
 mod copied;
 mod faults;
 mod manual;
+mod mutants;
 mod rights;
 mod through;
+mod transfer;
+mod verified;
 
 use tests::role::refused;
 use tests::stage::{PATIENCE, Stage, paragraph};

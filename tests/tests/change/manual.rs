@@ -1,6 +1,6 @@
 //! What docs/changing-a-vectorizer.md and the README show, word for word.
 
-use tests::stage::{DIMENSIONS, Stage};
+use tests::stage::{DIMENSIONS, PATIENCE, Stage};
 
 use super::text;
 
@@ -50,6 +50,33 @@ fn each_statement_runs() {
     assert!(count >= 7, "{count}");
     let state = "select count(*) from ai.vectorizer_generation";
     assert_eq!(stage.number(state), 0);
+}
+
+#[test]
+fn each_command_runs() {
+    let stage = stage();
+    let _worker = stage.worker("worker", &["--poll-interval", "1s"]);
+    let file = std::env::temp_dir().join(format!("pgai-{}-manual.csv", std::process::id()));
+    let mut count = 0;
+    for line in MANUAL.lines() {
+        let Some(line) = line.strip_prefix("worker ") else {
+            continue;
+        };
+        let mut words: Vec<&str> = line.split(' ').collect();
+        if words[0] == "-d" {
+            words.drain(..2);
+        }
+        for word in &mut words {
+            if *word == "blog.csv" {
+                *word = file.to_str().unwrap();
+            }
+        }
+        let mut command = stage.worker("worker", &words);
+        assert!(command.wait(PATIENCE).success(), "{line}");
+        count += 1;
+    }
+    std::fs::remove_file(file).unwrap();
+    assert_eq!(count, 3);
 }
 
 #[test]

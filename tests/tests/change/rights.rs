@@ -55,6 +55,30 @@ fn a_worker_that_is_not_the_owner_carries_out_what_the_owner_began() {
 }
 
 #[test]
+fn an_index_that_the_worker_cannot_build_is_built_by_hand() {
+    let (mut stage, mut owner) = scene();
+    owner.may(&BEGIN.replace("))", "), indexing => ai.indexing_hnsw(min_rows => 1))"));
+    stage.once("worker");
+    let state = "select change_state from ai.vectorizer_status";
+    assert_eq!(text(&mut stage, state), "indexing");
+    let reason = text(&mut stage, "select change_reason from ai.vectorizer_status");
+    let at = reason
+        .find("create index")
+        .unwrap_or_else(|| panic!("{reason}"));
+    // What was said before is searched, and followed.
+    let rows = "select count(*) from blog_embedding where vector_dims(embedding) = 8";
+    assert_eq!(owner.number(rows), 5);
+    owner.may(&reason[at..]);
+    stage.once("worker");
+    assert_eq!(text(&mut stage, state), "kept");
+    let index =
+        "select count(*) from pg_index where indrelid = 'blog_store_2'::regclass and indisvalid
+        and pg_get_indexdef(indexrelid) like '%hnsw%'";
+    assert_eq!(stage.number(index), 1);
+    owner.may("select ai.finish_change('blog')");
+}
+
+#[test]
 fn strangers_change_nothing() {
     let (mut stage, mut owner) = scene();
     let mut stranger = Role::new(&stage.database, "stranger");

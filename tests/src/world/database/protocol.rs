@@ -8,7 +8,7 @@ use pgai_core::{ChunkHash, CommitChunk, CommitRow, DbError, FailedRow, Key, Quer
 use sha2::{Digest, Sha256};
 
 use super::claim::Claim;
-use super::{Database, Destination, Lease, Mutant, Tables};
+use super::{Chunk, Database, Destination, Lease, Mutant, Tables};
 use crate::world::Coverage;
 use crate::world::provider::is_stumbling;
 
@@ -26,7 +26,22 @@ impl Database {
             coverage.undefined_tables += 1;
             return Err(error);
         }
-        Ok(match query {
+        if matches!(query, Query::Claim { .. }) && !self.is_planned_for(query, snapshot) {
+            coverage.stale_claims += 1;
+            return Ok(vec![]);
+        }
+        Ok(self.finish_where_it_belongs(query, snapshot, now, coverage))
+    }
+
+    /// What a statement does to the tables that it is about.
+    pub(super) fn act(
+        &mut self,
+        query: &Query,
+        snapshot: &Tables,
+        now: Duration,
+        coverage: &mut Coverage,
+    ) -> Rows {
+        match query {
             Query::AcceptTexts {
                 vectorizer,
                 digests,
@@ -34,15 +49,11 @@ impl Database {
                 let accepted = self.accept_texts(*vectorizer, digests, now);
                 vec![vec![text(&accepted.to_string())]]
             }
-            Query::Claim { .. } if !self.is_planned_for(query) => {
-                coverage.stale_claims += 1;
-                vec![]
-            }
             Query::AddUsage(_)
             | Query::Bell { .. }
-            | Query::Change { .. }
             | Query::RecordErrors(_)
             | Query::Heartbeat(_) => vec![],
+            Query::Change { generation } => self.advance(*generation, now, coverage),
             Query::CheckSchema => vec![vec![text("0.12.1"), text("1")]],
             Query::Claim {
                 plan,
@@ -85,7 +96,7 @@ impl Database {
             Query::StartWorker { .. } => vec![vec![text("a worker")]],
             Query::TakeBudget { .. } => unreachable!("nobody sets a ceiling here"),
             Query::Waiting { .. } => vec![vec![text(&self.tables.items.len().to_string())]],
-        })
+        }
     }
 
     fn read(&self, keys: &[Key], bytes_max: usize, snapshot: &Tables) -> Rows {
@@ -107,7 +118,7 @@ impl Database {
             }
             bytes += source.map_or(0, |source| source.len());
             let mut stored = String::new();
-            for ((_, place), (chunk, _)) in seen.store.range((key, 0)..=(key, i32::MAX)) {
+            for ((_, place), (chunk, _)) in self.stored(seen, key) {
                 let comma = if stored.is_empty() { "" } else { "," };
                 let _ = write!(stored, "{comma}{place}:{}", hash(chunk).0);
             }
@@ -122,6 +133,24 @@ impl Database {
             }
         }
         rows
+    }
+
+    /// The chunks of a row.
+    fn stored<'a>(
+        &self,
+        seen: &'a Tables,
+        key: i64,
+    ) -> impl Iterator<Item = (&'a (i64, i32), &'a Chunk)> + use<'a> {
+        let places = (key, 0)..=(key, i32::MAX);
+        let other = seen
+            .other
+            .as_ref()
+            .filter(|_| self.is(Mutant::OtherVectorsAreReused));
+        let store = match other {
+            Some(other) if seen.store.range(places.clone()).next().is_none() => &other.store,
+            Some(_) | None => &seen.store,
+        };
+        store.range(places)
     }
 
     pub(super) fn holds(&self, claim: i64, key: i64) -> bool {
@@ -186,7 +215,8 @@ impl Database {
         let item = &self.tables.items[&key];
         let same = item.generation == row.generation || self.is(Mutant::CommitIgnoresGeneration);
         let origin = |place: i32, wanted: &ChunkHash| {
-            let stored = snapshot.store.get(&(key, place));
+            let mut stored = self.stored(snapshot, key);
+            let stored = stored.find(|(at, _)| at.1 == place).map(|(_, chunk)| chunk);
             stored.filter(|(chunk, _)| {
                 hash(chunk) == *wanted || self.is(Mutant::CommitMovesUnchecked)
             })
@@ -194,11 +224,13 @@ impl Database {
         let mut written = vec![];
         for (chunk, place) in row.chunks.iter().zip(0_i32..) {
             match chunk {
-                CommitChunk::Keep(wanted) => {
-                    if origin(place, wanted).is_none() && !self.is(Mutant::CommitMovesUnchecked) {
-                        return "edited";
+                CommitChunk::Keep(wanted) => match origin(place, wanted) {
+                    Some(chunk) if self.is(Mutant::OtherVectorsAreReused) => {
+                        written.push((place, chunk.clone()));
                     }
-                }
+                    None if !self.is(Mutant::CommitMovesUnchecked) => return "edited",
+                    Some(_) | None => {}
+                },
                 CommitChunk::Move {
                     text, from, hash, ..
                 } => match origin(*from, hash) {

@@ -18,18 +18,35 @@ pub(in crate::world) struct Request {
     standing: ResyncStanding,
     claim: i64,
     until: Duration,
+    /// When the last one came to its end.
+    ended_at: Option<Duration>,
 }
 
 impl Request {
-    fn is_open(&self) -> bool {
+    pub(super) const fn is_open(&self) -> bool {
         self.is_running || self.requests > self.taken
+    }
+
+    /// When it came to its end, if nothing has been asked for since.
+    pub(super) fn ended_at(&self) -> Option<Duration> {
+        self.ended_at.filter(|_| !self.is_open())
+    }
+
+    /// It is asked for once more, and nobody goes on with what there is.
+    pub(super) fn begin_again(&mut self) {
+        self.requests += 1;
+        self.is_running = false;
+        self.standing = ResyncStanding::default();
+        (self.claim, self.until) = (0, Duration::ZERO);
     }
 }
 
 impl Tables {
     /// Whether a resync was asked for that has not come to its end.
     pub(in crate::world) fn resyncs(&self) -> bool {
-        self.request.as_ref().is_some_and(Request::is_open)
+        let other = self.other.as_ref().and_then(|other| other.request.as_ref());
+        let mut requests = self.request.iter().chain(other);
+        requests.any(Request::is_open)
     }
 }
 
@@ -72,9 +89,15 @@ impl Database {
                 lease,
                 standing,
                 ..
-            } => self.save(claim.0, now + *lease, lease.is_zero(), standing, coverage),
+            } => self.save(claim.0, (now, *lease), standing, coverage),
             ResyncQuery::Take { claim, lease, ids } => {
-                self.take(claim.0, *lease, ids, now, coverage)
+                let mut rows = self.take(claim.0, *lease, ids, now, coverage);
+                if rows.is_empty() {
+                    self.beside(|database| {
+                        rows = database.take(claim.0, *lease, ids, now, coverage);
+                    });
+                }
+                rows
             }
         }
     }
@@ -132,8 +155,7 @@ impl Database {
     fn save(
         &mut self,
         claim: i64,
-        until: Duration,
-        gives_back: bool,
+        (now, lease): (Duration, Duration),
         standing: &ResyncStanding,
         coverage: &mut Coverage,
     ) -> Rows {
@@ -142,9 +164,12 @@ impl Database {
             return vec![];
         };
         request.standing = standing.clone();
-        request.until = until;
+        request.until = now + lease;
         request.is_running = standing.state == ResyncState::Running;
-        if gives_back || !request.is_running {
+        if standing.state == ResyncState::Done {
+            request.ended_at = Some(now);
+        }
+        if lease.is_zero() || !request.is_running {
             request.claim = 0;
             request.until = Duration::ZERO;
         }

@@ -102,7 +102,7 @@ impl Database {
                 }
                 let old = self.write().source.insert(*key, text.as_str().into());
                 if old.is_some() || !self.is(Mutant::InsertIsNotQueued) {
-                    self.enqueue(*key, now);
+                    self.queue(*key, now);
                 }
             }
             Edit::Delete { key } => {
@@ -119,7 +119,7 @@ impl Database {
                     .insert(*key, text.as_str().into())
                     .is_some();
                 self.write().vectors.remove(key);
-                self.enqueue(*key, now);
+                self.queue(*key, now);
                 if existed {
                     // The trigger for DELETE comes second: it is the outer statement's.
                     self.deleted(*key, isolation, now);
@@ -146,7 +146,7 @@ impl Database {
         // The items of one statement have times of their own.
         let at = |key: i64| now + Duration::from_micros(key.unsigned_abs());
         if !self.is(Mutant::KeyChangeForgetsNewKey) {
-            self.enqueue(to, at(to));
+            self.queue(to, at(to));
         }
         if !self.is(Mutant::KeyChangeForgetsOldKey) {
             self.deleted(from, isolation, at(from));
@@ -169,7 +169,17 @@ impl Database {
             (Some(seen), Some(current)) => seen.generation == current.generation,
             (None, Some(_)) => false,
         };
-        keys.iter().all(|key| same(key) && queued(key))
+        let is_free = keys.iter().all(|key| same(key) && queued(key));
+        let others = snapshot.beside().zip(self.tables.beside());
+        let is_free_beside = others.is_none_or(|(snapshot, current)| {
+            let items = |key| (snapshot.items.get(key), current.items.get(key));
+            keys.iter().map(items).all(|items| match items {
+                (_, None) => true,
+                (Some(seen), Some(current)) => seen.generation == current.generation,
+                (None, Some(_)) => false,
+            })
+        });
+        is_free && is_free_beside
     }
 
     /// The same past all triggers, as where they are disabled. In a column nothing tells whether a
@@ -197,12 +207,17 @@ impl Database {
     /// Queues all rows of the failed table again, as an operator would.
     pub(in crate::world) fn retry_failed(&mut self, now: Duration) {
         let now = self.clock(now);
+        self.retry_failed_here(now);
+        self.beside(|database| database.retry_failed_here(now));
+    }
+
+    fn retry_failed_here(&mut self, now: Duration) {
         for key in std::mem::take(&mut self.write().failed).into_keys() {
             self.enqueue(key, now);
         }
     }
 
-    /// What the triggers do, if there are any.
+    /// What the triggers of one generation do, if there are any.
     pub(super) fn enqueue(&mut self, key: i64, now: Duration) {
         let Some(vectorizer) = self.tables.vectorizer.filter(|_| !self.is_past_triggers) else {
             return;
@@ -230,8 +245,16 @@ impl Database {
         item.retry_after = None;
     }
 
-    /// The trigger for a key that a row no longer has.
+    /// The triggers for a key that a row no longer has.
     fn deleted(&mut self, key: i64, isolation: &Isolation, now: Duration) {
+        self.unfilled.remove(&key);
+        self.deleted_here(key, isolation, now);
+        if self.is_followed() {
+            self.beside(|database| database.deleted_here(key, isolation, now));
+        }
+    }
+
+    fn deleted_here(&mut self, key: i64, isolation: &Isolation, now: Duration) {
         if self.tables.vectorizer.is_none() || self.is_past_triggers {
             return;
         }

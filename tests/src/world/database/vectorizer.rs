@@ -12,6 +12,10 @@ use crate::world::library::REFRESH;
 #[derive(Clone, Copy, Debug)]
 pub(in crate::world) struct Vectorizer {
     pub(in crate::world) id: i64,
+    /// The number in the names of its tables.
+    pub(in crate::world) number: i64,
+    /// Of a generation, the number of the vectorizer when it was created.
+    first: i64,
     pub(in crate::world) is_disabled: bool,
     pub(in crate::world) config: Config,
     /// The configuration that made what is stored.
@@ -42,13 +46,14 @@ impl Config {
 }
 
 impl Vectorizer {
-    /// Each has another model, so that their vectors can be told apart.
+    /// Each has another model, so that their vectors can be told apart. Those of two generations differ by the
+    /// configuration.
     pub(in crate::world) fn model(self) -> String {
         self.model_of(self.config)
     }
 
     fn model_of(self, config: Config) -> String {
-        format!("m{}-{}", self.id, config.model)
+        format!("m{}-{}", self.first, config.model)
     }
 
     /// Whether a worker may go on with it as it is.
@@ -58,7 +63,29 @@ impl Vectorizer {
             && !(self.is_column && self.config.template != self.recorded.template)
     }
 
-    fn definition(self, destination: Destination, retries: u32, says_disabled: bool) -> String {
+    /// Another generation of it.
+    pub(super) const fn generation(self, number: i64, config: Config) -> Self {
+        Self {
+            id: number,
+            number,
+            config,
+            recorded: config,
+            ..self
+        }
+    }
+
+    /// Whether this is what made the stored vectors and texts.
+    pub(super) fn is_recorded_as(self, sql: &str) -> bool {
+        let Config { model, template } = self.recorded;
+        sql.contains(&format!("m.vectors = '{model}' and m.texts = '{template}'"))
+    }
+
+    fn definition(
+        self,
+        destination: Destination,
+        retries: u32,
+        (says_disabled, is_generation): (bool, bool),
+    ) -> String {
         let template = match destination {
             Destination::Column => TEXTS,
             Destination::Table => WORDS,
@@ -69,6 +96,8 @@ impl Vectorizer {
         };
         template
             .replace("{id}", &self.id.to_string())
+            .replace("{number}", &self.number.to_string())
+            .replace("{is generation}", &is_generation.to_string())
             .replace("{disabled}", &says_disabled.to_string())
             .replace("{retries}", &retries.to_string())
             .replace("{model}", &self.model())
@@ -114,16 +143,13 @@ impl Tables {
         self.vectorizer
             .is_none_or(|vectorizer| vectorizer.config == vectorizer.recorded)
     }
-
-    /// The vectorizer that workers should serve.
-    pub(in crate::world) fn enabled(&self) -> Option<Vectorizer> {
-        self.vectorizer.filter(|vectorizer| !vectorizer.is_disabled)
-    }
 }
 
 impl Database {
     pub(in crate::world) fn set_disabled(&mut self, is_disabled: bool) {
-        if let Some(vectorizer) = &mut self.write().vectorizer {
+        let tables = self.write();
+        let other = tables.other.as_mut().map(|other| &mut other.vectorizer);
+        for vectorizer in tables.vectorizer.iter_mut().chain(other) {
             vectorizer.is_disabled = is_disabled;
         }
     }
@@ -132,6 +158,7 @@ impl Database {
     /// own. A column stays as it is.
     pub(in crate::world) fn drop_vectorizer(&mut self) {
         let outlive = self.is(Mutant::TablesOutliveTheirVectorizer);
+        self.drop_generation();
         let tables = self.write();
         tables.vectorizer = None;
         if outlive {
@@ -152,6 +179,8 @@ impl Database {
         self.vectorizers += 1;
         self.write().vectorizer = Some(Vectorizer {
             id: self.vectorizers,
+            number: self.vectorizers,
+            first: self.vectorizers,
             is_disabled: false,
             config: Config::default(),
             recorded: Config::default(),
@@ -262,56 +291,59 @@ impl Database {
 
     /// Whether a claim was planned for what is recorded.
     ///
-    /// What is recorded changes under a lock of the leases, which no claim is beside: its snapshot
-    /// cannot be older.
-    pub(super) fn is_planned_for(&self, query: &Query) -> bool {
-        if self.trusts_plans {
+    /// What is recorded of a generation changes under a lock of the leases, which no claim is beside: its snapshot
+    /// cannot be older. But it may be older than a switch, where two ids change places.
+    pub(super) fn is_planned_for(&self, query: &Query, snapshot: &Tables) -> bool {
+        if self.trusts_plans || self.is(Mutant::ClaimIgnoresTheRecord) {
             return true;
         }
-        let recorded = self.tables.vectorizer.map(|vectorizer| vectorizer.recorded);
-        // The definitions here name the digests of the configuration, which is in the statement.
-        let Some(recorded) = recorded.filter(|_| !self.is(Mutant::ClaimIgnoresTheRecord)) else {
+        if self.is(Mutant::StatementsFollowTheSwitch) {
             return true;
-        };
-        let wanted = format!(
-            "m.vectors = '{}' and m.texts = '{}'",
-            recorded.model, recorded.template
-        );
-        query.sql().contains(&wanted)
+        }
+        let number = plan(query).and_then(|plan| snapshot.number_of(plan.vectorizer));
+        let mut current = number.and_then(|number| self.tables.numbered(number));
+        if self.is(Mutant::TablesOutliveTheirVectorizer) {
+            current = self.tables.vectorizer;
+        }
+        // The definitions here name the digests of the configuration, which is in the statement.
+        current.is_some_and(|current| current.is_recorded_as(query.sql()))
     }
 
     pub(super) fn list(&self, snapshot: &Tables) -> Rows {
-        let mut rows = vec![];
-        if let Some(vectorizer) = snapshot.vectorizer {
-            let says_disabled = vectorizer.is_disabled && !self.is(Mutant::DisabledIsNotSaid);
-            let mut definition =
-                vectorizer.definition(self.destination, self.retries, says_disabled);
-            if self.has_documents {
-                let column = r#"{"implementation": "column","#;
-                let uri = format!(
-                    r#"{{"implementation": "uri", "refresh": {},"#,
-                    REFRESH.as_secs()
-                );
-                definition = definition.replacen(column, &uri, 1);
-            }
-            rows.push(vec![Some(vectorizer.id.to_string()), Some(definition)]);
-        }
-        rows
+        let other = snapshot
+            .other
+            .as_ref()
+            .map(|other| (other.vectorizer, true));
+        let serving = snapshot.vectorizer.map(|vectorizer| (vectorizer, false));
+        let listed = serving.into_iter().chain(other);
+        listed
+            .map(|(vectorizer, is_generation)| {
+                let says_disabled = vectorizer.is_disabled && !self.is(Mutant::DisabledIsNotSaid);
+                let says = (says_disabled, is_generation);
+                let mut definition = vectorizer.definition(self.destination, self.retries, says);
+                if self.has_documents {
+                    let column = r#"{"implementation": "column","#;
+                    let uri = format!(
+                        r#"{{"implementation": "uri", "refresh": {},"#,
+                        REFRESH.as_secs()
+                    );
+                    definition = definition.replacen(column, &uri, 1);
+                }
+                vec![Some(vectorizer.id.to_string()), Some(definition)]
+            })
+            .collect()
     }
 
     /// What PostgreSQL says to a statement on tables that are gone.
     pub(super) fn undefined_table(&self, query: &Query) -> Option<DbError> {
-        let id = plan(query)?.vectorizer;
-        let is_there = self
-            .tables
-            .vectorizer
-            .is_some_and(|vectorizer| vectorizer.id == id);
+        let number = plan(query)?.number;
+        let is_there = self.tables.numbered(number).is_some();
         if is_there || self.is(Mutant::TablesOutliveTheirVectorizer) {
             return None;
         }
         Some(DbError {
             sqlstate: Some("42P01".to_owned()),
-            message: format!("relation \"ai._vectorizer_q_{id}\" does not exist"),
+            message: format!("relation \"ai._vectorizer_q_{number}\" does not exist"),
         })
     }
 }
@@ -345,9 +377,9 @@ pub(in crate::world) fn plan(query: &Query) -> Option<&Plan> {
 
 /// A vectorizer that makes a chunk of every word.
 const WORDS: &str = r#"{
-  "id": {id}, "name": "words", "disabled": {disabled}, "source_schema": "public",
+  "id": {id}, "number": {number}, "is_generation": {is generation}, "name": "words", "disabled": {disabled}, "source_schema": "public",
   "source_table": "t", "source_pk": [{"attname": "id"}], "queue_schema": "ai",
-  "queue_table": "_vectorizer_q_{id}", "queue_failed_table": "_vectorizer_q_failed_{id}",
+  "queue_table": "_vectorizer_q_{number}", "queue_failed_table": "_vectorizer_q_failed_{number}",
   "made_by": {"vectors": "{vectors}", "texts": "{texts}", "recorded": {
     "vectors": "{recorded vectors}", "texts": "{recorded texts}", "embedding": {}}},
   "vector": {"schema": "public", "oid": 1, "array_oid": 2}, "lease_found": true, "queue_found": true,
@@ -360,14 +392,14 @@ const WORDS: &str = r#"{
     "chunking": {"implementation": "character_text_splitter", "chunk_size": 3, "chunk_overlap": 0,
       "separator": " ", "is_separator_regex": false},
     "formatting": {"implementation": "python_template", "template": "{template}"},
-    "destination": {"implementation": "table", "target_schema": "public", "target_table": "s{id}"}
+    "destination": {"implementation": "table", "target_schema": "public", "target_table": "s{number}"}
   }}"#;
 
 /// A vectorizer whose vectors are those of whole texts.
 const TEXTS: &str = r#"{
-  "id": {id}, "name": "texts", "disabled": {disabled}, "source_schema": "public",
+  "id": {id}, "number": {number}, "is_generation": {is generation}, "name": "texts", "disabled": {disabled}, "source_schema": "public",
   "source_table": "t", "source_pk": [{"attname": "id"}], "queue_schema": "ai",
-  "queue_table": "_vectorizer_q_{id}", "queue_failed_table": "_vectorizer_q_failed_{id}",
+  "queue_table": "_vectorizer_q_{number}", "queue_failed_table": "_vectorizer_q_failed_{number}",
   "made_by": {"vectors": "{vectors}", "texts": "{texts}", "recorded": {
     "vectors": "{recorded vectors}", "texts": "{recorded texts}", "embedding": {}}},
   "vector": {"schema": "public", "oid": 1, "array_oid": 2}, "lease_found": true, "queue_found": true,
