@@ -126,7 +126,7 @@ fn prepare(database: &Database, rows: u64, old: &Canned) -> Client {
              select ai.create_vectorizer('t', name => 't', loading => ai.loading_column('body'),
                chunking => ai.chunking_none(),
                embedding => ai.embedding_ollama('old', {OLD}, base_url => '{}'),
-               indexing => ai.indexing_hnsw(min_rows => 1000),
+               indexing => ai.indexing_hnsw(min_rows => 1000, create_when_queue_empty => false),
                destination => ai.destination_table(target_table => 's', view_name => 'v'))",
             old.url()
         ))
