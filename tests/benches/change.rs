@@ -28,7 +28,7 @@ const SEARCHES: u32 = 50;
 const WRITERS: u32 = 4;
 const SEARCHERS: u32 = 2;
 
-/// A worker is killed after so long, and another one is started.
+/// The first worker is killed after so long, and each following one after twice as long: to build an index takes its time.
 const LIFE: Duration = Duration::from_secs(4);
 /// The application goes on for so long after the switch.
 const AFTERWARDS: Duration = Duration::from_secs(10);
@@ -64,6 +64,15 @@ struct Seen {
     times: Mutex<Vec<Duration>>,
 }
 
+/// The application ends with this, also where the bench fails.
+struct End<'a>(&'a Seen);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.is_over.store(true, Ordering::Relaxed);
+    }
+}
+
 fn main() {
     let rows = std::env::args().skip(1).find_map(|word| word.parse().ok());
     let rows: u64 = rows.unwrap_or(10_000);
@@ -92,6 +101,7 @@ fn main() {
         thread::sleep(Duration::from_secs(1));
         let began = Instant::now();
         client.batch_execute(WATCH).unwrap();
+        let _end = End(&seen);
         let begin = format!(
             "select ai.alter_vectorizer('t', embedding => ai.embedding_ollama('new', {NEW}, base_url => '{}'))",
             new.url()
@@ -99,7 +109,6 @@ fn main() {
         client.batch_execute(&begin).unwrap();
         let (kills, worker) = work(&database, &mut client, began);
         thread::sleep(AFTERWARDS);
-        seen.is_over.store(true, Ordering::Relaxed);
         (began, kills, worker)
     });
     report(&server, &seen, began.elapsed(), kills);
@@ -117,7 +126,7 @@ fn prepare(database: &Database, rows: u64, old: &Canned) -> Client {
              select ai.create_vectorizer('t', name => 't', loading => ai.loading_column('body'),
                chunking => ai.chunking_none(),
                embedding => ai.embedding_ollama('old', {OLD}, base_url => '{}'),
-               indexing => ai.indexing_hnsw(min_rows => 1000),
+               indexing => ai.indexing_hnsw(min_rows => 1000, create_when_queue_empty => false),
                destination => ai.destination_table(target_table => 's', view_name => 'v'))",
             old.url()
         ))
@@ -239,12 +248,13 @@ fn generations(client: &mut Client) -> Vec<i32> {
 fn work(database: &Database, client: &mut Client, began: Instant) -> (u32, Process) {
     let environment = [("DB_URL", database.url())];
     let mut kills = 0;
+    let mut life = LIFE;
     let mut states = vec![];
     loop {
         let arguments = ["--poll-interval", "1s", "--lease", "10s"];
         let mut worker = Process::worker("worker", &arguments, &environment);
         let started = Instant::now();
-        while started.elapsed() < LIFE {
+        while started.elapsed() < life {
             thread::sleep(Duration::from_millis(50));
             let state = "select state from ai.vectorizer_generation";
             let state: String = client.query_one(state, &[]).unwrap().get(0);
@@ -266,6 +276,7 @@ fn work(database: &Database, client: &mut Client, began: Instant) -> (u32, Proce
         worker.signal(Signal::Kill);
         worker.wait(Duration::from_secs(10));
         kills += 1;
+        life *= 2;
     }
 }
 
