@@ -14,7 +14,7 @@ begin
     return case
         when installed is null then 'the extension is not installed in this database'
         -- (Before it, a search with a filter may find fewer chunks than there are.)
-        when coalesce(substring(installed from '^\d{1,9}')::int, 0) < 1 then format('its version is %s, and 1.0 or later is needed', installed)
+        when coalesce(substring(installed from '^[0-9]{1,9}')::int, 0) < 1 then format('its version is %s, and 1.0 or later is needed', installed)
         when target.is_column then 'the vectors are in a column of the source, and it would slow down what your application writes there'
         when target.relation is null then 'the store is gone'
         when exists (select from pg_class c where c.oid = target.relation and c.relkind <> 'r')
