@@ -10,6 +10,7 @@ use super::{Answer, Ask, Steps, csv, explained, field, named};
 use crate::query::{DbError, Param, Rows};
 use crate::settings::Settings;
 use crate::vectorizer::{Definition, Maker, Profile};
+use crate::worker::is_passing;
 
 /// The arguments of `import`.
 #[derive(Clone, Debug, clap::Args)]
@@ -347,11 +348,6 @@ impl Import {
 }
 
 const GONE: &str = "the vectorizer is gone";
-
-/// Whether the same statement may succeed a moment later: a lock, a deadlock, a serialization failure.
-fn is_passing(error: &DbError) -> bool {
-    matches!(error.sqlstate.as_deref(), Some("40001" | "40P01" | "55P03"))
-}
 
 impl Steps for Import {
     fn next(&mut self, answer: Answer) -> Result<Ask, String> {

@@ -58,7 +58,7 @@ pub struct Inquiry(pub(crate) Subcommand);
 
 #[derive(Clone, Debug, clap::Subcommand)]
 pub(crate) enum Subcommand {
-    /// Show how a vectorizer would chunk and format a row or a file, without asking its provider
+    /// Show how a vectorizer would chunk and format a row or a file
     Chunk(ChunkArgs),
     /// Check everything that a worker needs, and say how to fix what is wrong
     Doctor(DoctorArgs),

@@ -8,11 +8,12 @@ use super::{Answer, Ask, field, key};
 use crate::provider::Purpose;
 use crate::query::{Key, Param, Rows};
 use crate::settings::Settings;
+use crate::text::cosine;
 use crate::vectorizer::Profile;
 
 /// The least cosine of two vectors that one model made of one text. Servers differ in their last digits, and `halfvec`
 /// has three of them; another model, or another prompt, differs by far more.
-const COSINE_MIN: f64 = 0.99;
+const COSINE_MIN: f32 = 0.99;
 
 /// See the module.
 pub(super) struct Verify {
@@ -24,7 +25,7 @@ pub(super) struct Verify {
 struct Sampled {
     key: Key,
     chunk_seq: String,
-    vector: Vec<f64>,
+    vector: Vec<f32>,
 }
 
 /// What comes after an answer.
@@ -87,7 +88,7 @@ impl Verify {
     }
 
     fn compare(&self, embedded: &Embedded) -> Result<Verified, String> {
-        let mut least = 1.0;
+        let mut least = 1.0_f32;
         let mut differing = 0_u32;
         let mut worst = None;
         for (sampled, vector) in self.sampled.iter().zip(&embedded.vectors) {
@@ -120,24 +121,9 @@ impl Verify {
 }
 
 /// The components of a vector as pgvector writes it.
-fn components(text: &str) -> Vec<f64> {
+fn components(text: &str) -> Vec<f32> {
     let inner = text.trim_start_matches('[').trim_end_matches(']');
     inner.split(',').filter_map(|it| it.parse().ok()).collect()
-}
-
-/// 0 if one of them has no direction, or other dimensions.
-fn cosine(stored: &[f64], made: &[f32]) -> f64 {
-    if stored.len() != made.len() {
-        return 0.0;
-    }
-    let (mut dot, mut one, mut other) = (0.0, 0.0, 0.0);
-    for (a, b) in stored.iter().zip(made.iter().map(|b| f64::from(*b))) {
-        dot += a * b;
-        one += a * a;
-        other += b * b;
-    }
-    let lengths = f64::sqrt(one * other);
-    if lengths > 0.0 { dot / lengths } else { 0.0 }
 }
 
 #[cfg(test)]

@@ -40,6 +40,7 @@ pub use sentence::SentenceSplitter;
 pub use sentence_chunker::SentenceChunker;
 pub use token::TokenSplitter;
 pub use vectors::Vectors;
+pub(crate) use vectors::cosine;
 
 /// How a vectorizer splits a text: the `chunking` part of its config.
 #[derive(Clone, Debug)]

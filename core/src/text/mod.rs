@@ -13,6 +13,7 @@ mod strip;
 mod template;
 mod unicode;
 
+pub(crate) use chunk::cosine;
 pub use chunk::{
     CHUNK_BYTES, CharacterSplitter, Chunk, ChunkError, Chunker, ChunkingError, MarkdownSplitter,
     RecursiveSplitter, SemanticChunker, SemchunkSplitter, SentenceChunker, SentenceSplitter,

@@ -48,6 +48,8 @@ pub(super) struct Batch {
     /// The distinct texts that need a vector.
     inputs: Vec<Input>,
     by_text: BTreeMap<Arc<str>, usize>,
+    /// The inputs that the chunks of the row depend on which is being planned again.
+    deciding: Vec<usize>,
     /// What is still to be sent.
     pub(super) spans: VecDeque<Span>,
     pub(super) requests_out: usize,
@@ -210,6 +212,7 @@ impl Batch {
             held_until: asked + lease,
             inputs: vec![],
             by_text: BTreeMap::new(),
+            deciding: vec![],
             spans: VecDeque::new(),
             requests_out: 0,
             trying: vec![],

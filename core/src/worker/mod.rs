@@ -60,6 +60,7 @@ pub(crate) use resync::{CompareRows, ComparedRows, is_current};
 pub(crate) use schema::SCHEMAS;
 use session::Session;
 use statements::Asked;
+pub(crate) use trouble::is_passing;
 use usage::Usage;
 use vectorizers::Vectorizer;
 

@@ -42,6 +42,11 @@ impl Trouble {
     }
 }
 
+/// Whether the same statement may succeed a moment later.
+pub(crate) fn is_passing(error: &DbError) -> bool {
+    Trouble::of(error) == Trouble::Again
+}
+
 /// Whether a text has characters that the database's encoding, or UTF-8, lacks.
 pub(super) fn is_about_characters(error: &DbError) -> bool {
     matches!(error.sqlstate.as_deref(), Some("22021" | "22P05"))

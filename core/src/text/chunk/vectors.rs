@@ -50,8 +50,11 @@ impl Vectors {
     }
 }
 
-/// The cosine of the angle between two vectors; 0 if one of them has no length.
-fn cosine(left: &[f32], right: &[f32]) -> f32 {
+/// The cosine of the angle between two vectors; 0 if one of them has no length, or other dimensions.
+pub(crate) fn cosine(left: &[f32], right: &[f32]) -> f32 {
+    if left.len() != right.len() {
+        return 0.0;
+    }
     let (mut product, mut of_left, mut of_right) = (0.0_f32, 0.0_f32, 0.0_f32);
     for (left, right) in left.iter().zip(right) {
         product += left * right;

@@ -28,6 +28,7 @@ impl Batch {
             self.inputs.clear();
             self.by_text.clear();
         }
+        self.deciding.clear();
         for (at, _) in &rows {
             self.rows[*at].state = RowState::Read;
         }
@@ -53,8 +54,10 @@ impl Batch {
                     RowState::Planned(pieces.collect())
                 }
                 Ok(RowPlan::Undecided(row, texts)) => {
-                    let inputs = texts.into_iter().map(|text| self.input(text));
-                    RowState::Undecided(row, inputs.collect())
+                    // A second question comes with the answers to the first one.
+                    let mut inputs = std::mem::take(&mut self.deciding);
+                    inputs.extend(texts.into_iter().map(|text| self.input(text)));
+                    RowState::Undecided(row, inputs)
                 }
                 Err(failure) => RowState::Failed(failure),
             };

@@ -1,6 +1,5 @@
 //! Rows whose chunks depend on vectors.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{Batch, PlanRows, Planned, RowState};
@@ -35,17 +34,18 @@ impl Batch {
             matches!(row.state, RowState::Undecided(..)) && row.state.inputs().all(has_vector)
         })?;
         let state = std::mem::replace(&mut self.rows[at].state, RowState::Read);
-        let RowState::Undecided(row, _) = state else {
+        let RowState::Undecided(row, inputs) = state else {
             return None;
         };
-        // A second question comes with the answers to the first one.
-        let known = self.by_text.iter().filter_map(|(text, at)| {
-            let vector = self.inputs[*at].vector.as_ref()?;
-            Some((Arc::clone(text), Arc::clone(vector)))
+        let known = inputs.iter().filter_map(|at| {
+            let input = &self.inputs[*at];
+            Some((Arc::clone(&input.text), Arc::clone(input.vector.as_ref()?)))
         });
+        let vectors = Vectors::Known(known.collect());
+        self.deciding = inputs;
         Some(PlanRows {
             profile: Arc::clone(&self.profile),
-            vectors: Vectors::Known(BTreeMap::from_iter(known)),
+            vectors,
             rows: vec![(at, *row)],
             limits: self.limits,
         })
@@ -59,7 +59,7 @@ mod tests {
     use serde_json::json;
 
     use super::super::tests::{claimed_of, next, profile_with, read};
-    use super::super::{Batch, Step};
+    use super::super::{Batch, Span, Step};
     use crate::query::{CommitChunk, Query};
     use crate::worker::accounts::Sizes;
 
@@ -107,6 +107,8 @@ mod tests {
         assert_eq!(read(&mut batch, &texts), 3);
         assert!(next(&mut batch, 0).is_none(), "vectors are still to come");
         assert_eq!(decide(&mut batch), 0);
+        batch.fill(&Span::new(vec![0]), vec![Arc::from([1.0, 0.0])]);
+        assert_eq!(decide(&mut batch), 0, "other vectors are still to come");
         let windows = ask(&mut batch);
         assert_eq!(windows.len(), 7, "six sentences and a chunk: {windows:?}");
         // The sentences are compared, and then the chunks around the aside.
