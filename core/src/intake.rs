@@ -75,6 +75,7 @@ pub fn authorize(
         Some(Credential::Metadata) => Ok(vec![]),
         Some(Credential::Aws(credential)) => aws::sign(&mut http, credential, vault),
         Some(Credential::Azure(credential)) => azure::sign(&mut http, credential, vault),
+        Some(Credential::Entra(proof)) => azure::ask(&mut http, *proof, vault),
         Some(Credential::Google { variable }) => google::ask(&mut http, variable, vault),
     };
     let intake = Intake {
@@ -193,7 +194,10 @@ impl Intake {
         let mut response = answer?;
         let damage = self.unpack_document(&mut response);
         let reader = self.reader.filter(|_| response.status().is_success());
-        let vectors = reader.map(|reader| reader.read(&std::mem::take(response.body_mut())));
+        let vectors = reader.map(|reader| reader.read(response.body()));
+        if vectors.is_some() {
+            response.body_mut().clear();
+        }
         Ok(Received {
             response,
             vectors,

@@ -173,6 +173,7 @@ mod worker;
 
 pub use address::{allowed_addresses, is_own_endpoint, public_addresses};
 pub use call::{Call, CallTicket, Reply};
+pub use command::csv;
 pub use command::{Answer, Ask, Inquiry, Report, Task};
 pub use compute::{Done, Work};
 pub use database_url::{ChannelBinding, DatabaseUrl, Host, Keepalives, SslMode, Tls, password_for};
@@ -206,7 +207,7 @@ pub use serve::{
     refusal,
 };
 pub use settings::{
-    AwsSource, AzureSecret, DocumentSettings, Limits, Secrets, Settings, SettingsError,
+    AwsSource, AzureSecret, DocumentSettings, EntraProof, Limits, Secrets, Settings, SettingsError,
     StoreSettings,
 };
 pub use snapshot::{

@@ -8,7 +8,7 @@ use http::header::AUTHORIZATION;
 
 use crate::packing::Packing;
 use crate::provider::{BadAnswer, Reader, Vectors};
-use crate::settings::AzureSecret;
+use crate::settings::{AzureSecret, EntraProof};
 
 /// One request to a provider.
 #[derive(Clone)]
@@ -38,6 +38,8 @@ pub enum Credential {
     Aws(AwsCredential),
     /// A signature of Azure's storage.
     Azure(AzureCredential),
+    /// An application or a workload of Microsoft Entra ID, in exchange for a token.
+    Entra(EntraProof),
     /// A signed statement of a Google service account, in exchange for a token (RFC 7523).
     Google {
         /// The environment variable that contains the account's JSON key, or the path of its file.
@@ -211,6 +213,16 @@ impl Received {
     #[must_use]
     pub const fn response(&self) -> &Response {
         &self.response
+    }
+
+    /// Takes the memory of a body from which vectors were read. A shell reuses it for the next body, or frees it: the
+    /// core has no use for it.
+    #[must_use]
+    pub fn take_buffer(&mut self) -> Vec<u8> {
+        match self.vectors {
+            Some(_) => std::mem::take(self.response.body_mut()),
+            None => vec![],
+        }
     }
 }
 

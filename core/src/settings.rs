@@ -10,11 +10,11 @@ use std::time::Duration;
 use thiserror::Error;
 
 pub use secrets::{AwsSource, Secrets};
-pub use stores::{AzureSecret, StoreSettings};
 pub(crate) use stores::{
-    CONNECTION, GoogleAccess, METADATA_HOST, S3Store, field_of_connection, metadata_token,
-    plain_region,
+    AzureAccess, CONNECTION, GoogleAccess, METADATA_HOST, S3Store, field_of_connection,
+    metadata_token, plain_region,
 };
+pub use stores::{AzureSecret, EntraProof, StoreSettings};
 
 use crate::provider::Prices;
 

@@ -3,6 +3,7 @@
 mod allowed;
 mod azure;
 mod google;
+mod instance;
 mod s3;
 mod tokens;
 
@@ -10,7 +11,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use http::{HeaderMap, StatusCode, Uri};
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 
 use crate::cut::cut;
 use crate::request::{Received, Request, RequestError, Response};
@@ -166,6 +168,8 @@ pub(crate) struct Stores {
     regions: BTreeMap<String, String>,
 }
 
+/// An answer with a token is not longer.
+const TOKEN_BYTES_MAX: usize = 64 * 1024;
 /// So many regions of buckets are remembered.
 const REGIONS_MAX: usize = 1000;
 
@@ -183,7 +187,7 @@ impl Stores {
     ) -> Result<(Asked, Request), String> {
         let stores = &settings.stores;
         let (asked, mut request) = match object.store {
-            Store::Azure => (Asked::Object, azure::request(object, stores)?),
+            Store::Azure => azure::request(object, stores, self.tokens.at(now))?,
             Store::Google => google::request(object, stores, self.tokens.at(now))?,
             Store::S3 => {
                 let region = self.regions.get(&object.bucket).map(String::as_str);
@@ -191,10 +195,11 @@ impl Stores {
             }
         };
         request.timeout = timeout;
-        if asked == Asked::Object {
+        request.answer_bytes_max = match asked {
             // One byte more than is allowed shows that there is more.
-            request.answer_bytes_max = settings.bytes_max.saturating_add(1);
-        }
+            Asked::Object => settings.bytes_max.saturating_add(1),
+            Asked::Token(_) => TOKEN_BYTES_MAX,
+        };
         Ok((asked, request))
     }
 
@@ -288,6 +293,15 @@ fn get(url: &str) -> Result<Request, String> {
     let mut http = http::Request::new(vec![]);
     *http.uri_mut() = url;
     Ok(Request::new(http, Duration::ZERO, 0))
+}
+
+/// A POST request with a form, in the same way.
+fn post(url: &str) -> Result<Request, String> {
+    let mut request = get(url)?;
+    *request.http.method_mut() = Method::POST;
+    let form = HeaderValue::from_static("application/x-www-form-urlencoded");
+    request.http.headers_mut().insert(CONTENT_TYPE, form);
+    Ok(request)
 }
 
 /// The text of an element of a small XML document, which S3 and its Security Token Service answer with.

@@ -19,6 +19,11 @@ use crate::forward::Forward;
 /// The `User-Agent` header.
 const USER_AGENT: &str = concat!("pgai-worker-rs/", env!("CARGO_PKG_VERSION"));
 
+/// Bytes of a connection's buffers, a fifth of ureq's own, which take a megabyte for four connections. The headers
+/// of an answer must fit into the first one.
+const INPUT_BUFFER: usize = 32 * 1024;
+const OUTPUT_BUFFER: usize = 16 * 1024;
+
 /// Agents, each created at first use, because the certificates of authorities need some memory, and
 /// may be missing if they are not needed.
 #[derive(Debug)]
@@ -75,6 +80,8 @@ impl Agents {
             .proxy(tunnel)
             .tls_config(tls)
             .user_agent(USER_AGENT)
+            .input_buffer_size(INPUT_BUFFER)
+            .output_buffer_size(OUTPUT_BUFFER)
             .build();
         let connector = DefaultConnector::default();
         let agent = match (is_https, proxy) {

@@ -20,43 +20,70 @@ pub struct Http {
 }
 
 /// One answer is read at a time: the others wait in the system's buffers, or at their servers, and cost
-/// no memory here.
-#[derive(Debug, Default)]
+/// no memory here. All are read into the same buffer, which is not freed: the system's allocator would keep a free
+/// one of this size for each thread.
+#[derive(Debug)]
 struct Turns {
-    is_taken: Mutex<bool>,
+    /// `None` while somebody reads.
+    buffer: Mutex<Option<Vec<u8>>>,
     given_back: Condvar,
 }
 
 /// An answer that arrives slowly delays the next one by no more than this.
 const ANSWER_PATIENCE: Duration = Duration::from_millis(250);
 
+/// A larger buffer is freed.
+const BUFFER_MAX: usize = 2 * 1024 * 1024;
+
+impl Default for Turns {
+    fn default() -> Self {
+        Self {
+            buffer: Mutex::new(Some(vec![])),
+            given_back: Condvar::new(),
+        }
+    }
+}
+
 impl Turns {
     /// Waits for a turn, and goes on without one where the answer before arrives slowly.
-    fn take(&self) -> Option<Turn<'_>> {
-        let is_taken = self.lock();
+    fn take(&self) -> Turn<'_> {
+        let buffer = self.lock();
         let waited = self
             .given_back
-            .wait_timeout_while(is_taken, ANSWER_PATIENCE, |is_taken| *is_taken);
-        let (mut is_taken, late) = waited.unwrap_or_else(PoisonError::into_inner);
-        if late.timed_out() {
-            return None;
+            .wait_timeout_while(buffer, ANSWER_PATIENCE, |buffer| buffer.is_none());
+        let (mut buffer, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        match buffer.take() {
+            Some(buffer) => Turn {
+                buffer,
+                of: Some(self),
+            },
+            None => Turn {
+                buffer: vec![],
+                of: None,
+            },
         }
-        *is_taken = true;
-        Some(Turn(self))
     }
 
-    fn lock(&self) -> MutexGuard<'_, bool> {
-        self.is_taken.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Option<Vec<u8>>> {
+        self.buffer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Lasts until the answer has been read.
-struct Turn<'a>(&'a Turns);
+struct Turn<'a> {
+    buffer: Vec<u8>,
+    of: Option<&'a Turns>,
+}
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        *self.0.lock() = false;
-        self.0.given_back.notify_one();
+        if let Some(turns) = self.of {
+            let mut buffer = std::mem::take(&mut self.buffer);
+            buffer.clear();
+            buffer.shrink_to(BUFFER_MAX);
+            *turns.lock() = Some(buffer);
+            turns.given_back.notify_one();
+        }
     }
 }
 
@@ -68,11 +95,15 @@ impl Http {
     pub fn answer(&self, request: Request) -> Result<Received, RequestError> {
         let how = (request.timeout, request.is_public);
         let (request, intake) = authorize(request, &Environment)?;
-        let (answer, _turn) = match self.read(request, how, &intake) {
-            Ok((answer, turn)) => (Ok(answer), turn),
+        let (answer, mut turn) = match self.read(request, how, &intake) {
+            Ok((answer, turn)) => (Ok(answer), Some(turn)),
             Err(error) => (Err(error), None),
         };
-        intake.take(answer)
+        let mut answer = intake.take(answer);
+        if let (Ok(received), Some(turn)) = (&mut answer, &mut turn) {
+            turn.buffer = received.take_buffer();
+        }
+        answer
     }
 
     fn read(
@@ -80,7 +111,7 @@ impl Http {
         request: ureq::http::Request<Vec<u8>>,
         how: (Duration, bool),
         intake: &Intake,
-    ) -> Result<(Response, Option<Turn<'_>>), RequestError> {
+    ) -> Result<(Response, Turn<'_>), RequestError> {
         let proxy = self.agents.proxies.of(request.uri())?;
         let read = self.read_through(proxy, request, how, intake);
         match proxy {
@@ -95,7 +126,7 @@ impl Http {
         request: ureq::http::Request<Vec<u8>>,
         (timeout, is_public): (Duration, bool),
         intake: &Intake,
-    ) -> Result<(Response, Option<Turn<'_>>), RequestError> {
+    ) -> Result<(Response, Turn<'_>), RequestError> {
         let is_https = request.uri().scheme_str() == Some("https");
         let agent = self.agents.agent(is_https, is_public, proxy)?;
         let request = match proxy {
@@ -108,12 +139,13 @@ impl Http {
             .build();
         let answer = agent.run(request).map_err(request_error)?;
         proxy.map_or(Ok(()), |proxy| proxy.check(answer.status()))?;
-        let turn = self.turns.take();
+        let mut turn = self.turns.take();
         let (parts, body) = answer.into_parts();
         let bytes_max = u64::try_from(intake.bytes_max(parts.status)).unwrap_or(u64::MAX);
         // The length that it promises, so that the body need not grow step by step.
         let length = body.content_length().unwrap_or(0).min(bytes_max);
-        let mut whole = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
+        let mut whole = std::mem::take(&mut turn.buffer);
+        whole.reserve_exact(usize::try_from(length).unwrap_or(0));
         let read = body.into_reader().take(bytes_max).read_to_end(&mut whole);
         read.map_err(|error| request_error(error.into()))?;
         Ok((Response::from_parts(parts, whole), turn))

@@ -1,5 +1,5 @@
-//! Code that every shell needs and that depends neither on tokio nor on threads: the process of a
-//! worker, its console, the database's address, proxies, and local models.
+//! Code that every shell needs, whatever it waits with: the process of a worker, its console, the database's address,
+//! proxies, local models, documents, files, and the pages of `--http`.
 
 #![cfg_attr(not(test), warn(clippy::too_many_lines))]
 
@@ -10,6 +10,8 @@ pub mod documents;
 mod env_file;
 pub mod models;
 pub mod monitoring;
+#[cfg(feature = "parquet")]
+mod parquet;
 pub mod parsing;
 pub mod program;
 pub mod proxy;

@@ -92,7 +92,7 @@ impl Http {
             Err(error) => (Err(error), None),
         };
         let bytes = answer.as_ref().map_or(0, |answer| answer.body().len());
-        let answer = if Intake::is_long(bytes) {
+        let mut answer = if Intake::is_long(bytes) {
             let taken = spawn_blocking(move || intake.take(answer));
             taken
                 .await
@@ -100,6 +100,9 @@ impl Http {
         } else {
             intake.take(answer)
         };
+        if let Ok(received) = &mut answer {
+            drop(received.take_buffer());
+        }
         Ok((answer, turn))
     }
 

@@ -5,14 +5,17 @@ use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
 
 use crate::vectorizer::Maker;
 
-/// The columns after the key.
-pub(super) const CHUNK_SEQ: &str = "chunk_seq";
+/// The number of the chunk in its row: the first column after the key.
+pub const CHUNK_SEQ: &str = "chunk_seq";
 pub(super) const CHUNK: &str = "chunk";
-pub(super) const EMBEDDING: &str = "embedding";
-pub(super) const LOCATION: &str = "location";
+/// The vector, as pgvector writes it.
+pub const EMBEDDING: &str = "embedding";
+/// Where the chunk is in its document, or nothing. Not all stores have it.
+pub const LOCATION: &str = "location";
 pub(super) const PROVIDER: &str = "embedding_provider";
 pub(super) const MODEL: &str = "embedding_model";
-pub(super) const DIMENSIONS: &str = "embedding_dimensions";
+/// Of the vector.
+pub const DIMENSIONS: &str = "embedding_dimensions";
 pub(super) const MADE_BY: &str = "embedding_made_by";
 
 /// The largest line that is read.
@@ -26,7 +29,7 @@ pub(super) fn header<'a>(key: impl Iterator<Item = &'a str>, has_location: bool)
         .chain(location)
         .chain([PROVIDER, MODEL, DIMENSIONS, MADE_BY]);
     let mut line = String::new();
-    write(&mut line, fields.map(Some));
+    write_line(&mut line, fields.map(Some));
     line
 }
 
@@ -35,11 +38,11 @@ pub(super) fn add(text: &mut String, row: &[Option<String>], maker: &Maker) {
     let dimensions = maker.dimensions.to_string();
     let made_by = [&maker.provider, &maker.model, &dimensions, &maker.digest];
     let fields = row.iter().map(Option::as_deref);
-    write(text, fields.chain(made_by.map(|it| Some(it.as_str()))));
+    write_line(text, fields.chain(made_by.map(|it| Some(it.as_str()))));
 }
 
-/// A line of these fields. NULL is nothing, as COPY has it, and an empty text is `""`.
-fn write<'a>(line: &mut String, fields: impl Iterator<Item = Option<&'a str>>) {
+/// Adds a line of these fields. `None` is NULL: nothing, as COPY has it. An empty text is `""`.
+pub fn write_line<'a>(line: &mut String, fields: impl Iterator<Item = Option<&'a str>>) {
     for (field, at) in fields.zip(0..) {
         if at > 0 {
             line.push(',');
@@ -64,7 +67,8 @@ fn write<'a>(line: &mut String, fields: impl Iterator<Item = Option<&'a str>>) {
 }
 
 /// Reads records from pieces of a file.
-pub(super) struct Records {
+#[derive(Debug)]
+pub struct Records {
     reader: Reader,
     /// The fields of the record in progress, one after the other.
     text: Vec<u8>,
@@ -73,8 +77,16 @@ pub(super) struct Records {
     fields: usize,
 }
 
+impl Default for Records {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Records {
-    pub(super) fn new() -> Self {
+    /// At the beginning of a file.
+    #[must_use]
+    pub fn new() -> Self {
         Self {
             reader: ReaderBuilder::new().build(),
             text: vec![0; 64 * 1024],
@@ -85,7 +97,10 @@ impl Records {
     }
 
     /// The records that this piece completes. An empty piece is the end of the file.
-    pub(super) fn read(&mut self, mut piece: &[u8]) -> Result<Vec<Vec<String>>, String> {
+    ///
+    /// # Errors
+    /// If a record is not in UTF-8, or larger than 256 MB.
+    pub fn read(&mut self, mut piece: &[u8]) -> Result<Vec<Vec<String>>, String> {
         let is_end = piece.is_empty();
         let mut records = vec![];
         loop {

@@ -6,7 +6,7 @@
 
 mod checks;
 mod chunk;
-mod csv;
+pub mod csv;
 mod doctor;
 mod drift;
 mod errors;

@@ -1,6 +1,7 @@
-//! Signatures of Azure's storage.
+//! Signatures of Azure's storage, and requests for tokens.
 //!
-//! Source: "Authorize with Shared Key" in the reference of Azure Storage, for versions from 2015-02-21 on.
+//! Sources: "Authorize with Shared Key" in the reference of Azure Storage, for versions from 2015-02-21 on; "OAuth 2.0
+//! client credentials flow on the Microsoft identity platform".
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -9,9 +10,9 @@ use http::{HeaderName, Uri};
 use jiff::Timestamp;
 
 use super::hmac::hmac;
-use super::{Http, Vault, put, value};
+use super::{Http, Vault, put, put_form, value};
 use crate::request::AzureCredential;
-use crate::settings::{AzureSecret, CONNECTION, field_of_connection};
+use crate::settings::{AzureSecret, CONNECTION, EntraProof, field_of_connection};
 
 const DATE: HeaderName = HeaderName::from_static("x-ms-date");
 
@@ -40,6 +41,42 @@ pub(super) fn sign(
             carry(http, &of_connection("SharedAccessSignature")?, CONNECTION)
         }
     }
+}
+
+/// Puts a request for a token into the body. Returns what must not be seen in the answer.
+pub(super) fn ask(
+    http: &mut Http,
+    proof: EntraProof,
+    vault: &impl Vault,
+) -> Result<Vec<String>, String> {
+    const FILE: &str = "AZURE_FEDERATED_TOKEN_FILE";
+    let client = value("AZURE_CLIENT_ID", vault)?;
+    let mut fields = vec![
+        ("grant_type", "client_credentials"),
+        ("client_id", &client),
+        ("scope", "https://storage.azure.com/.default"),
+    ];
+    let secret = match proof {
+        EntraProof::Secret => value("AZURE_CLIENT_SECRET", vault)?,
+        EntraProof::Federated => {
+            let token = vault.file(&value(FILE, vault)?);
+            let token = token
+                .map_err(|reason| format!("the file that {FILE} names cannot be read: {reason}"))?;
+            token.trim().to_owned()
+        }
+    };
+    match proof {
+        EntraProof::Secret => fields.push(("client_secret", &secret)),
+        EntraProof::Federated => fields.extend([
+            (
+                "client_assertion_type",
+                "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
+            ),
+            ("client_assertion", &secret),
+        ]),
+    }
+    put_form(http, &fields);
+    Ok(vec![secret])
 }
 
 fn carry(http: &mut Http, signature: &str, name: &str) -> Result<Vec<String>, String> {

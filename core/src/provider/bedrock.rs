@@ -100,6 +100,13 @@ fn token(source: &AwsSource, region: &str, sts: Option<&str>) -> Result<TokenSou
                 .ok_or("the URL of the container's keys (AWS_CONTAINER_CREDENTIALS_…) is no URL")?,
             credential: Credential::Container,
         },
+        AwsSource::Instance(_) => {
+            return Err(
+                "the keys of an EC2 instance are used for documents only: set AWS_ACCESS_KEY_ID and \
+                 AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or AWS_BEARER_TOKEN_BEDROCK for the worker"
+                    .to_owned(),
+            );
+        }
         AwsSource::WebIdentity => {
             let place = format!("https://sts.{region}.amazonaws.com/");
             TokenSource {

@@ -34,7 +34,7 @@ impl IssuedToken {
         #[derive(Deserialize)]
         struct Answer {
             access_token: String,
-            expires_in: Option<u64>,
+            expires_in: Option<Value>,
         }
         let status = response.status();
         if !status.is_success() {
@@ -51,7 +51,10 @@ impl IssuedToken {
             return Self::of_aws(keys, wall).ok_or_else(unreadable);
         }
         let answer: Answer = serde_json::from_value(body).map_err(|_| unreadable())?;
-        let valid = Duration::from_secs(answer.expires_in.unwrap_or(VALID));
+        // Azure's machines give it as text.
+        let seconds = |it: Value| it.as_u64().or_else(|| it.as_str()?.parse().ok());
+        let seconds = answer.expires_in.and_then(seconds).unwrap_or(VALID);
+        let valid = Duration::from_secs(seconds);
         Ok(Self {
             token: Token::Bearer(answer.access_token),
             valid: valid.mul_f64(USED),

@@ -165,6 +165,7 @@ impl HttpWire {
             }
             Credential::Aws(_)
             | Credential::Azure(_)
+            | Credential::Entra(_)
             | Credential::Google { .. }
             | Credential::Ibm { .. }
             | Credential::Key(_)

@@ -29,6 +29,8 @@ pub struct Secrets {
 pub enum AwsSource {
     /// At this URL, which the operator's environment names: ECS and EKS give it to their containers.
     Container(String),
+    /// By the metadata service of an EC2 instance, which is at this address: for the role of the instance.
+    Instance(String),
     /// In exchange for the token of a web identity, for a role.
     WebIdentity,
 }
@@ -48,7 +50,21 @@ impl AwsSource {
         let relative = value("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI");
         let relative = relative.map(|path| format!("{ENDPOINT}{path}"));
         let url = relative.or_else(|| value("AWS_CONTAINER_CREDENTIALS_FULL_URI"));
-        url.map(Self::Container)
+        url.map(Self::Container).or_else(|| Self::instance(&value))
+    }
+
+    /// AWS's own programs try the metadata service wherever they run. Here the operator says that it is there, so that
+    /// a worker elsewhere says at once that it has no credentials.
+    fn instance(value: impl Fn(&str) -> Option<String>) -> Option<Self> {
+        const ENDPOINT: &str = "http://169.254.169.254";
+        let disabled = value("AWS_EC2_METADATA_DISABLED").map(|it| it.to_ascii_lowercase());
+        let endpoint = value("AWS_EC2_METADATA_SERVICE_ENDPOINT");
+        match disabled.as_deref() {
+            Some("false") => Some(endpoint.unwrap_or_else(|| ENDPOINT.to_owned())),
+            None => endpoint,
+            Some(_) => None,
+        }
+        .map(|endpoint| Self::Instance(endpoint.trim_end_matches('/').to_owned()))
     }
 }
 

@@ -1,9 +1,13 @@
 //! Where object stores are, and which of them this worker has credentials for.
 
+mod azure;
+
 use http::Uri;
 
 use super::AwsSource;
 use crate::address::operators_url;
+pub(crate) use azure::{AzureAccess, AzureStore, CONNECTION, field_of_connection};
+pub use azure::{AzureSecret, EntraProof};
 
 /// The object stores that documents may be loaded from: each, or what to do so that it may be. They hold no secrets.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -47,29 +51,6 @@ pub(crate) enum GoogleAccess {
     Account(&'static str),
 }
 
-/// An account of Azure's blob storage, or of its emulator.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct AzureStore {
-    pub(crate) account: String,
-    pub(crate) endpoint: String,
-    pub(crate) secret: AzureSecret,
-}
-
-/// What shows Azure who is asking, and where it is.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum AzureSecret {
-    /// The account's key, in this variable.
-    Key(String),
-    /// The account's key, in the connection string.
-    KeyOfConnection,
-    /// A shared access signature, in this variable.
-    Signature(String),
-    /// A shared access signature, in the connection string.
-    SignatureOfConnection,
-}
-
-/// The variable of Azure's connection strings.
-pub(crate) const CONNECTION: &str = "AZURE_STORAGE_CONNECTION_STRING";
 const GOOGLE_KEY: &str = "GOOGLE_APPLICATION_CREDENTIALS";
 
 impl Default for StoreSettings {
@@ -82,7 +63,7 @@ impl StoreSettings {
     /// The stores of an environment. `value` is that of a variable, `has` says whether a secret is set, also in a file.
     pub(crate) fn of(value: impl Fn(&str) -> Option<String>, has: impl Fn(&str) -> bool) -> Self {
         Self {
-            azure: azure(&value, &has),
+            azure: azure::azure(&value, &has),
             google: google(&value, &has),
             s3: s3(&value, &has),
         }
@@ -98,7 +79,8 @@ fn s3(
     if !is_anonymous && !has_keys {
         return Err(
             "this worker has no credentials for S3: let its operator set AWS_ACCESS_KEY_ID and \
-             AWS_SECRET_ACCESS_KEY, or AWS_PROFILE; or AWS_NO_SIGN_REQUEST=yes for what everybody may read"
+             AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or AWS_EC2_METADATA_DISABLED=false on an instance of EC2 that has a \
+             role; or AWS_NO_SIGN_REQUEST=yes for what everybody may read"
                 .to_owned(),
         );
     }
@@ -178,92 +160,6 @@ pub(crate) fn metadata_token(host: &str) -> Option<Uri> {
     operators_url(&format!("http://{host}{PATH}"))
 }
 
-fn azure(
-    value: &impl Fn(&str) -> Option<String>,
-    has: &impl Fn(&str) -> bool,
-) -> Result<AzureStore, String> {
-    if let Some(connection) = value(CONNECTION) {
-        return of_connection(&connection);
-    }
-    let names = ["AZURE_STORAGE_ACCOUNT", "AZURE_STORAGE_ACCOUNT_NAME"];
-    let account = names.iter().find_map(|name| value(name));
-    let keys = ["AZURE_STORAGE_KEY", "AZURE_STORAGE_ACCOUNT_KEY"];
-    let key = keys.into_iter().find(|name| has(name));
-    let signature = Some("AZURE_STORAGE_SAS_TOKEN").filter(|name| has(name));
-    let secret = match (key, signature) {
-        (Some(name), _) => AzureSecret::Key(name.to_owned()),
-        (None, Some(name)) => AzureSecret::Signature(name.to_owned()),
-        (None, None) => return Err(NO_AZURE.to_owned()),
-    };
-    let account = account.and_then(|account| plain_account(&account));
-    let account = account.ok_or(NO_AZURE)?;
-    let own = format!("https://{account}.blob.core.windows.net");
-    let endpoint = endpoint(value, &["AZURE_STORAGE_BLOB_ENDPOINT"])?;
-    Ok(AzureStore {
-        endpoint: endpoint.unwrap_or(own),
-        account,
-        secret,
-    })
-}
-
-const NO_AZURE: &str = "this worker has no credentials for Azure: let its operator set \
-    AZURE_STORAGE_CONNECTION_STRING, or AZURE_STORAGE_ACCOUNT and AZURE_STORAGE_KEY (or \
-    AZURE_STORAGE_SAS_TOKEN)";
-
-/// The account that a connection string describes.
-fn of_connection(connection: &str) -> Result<AzureStore, String> {
-    let field = |name| field_of_connection(connection, name);
-    let wrong = |what: &str| format!("{CONNECTION} {what}");
-    let secret = if field("AccountKey").is_some() {
-        AzureSecret::KeyOfConnection
-    } else if field("SharedAccessSignature").is_some() {
-        AzureSecret::SignatureOfConnection
-    } else {
-        return Err(wrong("has neither AccountKey nor SharedAccessSignature"));
-    };
-    let endpoint = match field("BlobEndpoint") {
-        Some(url) => Some(base(url).ok_or_else(|| wrong("has a BlobEndpoint that is no URL"))?),
-        None => None,
-    };
-    let account = match (field("AccountName"), &endpoint) {
-        (Some(name), _) => Some(name),
-        // https://account.blob.core.windows.net
-        (None, Some(url)) => url
-            .split("://")
-            .nth(1)
-            .and_then(|host| host.split('.').next()),
-        (None, None) => None,
-    };
-    let account = account.and_then(plain_account);
-    let account = account.ok_or_else(|| wrong("has no AccountName"))?;
-    let scheme = field("DefaultEndpointsProtocol").unwrap_or("https");
-    let suffix = field("EndpointSuffix").unwrap_or("core.windows.net");
-    let own = base(&format!("{scheme}://{account}.blob.{suffix}"));
-    let endpoint = endpoint.or(own);
-    Ok(AzureStore {
-        endpoint: endpoint.ok_or_else(|| wrong("has a wrong EndpointSuffix"))?,
-        account,
-        secret,
-    })
-}
-
-/// The value of a field of a connection string; values may contain `=`.
-pub(crate) fn field_of_connection<'a>(connection: &'a str, name: &str) -> Option<&'a str> {
-    let mut fields = connection
-        .split(';')
-        .filter_map(|field| field.split_once('='));
-    let found = fields.find(|(known, _)| known.trim().eq_ignore_ascii_case(name));
-    found
-        .map(|(_, value)| value.trim())
-        .filter(|value| !value.is_empty())
-}
-
-fn plain_account(name: &str) -> Option<String> {
-    let name = name.trim();
-    let is_name = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
-    is_name.then(|| name.to_owned())
-}
-
 /// The URL in the first of these variables that is set.
 fn endpoint(
     value: &impl Fn(&str) -> Option<String>,
@@ -292,7 +188,7 @@ fn base(url: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn stores(variables: &[(&str, &str)]) -> StoreSettings {
+    pub(super) fn stores(variables: &[(&str, &str)]) -> StoreSettings {
         let value = |name: &str| {
             let mut all = variables.iter();
             let found = all.find(|(known, _)| *known == name);
@@ -333,48 +229,5 @@ mod tests {
         assert!(reason.contains("AWS_ENDPOINT_URL_S3") && !reason.contains("u:p"));
         let wrong = stores(&[keys[0], keys[1], ("AWS_REGION", "evil.example/")]);
         assert!(wrong.s3.unwrap_err().contains("AWS_REGION"));
-    }
-
-    #[test]
-    fn an_account_of_azure_is_named_by_variables_or_by_a_connection_string() {
-        let azure = |variables: &[(&str, &str)]| stores(variables).azure;
-        let named = azure(&[
-            ("AZURE_STORAGE_ACCOUNT", "acme"),
-            ("AZURE_STORAGE_SAS_TOKEN", "sv=1&sig=x"),
-        ]);
-        let named = named.unwrap();
-        assert_eq!(named.endpoint, "https://acme.blob.core.windows.net");
-        assert_eq!(
-            named.secret,
-            AzureSecret::Signature("AZURE_STORAGE_SAS_TOKEN".to_owned())
-        );
-        for (connection, account, endpoint) in [
-            (
-                "DefaultEndpointsProtocol=https;AccountName=acme;AccountKey=a+b/c==;EndpointSuffix=core.chinacloudapi.cn",
-                "acme",
-                "https://acme.blob.core.chinacloudapi.cn",
-            ),
-            (
-                "AccountName=devstoreaccount1;AccountKey=k==;BlobEndpoint=http://127.0.0.1:10000/devstoreaccount1;",
-                "devstoreaccount1",
-                "http://127.0.0.1:10000/devstoreaccount1",
-            ),
-            (
-                "BlobEndpoint=https://acme.blob.core.windows.net/;SharedAccessSignature=sv=1&sig=x",
-                "acme",
-                "https://acme.blob.core.windows.net",
-            ),
-        ] {
-            let found = azure(&[(CONNECTION, connection)]).unwrap();
-            assert_eq!((&*found.account, &*found.endpoint), (account, endpoint));
-        }
-        for connection in ["AccountName=acme", "AccountKey=k", "nothing"] {
-            let reason = azure(&[(CONNECTION, connection)]).unwrap_err();
-            assert!(reason.contains(CONNECTION), "{reason}");
-        }
-        assert_eq!(
-            field_of_connection("AccountKey=a=b==;x=y", "accountkey"),
-            Some("a=b==")
-        );
     }
 }

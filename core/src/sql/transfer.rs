@@ -76,12 +76,28 @@ where t.chunk_seq > $2::bigint
 order by t.chunk_seq
 limit $1::bigint";
 
+/// Of pages that have about fifty times as many chunks as are wanted: a large store is not read as a whole. Where the
+/// statistics are too old, so that these pages have none, it is.
 const SAMPLE: &str = "\
+with size as materialized (
+  select least(100, 5000.0 * $1::bigint / greatest(c.reltuples, 1)) as percent
+  from pg_class c
+  where c.oid = (select t.tableoid from {store} t limit 1)
+), sampled as materialized (
+  select {t.keys}, t.chunk_seq, t.chunk, t.embedding
+  from {store} t tablesample system (coalesce((select percent from size), 100))
+  where t.embedding is not null and t.chunk <> ''
+  order by random()
+  limit $1::bigint
+), whole as (
+  select {t.keys}, t.chunk_seq, t.chunk, t.embedding
+  from {store} t
+  where not exists (select from sampled) and t.embedding is not null and t.chunk <> ''
+  order by random()
+  limit $1::bigint
+)
 select {t.keys as text}, t.chunk_seq::text, t.chunk, t.embedding::text
-from {store} t
-where t.embedding is not null and t.chunk <> ''
-order by random()
-limit $1::bigint";
+from (table sampled union all table whole) t";
 
 /// Chunks are added to those of their rows, and the rows are queued, in one statement: whatever happens next, a worker
 /// compares each of these rows with its chunks, keeps what is of its text, and deletes the rest. (A chunk that is

@@ -1,18 +1,15 @@
 //! Google Cloud Storage, through its JSON interface.
 
-use http::header::CONTENT_TYPE;
-use http::{HeaderName, HeaderValue, Method, Uri};
+use http::{HeaderName, HeaderValue, Uri};
 
 use super::tokens::{TokenOf, Valid};
-use super::{Asked, Object, Refusal, get, known};
+use super::{Asked, Object, Refusal, get, known, post};
 use crate::provider::said;
 use crate::request::{Credential, Request, Response};
 use crate::settings::{GoogleAccess, StoreSettings};
 
 /// Where Google issues tokens, unless the account's key says otherwise.
 const TOKENS: &str = "https://oauth2.googleapis.com/token";
-/// An answer with a token is not longer.
-const TOKEN_BYTES_MAX: usize = 64 * 1024;
 
 /// The request for an object, or for the token that it takes.
 pub(super) fn request(
@@ -38,14 +35,10 @@ pub(super) fn request(
 }
 
 fn of_account(variable: &str) -> Result<Request, String> {
-    let mut request = get(TOKENS)?;
-    *request.http.method_mut() = Method::POST;
-    let form = HeaderValue::from_static("application/x-www-form-urlencoded");
-    request.http.headers_mut().insert(CONTENT_TYPE, form);
+    let mut request = post(TOKENS)?;
     request.credential = Some(Credential::Google {
         variable: variable.to_owned(),
     });
-    request.answer_bytes_max = TOKEN_BYTES_MAX;
     Ok(request)
 }
 
@@ -55,7 +48,6 @@ fn of_machine(url: &Uri) -> Result<Request, String> {
     let google = HeaderValue::from_static("Google");
     request.http.headers_mut().insert(name, google);
     request.credential = Some(Credential::Metadata);
-    request.answer_bytes_max = TOKEN_BYTES_MAX;
     Ok(request)
 }
 

@@ -1,10 +1,7 @@
 //! Amazon S3, and servers that speak its protocol.
 
-use http::header::CONTENT_TYPE;
-use http::{HeaderValue, Method};
-
 use super::tokens::{TokenOf, Valid};
-use super::{Asked, Object, Refusal, element, get, header, known};
+use super::{Asked, Object, Refusal, element, get, header, instance, known, post};
 use crate::provider::brief;
 use crate::request::{AwsCredential, Credential, Request, Response, Token};
 use crate::settings::{AwsSource, S3Store, StoreSettings, plain_region};
@@ -13,9 +10,6 @@ use crate::settings::{AwsSource, S3Store, StoreSettings, plain_region};
 const REGION: &str = "us-east-1";
 /// What pgai calls the sessions of its roles: the trust policy of a role may want this name.
 const SESSION: &str = "timescale-vectorizer";
-/// An answer with a token is not longer.
-const TOKEN_BYTES_MAX: usize = 64 * 1024;
-const FORM: HeaderValue = HeaderValue::from_static("application/x-www-form-urlencoded");
 
 /// The request for an object, or for the keys that it takes. `region` is the bucket's, if it is known.
 pub(super) fn request(
@@ -30,7 +24,8 @@ pub(super) fn request(
     }
     let issued = tokens.get(&TokenOf::Aws);
     if let (Some(source), None) = (&store.source, issued) {
-        return Ok((Asked::Token(TokenOf::Aws), keys(store, source)?));
+        let (of, request) = keys(store, source, tokens)?;
+        return Ok((Asked::Token(of), request));
     }
     let of_role = match &object.role {
         None => issued,
@@ -101,18 +96,19 @@ fn credential(service: &'static str, region: &str, issued: Option<&Token>) -> Cr
     })
 }
 
-/// The request for keys of the worker's own.
-fn keys(store: &S3Store, source: &AwsSource) -> Result<Request, String> {
-    let mut request = match source {
-        AwsSource::Container(url) => get(url)?,
-        AwsSource::WebIdentity => post(&sts(store))?,
+/// The request for keys of the worker's own, or for what it needs first.
+fn keys(
+    store: &S3Store,
+    source: &AwsSource,
+    tokens: Valid<'_>,
+) -> Result<(TokenOf, Request), String> {
+    let (mut request, credential) = match source {
+        AwsSource::Container(url) => (get(url)?, Credential::Container),
+        AwsSource::Instance(endpoint) => return instance::request(endpoint, tokens),
+        AwsSource::WebIdentity => (post(&sts(store))?, Credential::WebIdentity),
     };
-    request.credential = Some(match source {
-        AwsSource::Container(_) => Credential::Container,
-        AwsSource::WebIdentity => Credential::WebIdentity,
-    });
-    request.answer_bytes_max = TOKEN_BYTES_MAX;
-    Ok(request)
+    request.credential = Some(credential);
+    Ok((TokenOf::Aws, request))
 }
 
 /// The request for keys of a role.
@@ -135,7 +131,6 @@ fn assume(store: &S3Store, role: &str, issued: Option<&Token>) -> Result<Request
     *request.http.body_mut() = body.into_bytes();
     let region = store.region.as_deref().unwrap_or(REGION);
     request.credential = Some(credential("sts", region, issued));
-    request.answer_bytes_max = TOKEN_BYTES_MAX;
     Ok(request)
 }
 
@@ -155,13 +150,6 @@ fn sts(store: &S3Store) -> String {
         Some(region) => format!("https://sts.{region}.{}/", domain(region)),
         None => "https://sts.amazonaws.com/".to_owned(),
     }
-}
-
-fn post(url: &str) -> Result<Request, String> {
-    let mut request = get(url)?;
-    *request.http.method_mut() = Method::POST;
-    request.http.headers_mut().insert(CONTENT_TYPE, FORM);
-    Ok(request)
 }
 
 /// What an answer without an object means.

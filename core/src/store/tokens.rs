@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Object, Store, element};
+use super::{Object, Store, element, instance};
 use crate::provider::{IssuedToken, brief};
 use crate::request::{AwsKeys, Response, Token};
 use crate::time::Time;
@@ -15,8 +15,14 @@ use crate::time::Time;
 pub(crate) enum TokenOf {
     /// The keys that AWS issues to this worker.
     Aws,
+    /// The token of Microsoft Entra ID, or of Azure's machine.
+    Azure,
     /// The token of Google's service account, or of the machine.
     Google,
+    /// What the metadata service of an EC2 instance wants to see with each request.
+    Instance,
+    /// The name of the instance's role.
+    InstanceRole,
     /// The keys of a role of AWS.
     Role(String),
 }
@@ -51,13 +57,17 @@ impl Tokens {
         let issued = match &of {
             TokenOf::Role(role) => of_role(response, wall)
                 .map_err(|reason| format!("the role {role} is not taken on: {reason}")),
-            TokenOf::Aws | TokenOf::Google => IssuedToken::read(response, wall),
+            TokenOf::Aws | TokenOf::Azure | TokenOf::Google => IssuedToken::read(response, wall),
+            TokenOf::Instance | TokenOf::InstanceRole => instance::read(response),
         };
         let IssuedToken { token, valid } = match issued {
             Ok(issued) => issued,
             Err(reason) => {
                 // The keys that asked for the role may have run out before their time.
                 self.0.remove(&TokenOf::Aws);
+                // The instance may have been given another role.
+                self.0.remove(&TokenOf::Instance);
+                self.0.remove(&TokenOf::InstanceRole);
                 return Err(reason);
             }
         };
@@ -68,7 +78,7 @@ impl Tokens {
     /// Uses the tokens with which an object was asked for no more. Says whether there was one.
     pub(super) fn forget(&mut self, object: &Object) -> bool {
         let of = match (object.store, &object.role) {
-            (Store::Azure, _) => return false,
+            (Store::Azure, _) => TokenOf::Azure,
             (Store::Google, _) => TokenOf::Google,
             (Store::S3, None) => TokenOf::Aws,
             (Store::S3, Some(role)) => TokenOf::Role(role.clone()),

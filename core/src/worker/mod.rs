@@ -153,15 +153,16 @@ impl Worker {
         if matches!(self.life, Life::Stopped) {
             return Output::Stopped(self.summary.clone());
         }
-        if let Some((asked, query)) = self.next_query() {
-            let number = self.number();
-            self.asked.insert(number, asked);
-            return Output::Query(QueryTicket(number), query);
-        }
+        // Before statements: a shell that waits for each of those has its calls under way meanwhile.
         if let Some((called, call)) = self.next_call() {
             let number = self.number();
             self.called.insert(number, called);
             return Output::Call(CallTicket(number), call);
+        }
+        if let Some((asked, query)) = self.next_query() {
+            let number = self.number();
+            self.asked.insert(number, asked);
+            return Output::Query(QueryTicket(number), query);
         }
         if self.has_said_goodbye() {
             // There was nobody to say it to.

@@ -73,6 +73,43 @@ fn assert_loaded(store: &Store) {
     assert_outcomes(&mut stage, &[Err("az://docs: 403 Auth")]);
 }
 
+#[test]
+fn blobs_are_loaded_with_tokens_of_entra_id() {
+    let store = Store::start("azure_server", &BLOBS);
+    let url = store.said("/url");
+    let host = url.trim_end_matches("/acme");
+    let machine = format!("{host}/metadata/identity/oauth2/token");
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("token");
+    std::fs::write(&file, "a.token.of-kubernetes\n").unwrap();
+    let named = [
+        ("AZURE_STORAGE_ACCOUNT", "acme"),
+        ("AZURE_STORAGE_BLOB_ENDPOINT", url),
+        ("AZURE_AUTHORITY_HOST", host),
+        ("AZURE_TENANT_ID", "tenant-1"),
+        ("AZURE_CLIENT_ID", "client-1"),
+    ];
+    let with = |more| [&named[..], &[more]].concat();
+    for environment in [
+        with(("AZURE_CLIENT_SECRET", "a+secret/of=it")),
+        with(("AZURE_FEDERATED_TOKEN_FILE", file.to_str().unwrap())),
+        with(("AZURE_MSI_ENDPOINT", &machine)),
+    ] {
+        let mut stage = stage_of(&["az://docs/a.html", "az://docs/none"], "");
+        once(&stage, &[], &environment);
+        assert_outcomes(
+            &mut stage,
+            &[
+                Ok(DUCKS),
+                Err("az://docs: 404 BlobNotFound: there is no such blob"),
+            ],
+        );
+    }
+    let mut stage = stage_of(&["az://docs/a.html"], "");
+    once(&stage, &[], &with(("AZURE_CLIENT_SECRET", "wrong")));
+    assert_outcomes(&mut stage, &[Err("Invalid client secret provided")]);
+}
+
 /// The condition is a part of what is signed.
 #[test]
 fn unchanged_blobs_are_not_loaded_again() {

@@ -133,6 +133,21 @@ fn a_profile_has_the_keys() {
 }
 
 #[test]
+fn an_instance_of_ec2_has_a_role() {
+    let store = server();
+    let environment = [
+        ("AWS_ENDPOINT_URL", store.said("/url")),
+        ("AWS_EC2_METADATA_SERVICE_ENDPOINT", store.said("/instance")),
+    ];
+    let mut stage = stage_of(&["s3://docs/a.html", "s3://other/b.txt"], "");
+    once(&stage, &[], &environment);
+    assert_outcomes(&mut stage, &[Ok(DUCKS), Ok("bbb")]);
+    let lines = store.process.lines();
+    let asked = lines.iter().filter(|line| line.starts_with("instance"));
+    assert_eq!(asked.count(), 3, "{lines:?}");
+}
+
+#[test]
 fn a_role_reads_what_the_user_may_not() {
     let store = server();
     let role = format!(", aws_role_arn => '{}'", store.said("/role"));
