@@ -225,10 +225,12 @@ pub(super) fn details(body: &[u8], name: &str) -> Vec<String> {
 }
 
 /// Where providers put the message of an error: JSON pointers, the first one that leads to a text. Lists of
-/// errors are FastAPI's (`detail`), watsonx's (`errors`) and Google's (the whole).
+/// errors are FastAPI's (`detail`), watsonx's (`errors`) and Google's (the whole). Issuers of tokens describe theirs
+/// (RFC 6749, section 5.2).
 const MESSAGES: &[&str] = &[
     "/error/message",
     "/error/message/detail/0/msg",
+    "/error_description",
     "/error",
     "/detail",
     "/detail/0/msg",
