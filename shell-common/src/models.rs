@@ -8,6 +8,20 @@ pub use with_models::Models;
 #[cfg(not(feature = "local"))]
 pub use without_models::Models;
 
+/// Sets the variable that says how many threads a model has, unless it is set. Without it the crate candle reads
+/// `/proc/cpuinfo` for each product of two matrices, which takes a fifth of the time of a short text on two cores, and
+/// more on many. It must be called before threads start.
+#[cfg(feature = "local")]
+pub(crate) fn set_threads() {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    // Nothing but a slower model comes of an error.
+    let _ = dotenvy::from_read(format!("RAYON_NUM_THREADS={threads}").as_bytes());
+}
+
+/// There are no models.
+#[cfg(not(feature = "local"))]
+pub(crate) const fn set_threads() {}
+
 #[cfg(feature = "local")]
 mod with_models {
     use std::collections::BTreeMap;

@@ -17,6 +17,7 @@ use pgai_core::{
 use crate::console::{self, Console};
 use crate::documents::CAN_PARSE;
 use crate::env_file;
+use crate::models::set_threads;
 use crate::monitoring::{self, Asker, Inquirer, Questions};
 use crate::parsing;
 use crate::target::Target;
@@ -152,6 +153,7 @@ impl Program {
             return parsing::child(limits);
         }
         let done = env_file::read(&arguments)
+            .map(|()| set_threads())
             .and_then(|()| with_files(environment(), read))
             .and_then(|environment| self.start(arguments, &environment));
         done.unwrap_or_else(|failure| {
