@@ -24,10 +24,10 @@ fn unreadable(column: &str) -> ParquetError {
 
 /// The message without the crate's prefix for its kind.
 fn said(error: &ParquetError) -> String {
-    match error {
-        ParquetError::General(message) => message.clone(),
-        other => other.to_string(),
+    if let ParquetError::General(message) = error {
+        return message.clone();
     }
+    error.to_string()
 }
 
 #[cfg(test)]

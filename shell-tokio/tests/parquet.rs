@@ -7,8 +7,8 @@ use std::fs;
 use tests::process::Process;
 use tests::stage::{PATIENCE, Stage};
 
-const ROWS: &str =
-    "insert into blog select n, 'title', E'one \\'\"' || n || E',\\n\\ntwo ' || n || 'é'
+const ROWS: &str = "insert into blog
+    select n, 'title', rpad('one ''\"' || n, 30, ',') || E'\n\n' || rpad('two é' || n, 30, '.')
     from generate_series(1, 2000) n";
 
 /// Runs this build of `worker`, and returns what it wrote.
@@ -45,7 +45,7 @@ fn a_store_comes_through_a_parquet_file() {
     let production = blog();
     succeeds(&production, &["--once"]);
     let said = succeeds(&production, &["export", "blog", "--to", &parquet]);
-    assert_eq!(said, "2,000 chunks");
+    assert_eq!(said, "4,000 chunks");
     succeeds(&production, &["export", "blog", "--to", &csv]);
     assert!(fs::read(&parquet).unwrap().starts_with(b"PAR1"));
 
@@ -53,7 +53,7 @@ fn a_store_comes_through_a_parquet_file() {
     copy.run("truncate ai._vectorizer_q_1");
     let said = succeeds(&copy, &["import", "blog", "--from", &parquet]);
     assert!(
-        said.contains("2,000 chunks of 2,000 rows imported"),
+        said.contains("4,000 chunks of 2,000 rows imported"),
         "{said}"
     );
     succeeds(&copy, &["--once"]);

@@ -247,12 +247,17 @@ fn the_manual_is_right() {
     let mut stage = Stage::new();
     let blocks = tests::python::blocks(MANUAL).into_iter();
     let sql = Vec::from_iter(blocks.filter(|(language, _)| *language == "sql"));
-    let [(_, create), (_, insert), (_, cut)] = sql.as_slice() else {
+    let [(_, create), (_, code), (_, insert), (_, cut)] = sql.as_slice() else {
         panic!("{sql:?}");
     };
     stage.run(&create.replace(", 768)", &format!(", {DIMENSIONS})")));
     stage.run(insert);
     once(&stage, "worker");
+    let code = code.trim_end().trim_end_matches(';');
+    let splits = format!(
+        "select count(*) from ({code}) x(c) where c ->> 'implementation' = 'recursive_character_text_splitter'"
+    );
+    assert_eq!(stage.number(&splits), 1);
     let cut = stage.sql.query_one(*cut, &[]).unwrap();
     assert_eq!(cut.get::<_, &str>(0), "# Ducks\n\nThey swim.");
 }

@@ -14,7 +14,7 @@ pub(crate) struct ExportArgs {
     /// The vectorizer's name or id
     name: String,
 
-    /// Write to this file; without it, to the standard output
+    /// Write to this file, as Parquet if its name ends in .parquet; without it, to the standard output
     #[arg(long, value_name = "FILE")]
     to: Option<String>,
 }

@@ -18,7 +18,7 @@ pub(crate) struct ImportArgs {
     /// The vectorizer's name or id
     name: String,
 
-    /// Read this file; without it, the standard input
+    /// Read this file, as Parquet if its name ends in .parquet; without it, the standard input
     #[arg(long, value_name = "FILE")]
     from: Option<String>,
 }

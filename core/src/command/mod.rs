@@ -68,7 +68,7 @@ pub(crate) enum Subcommand {
     Estimate(EstimateArgs),
     /// Measure how well a search finds what is known to answer some questions
     Evaluate(EvaluateArgs),
-    /// Write the chunks of a vectorizer and their embeddings as CSV
+    /// Write the chunks of a vectorizer and their embeddings as CSV or Parquet
     Export(ExportArgs),
     /// Take embeddings that `export` wrote into a vectorizer of the same model
     Import(ImportArgs),

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 
-use parquet::basic::{ConvertedType, Repetition, Type as PhysicalType};
+use parquet::basic::{Compression, ConvertedType, Repetition, Type as PhysicalType};
 use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
 use parquet::data_type::{ByteArray, DataType};
 use parquet::errors::ParquetError;
@@ -61,10 +61,6 @@ impl Column {
 }
 
 /// Not a date or a time, which integers stand for, too.
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "the others are integers or mean the same"
-)]
 fn is_integer(column: &ColumnDescriptor) -> bool {
     !matches!(
         column.converted_type(),
@@ -83,8 +79,10 @@ impl Reader {
         let schema = file.metadata().file_metadata().schema_descr();
         let columns = schema.columns().iter().zip(0..);
         let columns = columns.filter_map(|(column, at)| Column::new(at, column));
+        let columns: Vec<_> = columns.collect();
+        check_compression(&file, &columns)?;
         Ok(Self {
-            columns: columns.collect(),
+            columns,
             file,
             group: 0,
             readers: vec![],
@@ -140,6 +138,22 @@ impl Reader {
         self.group += 1;
         Ok(())
     }
+}
+
+/// This program has one compression, the one that most tools use by default.
+fn check_compression(file: &SerializedFileReader<File>, columns: &[Column]) -> Result<(), String> {
+    for group in file.metadata().row_groups() {
+        for column in columns {
+            let compression = group.column(column.at).compression();
+            if !matches!(compression, Compression::SNAPPY | Compression::UNCOMPRESSED) {
+                return Err(format!(
+                    "the column {} is compressed with {compression}: write the file with Snappy, or without compression",
+                    column.name
+                ));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The next fields of a column.
