@@ -9,8 +9,8 @@ pub use with_models::Models;
 pub use without_models::Models;
 
 /// Sets the variable that says how many threads a model has, unless it is set. Without it the crate candle reads
-/// `/proc/cpuinfo` for each product of two matrices, which takes a fifth of the time of a short text on two cores, and
-/// more on many. It must be called before threads start.
+/// `/proc/cpuinfo` for each product of two matrices: 3 of the 17 milliseconds of a search on two cores, and the file
+/// is longer where there are more. It must be called before threads start.
 #[cfg(feature = "local")]
 pub(crate) fn set_threads() {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
