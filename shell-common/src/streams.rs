@@ -1,5 +1,5 @@
 //! What a command reads and writes piece by piece: files, or the standard input and output. A file whose name ends in
-//! `.parquet` is a Parquet file, to the command it is CSV.
+//! `.parquet` is a Parquet file; the command sees CSV.
 
 use std::fmt;
 use std::fs::{self, File};

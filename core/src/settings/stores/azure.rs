@@ -50,6 +50,7 @@ pub enum AzureSecret {
 /// The variable of Azure's connection strings.
 pub(crate) const CONNECTION: &str = "AZURE_STORAGE_CONNECTION_STRING";
 
+/// The account that the variables describe, or what to set.
 pub(super) fn azure(
     value: &impl Fn(&str) -> Option<String>,
     has: &impl Fn(&str) -> bool,
