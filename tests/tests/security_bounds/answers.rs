@@ -2,7 +2,8 @@
 
 use std::io::Write as _;
 use std::sync::Arc;
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use flate2::Compression;
 use flate2::write::{GzEncoder, ZlibEncoder};
@@ -62,10 +63,14 @@ fn an_answer_costs_no_more_than_its_bound() {
     let bomb = gzip(&repeated("[0],", LONG));
     for shell in SHELLS {
         let stage = stage();
+        // It waits, so that the process lives long enough to be measured beside other tests.
         let url = provider(Answer {
             status: 200,
             encoding: None,
-            body: Arc::new(honest),
+            body: Arc::new(|texts| {
+                thread::sleep(Duration::from_millis(300));
+                honest(texts)
+            }),
         });
         let usual = until_end(worker(&stage, shell, &url), Instant::now()).peak;
         for (what, hostile) in [
