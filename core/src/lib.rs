@@ -183,7 +183,7 @@ pub use document::{
 pub use event::{Event, Level};
 pub use index::{BUILD_SETTINGS, IndexBuild, IndexQuery};
 pub use intake::{Intake, Vault, authorize};
-pub use model::{ModelAnswer, ModelError, ModelRequest, Wanted};
+pub use model::{ModelAnswer, ModelError, ModelRequest, Tokenizer, Wanted};
 pub use options::{Command, Options, Parse, Usage};
 pub use output::{Output, Summary};
 pub use packing::Packing;

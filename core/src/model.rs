@@ -25,8 +25,8 @@ pub enum Wanted {
     Queries,
     /// How well each text but the first answers the first one, by a cross-encoder.
     Scores,
-    /// The number of tokens of each text, including those beyond the model's limit.
-    TokenCounts,
+    /// What counts its tokens. There are no texts.
+    Tokenizer,
 }
 
 /// The results of a model, in the order of the texts.
@@ -34,8 +34,8 @@ pub enum Wanted {
 pub enum ModelAnswer {
     /// For [`Wanted::Scores`]: one for each text but the first; a higher one is better.
     Scores(Vec<f32>),
-    /// For [`Wanted::TokenCounts`].
-    TokenCounts(Vec<usize>),
+    /// For [`Wanted::Tokenizer`].
+    Tokenizer(Tokenizer),
     /// For [`Wanted::Documents`] and [`Wanted::Queries`].
     Vectors {
         /// One vector for each text.
@@ -43,6 +43,15 @@ pub enum ModelAnswer {
         /// The number of texts that were longer than the model's limit.
         truncated: usize,
     },
+}
+
+/// Counts tokens as a model does: a pure function, made from the model's files by whoever has read them.
+#[derive(Clone)]
+pub struct Tokenizer {
+    /// The tokens that the model has in addition to those of each text, at its start and its end.
+    pub added: usize,
+    /// The tokens of a text, however many the model reads of them, without the added ones.
+    pub count: Arc<dyn Fn(&str) -> usize + Send + Sync>,
 }
 
 /// Why a model returned no result.
@@ -63,6 +72,21 @@ impl fmt::Debug for ModelRequest {
             .field("wanted", &self.wanted)
             .field("texts", &self.texts.len())
             .finish()
+    }
+}
+
+impl fmt::Debug for Tokenizer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tokenizer")
+            .field("added", &self.added)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Two are equal if they are the same function.
+impl PartialEq for Tokenizer {
+    fn eq(&self, other: &Self) -> bool {
+        self.added == other.added && Arc::ptr_eq(&self.count, &other.count)
     }
 }
 

@@ -121,6 +121,7 @@ impl Profile {
             }
             Err(
                 error @ (ChunkError::CaptureGroup(_)
+                | ChunkError::NeedsTokenizer
                 | ChunkError::TooManyParts(_)
                 | ChunkError::TooMuch(_)),
             ) => return Err(TextError::Chunking(error.to_string())),

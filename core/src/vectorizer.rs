@@ -12,7 +12,7 @@ use crate::retry;
 use crate::rows::CONTEXT_NAMES;
 use crate::settings::Settings;
 use crate::sql::{Destination, KeyColumn, Plan, PlanInput, Searched, TemplateColumn, VectorTypes};
-use crate::text::{Chunker, Template};
+use crate::text::{Chunker, ChunkingError, Template};
 pub use definition::MakerDigests;
 use definition::{Column, Config, DestinationConfig, Formatting, Processing, VectorType, utf8};
 pub(crate) use definition::{Definition, Maker};
@@ -72,11 +72,6 @@ const AFTER: &str = "operator(pg_catalog.>)";
 const AT_MOST: &str = "operator(pg_catalog.<=)";
 
 impl Profile {
-    /// Whether the texts of a row's chunks follow from its columns alone.
-    pub(crate) fn knows_texts(&self) -> bool {
-        self.documents.is_none() && !self.chunker.needs_vectors()
-    }
-
     /// Parses a definition. The error says what is wrong and what to do.
     pub(crate) fn new(definition: &Definition, settings: &Settings) -> Result<Self, String> {
         let config = &definition.config;
@@ -89,9 +84,9 @@ impl Profile {
         problem.map_or(Ok(()), Err)?;
         let key = key_columns(definition, columns, &source)?;
         let (loading, documents, docling) = texts_of(config, columns, &source, settings)?;
-        let chunker = Chunker::parse(&config.chunking).map_err(|error| error.to_string())?;
-        let format = format(&config.formatting, columns, &source)?;
         let provider = Provider::from_config(&config.embedding, settings)?;
+        let chunker = chunker(&config.chunking, &provider).map_err(|error| error.to_string())?;
+        let format = format(&config.formatting, columns, &source)?;
         let price = price(&provider, settings)?;
         let destination = destination(&config.destination, columns, &source)?;
         may_have_chunks(destination, &chunker)?;
@@ -146,6 +141,17 @@ impl Profile {
             price,
             tokens_per_day: tokens_per_day(processing),
         })
+    }
+}
+
+/// The chunker of this configuration. Sizes in tokens are in those of the model, if it runs in this process.
+pub(crate) fn chunker(
+    config: &serde_json::Value,
+    provider: &Provider,
+) -> Result<Chunker, ChunkingError> {
+    match provider.tokenizer_request() {
+        Some(_) => Chunker::parse_for_model(config),
+        None => Chunker::parse(config),
     }
 }
 

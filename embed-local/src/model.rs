@@ -91,7 +91,7 @@ impl Model {
         })
     }
 
-    /// Returns the number of tokens of a text, including the two special tokens around it. The
+    /// Returns the number of tokens of a text, including the [added ones](Self::added_tokens). The
     /// model reads at most [`max_tokens`](Self::max_tokens) of them.
     ///
     /// # Errors
@@ -99,6 +99,12 @@ impl Model {
     pub fn count_tokens(&self, text: &str) -> Result<usize, EmbedError> {
         let tokens = self.tokens(0, text)?;
         Ok(tokens.read.len() + tokens.cut)
+    }
+
+    /// Returns the number of special tokens that stand around the tokens of each text.
+    pub fn added_tokens(&self) -> usize {
+        let framing = self.tokenizer.get_post_processor();
+        framing.map_or(0, |framing| framing.added_tokens(false))
     }
 
     /// Returns the number of components of every vector.
@@ -158,16 +164,12 @@ impl Model {
             false => Cow::Borrowed(text),
         };
         let failed = |reason| EmbedError::Tokens { index, reason };
-        let framing = self
-            .tokenizer
-            .get_post_processor()
-            .map_or(0, |framing| framing.added_tokens(false));
         // Truncated here and not by the tokenizer, which would not say how much it left out.
         let mut encoding = self
             .tokenizer
             .encode_fast(text.as_ref(), false)
             .map_err(|error| failed(error.to_string()))?;
-        let cut = (encoding.len() + framing).saturating_sub(self.max_tokens());
+        let cut = (encoding.len() + self.added_tokens()).saturating_sub(self.max_tokens());
         encoding.truncate(encoding.len() - cut, 0, TruncationDirection::Right);
         let encoding = self
             .tokenizer

@@ -29,7 +29,7 @@ mod with_models {
     use std::sync::{Arc, Mutex, PoisonError};
 
     use embed_local::{CrossEncoder, EmbedError, Model, OpenError};
-    use pgai_core::Wanted;
+    use pgai_core::{Tokenizer, Wanted};
 
     use super::{ModelAnswer, ModelError, ModelRequest};
 
@@ -66,10 +66,15 @@ mod with_models {
                     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
                     model.embed(&texts)
                 }
-                Wanted::TokenCounts => {
-                    let counts = texts.iter().map(|text| model.count_tokens(text));
-                    let counts: Result<_, _> = counts.collect();
-                    return counts.map(ModelAnswer::TokenCounts).map_err(explained);
+                Wanted::Tokenizer => {
+                    let added = model.added_tokens();
+                    let count = move |text: &str| match model.count_tokens(text) {
+                        Ok(tokens) => tokens.saturating_sub(added),
+                        // It has at most one for each byte.
+                        Err(_) => text.len(),
+                    };
+                    let count = Arc::new(count);
+                    return Ok(ModelAnswer::Tokenizer(Tokenizer { added, count }));
                 }
             };
             let embedded = embedded.map_err(explained)?;

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::Value;
+use tests::process::Signal;
 use tests::stage::{PATIENCE, Stage};
 use tests::{cranfield, minilm};
 
@@ -135,6 +136,75 @@ fn a_model_that_is_not_there_or_does_not_work_is_one_clear_error() {
         stage.number("select max(loading_retries)::bigint from ai._vectorizer_q_1"),
         0
     );
+}
+
+/// Rare words: MiniLM has more tokens for them than cl100k_base.
+const RARE: &str = "Zwölf Boxkämpfer jagen Viktor quer über den großen Sylter Deich. ";
+
+#[test]
+fn sizes_in_tokens_are_those_of_the_model() {
+    let models = models_dir();
+    let environment = [("PGAI_MODELS_DIR", models.as_str())];
+    let mut stage = Stage::new();
+    stage.run("create table notes (id int primary key, body text)");
+    stage.run(&format!(
+        "select ai.create_vectorizer('notes', name => 'notes', loading => ai.loading_column('body'),
+           embedding => ai.embedding_sentence_transformers('{}', {}), chunking => ai.chunking_token(256),
+           destination => ai.destination_table(target_table => 'notes_store'))",
+        minilm::NAME,
+        minilm::DIMENSIONS
+    ));
+    stage.run(&format!(
+        "insert into notes values (1, repeat('{RARE}', 60)), (2, 'short'), (3, E' \\n')"
+    ));
+    let mut worker = stage.worker_with("worker", &["--once"], &environment);
+    assert_eq!(worker.wait(PATIENCE).code(), Some(0));
+    let lines = worker.lines().join("\n");
+    assert!(!lines.contains("truncated"), "{lines}");
+
+    let chunk = |stage: &Stage, arguments: &[&str]| -> Value {
+        let arguments = [&["chunk", "notes", "--key", "1", "--json"], arguments].concat();
+        let mut process = stage.worker_with("worker", &arguments, &environment);
+        let code = process.wait(PATIENCE).code();
+        let said = process.lines().join("\n");
+        assert_eq!(code, Some(0), "{said}");
+        serde_json::from_str(&said).unwrap()
+    };
+    let shown = chunk(&stage, &["--compare", "ai.chunking_token(64)"]);
+    for (side, size) in [("chunks", 256), ("compared", 64)] {
+        let chunks = shown[side].as_array().unwrap();
+        assert!(chunks.len() > 1, "{side}");
+        let tokens = |chunk: &Value| chunk["tokens"].as_u64().unwrap();
+        let sizes = Vec::from_iter(chunks.iter().map(tokens));
+        // Whole sentences of the 30 tokens or so that fit, with the two that the model adds.
+        assert!(sizes.iter().all(|tokens| *tokens <= size), "{sizes:?}");
+        assert!(sizes[0] > size - 35, "{sizes:?}");
+    }
+    let stored = stage.number("select count(*) from notes_store where id = 1");
+    assert_eq!(stored, shown["chunks"].as_array().unwrap().len() as i64);
+
+    // The commands count as the worker does.
+    let mut estimate = stage.worker_with("worker", &["estimate", "notes", "--json"], &environment);
+    assert_eq!(estimate.wait(PATIENCE).code(), Some(0));
+    let estimate: Value = serde_json::from_str(&estimate.lines().join("\n")).unwrap();
+    assert_eq!(estimate["chunks"]["estimate"], stored as f64 + 1.0);
+    assert_eq!(estimate["token_measure"], "counted by the model itself");
+    let verify = |stage: &Stage| -> String {
+        let mut worker = stage.worker_with("worker", &["--poll-interval", "1"], &environment);
+        let arguments = ["resync", "notes", "--verify-text"];
+        let mut resync = stage.worker_with("worker", &arguments, &environment);
+        let code = resync.wait(PATIENCE).code();
+        let said = resync.lines().join("\n");
+        assert_eq!(code, Some(0), "{said}");
+        worker.signal(Signal::Term);
+        worker.wait(PATIENCE);
+        said
+    };
+    let said = verify(&stage);
+    assert!(said.ends_with("nothing differs"), "{said}");
+    stage.run("update notes_store set chunk = 'other' where id = 2");
+    let said = verify(&stage);
+    assert!(said.contains("1 stale"), "{said}");
 }
 
 #[test]

@@ -12,15 +12,15 @@ use super::question::{Next, Question};
 use super::{Answer, Ask, Steps, field, key, named};
 use crate::call::{Call, Reply};
 use crate::document::Parts;
-use crate::model::ModelAnswer;
-use crate::provider::{Purpose, Tokens};
+use crate::model::{ModelAnswer, ModelError, Tokenizer};
+use crate::provider::Purpose;
 use crate::query::{Key, Param, Query, Rows};
 use crate::reuse::ChunkText;
 use crate::rows::{Bounds, TextError};
 use crate::settings::Settings;
 use crate::sql::Plan;
-use crate::text::{Chunker, Vectors};
-use crate::vectorizer::{Definition, Profile};
+use crate::text::Vectors;
+use crate::vectorizer::{Definition, Profile, chunker};
 use sides::{Side, beside};
 
 /// The arguments of `chunk`.
@@ -61,6 +61,8 @@ pub(super) struct Chunk {
     /// What is chunked: a text, and the template's columns if it is a row's.
     source: Option<(String, Option<Vec<Option<String>>>)>,
     question: Option<Asked>,
+    /// Of a model in this process; an error is the reason why there is none.
+    tokenizer: Option<Result<Tokenizer, ModelError>>,
     vectors: BTreeMap<Arc<str>, Arc<[f32]>>,
     key: Option<Key>,
     definition: Option<Definition>,
@@ -85,6 +87,7 @@ impl Chunk {
             file,
             source: None,
             question: None,
+            tokenizer: None,
             vectors: BTreeMap::new(),
             key: None,
             definition: None,
@@ -119,10 +122,10 @@ impl Chunk {
     fn compared(&mut self, rows: &Rows) -> Result<Ask, String> {
         let config = rows.first().map_or("", |row| field(row, 0));
         let config: Value = serde_json::from_str(config).unwrap_or_default();
-        let chunker = Chunker::parse(&config).map_err(|error| format!("--compare: {error}"))?;
         if let Some(definition) = &self.definition {
             let mut profile = self.profile(definition)?;
-            profile.chunker = chunker;
+            profile.chunker = chunker(&config, &profile.provider)
+                .map_err(|error| format!("--compare: {error}"))?;
             self.profiles.push(Arc::new(profile));
         }
         self.begin()
@@ -236,7 +239,25 @@ impl Chunk {
         })
     }
 
+    /// Takes the tokenizer of the model, which counts the tokens of the chunks.
+    fn tokenizer_came(&mut self, answer: Result<Tokenizer, ModelError>) -> Result<Ask, String> {
+        for profile in &self.profiles {
+            match &answer {
+                Ok(tokenizer) => profile.chunker.set_tokenizer(tokenizer),
+                Err(error) if profile.chunker.needs_tokenizer() => return Err(error.to_string()),
+                Err(_) => {}
+            }
+        }
+        self.tokenizer = Some(answer);
+        self.show()
+    }
+
     fn show(&mut self) -> Result<Ask, String> {
+        let first = self.profiles.first();
+        let request = first.and_then(|profile| profile.provider.tokenizer_request());
+        if let (Some(request), None) = (request, &self.tokenizer) {
+            return Ok(Ask::Call(Call::Model(request)));
+        }
         let mut sides = vec![];
         for (profile, name) in self.profiles.iter().zip(["now", "compared"]) {
             match self.texts(profile) {
@@ -246,21 +267,23 @@ impl Chunk {
             }
         }
         self.sides = sides;
-        let profile = self.profiles.first().ok_or("the vectorizer is gone")?;
-        let texts = self.sides.iter().flat_map(|side| &side.chunks);
-        let texts = Vec::from_iter(texts.map(|chunk| Arc::clone(&chunk.text)));
-        Ok(match profile.provider.tokens(&texts) {
-            Tokens::Asked(request) => Ask::Call(Call::Model(request)),
-            Tokens::Counted(counts) => self.report(Some(&counts), ""),
-        })
+        let tokenizer = self.tokenizer.as_ref().map(Result::as_ref).transpose();
+        let note = match (tokenizer, self.profiles.first()) {
+            // The chunks are worth showing without their tokens, too.
+            (Err(error), _) => format!("; tokens are not counted: {error}"),
+            (Ok(tokenizer), profile) => {
+                let profile = profile.ok_or("the vectorizer is gone")?;
+                for chunk in self.sides.iter_mut().flat_map(|side| &mut side.chunks) {
+                    let tokens = profile.provider.count_tokens(&chunk.text, tokenizer);
+                    chunk.tokens = Some(tokens);
+                }
+                String::new()
+            }
+        };
+        Ok(self.report(&note))
     }
 
-    /// `tokens` are those of all chunks of all sides.
-    fn report(&mut self, tokens: Option<&[usize]>, note: &str) -> Ask {
-        let chunks = self.sides.iter_mut().flat_map(|side| &mut side.chunks);
-        for (chunk, tokens) in chunks.zip(tokens.unwrap_or_default()) {
-            chunk.tokens = Some(*tokens);
-        }
+    fn report(&self, note: &str) -> Ask {
         let profile = self.profiles.first();
         let measure = profile.map_or("", |profile| profile.provider.token_measure());
         let key = self.key.as_ref().map(|key| key.0.clone());
@@ -297,14 +320,10 @@ impl Steps for Chunk {
         let is_compared = self.args.compare.is_none() || self.profiles.len() > 1;
         match answer {
             Answer::Begin => Ok(named::ask()),
-            Answer::Reply(Reply::Model(Ok(ModelAnswer::TokenCounts(counts)))) => {
-                Ok(self.report(Some(&counts), ""))
+            Answer::Reply(Reply::Model(Ok(ModelAnswer::Tokenizer(tokenizer)))) => {
+                self.tokenizer_came(Ok(tokenizer))
             }
-            // The chunks are worth showing without their tokens, too.
-            Answer::Reply(Reply::Model(Err(error))) => {
-                let note = format!("; tokens are not counted: {error}");
-                Ok(self.report(None, &note))
-            }
+            Answer::Reply(Reply::Model(Err(error))) => self.tokenizer_came(Err(error)),
             answer @ (Answer::Reply(_)
             | Answer::Read(_)
             | Answer::Rows(_)

@@ -232,7 +232,8 @@ impl Sample {
             .iter()
             .filter(|(_, why)| **why == Different::Missing);
         let keys = missing.map(|(key, _)| key.clone());
-        if self.profile.plan.resync.stores_texts() && self.profile.knows_texts() {
+        // That a text has no chunks is known without a provider or a model, unless it is in a document.
+        if self.profile.plan.resync.stores_texts() && self.profile.documents.is_none() {
             keys.take(READ_MAX).collect()
         } else {
             vec![]

@@ -8,8 +8,8 @@ use super::table::grouped;
 use super::{Answer, Ask, Steps, field, named};
 use crate::call::{Call, Reply};
 use crate::document::Parts;
-use crate::model::ModelAnswer;
-use crate::provider::{Purpose, Tokens};
+use crate::model::{ModelAnswer, Tokenizer};
+use crate::provider::Purpose;
 use crate::query::{Key, Param, Query, Rows};
 use crate::rows::{Bounds, TextError};
 use crate::settings::Settings;
@@ -71,8 +71,8 @@ pub(super) struct Estimate {
     keys: Option<Vec<Key>>,
     /// The size of each row that was read.
     rows: Vec<Taken>,
-    /// Each row in the current read, until its tokens are counted.
-    counting: Vec<Counting>,
+    /// Of a model in this process.
+    tokenizer: Option<Tokenizer>,
     failed: u64,
 }
 
@@ -81,14 +81,6 @@ pub(super) struct Estimate {
 struct Size {
     rows: u64,
     with_text: u64,
-}
-
-/// What is embedded for one row.
-#[derive(Clone, Copy, Debug)]
-struct Counting {
-    chunks: usize,
-    /// The chunks, and what the chunker compares before.
-    texts: usize,
 }
 
 /// The size of one row.
@@ -118,7 +110,7 @@ impl Estimate {
             size: None,
             keys: None,
             rows: vec![],
-            counting: vec![],
+            tokenizer: None,
             failed: 0,
         }
     }
@@ -142,8 +134,6 @@ impl Estimate {
         // The first row always comes; a row without an answer would be asked for without an end.
         let came = rows.len().clamp(1, keys.len());
         keys.drain(..came);
-        let mut texts: Vec<Arc<str>> = vec![];
-        self.counting.clear();
         for row in rows {
             let columns = row.get(3..).unwrap_or_default();
             let text = field(row, 2);
@@ -158,36 +148,28 @@ impl Estimate {
             };
             match chunked(&Vectors::Absent) {
                 Ok(chunks) => {
-                    self.counting.push(Counting {
-                        chunks: chunks.len(),
-                        texts: chunks.len() + compared.len(),
+                    let texts = chunks.iter().map(|chunk| Arc::clone(&chunk.text));
+                    let texts = Vec::from_iter(texts.chain(compared));
+                    let sent = profile.provider.prompted(&texts, Purpose::Document);
+                    let tokenizer = self.tokenizer.as_ref();
+                    let tokens = sent
+                        .iter()
+                        .map(|text| profile.provider.count_tokens(text, tokenizer));
+                    self.rows.push(Taken {
+                        chunks: as_float(chunks.len()),
+                        texts: as_float(texts.len()),
+                        tokens: as_float(tokens.sum()),
                     });
-                    texts.extend(chunks.into_iter().map(|chunk| chunk.text));
-                    texts.extend(compared);
                 }
                 Err(_) => self.failed += 1,
             }
         }
-        let sent = profile.provider.prompted(&texts, Purpose::Document);
-        match profile.provider.tokens(&sent) {
-            Tokens::Counted(counts) => {
-                self.count(&counts);
-                self.go_on(profile)
-            }
-            Tokens::Asked(request) => Ask::Call(Call::Model(request)),
-        }
+        self.go_on(profile)
     }
 
-    fn count(&mut self, counts: &[usize]) {
-        let mut counts = counts.iter();
-        for Counting { chunks, texts } in std::mem::take(&mut self.counting) {
-            let tokens: usize = counts.by_ref().take(texts).sum();
-            self.rows.push(Taken {
-                chunks: as_float(chunks),
-                texts: as_float(texts),
-                tokens: as_float(tokens),
-            });
-        }
+    /// Asks for the size of the source.
+    fn ask_size(profile: &Profile) -> Ask {
+        Ask::query(profile.plan.size.clone(), vec![])
     }
 
     /// The number of requests for the rows that were read, with the worker's packing.
@@ -291,19 +273,23 @@ impl Steps for Estimate {
                     profile.name, self.settings.program
                 ));
             }
-            let asked = Ask::query(profile.plan.size.clone(), vec![]);
+            let asked = match profile.provider.tokenizer_request() {
+                Some(request) => Ask::Call(Call::Model(request)),
+                None => Self::ask_size(&profile),
+            };
             self.profile = Some(Arc::new(profile));
             return Ok(asked);
         };
         match answer {
-            Answer::Reply(Reply::Model(counts)) => {
-                match counts.map_err(|error| error.to_string())? {
-                    ModelAnswer::TokenCounts(counts) => {
-                        self.count(&counts);
-                        Ok(self.go_on(&profile))
+            Answer::Reply(Reply::Model(answer)) => {
+                match answer.map_err(|error| error.to_string())? {
+                    ModelAnswer::Tokenizer(tokenizer) => {
+                        profile.chunker.set_tokenizer(&tokenizer);
+                        self.tokenizer = Some(tokenizer);
+                        Ok(Self::ask_size(&profile))
                     }
                     ModelAnswer::Scores(_) | ModelAnswer::Vectors { .. } => {
-                        Err("the model did not count tokens".to_owned())
+                        Err("the model did not give its tokenizer".to_owned())
                     }
                 }
             }

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use super::known::{self, Dialect, KNOWN, Known};
 use super::wire::HttpWire;
 use super::{
-    Account, Common, Prompts, Provider, RequestLimits, Tokenizer, Wire, answer, azure, bedrock,
+    Account, Common, Prompts, Provider, RequestLimits, TokensOf, Wire, answer, azure, bedrock,
     cohere, gemini, huggingface, ollama, read_config, vertex, watsonx,
 };
 use crate::address::BaseUrl;
@@ -115,9 +115,9 @@ pub(super) fn provider(
         Dialect::Vertex => vertex::wire(&mut asked),
         Dialect::Watsonx => watsonx::wire(&mut asked),
     }?;
-    let tokenizer = match known.name {
-        "azure" | "openai" => Tokenizer::Cl100k,
-        _ => Tokenizer::Unknown,
+    let tokens_of = match known.name {
+        "azure" | "openai" => TokensOf::Cl100k,
+        _ => TokensOf::Unknown,
     };
     Ok(Provider {
         account: Account {
@@ -129,7 +129,7 @@ pub(super) fn provider(
             inputs: made.inputs,
             bytes: known.bytes,
         },
-        tokenizer,
+        tokens_of,
         tokens_max: None,
         if_unreachable: "check the network, and api_base in the extra_options of the vectorizer's embedding",
         prompts: Prompts::default(),

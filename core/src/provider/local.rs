@@ -1,6 +1,6 @@
 //! A sentence-transformers model in the worker's own process.
 
-use super::{Account, BadAnswer, Common, Prompts, Provider, RequestLimits, Tokenizer, Wire};
+use super::{Account, BadAnswer, Common, Prompts, Provider, RequestLimits, TokensOf, Wire};
 use crate::model::ModelAnswer;
 use crate::settings::Settings;
 
@@ -19,7 +19,7 @@ pub(super) fn provider(Common { model, dimensions }: Common, settings: &Settings
             secret: None,
         },
         limits: LIMITS,
-        tokenizer: Tokenizer::Model,
+        tokens_of: TokensOf::Model,
         tokens_max: None,
         // Which cannot be out of reach.
         if_unreachable: "",
@@ -36,7 +36,7 @@ pub(super) fn provider(Common { model, dimensions }: Common, settings: &Settings
 pub(super) fn vectors(answer: ModelAnswer) -> Result<Vec<Vec<f32>>, BadAnswer> {
     match answer {
         ModelAnswer::Vectors { vectors, .. } => Ok(vectors),
-        ModelAnswer::Scores(_) | ModelAnswer::TokenCounts(_) => {
+        ModelAnswer::Scores(_) | ModelAnswer::Tokenizer(_) => {
             Err(BadAnswer::Unreadable("it has no vectors".to_owned()))
         }
     }

@@ -41,7 +41,7 @@ use serde_json::Value;
 
 use crate::call::Call;
 use crate::cut::cut;
-use crate::model::{self, ModelAnswer, ModelError, ModelRequest};
+use crate::model::{self, ModelAnswer, ModelError, ModelRequest, Tokenizer};
 use crate::request::{Received, Request};
 use crate::settings::Settings;
 use crate::tokens;
@@ -67,7 +67,7 @@ pub(crate) struct Provider {
     pub(crate) dimensions: usize,
     account: Account,
     pub(crate) limits: RequestLimits,
-    tokenizer: Tokenizer,
+    tokens_of: TokensOf,
     /// Longer texts are truncated here to this many tokens, because neither the provider nor the
     /// model does it.
     tokens_max: Option<usize>,
@@ -110,19 +110,13 @@ impl Prompts {
     }
 }
 
-/// What counts the tokens of a model.
+/// Whose tokens a model has.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Tokenizer {
+enum TokensOf {
     Cl100k,
+    /// Those of the model in this process.
     Model,
     Unknown,
-}
-
-/// The numbers of tokens of some texts.
-#[derive(Debug)]
-pub(crate) enum Tokens {
-    Asked(ModelRequest),
-    Counted(Vec<usize>),
 }
 
 /// The purpose of a text; some models need it.
@@ -315,27 +309,30 @@ impl Provider {
         tokens::cut(text, self.tokens_max?)
     }
 
-    /// The number of tokens of each text: counted here, or to be requested from the model.
-    pub(crate) fn tokens(&self, texts: &[Arc<str>]) -> Tokens {
-        if self.tokenizer == Tokenizer::Model {
-            return Tokens::Asked(self.model_request(texts, model::Wanted::TokenCounts));
-        }
-        let counts = texts.iter().map(|text| {
+    /// The number of tokens of a text, by the model's own tokenizer if there is one here.
+    pub(crate) fn count_tokens(&self, text: &str, tokenizer: Option<&Tokenizer>) -> usize {
+        match tokenizer {
+            Some(tokenizer) => (tokenizer.count)(text) + tokenizer.added,
             // A quarter of the bytes is what OpenAI's own estimate is (pgai#730).
-            tokens::count(text).unwrap_or_else(|| text.len().div_ceil(4))
-        });
-        Tokens::Counted(counts.collect())
+            None => tokens::count(text).unwrap_or_else(|| text.len().div_ceil(4)),
+        }
     }
 
-    /// The unit of [`tokens`](Self::tokens).
+    /// The request for the model's own tokenizer, if the model runs in this process.
+    pub(crate) fn tokenizer_request(&self) -> Option<ModelRequest> {
+        let is_here = self.tokens_of == TokensOf::Model;
+        is_here.then(|| self.model_request(&[], model::Wanted::Tokenizer))
+    }
+
+    /// The unit of [`count_tokens`](Self::count_tokens).
     pub(crate) fn token_measure(&self) -> &'static str {
-        match (self.tokenizer, tokens::count("")) {
-            (Tokenizer::Model, _) => "counted by the model itself",
-            (Tokenizer::Cl100k, Some(_)) => "counted with cl100k_base",
-            (Tokenizer::Unknown, Some(_)) => {
+        match (self.tokens_of, tokens::count("")) {
+            (TokensOf::Model, _) => "counted by the model itself",
+            (TokensOf::Cl100k, Some(_)) => "counted with cl100k_base",
+            (TokensOf::Unknown, Some(_)) => {
                 "counted with OpenAI's cl100k_base, not with the model's own tokenizer"
             }
-            (Tokenizer::Cl100k | Tokenizer::Unknown, None) => "estimated as a quarter of the bytes",
+            (TokensOf::Cl100k | TokensOf::Unknown, None) => "estimated as a quarter of the bytes",
         }
     }
 

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::litellm::{Asked, Made};
 use super::wire::HttpWire;
 use super::{
-    Account, Common, Prompts, Provider, RequestLimits, Tokenizer, Wire, answer, read_config,
+    Account, Common, Prompts, Provider, RequestLimits, TokensOf, Wire, answer, read_config,
 };
 use crate::address::BaseUrl;
 use crate::settings::Settings;
@@ -54,7 +54,7 @@ pub(super) fn provider(
             secret: None,
         },
         limits: LIMITS,
-        tokenizer: Tokenizer::Unknown,
+        tokens_of: TokensOf::Unknown,
         tokens_max: config.max_tokens.map(NonZeroUsize::get),
         if_unreachable: "start Ollama (`ollama serve`), or say with OLLAMA_HOST where it is",
         prompts: Prompts::default(),

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use super::known::OPENAI_HOSTS;
 use super::wire::HttpWire;
 use super::{
-    Account, Common, Prompts, Provider, RequestLimits, Tokenizer, Wire, answer, read_config,
+    Account, Common, Prompts, Provider, RequestLimits, TokensOf, Wire, answer, read_config,
 };
 use crate::address::BaseUrl;
 use crate::request::{Credential, Secret};
@@ -74,7 +74,7 @@ pub(super) fn provider(
             secret: secret.clone(),
         },
         limits: LIMITS,
-        tokenizer: Tokenizer::Cl100k,
+        tokens_of: TokensOf::Cl100k,
         tokens_max: CUT.contains(&model.as_str()).then_some(TOKENS_MAX),
         if_unreachable: "check the base_url of the vectorizer's embedding or OPENAI_BASE_URL, and the \
             network",

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use super::known::VOYAGE_HOSTS;
 use super::wire::HttpWire;
 use super::{
-    Account, Common, Prompts, Provider, RequestLimits, Tokenizer, Wire, answer, read_config,
+    Account, Common, Prompts, Provider, RequestLimits, TokensOf, Wire, answer, read_config,
 };
 use crate::address::BaseUrl;
 use crate::request::{Credential, Secret};
@@ -87,7 +87,7 @@ pub(super) fn provider(
             secret: Some(secret),
         },
         limits: LIMITS,
-        tokenizer: Tokenizer::Unknown,
+        tokens_of: TokensOf::Unknown,
         tokens_max: None,
         if_unreachable: "check the network, and VOYAGE_BASE_URL if it is set",
         prompts: Prompts::default(),

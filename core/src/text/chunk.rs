@@ -10,6 +10,7 @@
 //! The sentence chunker, the semantic chunker and semchunk do exactly what pgai-rs does.
 
 mod character;
+mod error;
 mod markdown;
 mod merge;
 mod piece;
@@ -23,14 +24,14 @@ mod token;
 mod vectors;
 
 use std::ops::Range;
-use std::sync::Arc;
 
 use serde_json::{Map, Value};
-use thiserror::Error;
 
-use super::regex::{MatchError, Pattern, PatternError, Steps};
+use super::regex::{Pattern, PatternError, Steps};
 use crate::cut::cut;
+use crate::model::Tokenizer;
 pub use character::CharacterSplitter;
+pub use error::{ChunkError, ChunkingError};
 pub use markdown::MarkdownSplitter;
 use piece::Separator;
 pub use recursive::RecursiveSplitter;
@@ -38,6 +39,7 @@ pub use semantic_chunker::SemanticChunker;
 pub use semchunk::SemchunkSplitter;
 pub use sentence::SentenceSplitter;
 pub use sentence_chunker::SentenceChunker;
+use token::Encoder;
 pub use token::TokenSplitter;
 pub use vectors::Vectors;
 pub(crate) use vectors::cosine;
@@ -67,8 +69,21 @@ pub enum Chunker {
 }
 
 impl Chunker {
-    /// Parses the `chunking` object of a vectorizer's config.
+    /// Parses the `chunking` object of a vectorizer's config. Sizes in tokens are in those of cl100k_base.
     pub fn parse(config: &Value) -> Result<Self, ChunkingError> {
+        Self::parse_counting(config, Encoder::cl100k)
+    }
+
+    /// Like [`parse`](Self::parse), with sizes in the tokens of a model in this process: its [`Tokenizer`] is
+    /// [needed](Self::needs_tokenizer) before a text is split.
+    pub fn parse_for_model(config: &Value) -> Result<Self, ChunkingError> {
+        Self::parse_counting(config, Encoder::model)
+    }
+
+    fn parse_counting(
+        config: &Value,
+        encoder: fn() -> Result<Encoder, ChunkingError>,
+    ) -> Result<Self, ChunkingError> {
         let Value::Object(config) = config else {
             return Err(ChunkingError::Setting {
                 name: "chunking",
@@ -98,7 +113,7 @@ impl Chunker {
             Some("semantic_chunker") => Ok(Self::SemanticChunker(Box::new(SemanticChunker::new(
                 config,
             )?))),
-            Some("token") => Ok(Self::Token(TokenSplitter::new(config)?)),
+            Some("token") => Ok(Self::Token(TokenSplitter::new(config, encoder()?)?)),
             other => Err(ChunkingError::Implementation(
                 cut(other.unwrap_or_default()),
             )),
@@ -125,6 +140,19 @@ impl Chunker {
     #[must_use]
     pub const fn needs_vectors(&self) -> bool {
         matches!(self, Self::SemanticChunker(_))
+    }
+
+    /// Whether it waits for the tokenizer of its model.
+    #[must_use]
+    pub fn needs_tokenizer(&self) -> bool {
+        matches!(self, Self::Token(splitter) if splitter.needs_tokenizer())
+    }
+
+    /// Takes the tokenizer of its model, if it waits for one.
+    pub fn set_tokenizer(&self, tokenizer: &Tokenizer) {
+        if let Self::Token(splitter) = self {
+            splitter.set_tokenizer(tokenizer);
+        }
     }
 
     /// Splits a text, without a limit on the size of its chunks. An error concerns this text
@@ -218,89 +246,6 @@ impl Chunks<'_> {
         let at = start..start.checked_add(part.len())?;
         (self.source.get(at.clone())? == part).then_some(at)
     }
-}
-
-/// Why a text cannot be split; the chunker may be able to split others.
-#[derive(Clone, Debug, Eq, Error, PartialEq)]
-pub enum ChunkError {
-    /// LangChain also fails, or repeats the text that a group matched.
-    #[error(
-        "a capture group in the separator {0:?} cannot be kept with this text: write (?:…) \
-         instead of (…)"
-    )]
-    CaptureGroup(String),
-    /// Its chunks depend on the vectors of these texts, which are not known.
-    #[error("its chunks depend on the vectors of {} parts of it", .0.len())]
-    NeedsVectors(Vec<Arc<str>>),
-    /// The regex backtracks too much on this text, or there are too many separators for a text
-    /// of this size.
-    #[error("the separator {0:?} took too many steps on this text")]
-    TooManySteps(String),
-    /// What is known of the parts of the text while it is split exceeds the limit in bytes.
-    #[error(
-        "splitting this text takes more than {0} bytes of memory: choose another chunker, or let the \
-         worker's operator raise --max-row-bytes"
-    )]
-    TooManyParts(usize),
-    /// The chunks exceed the limit in bytes.
-    #[error(
-        "its chunks take more than {0} bytes: choose a smaller chunk_overlap or a larger chunk_size, \
-         or let the worker's operator raise --max-row-bytes"
-    )]
-    TooMuch(usize),
-}
-
-/// Why the `chunking` part of a config cannot be used.
-#[derive(Clone, Debug, Eq, Error, PartialEq)]
-pub enum ChunkingError {
-    /// The config names an unknown chunker.
-    #[error("there is no chunking implementation {0:?}")]
-    Implementation(String),
-    /// A chunk would consist of overlap only and never advance.
-    #[error("chunk_overlap ({overlap}) must not be larger than chunk_size ({size})")]
-    Overlap {
-        /// The requested overlap.
-        overlap: i64,
-        /// The requested size.
-        size: i64,
-    },
-    /// This build has no tokenizer.
-    #[error(
-        "this worker counts no tokens: build it with the feature tokens, or run worker, which has it"
-    )]
-    NoTokens,
-    /// The overlap is negative.
-    #[error("chunk_overlap must be >= 0, got {0}")]
-    OverlapNegative(i64),
-    /// The regexes are longer than the limit.
-    #[error(
-        "separators that are regexes have at most {REGEX_BYTES_MAX} bytes in all, these have {0}"
-    )]
-    RegexTooLong(usize),
-    /// A separator is not a valid regex, or has unsupported parts.
-    #[error("the separator {pattern:?} cannot be used as a regex: {reason} at position {position}")]
-    Regex {
-        /// The separator.
-        pattern: String,
-        /// What is wrong with it.
-        reason: &'static str,
-        /// The position, in code points from 0.
-        position: usize,
-    },
-    /// A setting is missing or of a wrong type.
-    #[error("{name} must be {expected}")]
-    Setting {
-        /// The key in the config.
-        name: &'static str,
-        /// What it should be.
-        expected: &'static str,
-    },
-    /// The size is zero or negative.
-    #[error("chunk_size must be > 0, got {0}")]
-    Size(i64),
-    /// There are more separators than supported.
-    #[error("there are {0} separators, at most {SEPARATORS_MAX} can be used")]
-    TooManySeparators(usize),
 }
 
 /// The maximum number of separators of a recursive splitter: each may take a level of
@@ -414,12 +359,6 @@ fn separator(source: &str, is_regex: bool, kept: bool) -> Result<Separator, Chun
         position,
     })?;
     Ok(Separator::Pattern(pattern))
-}
-
-impl From<MatchError> for ChunkError {
-    fn from(error: MatchError) -> Self {
-        Self::TooManySteps(cut(&error.pattern))
-    }
 }
 
 #[cfg(test)]

@@ -71,6 +71,8 @@ pub(super) enum Purpose {
     Limits,
     /// A token is issued, which requests then carry.
     Token,
+    /// The model in this process gives its tokenizer.
+    Tokenizer,
 }
 
 impl Worker {
@@ -81,6 +83,7 @@ impl Worker {
             .or_else(|| self.build_call())
             .or_else(|| self.token_call())
             .or_else(|| self.limits_call())
+            .or_else(|| self.tokenizer_call())
             .or_else(|| self.embed_call())
             .or_else(|| self.probe_call())
             .or_else(|| self.pull_call())
@@ -195,15 +198,7 @@ impl Worker {
         self.no_longer_in_flight(&called);
         self.metered(&called, &reply);
         self.trace_call(&called, &reply);
-        let is_document = matches!(called.purpose, Purpose::Document { .. });
-        if let Reply::Http(Ok(answer)) = &reply
-            && !is_document
-        {
-            let account = called.profile.provider.account();
-            let now = self.now;
-            let said = Remaining::of(&answer.response, self.wall());
-            self.accounts.heard(now, &account, &said);
-        }
+        self.heard(&called, &reply);
         let Called {
             profile,
             at: asked,
@@ -222,9 +217,10 @@ impl Worker {
             Purpose::Limits => return self.limits_came(&profile, http(reply)),
             // A definition that was fixed meanwhile is not paused for what the old one met.
             _ if !self.is_current(&profile) => return,
-            Purpose::Embed { .. } | Purpose::Probe { .. } | Purpose::Pull => {}
+            Purpose::Embed { .. } | Purpose::Probe { .. } | Purpose::Pull | Purpose::Tokenizer => {}
         }
         match purpose {
+            Purpose::Tokenizer => self.tokenizer_came(&profile, reply),
             Purpose::Pull => self.pulled(&profile, http(reply)),
             Purpose::Probe { without } => {
                 if self.parameters_refused(&profile, &without, &reply) {
@@ -262,6 +258,18 @@ impl Worker {
             | Purpose::Limits
             | Purpose::Plan { .. }
             | Purpose::Token => {}
+        }
+    }
+
+    /// Takes what the headers of a provider's answer say of its limits.
+    fn heard(&mut self, called: &Called, reply: &Reply) {
+        let is_document = matches!(called.purpose, Purpose::Document { .. });
+        if let Reply::Http(Ok(answer)) = reply
+            && !is_document
+        {
+            let account = called.profile.provider.account();
+            let said = Remaining::of(&answer.response, self.wall());
+            self.accounts.heard(self.now, &account, &said);
         }
     }
 
@@ -354,7 +362,11 @@ impl Worker {
             | Purpose::Document { .. }
             | Purpose::Plan { .. } => return,
             Purpose::Embed { tokens, .. } => *tokens,
-            Purpose::Limits | Purpose::Probe { .. } | Purpose::Pull | Purpose::Token => 1,
+            Purpose::Limits
+            | Purpose::Probe { .. }
+            | Purpose::Pull
+            | Purpose::Token
+            | Purpose::Tokenizer => 1,
         };
         let account = called.profile.provider.account();
         self.accounts.throttle(self.now, &account).back(tokens);

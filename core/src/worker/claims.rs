@@ -110,6 +110,7 @@ impl Worker {
         let open = self.accounts.is_asked(self.now, &account);
         !vectorizer.claim_out
             && !vectorizer.is_paused()
+            && !vectorizer.waits_for_tokenizer()
             && !self.rests(profile)
             && vectorizer.record.wanted.is_none()
             && self.is_trusted(id)

@@ -27,6 +27,7 @@ mod schema;
 mod session;
 mod spans;
 mod statements;
+mod tokenizers;
 mod told;
 mod trouble;
 mod usage;
@@ -275,3 +276,6 @@ impl fmt::Debug for Worker {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

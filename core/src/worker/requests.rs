@@ -23,7 +23,7 @@ impl Worker {
     }
 
     /// A request of so many tokens is on its way.
-    fn sent(&mut self, profile: &Profile, tokens: u64) {
+    pub(super) fn sent(&mut self, profile: &Profile, tokens: u64) {
         let (now, account) = (self.now, profile.provider.account());
         self.accounts.throttle(now, &account).sent(now, tokens);
     }
@@ -180,7 +180,11 @@ impl Worker {
         Some((self.calling(profile, Purpose::Pull), request.into()))
     }
 
-    fn wanting(&self, wants: impl Fn(i64, &super::Vectorizer) -> bool) -> Option<Arc<Profile>> {
+    /// A vectorizer that wants something, and whose account may be asked.
+    pub(super) fn wanting(
+        &self,
+        wants: impl Fn(i64, &super::Vectorizer) -> bool,
+    ) -> Option<Arc<Profile>> {
         if !self.life.is_running() {
             return None;
         }

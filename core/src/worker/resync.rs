@@ -176,6 +176,7 @@ impl Worker {
         let known = self.vectorizers.iter();
         known
             .filter(|(_, known)| known.profile.is_some() || known.broken.is_some())
+            .filter(|(_, known)| !known.waits_for_tokenizer())
             .map(|(id, _)| *id)
     }
 

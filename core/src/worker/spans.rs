@@ -170,7 +170,11 @@ impl Worker {
             Purpose::Plan { batch } => ("chunk", Some(*batch), None),
             Purpose::Probe { .. } => ("probe", None, Some(1)),
             Purpose::Pull => ("pull", None, None),
-            Purpose::Build | Purpose::Compare(_) | Purpose::Limits | Purpose::Token => return,
+            Purpose::Build
+            | Purpose::Compare(_)
+            | Purpose::Limits
+            | Purpose::Token
+            | Purpose::Tokenizer => return,
         };
         let batch = number.and_then(|number| self.batches.get(&number));
         let batch = batch.map(|batch| batch.claim);

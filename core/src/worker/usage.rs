@@ -88,7 +88,7 @@ impl Used {
             }
             Reply::Model(Ok(ModelAnswer::Vectors { .. })) => Self::Estimated(estimate),
             Reply::Http(Err(RequestError::Connect(_) | RequestError::Secret(_)))
-            | Reply::Model(Ok(ModelAnswer::Scores(_) | ModelAnswer::TokenCounts(_)) | Err(_))
+            | Reply::Model(Ok(ModelAnswer::Scores(_) | ModelAnswer::Tokenizer(_)) | Err(_))
             | Reply::Build(_)
             | Reply::Compute(_)
             | Reply::File(_)
@@ -199,7 +199,8 @@ impl Worker {
             | Purpose::Limits
             | Purpose::Plan { .. }
             | Purpose::Pull
-            | Purpose::Token => return,
+            | Purpose::Token
+            | Purpose::Tokenizer => return,
         };
         let used = Used::of(reply, estimate);
         let (profile, day) = (&called.profile, self.day_at(called.at));

@@ -66,6 +66,8 @@ pub(super) struct Vectorizer {
     pause: Pause,
     pub(super) proof: Proof,
     pub(super) doubt: Doubt,
+    /// A request for the tokenizer of its model is out.
+    pub(super) asked_tokenizer: bool,
     /// Rows that ran out of steps since the last pause.
     out_of_steps: u32,
 }
@@ -147,6 +149,7 @@ impl Vectorizer {
             pause: Pause::default(),
             proof: Proof::default(),
             doubt: Doubt::default(),
+            asked_tokenizer: false,
             out_of_steps: 0,
         }
     }

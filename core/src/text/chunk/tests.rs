@@ -21,7 +21,8 @@ fn difference(case: &Value, config: &Value, text: &str) -> Option<String> {
         Err(_) => case.get("config_error").is_some(),
         Ok(Err(ChunkError::CaptureGroup(_))) => case.get("row_error").is_some(),
         Ok(Err(
-            ChunkError::NeedsVectors(_)
+            ChunkError::NeedsTokenizer
+            | ChunkError::NeedsVectors(_)
             | ChunkError::TooManyParts(_)
             | ChunkError::TooManySteps(_)
             | ChunkError::TooMuch(_),
