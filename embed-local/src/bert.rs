@@ -1,6 +1,9 @@
 //! BERT's encoder on matrices of candle.
 
-use candle_core::{CpuStorage, Device, InplaceOp1, InplaceOp2, Layout, Tensor};
+use std::ops::Range;
+
+use candle_core::{CpuStorage, Device, InplaceOp1, Layout, Storage, Tensor};
+use rayon::prelude::*;
 
 use crate::description::{OpenError, Shape};
 use crate::kernel::{Norm, add_to_rows, gelu_rows, softmax_rows};
@@ -56,9 +59,17 @@ struct Layer {
 #[derive(Debug)]
 struct Linear {
     bias: Vec<f32>,
-    /// Inputs by outputs.
-    weight: Tensor,
+    /// Panels by inputs by outputs of a panel. A panel lies in memory in the order in which it is read: without
+    /// panels each input is in another page, and a short text takes twice as long.
+    panels: Tensor,
 }
+
+/// Outputs in a panel, where the outputs can be divided: as many as the product computes at a time with AVX-512.
+const PANEL: usize = 64;
+
+/// Rows that are multiplied at a time, and finished while they are in the processor's cache: a multiple of the six rows
+/// that the product computes at a time.
+const BLOCK: usize = 96;
 
 impl Bert {
     pub(crate) fn read(weights: &mut Weights, shape: &Shape) -> Result<Self, OpenError> {
@@ -79,45 +90,98 @@ impl Bert {
         })
     }
 
-    /// Computes the vectors of the tokens of several texts, one text after the other.
+    /// Computes the vectors of the tokens of several texts, one text after the other. A single text is shared out
+    /// between rayon's threads; whoever has many texts has them computed on all threads at once.
     pub(crate) fn encode(&self, texts: &[Sequence<'_>]) -> candle_core::Result<Vec<f32>> {
-        let mut hidden = self.embeddings.look_up(texts, self.shape.hidden)?;
-        for layer in &self.layers {
-            let projected = layer.projections.apply(&hidden)?;
-            let bias = &layer.projections.bias;
-            projected.inplace_op1(&Rows(|rows: &mut [f32]| add_to_rows(rows, bias)))?;
-            let attended = layer.attended.apply(&self.attend(&projected, texts)?)?;
-            attended.inplace_op2(&hidden, &layer.attended_norm.after(&layer.attended))?;
-            let wide = layer.up.apply(&attended)?;
-            let bias = &layer.up.bias;
-            wide.inplace_op1(&Rows(|rows: &mut [f32]| gelu_rows(rows, bias)))?;
-            hidden = layer.down.apply(&wide)?;
-            hidden.inplace_op2(&attended, &layer.down_norm.after(&layer.down))?;
+        let shares = shares(texts, rayon::current_num_threads());
+        let rows = self.embeddings.look_up(texts, self.shape.hidden)?;
+        let project = |hidden: Tensor, layer: Option<&Layer>| {
+            let projected = layer.map(|layer| layer.project(&hidden)).transpose()?;
+            Ok((hidden, projected))
+        };
+        let begin = |share: &Share| {
+            let rows = rows.narrow(0, share.rows.start, share.rows.len())?;
+            project(rows, self.layers.first())
+        };
+        let computed = shares.par_iter().map(begin);
+        let mut computed = computed.collect::<candle_core::Result<Vec<Computed>>>()?;
+        for (at, layer) in self.layers.iter().enumerate() {
+            let projected = computed.iter().filter_map(|(_, rows)| rows.as_ref());
+            let projected = Tensor::cat(&Vec::from_iter(projected), 0)?;
+            let step = |(share, (hidden, _)): (&Share, &Computed)| {
+                let attended = self.attend(&projected, share)?;
+                project(layer.apply(hidden, &attended)?, self.layers.get(at + 1))
+            };
+            let steps = shares.par_iter().zip(&computed).map(step);
+            computed = steps.collect::<candle_core::Result<_>>()?;
         }
-        hidden.flatten_all()?.to_vec1()
+        let mut rows = Vec::with_capacity(rows.elem_count());
+        for (hidden, _) in &computed {
+            with_numbers(hidden, |numbers| rows.extend_from_slice(numbers))?;
+        }
+        Ok(rows)
     }
 
-    fn attend(&self, projected: &Tensor, texts: &[Sequence<'_>]) -> candle_core::Result<Tensor> {
+    /// What the rows of a share take from all rows of their texts.
+    fn attend(&self, projected: &Tensor, share: &Share) -> candle_core::Result<Tensor> {
         let Shape { heads, hidden, .. } = self.shape;
         let depth = hidden / heads;
         let scale = 1.0 / (depth as f32).sqrt();
-        let mut start = 0;
         let mut attended = Vec::new();
-        for text in texts {
-            let count = text.tokens.len();
-            let part = projected
-                .narrow(0, start, count)?
-                .reshape((count, 3, heads, depth))?;
-            let part = part.permute((1, 2, 0, 3))?;
-            let (queries, keys, values) = (part.get(0)?, part.get(1)?, part.get(2)?);
+        for text in &share.texts {
+            let rows = intersection(text, &share.rows);
+            let parts = |rows: &Range<usize>| {
+                let part = projected.narrow(0, rows.start, rows.len())?;
+                let part = part.reshape((rows.len(), 3, heads, depth))?;
+                part.permute((1, 2, 0, 3))
+            };
+            let (queries, both) = (parts(&rows)?.get(0)?, parts(text)?);
+            let (keys, values) = (both.get(1)?, both.get(2)?);
             let scores = queries.matmul(&keys.t()?)?;
-            scores.inplace_op1(&Rows(|rows: &mut [f32]| softmax_rows(rows, count, scale)))?;
+            let softmax = |rows: &mut [f32]| softmax_rows(rows, text.len(), scale);
+            scores.inplace_op1(&Rows(softmax))?;
             let mixed = scores.matmul(&values)?;
-            attended.push(mixed.transpose(0, 1)?.reshape((count, hidden))?);
-            start += count;
+            attended.push(mixed.transpose(0, 1)?.reshape((rows.len(), hidden))?);
         }
         Tensor::cat(&attended, 0)
     }
+}
+
+/// The rows of a share after a layer, and their queries, keys and values for the next one.
+type Computed = (Tensor, Option<Tensor>);
+
+/// Rows that one thread computes, from layer to layer.
+#[derive(Debug)]
+struct Share {
+    rows: Range<usize>,
+    /// All rows of the texts that they belong to.
+    texts: Vec<Range<usize>>,
+}
+
+/// The least rows that are worth a thread: the threads wait for each other after each layer.
+const SHARE_MIN: usize = 8;
+
+fn shares(texts: &[Sequence<'_>], threads: usize) -> Vec<Share> {
+    let mut end = 0;
+    let texts = texts.iter().map(|text| {
+        let start = end;
+        end += text.tokens.len();
+        start..end
+    });
+    let texts = Vec::from_iter(texts);
+    let number = match texts.len() {
+        1 => threads.min(end / SHARE_MIN).max(1),
+        _ => 1,
+    };
+    let share = |at: usize| Share {
+        rows: end * at / number..end * (at + 1) / number,
+        texts: texts.clone(),
+    };
+    (0..number).map(share).collect()
+}
+
+fn intersection(one: &Range<usize>, other: &Range<usize>) -> Range<usize> {
+    one.start.max(other.start)..one.end.min(other.end)
 }
 
 impl Embeddings {
@@ -184,6 +248,22 @@ impl Embeddings {
 }
 
 impl Layer {
+    /// Queries, keys and values of rows.
+    fn project(&self, rows: &Tensor) -> candle_core::Result<Tensor> {
+        let linear = &self.projections;
+        linear.apply(rows, |rows, _| add_to_rows(rows, &linear.bias))
+    }
+
+    /// The rows after this layer, of the rows before it and what they attend to.
+    fn apply(&self, hidden: &Tensor, attended: &Tensor) -> candle_core::Result<Tensor> {
+        let attended = self
+            .attended
+            .apply_and_add(attended, hidden, &self.attended_norm)?;
+        let up = &self.up;
+        let wide = up.apply(&attended, |rows, _| gelu_rows(rows, &up.bias))?;
+        self.down.apply_and_add(&wide, &attended, &self.down_norm)
+    }
+
     fn read(weights: &mut Weights, shape: &Shape, name: &str) -> Result<Self, OpenError> {
         let Shape {
             hidden,
@@ -230,23 +310,63 @@ impl Linear {
             weight.extend(weights.read(&format!("{name}.weight"), &[outputs, inputs])?);
             bias.extend(weights.read(&format!("{name}.bias"), &[outputs])?);
         }
-        let weight = transposed(weight, inputs).map_err(|error| OpenError::Malformed {
+        let panels = panels(weight, inputs).map_err(|error| OpenError::Malformed {
             path: weights.path().to_owned(),
             reason: error.to_string(),
         })?;
-        Ok(Self { bias, weight })
+        Ok(Self { bias, panels })
     }
 
-    fn apply(&self, rows: &Tensor) -> candle_core::Result<Tensor> {
-        rows.matmul(&self.weight)
+    /// The products of rows; `finish` gets some of them at a time, in place, and the number of the first one.
+    fn apply(
+        &self,
+        rows: &Tensor,
+        finish: impl Fn(&mut [f32], usize),
+    ) -> candle_core::Result<Tensor> {
+        let (count, (number, inputs, width)) = (rows.dim(0)?, self.panels.dims3()?);
+        let mut products = Vec::with_capacity(count * number * width);
+        for start in (0..count).step_by(BLOCK) {
+            let length = BLOCK.min(count - start);
+            let block = rows.narrow(0, start, length)?.unsqueeze(0)?;
+            let block = block.broadcast_as((number, length, inputs))?;
+            let begin = products.len();
+            with_numbers(&block.matmul(&self.panels)?, |numbers| {
+                for row in 0..length {
+                    for panel in numbers.chunks_exact(length * width) {
+                        products.extend_from_slice(&panel[row * width..][..width]);
+                    }
+                }
+            })?;
+            finish(&mut products[begin..], start);
+        }
+        Tensor::from_vec(products, (count, number * width), &Device::Cpu)
+    }
+
+    /// The products, with a residual added, normalised.
+    fn apply_and_add(
+        &self,
+        rows: &Tensor,
+        residual: &Tensor,
+        norm: &Norm,
+    ) -> candle_core::Result<Tensor> {
+        with_numbers(residual, |residual| {
+            self.apply(rows, |rows, first| {
+                let residual = &residual[first * self.bias.len()..][..rows.len()];
+                norm.sum_rows(rows, &self.bias, residual);
+            })
+        })?
     }
 }
 
-/// Turns outputs by inputs, as files have it, into the order that multiplies faster.
-fn transposed(weight: Vec<f32>, inputs: usize) -> candle_core::Result<Tensor> {
+/// Turns outputs by inputs, as files have it, into panels.
+fn panels(weight: Vec<f32>, inputs: usize) -> candle_core::Result<Tensor> {
     let outputs = weight.len() / inputs;
-    Tensor::from_vec(weight, (outputs, inputs), &Device::Cpu)?
-        .t()?
+    let width = match outputs.is_multiple_of(PANEL) {
+        true => PANEL,
+        false => outputs,
+    };
+    Tensor::from_vec(weight, (outputs / width, width, inputs), &Device::Cpu)?
+        .transpose(1, 2)?
         .contiguous()
 }
 
@@ -267,47 +387,42 @@ impl<F: Fn(&mut [f32])> InplaceOp1 for Rows<F> {
     }
 
     fn cpu_fwd(&self, storage: &mut CpuStorage, _layout: &Layout) -> candle_core::Result<()> {
-        (self.0)(numbers(storage)?);
+        let CpuStorage::F32(numbers) = storage else {
+            candle_core::bail!("a matrix is not of float32");
+        };
+        (self.0)(numbers);
         Ok(())
     }
 }
 
-/// The normalisation of a sum: of a matrix product, its bias and a residual.
-struct SumNorm<'a> {
-    bias: &'a [f32],
-    norm: &'a Norm,
-}
-
-impl Norm {
-    fn after<'a>(&'a self, linear: &'a Linear) -> SumNorm<'a> {
-        SumNorm {
-            bias: &linear.bias,
-            norm: self,
+/// The numbers of a matrix of this crate, whose rows are in order.
+fn with_numbers<T>(tensor: &Tensor, read: impl FnOnce(&[f32]) -> T) -> candle_core::Result<T> {
+    let (storage, layout) = tensor.storage_and_layout();
+    match (&*storage, layout.contiguous_offsets()) {
+        (Storage::Cpu(CpuStorage::F32(numbers)), Some((start, end))) => {
+            Ok(read(&numbers[start..end]))
         }
+        _ => candle_core::bail!("a matrix is not of float32, or not in order"),
     }
 }
 
-impl InplaceOp2 for SumNorm<'_> {
-    fn name(&self) -> &'static str {
-        "norm"
-    }
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-    fn cpu_fwd(
-        &self,
-        storage: &mut CpuStorage,
-        _layout: &Layout,
-        residual: &CpuStorage,
-        _residual_layout: &Layout,
-    ) -> candle_core::Result<()> {
-        let residual = residual.as_slice()?;
-        self.norm.sum_rows(numbers(storage)?, self.bias, residual);
-        Ok(())
+    #[test]
+    fn a_long_text_is_shared_out_and_several_are_not() {
+        let tokens = [1; 25];
+        let rows = |texts: &[Sequence<'_>], threads| {
+            let shares = shares(texts, threads).into_iter();
+            Vec::from_iter(shares.map(|share| (share.rows.start, share.rows.end)))
+        };
+        let long = [Sequence::single(&tokens)];
+        assert_eq!(rows(&long, 1), [(0, 25)]);
+        assert_eq!(rows(&long, 2), [(0, 12), (12, 25)]);
+        assert_eq!(rows(&long, 64), [(0, 8), (8, 16), (16, 25)]);
+        let short = [Sequence::single(&tokens[..7])];
+        assert_eq!(rows(&short, 64), [(0, 7)]);
+        assert_eq!(rows(&[long[0], short[0]], 64), [(0, 32)]);
     }
-}
-
-fn numbers(storage: &mut CpuStorage) -> candle_core::Result<&mut [f32]> {
-    let CpuStorage::F32(numbers) = storage else {
-        candle_core::bail!("a matrix is not of float32");
-    };
-    Ok(numbers)
 }

@@ -54,7 +54,7 @@ return json_strip_nulls(json_build_object
 , 'chunk_size', chunk_size
 , 'chunk_overlap', chunk_overlap
 ))::jsonb;
-comment on function ai.chunking_token is 'Packs whole sentences into chunks; sizes are in tokens of cl100k_base.';
+comment on function ai.chunking_token is 'Packs whole sentences into chunks; sizes are in tokens, of the model itself if it runs in the worker''s process, and otherwise of cl100k_base.';
 
 create or replace function ai.chunking_markdown(chunk_size int default 800, chunk_overlap int default 0) returns jsonb
 language sql immutable
