@@ -4978,13 +4978,21 @@ create or replace function ai._with_row_security(statement text, question text, 
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 set row_security = on
+-- (A worker's session has settings for the statements of its queue: a search is planned as in other sessions.)
+set plan_cache_mode = auto
+set enable_hashjoin = on
+set enable_material = on
+set enable_mergejoin = on
+set enable_seqscan = on
 as $$
 declare
     is_bound boolean = (select not (r.rolsuper or r.rolbypassrls) from pg_roles r where r.rolname = current_user);
 begin
     if is_bound then
         -- A policy may read views.
-        perform set_config(s.name, '', true) from pg_settings s where s.name = 'restrict_nonsystem_relation_kind';
+        if current_setting('restrict_nonsystem_relation_kind', true) <> '' then
+            perform set_config('restrict_nonsystem_relation_kind', '', true);
+        end if;
         -- An index returns the nearest chunks of all roles: this makes it continue until enough of
         -- them are visible.
         perform set_config('hnsw.iterative_scan', 'strict_order', true)

@@ -22,8 +22,7 @@ pub(crate) fn call(
     k: u32,
     options: &str,
 ) -> String {
-    let numbers: Vec<String> = vector.iter().map(f32::to_string).collect();
-    let vector = format!("'[{}]'", numbers.join(","));
+    let vector = format!("'{}'", self::vector(vector));
     let k = k.min(i32::MAX.unsigned_abs());
     match arm {
         Arm::Vector => format!("ai.search({vectorizer}, {vector}, {k}{options})"),
@@ -33,6 +32,12 @@ pub(crate) fn call(
             if arm == Arm::Text { "null" } else { &vector },
         ),
     }
+}
+
+/// A vector as pgvector reads it.
+pub(crate) fn vector(numbers: &[f32]) -> String {
+    let numbers: Vec<String> = numbers.iter().map(f32::to_string).collect();
+    format!("[{}]", numbers.join(","))
 }
 
 /// A text as a literal. (PostgreSQL's texts cannot contain the character 0.)
@@ -50,21 +55,21 @@ pub(super) fn key(columns: &[String]) -> String {
 
 /// Runs a statement whose rows are arrays of this many texts, restricted to what the calling role can see.
 pub(super) fn ask(statement: &str, fields: usize) -> Ask {
-    Ask::Query(query(statement, fields))
+    // The statement contains its values: it is different each time.
+    Ask::Query(query(statement, fields, [Param::Text(None), Param::Int(0)]))
 }
 
-/// The same.
-pub(crate) fn query(statement: &str, fields: usize) -> Query {
+/// The same, with the statement's parameters: a text, and a number.
+pub(crate) fn query(statement: &str, fields: usize, params: [Param; 2]) -> Query {
     let fields: Vec<String> = (1..=fields).map(|at| format!("f.found[{at}]")).collect();
     let sql = format!(
         "select {} from ai._with_row_security({}, $1::text, $2::bigint) as f(found)",
         fields.join(", "),
         literal(statement)
     );
-    // The statement contains its values: it is different each time.
     Query::Command {
         sql,
-        params: vec![Param::Text(None), Param::Int(0)],
+        params: params.to_vec(),
     }
 }
 

@@ -6,11 +6,10 @@ use serde_json::{Map, Value, json};
 use super::ServeLimits;
 use super::embed::read;
 use super::refused::Refused;
-use crate::command::found::{self, Arm};
+use crate::command::found;
 use crate::command::rerank::candidates;
 use crate::provider::order;
-use crate::query::{Query, Rows};
-use crate::sql::literal;
+use crate::query::{Param, Query, Rows};
 use crate::vectorizer::Profile;
 
 /// The most chunks before and after a chunk, and the most columns of a row.
@@ -118,35 +117,53 @@ impl Search {
         }
     }
 
-    /// The statement. Texts of the client are in it as literals only.
+    /// The statement. Texts of the client are in a parameter only: so the database prepares a statement once for
+    /// all searches that have the same options.
     pub(super) fn statement(&self, profile: &Profile, vector: &[f32]) -> Query {
-        let arm = if self.hybrid {
-            Arm::Hybrid
-        } else {
-            Arm::Vector
+        let k = match self.rerank {
+            true => candidates(self.k),
+            false => self.k,
         };
-        let query = self.query.as_deref().unwrap_or_default();
+        let statement = format!(
+            "select array[to_jsonb(found)::text] from {} found",
+            self.call(profile.id, &profile.plan.vector)
+        );
+        let params = [Param::Text(Some(self.asked(vector))), Param::Int(k.into())];
+        found::query(&statement, 1, params)
+    }
+
+    /// What the client has said, as JSON. (PostgreSQL's texts cannot contain the character 0.)
+    fn asked(&self, vector: &[f32]) -> String {
+        let text = |text: &str| text.replace('\0', " ");
+        let columns = self.columns.iter().map(|name| text(name));
+        json!({
+            "embedding": found::vector(vector),
+            "query": self.query.as_deref().map(text),
+            "filter": self.filter,
+            "columns": Vec::from_iter(columns),
+        })
+        .to_string()
+    }
+
+    /// The call of the function: `$1` is what the client has said, and `$2` the number of chunks.
+    fn call(&self, vectorizer: i64, vector_type: &str) -> String {
+        let (function, query) = match self.hybrid {
+            true => ("hybrid_search", "$1::jsonb ->> 'query', "),
+            false => ("search", ""),
+        };
         let options = self.options();
-        let k = if self.rerank {
-            candidates(self.k)
-        } else {
-            self.k
-        };
-        let call = found::call(arm, profile.id, query, vector, k, &options);
-        let statement = format!("select array[to_jsonb(found)::text] from {call} found");
-        found::query(&statement, 1)
+        format!(
+            "ai.{function}({vectorizer}, {query}($1::jsonb ->> 'embedding')::{vector_type}, $2::int{options})"
+        )
     }
 
     fn options(&self) -> String {
         let mut options = String::new();
-        if let Some(filter) = &self.filter {
-            let filter = Value::from(filter.clone()).to_string();
-            options += &format!(", filter => {}", literal(&filter));
+        if self.filter.is_some() {
+            options += ", filter => $1::jsonb -> 'filter'";
         }
         if !self.columns.is_empty() {
-            let names = self.columns.iter().map(|name| found::text(name));
-            let names = names.collect::<Vec<_>>().join(", ");
-            options += &format!(", columns => array[{names}]::name[]");
+            options += ", columns => array(select jsonb_array_elements_text($1::jsonb -> 'columns'))::name[]";
         }
         if self.neighbours > 0 {
             options += &format!(", neighbours => {}", self.neighbours);
@@ -275,13 +292,24 @@ mod tests {
     }
 
     #[test]
-    fn texts_of_the_client_stay_literals() {
+    fn texts_of_the_client_are_in_a_parameter() {
         let body = r#"{"vectorizer": 1, "query": "x", "columns": ["a'b"], "filter": {"c'd": "e'f"},
             "hybrid": true, "neighbours": 2, "best_per_row": true, "text_weight": 0.5}"#;
+        let search = parse(body).unwrap();
         assert_eq!(
-            parse(body).unwrap().options(),
-            ", filter => '{\"c''d\":\"e''f\"}', columns => array['a''b']::name[], neighbours => 2, \
-             best_per_row => true, text_weight => '0.5'"
+            search.call(7, "public.vector"),
+            "ai.hybrid_search(7, $1::jsonb ->> 'query', ($1::jsonb ->> 'embedding')::public.vector, $2::int, \
+             filter => $1::jsonb -> 'filter', \
+             columns => array(select jsonb_array_elements_text($1::jsonb -> 'columns'))::name[], neighbours => 2, \
+             best_per_row => true, text_weight => '0.5')"
+        );
+        let asked: Value = serde_json::from_str(&search.asked(&[1.0, 2.5])).unwrap();
+        let expected = json!({"embedding": "[1,2.5]", "query": "x", "filter": {"c'd": "e'f"}, "columns": ["a'b"]});
+        assert_eq!(asked, expected);
+        let search = parse(r#"{"vectorizer": 1, "query": "x"}"#).unwrap();
+        assert_eq!(
+            search.call(7, "v"),
+            "ai.search(7, ($1::jsonb ->> 'embedding')::v, $2::int)"
         );
     }
 }

@@ -34,6 +34,8 @@ pub struct Plan {
     /// How often its documents are checked again, in seconds.
     pub refresh: Option<u64>,
     pub(crate) vector_types: VectorTypes,
+    /// The type of vectors, with its schema.
+    pub(crate) vector: String,
     pub(crate) bell: String,
     pub(crate) claim: String,
     pub(crate) commit: String,
@@ -167,6 +169,7 @@ impl Plan {
             rows: input.rows,
             refresh: input.refresh,
             vector_types: input.vector_types,
+            vector: fill("{vector}"),
             bell: fill(protocol::BELL),
             claim: fill(&claim(input.is_utf8)),
             commit: fill(commit),

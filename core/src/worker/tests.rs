@@ -45,6 +45,10 @@ impl Played {
         }
     }
 
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the rest need no answer here"
+    )]
     fn answer(&mut self, query: &Query) -> Rows {
         let text = |text: &str| Some(text.to_owned());
         match query {
@@ -93,7 +97,9 @@ impl Played {
                     self.worker.handle_rows(self.now, ticket, Ok(rows));
                 }
                 Output::Call(ticket, call) => return (ticket, call, asked),
-                output => panic!("{output:?}"),
+                output @ (Output::Event(_) | Output::Stopped(_) | Output::Wait(_)) => {
+                    panic!("{output:?}")
+                }
             }
         }
     }
