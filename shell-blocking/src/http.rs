@@ -1,7 +1,7 @@
 //! Providers through ureq.
 
 use std::io::{self, ErrorKind, Read as _};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use pgai_core::{Intake, Received, Request, RequestError, Response, authorize};
@@ -11,80 +11,13 @@ use ureq::Error;
 
 use crate::agents::Agents;
 use crate::forward::forwarded;
+use crate::turns::{Turn, Turns};
 
 /// Sends requests, and keeps connections open for later requests. Clones share them.
 #[derive(Clone, Debug, Default)]
 pub struct Http {
     agents: Arc<Agents>,
     turns: Arc<Turns>,
-}
-
-/// One answer is read at a time: the others wait in the system's buffers, or at their servers, and cost
-/// no memory here. All are read into the same buffer, which is not freed: the system's allocator would keep a free
-/// one of this size for each thread.
-#[derive(Debug)]
-struct Turns {
-    /// `None` while somebody reads.
-    buffer: Mutex<Option<Vec<u8>>>,
-    given_back: Condvar,
-}
-
-/// An answer that arrives slowly delays the next one by no more than this.
-const ANSWER_PATIENCE: Duration = Duration::from_millis(250);
-
-/// A larger buffer is freed.
-const BUFFER_MAX: usize = 2 * 1024 * 1024;
-
-impl Default for Turns {
-    fn default() -> Self {
-        Self {
-            buffer: Mutex::new(Some(vec![])),
-            given_back: Condvar::new(),
-        }
-    }
-}
-
-impl Turns {
-    /// Waits for a turn, and goes on without one where the answer before arrives slowly.
-    fn take(&self) -> Turn<'_> {
-        let buffer = self.lock();
-        let waited = self
-            .given_back
-            .wait_timeout_while(buffer, ANSWER_PATIENCE, |buffer| buffer.is_none());
-        let (mut buffer, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        match buffer.take() {
-            Some(buffer) => Turn {
-                buffer,
-                of: Some(self),
-            },
-            None => Turn {
-                buffer: vec![],
-                of: None,
-            },
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Option<Vec<u8>>> {
-        self.buffer.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Lasts until the answer has been read.
-struct Turn<'a> {
-    buffer: Vec<u8>,
-    of: Option<&'a Turns>,
-}
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        if let Some(turns) = self.of {
-            let mut buffer = std::mem::take(&mut self.buffer);
-            buffer.clear();
-            buffer.shrink_to(BUFFER_MAX);
-            *turns.lock() = Some(buffer);
-            turns.given_back.notify_one();
-        }
-    }
 }
 
 impl Http {

@@ -16,6 +16,7 @@ pub mod errands;
 mod forward;
 pub mod http;
 mod signals;
+mod turns;
 mod worker;
 
 use std::time::{Duration, Instant};

@@ -71,7 +71,6 @@ impl Documents {
     /// # Errors
     /// Always.
     #[cfg(not(feature = "documents"))]
-    #[expect(clippy::unused_self, reason = "with the feature it is used")]
     pub fn parse(&self, _: &Document) -> Result<Parsed, DocumentError> {
         Err(DocumentError::Machine(
             "this worker was built without documents".to_owned(),

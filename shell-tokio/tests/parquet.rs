@@ -80,3 +80,15 @@ fn what_is_no_parquet_file_is_refused() {
     let (is_good, said) = worker(&stage, &["import", "blog", "--from", path]);
     assert!(!is_good && said.contains("blog.parquet"), "{said}");
 }
+
+/// `zstd.parquet` is one row of Polars 2.1: `write_parquet(…, compression="zstd")`.
+#[test]
+fn another_compression_is_refused_with_what_to_do() {
+    let stage = blog();
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/zstd.parquet");
+    let (is_good, said) = worker(&stage, &["import", "blog", "--from", path]);
+    assert!(!is_good);
+    for part in ["zstd.parquet", "ZSTD", "write the file with Snappy"] {
+        assert!(said.contains(part), "{part:?} in: {said}");
+    }
+}
