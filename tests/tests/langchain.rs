@@ -41,7 +41,8 @@ fn ten_thousand_random_pairs_give_the_same_chunks() {
             Err(_) => case.get("config_error").is_some(),
             Ok(Err(ChunkError::CaptureGroup(_))) => case.get("row_error").is_some(),
             Ok(Err(
-                ChunkError::NeedsVectors(_)
+                ChunkError::NeedsTokenizer
+                | ChunkError::NeedsVectors(_)
                 | ChunkError::TooManyParts(_)
                 | ChunkError::TooManySteps(_)
                 | ChunkError::TooMuch(_),
