@@ -2,6 +2,8 @@
 
 mod definition;
 mod documents;
+#[cfg(test)]
+pub(crate) mod example;
 
 use std::sync::Arc;
 

@@ -10,6 +10,7 @@ use crate::model::{ModelAnswer, ModelError, Tokenizer, Wanted};
 use crate::output::Output;
 use crate::query::Rows;
 use crate::settings::Settings;
+use crate::vectorizer::example::definition;
 
 /// One vectorizer over rows with the same text, and a database that answers at once.
 struct Played {
@@ -22,24 +23,14 @@ struct Played {
 
 impl Played {
     fn new(embedding: &Value, chunking: &Value) -> Self {
-        let definition = json!({
-            "id": 1, "name": "blog", "disabled": false, "source_schema": "public", "source_table": "blog",
-            "source_pk": [{"attname": "id"}], "queue_schema": "ai", "queue_table": "q", "queue_failed_table": "f",
-            "vector": {"schema": "public", "oid": 1, "array_oid": 2}, "lease_found": true, "queue_found": true,
-            "columns": [
-                {"name": "id", "type": "text", "base": "text", "equals": "operator(pg_catalog.=)"},
-                {"name": "body", "type": "text", "base": "text", "equals": null}],
-            "config": {
-                "loading": {"implementation": "column", "column_name": "body"},
-                "embedding": embedding, "chunking": chunking,
-                "formatting": {"implementation": "python_template", "template": "$chunk"},
-                "processing": {"implementation": "default", "batch_size": 1},
-                "destination": {"implementation": "table", "target_schema": "public", "target_table": "s"}}
+        let parts = json!({
+            "embedding": embedding, "chunking": chunking,
+            "processing": {"implementation": "default", "batch_size": 1},
         });
         Self {
             worker: Worker::new(Settings::new("test"), 1).unwrap(),
             now: Time::ZERO,
-            definition: definition.to_string(),
+            definition: definition(1, parts).to_string(),
             rows: 5,
             events: vec![],
         }

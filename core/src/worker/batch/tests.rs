@@ -10,6 +10,7 @@ use crate::query::{CommitChunk, DbError, Outcome, Query, ReadRow, Rows, numbers}
 use crate::random::Random;
 use crate::settings::Settings;
 use crate::vectorizer::Definition;
+use crate::vectorizer::example::definition;
 
 const LEASE: Duration = Duration::from_secs(60);
 const TIMEOUT: Duration = Duration::from_secs(40);
@@ -28,20 +29,8 @@ pub(super) fn profile_with(
     loading: &serde_json::Value,
     chunking: &serde_json::Value,
 ) -> Arc<Profile> {
-    let definition = serde_json::json!({
-        "id": 1, "name": "blog", "disabled": false, "source_schema": "public", "source_table": "blog",
-        "source_pk": [{"attname": "id"}], "queue_schema": "ai", "queue_table": "q", "queue_failed_table": "f",
-        "vector": {"schema": "public", "oid": 1, "array_oid": 2}, "lease_found": true, "queue_found": true,
-        "columns": [
-            {"name": "id", "type": "text", "base": "text", "equals": "operator(pg_catalog.=)"},
-            {"name": "body", "type": "text", "base": "text", "equals": null}],
-        "config": {
-            "loading": loading,
-            "embedding": {"implementation": "ollama", "model": "m", "dimensions": 1},
-            "chunking": chunking,
-            "formatting": {"implementation": "python_template", "template": "$chunk"},
-            "destination": {"implementation": "table", "target_schema": "public", "target_table": "s"}}
-    });
+    let parts = serde_json::json!({"loading": loading, "chunking": chunking});
+    let definition = definition(1, parts);
     let definition: Definition = serde_json::from_value(definition).unwrap();
     let mut settings = Settings::new("test");
     settings.documents.can_parse = true;

@@ -10,6 +10,7 @@ use crate::output::Output;
 use crate::provider::{Account, Price};
 use crate::query::Rows;
 use crate::settings::Settings;
+use crate::vectorizer::example::definition;
 
 /// A text of 28 bytes: 7 tokens, and for each request one more as an estimate.
 const TEXT: &str = "twenty-eight bytes in a text";
@@ -52,23 +53,12 @@ impl Scene {
     }
 
     fn definition(&self) -> String {
-        serde_json::json!({
-            "id": 1, "name": "blog", "disabled": false, "source_schema": "public", "source_table": "blog",
-            "source_pk": [{"attname": "id"}], "queue_schema": "ai", "queue_table": "q", "queue_failed_table": "f",
-            "vector": {"schema": "public", "oid": 1, "array_oid": 2}, "lease_found": true, "queue_found": true,
-            "columns": [
-                {"name": "id", "type": "text", "base": "text", "equals": "operator(pg_catalog.=)"},
-                {"name": "body", "type": "text", "base": "text", "equals": null}],
-            "config": {
-                "loading": {"implementation": "column", "column_name": "body"},
-                "embedding": {"implementation": "ollama", "model": "m", "dimensions": 1},
-                "chunking": {"implementation": "none"},
-                "formatting": {"implementation": "python_template", "template": "$chunk"},
-                "processing": {"implementation": "default",
-                    "max_tokens_per_day": (self.ceiling > 0).then_some(self.ceiling)},
-                "destination": {"implementation": "table", "target_schema": "public", "target_table": "s"}}
-        })
-        .to_string()
+        let parts = serde_json::json!({
+            "loading": {"implementation": "column", "column_name": "body"},
+            "processing": {"implementation": "default",
+                "max_tokens_per_day": (self.ceiling > 0).then_some(self.ceiling)},
+        });
+        definition(1, parts).to_string()
     }
 
     fn answer(&mut self, query: &Query) -> Rows {

@@ -3,24 +3,12 @@
 use super::*;
 use crate::settings::Settings;
 use crate::vectorizer::Definition;
+use crate::vectorizer::example::definition;
 
 const INDEX: &str = "create index concurrently if not exists i on s using hnsw (embedding)";
 
 fn profile() -> Arc<Profile> {
-    let definition = serde_json::json!({
-        "id": 3, "name": "blog", "disabled": false, "source_schema": "public", "source_table": "blog",
-        "source_pk": [{"attname": "id"}], "queue_schema": "ai", "queue_table": "q", "queue_failed_table": "f",
-        "vector": {"schema": "public", "oid": 1, "array_oid": 2}, "lease_found": true, "queue_found": true,
-        "columns": [
-            {"name": "id", "type": "text", "base": "text", "equals": "operator(pg_catalog.=)"},
-            {"name": "body", "type": "text", "base": "text", "equals": null}],
-        "config": {
-            "loading": {"implementation": "column", "column_name": "body", "retries": 1},
-            "embedding": {"implementation": "ollama", "model": "m", "dimensions": 1},
-            "chunking": {"implementation": "none"},
-            "formatting": {"implementation": "python_template", "template": "$chunk"},
-            "destination": {"implementation": "table", "target_schema": "public", "target_table": "s"}}
-    });
+    let definition = definition(3, serde_json::json!({}));
     let definition: Definition = serde_json::from_value(definition).unwrap();
     Arc::new(Profile::new(&definition, &Settings::new("test")).unwrap())
 }
