@@ -91,9 +91,13 @@ impl Bert {
     }
 
     /// Computes the vectors of the tokens of several texts, one text after the other. A single text is shared out
-    /// between rayon's threads; whoever has many texts has them computed on all threads at once.
-    pub(crate) fn encode(&self, texts: &[Sequence<'_>]) -> candle_core::Result<Vec<f32>> {
-        let shares = shares(texts, rayon::current_num_threads());
+    /// between so many threads of rayon's. (Whoever has much to compute leaves one thread to each call.)
+    pub(crate) fn encode(
+        &self,
+        texts: &[Sequence<'_>],
+        threads: usize,
+    ) -> candle_core::Result<Vec<f32>> {
+        let shares = shares(texts, threads);
         let rows = self.embeddings.look_up(texts, self.shape.hidden)?;
         let project = |hidden: Tensor, layer: Option<&Layer>| {
             let projected = layer.map(|layer| layer.project(&hidden)).transpose()?;
@@ -407,22 +411,4 @@ fn with_numbers<T>(tensor: &Tensor, read: impl FnOnce(&[f32]) -> T) -> candle_co
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_long_text_is_shared_out_and_several_are_not() {
-        let tokens = [1; 25];
-        let rows = |texts: &[Sequence<'_>], threads| {
-            let shares = shares(texts, threads).into_iter();
-            Vec::from_iter(shares.map(|share| (share.rows.start, share.rows.end)))
-        };
-        let long = [Sequence::single(&tokens)];
-        assert_eq!(rows(&long, 1), [(0, 25)]);
-        assert_eq!(rows(&long, 2), [(0, 12), (12, 25)]);
-        assert_eq!(rows(&long, 64), [(0, 8), (8, 16), (16, 25)]);
-        let short = [Sequence::single(&tokens[..7])];
-        assert_eq!(rows(&short, 64), [(0, 7)]);
-        assert_eq!(rows(&[long[0], short[0]], 64), [(0, 32)]);
-    }
-}
+mod tests;

@@ -85,7 +85,7 @@ impl CrossEncoder {
             .position(|&kind| kind > 0)
             .unwrap_or(types.len());
         let tokens = encoding.get_ids();
-        let hidden = self.bert.encode(&[Sequence { tokens, second }]);
+        let hidden = self.bert.encode(&[Sequence { tokens, second }], 1);
         let hidden = hidden.map_err(|error| EmbedError::Computation(error.to_string()))?;
         // The first token stands for the pair.
         let mut pooled = self.pooler.apply(&hidden[..self.pooler.bias.len()]);

@@ -134,9 +134,14 @@ impl Model {
             .collect();
         // The long ones first: what is left at the end, when not all threads have work, is short.
         tokens.sort_by_key(|(index, tokens)| (usize::MAX - tokens.len(), *index));
-        let done: Vec<Vec<(usize, Vec<f32>)>> = batches(&tokens)
+        let batches = batches(&tokens);
+        let threads = match batches.len() {
+            1 => rayon::current_num_threads(),
+            _ => 1,
+        };
+        let done: Vec<Vec<(usize, Vec<f32>)>> = batches
             .into_par_iter()
-            .map(|batch| self.embed_batch(batch))
+            .map(|batch| self.embed_batch(batch, threads))
             .collect::<Result<_, EmbedError>>()?;
         let mut vectors = vec![Vec::new(); texts.len()];
         for (index, vector) in done.into_iter().flatten() {
@@ -185,12 +190,13 @@ impl Model {
     fn embed_batch(
         &self,
         batch: &[(usize, Vec<u32>)],
+        threads: usize,
     ) -> Result<Vec<(usize, Vec<f32>)>, EmbedError> {
         let texts = batch.iter().map(|(_, tokens)| Sequence::single(tokens));
         let texts: Vec<Sequence<'_>> = texts.collect();
         let hidden = self
             .bert
-            .encode(&texts)
+            .encode(&texts, threads)
             .map_err(|error| EmbedError::Computation(error.to_string()))?;
         let width = self.dimensions();
         let mut rest = hidden.as_slice();

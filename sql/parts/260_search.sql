@@ -7,7 +7,7 @@ create or replace function ai._with_row_security(statement text, question text, 
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 set row_security = on
--- (A worker's session has settings for the statements of its queue: a search is planned as in other sessions.)
+-- (A worker's session has settings for the statements of its queue. A search is planned with PostgreSQL's defaults.)
 set plan_cache_mode = auto
 set enable_hashjoin = on
 set enable_material = on

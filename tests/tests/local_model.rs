@@ -208,6 +208,28 @@ fn sizes_in_tokens_are_those_of_the_model() {
 }
 
 #[test]
+fn a_resync_does_not_wait_for_a_model_that_is_missing() {
+    let directory = tempfile::tempdir().unwrap();
+    let models = directory.path().to_str().unwrap().to_owned();
+    let environment = [("PGAI_MODELS_DIR", models.as_str())];
+    let mut stage = stage("gone");
+    stage.run(
+        "update ai.vectorizer set config = jsonb_set(config, '{chunking}', ai.chunking_token(100))",
+    );
+    stage.run("insert into notes values (1, 'a text')");
+    let _worker = stage.worker_with("worker", &["--poll-interval", "1"], &environment);
+    let arguments = ["resync", "notes", "--verify-text"];
+    let mut resync = stage.worker_with("worker", &arguments, &environment);
+    let code = resync.wait(PATIENCE).code();
+    let said = resync.lines().join("\n");
+    assert_eq!(code, Some(0), "{said}");
+    assert!(
+        said.contains("1 missing") && said.contains("cannot be loaded now"),
+        "{said}"
+    );
+}
+
+#[test]
 fn search_over_cranfield_is_as_good_as_the_reference() {
     /// With transformers and torch: 0.5132.
     const WANTED: f64 = 0.50;

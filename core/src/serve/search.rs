@@ -141,6 +141,9 @@ impl Search {
             "query": self.query.as_deref().map(text),
             "filter": self.filter,
             "columns": Vec::from_iter(columns),
+            "neighbours": self.neighbours,
+            "vector_weight": self.vector_weight,
+            "text_weight": self.text_weight,
         })
         .to_string()
     }
@@ -166,7 +169,7 @@ impl Search {
             options += ", columns => array(select jsonb_array_elements_text($1::jsonb -> 'columns'))::name[]";
         }
         if self.neighbours > 0 {
-            options += &format!(", neighbours => {}", self.neighbours);
+            options += ", neighbours => ($1::jsonb -> 'neighbours')::int";
         }
         if self.best_per_row {
             options += ", best_per_row => true";
@@ -175,8 +178,8 @@ impl Search {
             ("vector_weight", self.vector_weight),
             ("text_weight", self.text_weight),
         ] {
-            if let Some(weight) = weight {
-                options += &format!(", {name} => '{weight}'");
+            if weight.is_some() {
+                options += &format!(", {name} => ($1::jsonb -> '{name}')::float8");
             }
         }
         options
@@ -300,11 +303,13 @@ mod tests {
             search.call(7, "public.vector"),
             "ai.hybrid_search(7, $1::jsonb ->> 'query', ($1::jsonb ->> 'embedding')::public.vector, $2::int, \
              filter => $1::jsonb -> 'filter', \
-             columns => array(select jsonb_array_elements_text($1::jsonb -> 'columns'))::name[], neighbours => 2, \
-             best_per_row => true, text_weight => '0.5')"
+             columns => array(select jsonb_array_elements_text($1::jsonb -> 'columns'))::name[], \
+             neighbours => ($1::jsonb -> 'neighbours')::int, best_per_row => true, \
+             text_weight => ($1::jsonb -> 'text_weight')::float8)"
         );
         let asked: Value = serde_json::from_str(&search.asked(&[1.0, 2.5])).unwrap();
-        let expected = json!({"embedding": "[1,2.5]", "query": "x", "filter": {"c'd": "e'f"}, "columns": ["a'b"]});
+        let expected = json!({"embedding": "[1,2.5]", "query": "x", "filter": {"c'd": "e'f"}, "columns": ["a'b"],
+            "neighbours": 2, "vector_weight": null, "text_weight": 0.5});
         assert_eq!(asked, expected);
         let search = parse(r#"{"vectorizer": 1, "query": "x"}"#).unwrap();
         assert_eq!(

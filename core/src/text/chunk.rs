@@ -120,9 +120,10 @@ impl Chunker {
         }
     }
 
-    /// Whether it searches for a regex, so that the time depends on more than the length of a text.
+    /// Whether it may take longer than a moment for a text of some kilobytes: it searches for a regex, or counts with
+    /// a model's tokenizer.
     #[must_use]
-    pub fn has_regex(&self) -> bool {
+    pub fn is_slow(&self) -> bool {
         match self {
             Self::Character(splitter) => splitter.has_regex(),
             Self::Markdown(_)
@@ -130,9 +131,9 @@ impl Chunker {
             | Self::SemanticChunker(_)
             | Self::Semchunk(_)
             | Self::Sentence(_)
-            | Self::SentenceChunker(_)
-            | Self::Token(_) => false,
+            | Self::SentenceChunker(_) => false,
             Self::Recursive(splitter) => splitter.has_regex(),
+            Self::Token(splitter) => splitter.has_model(),
         }
     }
 

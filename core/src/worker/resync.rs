@@ -171,12 +171,13 @@ impl Worker {
         ))
     }
 
-    /// The vectorizers whose requests this worker carries out, or refuses because they cannot run.
+    /// The vectorizers whose requests this worker carries out, or refuses because they cannot run. Those whose tokenizer
+    /// is still to come are left out: their texts can be compared then.
     fn known_to_resync(&self) -> impl Iterator<Item = i64> {
         let known = self.vectorizers.iter();
         known
             .filter(|(_, known)| known.profile.is_some() || known.broken.is_some())
-            .filter(|(_, known)| !known.waits_for_tokenizer())
+            .filter(|(_, known)| !known.waits_for_tokenizer() || known.is_paused())
             .map(|(id, _)| *id)
     }
 

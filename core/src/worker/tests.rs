@@ -95,6 +95,23 @@ impl Played {
         }
     }
 
+    /// Answers statements, with a call still out, until the worker waits. Returns the statements.
+    fn settle(&mut self) -> Vec<Query> {
+        let mut asked = vec![];
+        loop {
+            match self.worker.poll(self.now) {
+                Output::Event(event) => self.events.push(event),
+                Output::Query(ticket, query) => {
+                    let rows = self.answer(&query);
+                    asked.push(query);
+                    self.worker.handle_rows(self.now, ticket, Ok(rows));
+                }
+                Output::Wait(_) => return asked,
+                output @ (Output::Call(..) | Output::Stopped(_)) => panic!("{output:?}"),
+            }
+        }
+    }
+
     /// How often it was told that the model is missing.
     fn told(&self) -> usize {
         let told = self.events.iter().filter(|event| {
@@ -151,6 +168,9 @@ fn nothing_is_claimed_before_the_tokenizer_is_there_that_its_chunks_need() {
         "{call:?}"
     );
     assert!(!asked.iter().any(is_claim), "{asked:?}");
+    // The call is still out, and no other one comes.
+    let asked = played.settle();
+    assert!(!asked.iter().any(is_claim), "{asked:?}");
     let tokenizer = Tokenizer {
         added: 0,
         count: Arc::new(|text| text.split_whitespace().count()),
@@ -179,6 +199,8 @@ fn without_a_tokenizer_the_vectorizer_rests_and_the_model_is_asked_again() {
             matches!(&call, Call::Model(request) if request.wanted == Wanted::Tokenizer),
             "{call:?}"
         );
+        assert!(!asked.iter().any(is_claim), "{asked:?}");
+        let asked = played.settle();
         assert!(!asked.iter().any(is_claim), "{asked:?}");
         let gone = ModelError::Model("there is no model m".to_owned());
         let answer = Reply::Model(Err(gone));

@@ -40,24 +40,24 @@ impl Worker {
         if let Some(vectorizer) = self.vectorizers.get_mut(&profile.id) {
             vectorizer.asked_tokenizer = false;
         }
-        match reply {
+        let reason = match reply {
             Reply::Model(Ok(ModelAnswer::Tokenizer(tokenizer))) => {
                 profile.chunker.set_tokenizer(&tokenizer);
-                self.resync.look(self.now);
+                None
             }
-            Reply::Model(Err(error)) => {
-                self.pause_vectorizer(profile.id, failure::EMBEDDING, &error.to_string());
-            }
+            Reply::Model(Err(error)) => Some(error.to_string()),
             // A shell that did something else has brought none.
             Reply::Build(_)
             | Reply::Compute(_)
             | Reply::File(_)
             | Reply::Http(_)
             | Reply::Model(Ok(ModelAnswer::Scores(_) | ModelAnswer::Vectors { .. }))
-            | Reply::Parse(_) => {
-                let reason = "the model did not give its tokenizer";
-                self.pause_vectorizer(profile.id, failure::EMBEDDING, reason);
-            }
+            | Reply::Parse(_) => Some("the model did not give its tokenizer".to_owned()),
+        };
+        if let Some(reason) = reason {
+            self.pause_vectorizer(profile.id, failure::EMBEDDING, &reason);
         }
+        // Requests for a resync wait no longer.
+        self.resync.look(self.now);
     }
 }

@@ -57,6 +57,11 @@ impl TokenSplitter {
         Ok(Self { sizes, encoder })
     }
 
+    /// Whether a model's tokenizer counts, which takes several times as long as the other one.
+    pub(super) const fn has_model(&self) -> bool {
+        matches!(self.encoder, Encoder::Model(_))
+    }
+
     /// Whether it waits for the model's tokenizer.
     pub(super) fn needs_tokenizer(&self) -> bool {
         match &self.encoder {
@@ -159,14 +164,14 @@ impl Counter<'_> {
     }
 
     /// The tokens of a part of a text, wherever it stands in a chunk: at its start, where white space is left out,
-    /// "splits" has two of cl100k_base, and " splits" one elsewhere.
+    /// "splits" has two of cl100k_base, and " splits" one elsewhere. (For a model, white space around a text is nothing.)
     fn count(&self, text: &str) -> usize {
-        let count = |text: &str| match self.tokenizer {
-            Some(tokenizer) => (tokenizer.count)(text),
-            // Without an encoder there is no such splitter.
-            None => tokens::count(text).unwrap_or(text.len()),
-        };
         let trimmed = text.trim();
+        if let Some(tokenizer) = self.tokenizer {
+            return (tokenizer.count)(trimmed);
+        }
+        // Without an encoder there is no such splitter.
+        let count = |text: &str| tokens::count(text).unwrap_or(text.len());
         match trimmed.len() == text.len() {
             true => count(text),
             false => count(text).max(count(trimmed)),

@@ -62,7 +62,7 @@ impl PlanRows {
 
     /// Whether its time does not depend on the bytes alone.
     pub(crate) fn is_unpredictable(&self) -> bool {
-        self.profile.chunker.has_regex()
+        self.profile.chunker.is_slow()
     }
 
     /// Plans each row. Once these rows have made as many bytes of text as one row may make, or have

@@ -35,7 +35,7 @@ impl CompareRows {
 
     /// Whether its time does not depend on the bytes alone.
     pub(crate) fn is_unpredictable(&self) -> bool {
-        self.profile.chunker.has_regex()
+        self.profile.chunker.is_slow()
     }
 
     /// Compares each row, until they have taken their time.

@@ -133,7 +133,9 @@ impl Pass {
         let plan = &profile.plan;
         let has_documents = profile.documents.is_some();
         let needs_vectors = !has_documents && profile.chunker.needs_vectors();
-        let depth = match verifies_text && plan.resync.stores_texts() && !needs_vectors {
+        let lacks_tokenizer = profile.chunker.needs_tokenizer();
+        let knows_texts = plan.resync.stores_texts() && !needs_vectors && !lacks_tokenizer;
+        let depth = match verifies_text && knows_texts {
             false => Depth::Keys,
             true if plan.resync.has_plain_texts => Depth::Hashes,
             true => Depth::Listed,
@@ -143,6 +145,9 @@ impl Pass {
         }
         if verifies_text && needs_vectors {
             add_note(&mut standing, NO_VECTORS);
+        }
+        if verifies_text && lacks_tokenizer {
+            add_note(&mut standing, NO_TOKENIZER);
         }
         if depth == Depth::Listed && has_documents {
             add_note(&mut standing, DOCUMENTS);
@@ -358,5 +363,7 @@ const DOCUMENTS: &str =
     "what a document says is known only after it was loaded again: all rows were queued for that";
 const NO_VECTORS: &str = "the chunks depend on vectors of sentences, which are not asked for again for a \
     comparison: only whether rows have vectors was compared";
+const NO_TOKENIZER: &str = "the chunks depend on the tokens of a model that cannot be loaded now: only whether rows \
+    have vectors was compared";
 const STILL_WRITING: &str = "transactions that had begun before had not ended after 60 seconds: what \
     they wrote past the triggers may have been missed, so ask again when they have ended";
