@@ -224,7 +224,7 @@ fn a_resync_does_not_wait_for_a_model_that_is_missing() {
     let said = resync.lines().join("\n");
     assert_eq!(code, Some(0), "{said}");
     assert!(
-        said.contains("1 missing") && said.contains("cannot be loaded now"),
+        said.contains("compared 1 rows") && said.contains("cannot be loaded now"),
         "{said}"
     );
 }

@@ -137,16 +137,32 @@ fn commands_know_that_the_chunks_depend_on_vectors() {
         stage.worker("worker", &resync).wait(PATIENCE).code(),
         Some(0)
     );
-    let inputs = stage.stub.inputs().len();
+    let stored = chunks_and_vectors(&mut stage);
     stage.once("worker").wait(PATIENCE);
-    assert_eq!(
-        stage.stub.inputs().len(),
-        inputs,
-        "nothing is embedded again"
-    );
     let row = "select state || ': ' || reason from ai.vectorizer_resync";
     let row: String = stage.sql.query_one(row, &[]).unwrap().get(0);
     assert!(row.contains("depend on vectors of sentences"), "{row}");
+    assert_eq!(chunks_and_vectors(&mut stage), stored);
+}
+
+#[test]
+fn a_change_of_the_settings_reaches_the_rows() {
+    let mut stage = stage();
+    let body = text(1, 30);
+    stage.run(&format!("insert into doc values (1, '{body}')"));
+    stage.once("worker").wait(PATIENCE);
+    let longest = "select max(length(chunk))::bigint from doc_store";
+    assert!(stage.number(longest) > 80);
+    stage.run("update ai.vectorizer set config = jsonb_set(config, '{chunking,chunk_size}', '80')");
+    stage.once("worker").wait(PATIENCE);
+    assert!(stage.number(longest) <= 80);
+}
+
+/// What is stored, without when.
+fn chunks_and_vectors(stage: &mut Stage) -> Vec<String> {
+    let rows = "select chunk_seq || chunk || embedding from doc_store order by 1";
+    let rows = stage.sql.query(rows, &[]).unwrap();
+    rows.iter().map(|row| row.get(0)).collect()
 }
 
 /// As estimated for a vectorizer that packs the same sentences.

@@ -134,8 +134,7 @@ impl Pass {
         let has_documents = profile.documents.is_some();
         let needs_vectors = !has_documents && profile.chunker.needs_vectors();
         let lacks_tokenizer = profile.chunker.needs_tokenizer();
-        let knows_texts = plan.resync.stores_texts() && !needs_vectors && !lacks_tokenizer;
-        let depth = match verifies_text && knows_texts {
+        let depth = match verifies_text && plan.resync.stores_texts() {
             false => Depth::Keys,
             true if plan.resync.has_plain_texts => Depth::Hashes,
             true => Depth::Listed,
@@ -143,14 +142,15 @@ impl Pass {
         if verifies_text && !plan.resync.stores_texts() {
             add_note(&mut standing, NO_TEXTS);
         }
-        if verifies_text && needs_vectors {
-            add_note(&mut standing, NO_VECTORS);
-        }
-        if verifies_text && lacks_tokenizer {
-            add_note(&mut standing, NO_TOKENIZER);
-        }
-        if depth == Depth::Listed && has_documents {
-            add_note(&mut standing, DOCUMENTS);
+        // Texts that are not known here are compared when their rows are embedded.
+        for (is_unknown, note) in [
+            (has_documents, DOCUMENTS),
+            (needs_vectors, NO_VECTORS),
+            (lacks_tokenizer, NO_TOKENIZER),
+        ] {
+            if depth == Depth::Listed && is_unknown {
+                add_note(&mut standing, note);
+            }
         }
         // The key may have had other columns when a worker before began.
         standing.after = standing.after.filter(|key| key.0.len() == plan.key_columns);
@@ -361,9 +361,9 @@ const NO_TEXTS: &str = "the vectors are in a column of the source, which stores 
     rows have a vector was compared";
 const DOCUMENTS: &str =
     "what a document says is known only after it was loaded again: all rows were queued for that";
-const NO_VECTORS: &str = "the chunks depend on vectors of sentences, which are not asked for again for a \
-    comparison: only whether rows have vectors was compared";
-const NO_TOKENIZER: &str = "the chunks depend on the tokens of a model that cannot be loaded now: only whether rows \
-    have vectors was compared";
+const NO_VECTORS: &str = "the chunks depend on vectors of sentences, which are known only after the provider was asked \
+    again: rows of several sentences were queued for that";
+const NO_TOKENIZER: &str = "the chunks depend on the tokens of a model that cannot be loaded now: all rows were queued for \
+    when it can";
 const STILL_WRITING: &str = "transactions that had begun before had not ended after 60 seconds: what \
     they wrote past the triggers may have been missed, so ask again when they have ended";
