@@ -363,7 +363,7 @@ const DOCUMENTS: &str =
     "what a document says is known only after it was loaded again: all rows were queued for that";
 const NO_VECTORS: &str = "the chunks depend on vectors of sentences, which are known only after the provider was asked \
     again: rows of several sentences were queued for that";
-const NO_TOKENIZER: &str = "the chunks depend on the tokens of a model that cannot be loaded now: all rows were queued for \
-    when it can";
+const NO_TOKENIZER: &str = "the chunks depend on the tokens of a model that cannot be loaded now: all rows were queued, and \
+    are compared once it can be loaded";
 const STILL_WRITING: &str = "transactions that had begun before had not ended after 60 seconds: what \
     they wrote past the triggers may have been missed, so ask again when they have ended";
