@@ -77,7 +77,7 @@ impl Played {
         }
     }
 
-    /// Answers statements until a call comes, and returns it with the statements.
+    /// Answers statements until a call of others comes, and returns it with the statements.
     fn next_call(&mut self) -> (CallTicket, Call, Vec<Query>) {
         let mut asked = vec![];
         loop {
@@ -86,6 +86,11 @@ impl Played {
                     let rows = self.answer(&query);
                     asked.push(query);
                     self.worker.handle_rows(self.now, ticket, Ok(rows));
+                }
+                // Work of the core itself is done at once.
+                Output::Call(ticket, Call::Compute(work)) => {
+                    let done = Reply::Compute(Box::new(work.run()));
+                    self.worker.handle_call(self.now, ticket, done);
                 }
                 Output::Call(ticket, call) => return (ticket, call, asked),
                 output @ (Output::Event(_) | Output::Stopped(_) | Output::Wait(_)) => {
