@@ -117,6 +117,18 @@ impl Played {
         }
     }
 
+    /// The worker asks for the tokenizer, and for nothing else meanwhile: it claims nothing.
+    fn asked_for_tokenizer(&mut self) -> CallTicket {
+        let (ticket, call, mut asked) = self.next_call();
+        assert!(
+            matches!(&call, Call::Model(request) if request.wanted == Wanted::Tokenizer),
+            "{call:?}"
+        );
+        asked.extend(self.settle());
+        assert!(!asked.iter().any(is_claim), "{asked:?}");
+        ticket
+    }
+
     /// How often it was told that the model is missing.
     fn told(&self) -> usize {
         let told = self.events.iter().filter(|event| {
@@ -167,15 +179,7 @@ fn local_model() -> Played {
 #[test]
 fn nothing_is_claimed_before_the_tokenizer_is_there_that_its_chunks_need() {
     let mut played = local_model();
-    let (ticket, call, asked) = played.next_call();
-    assert!(
-        matches!(&call, Call::Model(request) if request.wanted == Wanted::Tokenizer),
-        "{call:?}"
-    );
-    assert!(!asked.iter().any(is_claim), "{asked:?}");
-    // The call is still out, and no other one comes.
-    let asked = played.settle();
-    assert!(!asked.iter().any(is_claim), "{asked:?}");
+    let ticket = played.asked_for_tokenizer();
     let tokenizer = Tokenizer {
         added: 0,
         count: Arc::new(|text| text.split_whitespace().count()),
@@ -198,15 +202,8 @@ fn nothing_is_claimed_before_the_tokenizer_is_there_that_its_chunks_need() {
 fn without_a_tokenizer_the_vectorizer_rests_and_the_model_is_asked_again() {
     let mut played = local_model();
     for times in 0..3 {
-        let (ticket, call, asked) = played.next_call();
+        let ticket = played.asked_for_tokenizer();
         assert_eq!(played.told(), times);
-        assert!(
-            matches!(&call, Call::Model(request) if request.wanted == Wanted::Tokenizer),
-            "{call:?}"
-        );
-        assert!(!asked.iter().any(is_claim), "{asked:?}");
-        let asked = played.settle();
-        assert!(!asked.iter().any(is_claim), "{asked:?}");
         let gone = ModelError::Model("there is no model m".to_owned());
         let answer = Reply::Model(Err(gone));
         played.worker.handle_call(played.now, ticket, answer);
