@@ -57,7 +57,7 @@ impl TokenSplitter {
         Ok(Self { sizes, encoder })
     }
 
-    /// Whether a model's tokenizer counts, which takes several times as long as the other one.
+    /// Whether a model's tokenizer counts, of whose speed nothing is known.
     pub(super) const fn has_model(&self) -> bool {
         matches!(self.encoder, Encoder::Model(_))
     }
