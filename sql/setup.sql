@@ -778,7 +778,7 @@ comment on column ai.vectorizer_generation.switches is 'Whether workers let it s
 comment on column ai.vectorizer_generation.reason is 'What the next step waits for.';
 grant select on ai.vectorizer_generation to public;
 
--- The number in the names of a vectorizer's queue, failed table, lease and bell: that of the generation that serves,
+-- The number in the names of a vectorizer's queue, failed table, lease, bell and text index: that of the generation that serves,
 -- which is not its id after a change.
 create or replace function ai._vectorizer_number(vectorizer_id int, queue_failed_table name) returns int
 language sql immutable
@@ -824,11 +824,13 @@ begin
         delete from ai.vectorizer_made_by;
         delete from ai.vectorizer_resync;
         delete from ai.vectorizer_index;
+        delete from ai.vectorizer_text;
         return null;
     end if;
     delete from ai.vectorizer_made_by x where x.vectorizer_id = old.id;
     delete from ai.vectorizer_resync x where x.vectorizer_id = old.id;
     delete from ai.vectorizer_index x where x.vectorizer_id = old.id;
+    delete from ai.vectorizer_text x where x.vectorizer_id = old.id;
     return null;
 end
 $$;
@@ -858,7 +860,8 @@ begin
         select c.conrelid::regclass as name, c.conname
         from pg_constraint c
         where c.contype = 'f' and c.confrelid = 'ai.vectorizer'::regclass
-        and c.conrelid in (to_regclass('ai.vectorizer_made_by'), to_regclass('ai.vectorizer_resync'), to_regclass('ai.vectorizer_index'))
+        and c.conrelid in (to_regclass('ai.vectorizer_made_by'), to_regclass('ai.vectorizer_resync'), to_regclass('ai.vectorizer_index')
+            , to_regclass('ai.vectorizer_text'))
     loop
         perform ai._with_locks(format('alter table %s drop constraint %I', old.name, old.conname)
             , format('%s cannot be changed', old.name));
@@ -3614,6 +3617,15 @@ create or replace function ai._text_is_own(destination jsonb) returns boolean
 language sql immutable
 return destination ? 'hybrid' and coalesce(destination #>> '{hybrid,method}', 'own') = 'own';
 
+-- The tables of such a text index: the words of each chunk, and in how many chunks each word occurs.
+create or replace function ai._text_table(v ai.vectorizer) returns name
+language sql immutable
+return ('_vectorizer_text_' || ai._vectorizer_number(v.id, v.queue_failed_table))::name;
+
+create or replace function ai._text_count_table(v ai.vectorizer) returns name
+language sql immutable
+return ('_vectorizer_words_' || ai._vectorizer_number(v.id, v.queue_failed_table))::name;
+
 -- The relations of a vectorizer, except its source, with the allowed relation kinds of each.
 create or replace function ai._vectorizer_parts
 ( vectorizer_id int
@@ -3636,7 +3648,7 @@ begin atomic
         ) x(part, kinds, schema, name, is_always)
     where x.is_always or destination ->> 'implementation' is distinct from 'column'
     union all
-    select 'text index', 'r', queue_schema, (x.name || vectorizer_id)::name
+    select 'text index', 'r', queue_schema, (x.name || ai._vectorizer_number(vectorizer_id, queue_failed_table))::name
     from (values ('_vectorizer_text_'), ('_vectorizer_words_')) x(name)
     where ai._text_is_own(destination);
 end;
@@ -4891,7 +4903,7 @@ begin atomic
         select
         from pg_class s, pg_class t
         where s.oid = ai._vectorizer_relation(v.source_schema, v.source_table) and s.relrowsecurity
-        and t.oid = ai._vectorizer_relation(v.queue_schema, ('_vectorizer_text_' || v.id)::name)
+        and t.oid = ai._vectorizer_relation(v.queue_schema, ai._text_table(v))
         and (v.config -> 'destination') ? 'hybrid'
         and (not t.relrowsecurity or s.relforcerowsecurity and not t.relforcerowsecurity));
 end;
@@ -6135,8 +6147,8 @@ begin
             ('table', v.queue_schema, v.queue_table, array['select', 'insert', 'update', 'delete']),
             ('table', v.queue_schema, v.queue_failed_table, array['select', 'insert', 'update', 'delete']),
             ('table', v.queue_schema, '_vectorizer_lease_' || ai._vectorizer_number(v.id, v.queue_failed_table), array['select', 'insert', 'update', 'delete']),
-            ('table', v.queue_schema, case when ai._text_is_own(d) then '_vectorizer_text_' || v.id end, array['select', 'insert', 'update', 'delete']),
-            ('table', v.queue_schema, case when ai._text_is_own(d) then '_vectorizer_words_' || v.id end, array['select', 'insert', 'update', 'delete']),
+            ('table', v.queue_schema, case when ai._text_is_own(d) then ai._text_table(v) end, array['select', 'insert', 'update', 'delete']),
+            ('table', v.queue_schema, case when ai._text_is_own(d) then ai._text_count_table(v) end, array['select', 'insert', 'update', 'delete']),
             ('sequence', v.queue_schema, '_vectorizer_bell_' || ai._vectorizer_number(v.id, v.queue_failed_table), array['select', 'usage', 'update']),
             ('table', d ->> 'target_schema', d ->> 'target_table', array['select', 'insert', 'update', 'delete'])
             ) g(kind, schema, name, rights)
@@ -7040,7 +7052,7 @@ begin
     select x.* into v from ai._vectorizers() x where x.id = _vector_index_end.vectorizer_id;
     select i.statement, i.started_at into ended
     from ai.vectorizer_index i where i.vectorizer_id = _vector_index_end.vectorizer_id and i._claim = claim;
-    is_text = position(ai._text_gin(v.id)::text in ended.statement) > 0 or ended.statement like 'call ai._text_keep(%';
+    is_text = position(ai._text_gin(v)::text in ended.statement) > 0 or ended.statement like 'call ai._text_keep(%';
     is_built = case when is_text then ai._text_is_done(v, ended.statement, ended.started_at) else exists (
         select from ai._vector_column(v) f
         where ai._vector_index(f.relation, f.attnum, v.config #>> '{indexing,implementation}') is not null) end;
@@ -7191,9 +7203,9 @@ create table if not exists ai.vectorizer_text
 , counted_at timestamptz
 , _changes bigint not null default 0
 , constraint vectorizer_text_pkey primary key (vectorizer_id)
-, constraint vectorizer_text_vectorizer_id_fkey foreign key (vectorizer_id) references ai.vectorizer (id) on delete cascade
 );
-comment on table ai.vectorizer_text is 'The text index of each vectorizer that has one (ai.enable_hybrid), as it was last counted.';
+comment on table ai.vectorizer_text is
+    'The text index of each vectorizer and generation that has one (ai.enable_hybrid), as it was last counted.';
 comment on column ai.vectorizer_text.chunks is 'The number of chunks in it.';
 comment on column ai.vectorizer_text.words is 'The number of words in all chunks.';
 comment on column ai.vectorizer_text.filled_at is 'When it was first complete; null: a worker is still to fill it.';
@@ -7271,17 +7283,9 @@ begin atomic
     from (select v.config -> 'destination', v.config #>> '{destination,implementation}' = 'column') d(of, is_column);
 end;
 
-create or replace function ai._text_table(vectorizer_id int) returns name
+create or replace function ai._text_gin(v ai.vectorizer) returns name
 language sql immutable
-return ('_vectorizer_text_' || vectorizer_id)::name;
-
-create or replace function ai._text_count_table(vectorizer_id int) returns name
-language sql immutable
-return ('_vectorizer_words_' || vectorizer_id)::name;
-
-create or replace function ai._text_gin(vectorizer_id int) returns name
-language sql immutable
-return ('_vectorizer_text_idx_' || vectorizer_id)::name;
+return ('_vectorizer_text_idx_' || ai._vectorizer_number(v.id, v.queue_failed_table))::name;
 
 -- The body of the trigger on the table that holds the vectors. It runs with the privileges of the owner of both. (A
 -- column may get a vector while its text is the same: the words of the text are those of the vector before.)
@@ -7346,11 +7350,11 @@ begin
     if not ai._text_is_own(destination) then
         return;
     end if;
-    select x.* into strict v from ai.vectorizer x where x.id = vectorizer_id;
+    select x.* into strict v from ai._vectorizers() x where x.id = vectorizer_id;
     select t.* into target from ai._text_target(v) t;
     perform ai._vectorizer_create_trigger_function
     ( format('%I.%I', queue_schema, trigger_name || '_text')
-    , ai._text_trigger_body(source, format('%I.%I', queue_schema, ai._text_table(vectorizer_id))
+    , ai._text_trigger_body(source, format('%I.%I', queue_schema, ai._text_table(v))
         , destination #>> '{hybrid,language}', target.body, target.seq, target.embedding)
     , 'set client_min_messages = warning'
     , owner
@@ -7374,11 +7378,11 @@ declare
     tables text;
     one record;
 begin
-    select x.* into strict v from ai.vectorizer x where x.id = vectorizer_id;
+    select x.* into strict v from ai._vectorizers() x where x.id = vectorizer_id;
     if not ai._text_is_own(v.config -> 'destination') then
         return;
     end if;
-    tables = format('%I.%I, %1$I.%3$I', v.queue_schema, ai._text_table(v.id), ai._text_count_table(v.id));
+    tables = format('%I.%I, %1$I.%3$I', v.queue_schema, ai._text_table(v), ai._text_count_table(v));
     for one in
         select distinct case a.grantee when 0 then 'public' else quote_ident(r.rolname) end as grantee
         from ai._text_target(v) t
@@ -7407,7 +7411,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     source regclass = ai._vectorizer_relation(v.source_schema, v.source_table);
-    words regclass = ai._vectorizer_relation(v.queue_schema, ai._text_table(v.id));
+    words regclass = ai._vectorizer_relation(v.queue_schema, ai._text_table(v));
     hybrid jsonb;
 begin
     if not (v.config -> 'destination') ? 'hybrid' or not (select c.relrowsecurity from pg_class c where c.oid = source) then
@@ -7429,7 +7433,7 @@ begin
         execute format('alter table %s force row level security', words);
     end if;
     -- Counted anew, so that the counts of rare words are not shown.
-    execute format('delete from %I.%I', v.queue_schema, ai._text_count_table(v.id));
+    execute format('delete from %I.%I', v.queue_schema, ai._text_count_table(v));
     update ai.vectorizer_text x set counted_at = null where x.vectorizer_id = v.id;
 end
 $$;
@@ -7500,7 +7504,7 @@ begin atomic
         join pg_class c on c.oid = x.indexrelid
         join pg_am m on m.oid = c.relam and m.amname = 'bm25'
         join pg_namespace n on n.oid = c.relnamespace
-    ) on x.indrelid = t.relation and c.relname = ai._text_gin(v.id);
+    ) on x.indrelid = t.relation and c.relname = ai._text_gin(v);
 end;
 
 create or replace function ai._textsearch_index_sql(v ai.vectorizer) returns text
@@ -7508,7 +7512,7 @@ language sql stable
 set search_path = pg_catalog, pg_temp
 begin atomic
     select format('create index concurrently if not exists %I on %s using bm25 (%I) with (text_config = %L, k1 = %s, b = %s)'
-        , ai._text_gin(v.id), t.relation, t.body, h.of ->> 'language', h.of ->> 'k1', h.of ->> 'b')
+        , ai._text_gin(v), t.relation, t.body, h.of ->> 'language', h.of ->> 'k1', h.of ->> 'b')
     from ai._text_target(v) t, (select v.config #> '{destination,hybrid}') h(of);
 end;
 
@@ -7544,7 +7548,7 @@ declare
 begin
     if present = entry then
         -- (The guard of the row checks the privileges.)
-        update ai.vectorizer x set config = x.config where x.id = v.id;
+        perform ai._text_configure(v, entry);
         return;
     end if;
     if present is not null then
@@ -7552,10 +7556,7 @@ begin
     end if;
     perform ai._lock_tables(array[target::text], 'share row exclusive');
     perform ai._vectorizer_check_creator(ai._vectorizer_relation(v.source_schema, v.source_table));
-    update ai.vectorizer x
-    set config = jsonb_set(x.config, '{destination,hybrid}', entry)
-    where x.id = v.id
-    returning x.* into v;
+    v = ai._text_configure(v, entry);
     execute format('select count(*) <= 10000 from (select from %s limit 10001) x', target) into is_small;
     if is_small then
         execute replace(ai._textsearch_index_sql(v), ' concurrently', '');
@@ -7607,7 +7608,7 @@ begin
             using errcode = 'object_not_in_prerequisite_state'
                 , hint = format('Install it, or: select ai.enable_hybrid(%L, method => ''own'')', v.name);
     end if;
-    if not coalesce((select x.is_ready from ai._textsearch_index(v) x), false) then
+    if not ai._text_is_ready(v) then
         raise exception 'the text index of the vectorizer "%" is not ready', v.name
             using errcode = 'object_not_in_prerequisite_state', hint = 'A worker builds it: see ai.vectorizer_index.';
     end if;
@@ -7672,7 +7673,7 @@ begin
          from missing m cross join lateral ai._text_words(%12$L, m.body) w
          on conflict (%10$s, _chunk_seq) do nothing'
         , part, ai._vectorizer_key_list(target.source, 't'), format(target.seq, 't'), target.body, target.embedding
-        , format('%I.%I', v.queue_schema, ai._text_table(v.id)), ai._vectorizer_key_equals(target.source, 't', 'x')
+        , format('%I.%I', v.queue_schema, ai._text_table(v)), ai._vectorizer_key_equals(target.source, 't', 'x')
         , first, after, ai._vectorizer_key_list(target.source), ai._vectorizer_key_list(target.source, 'm')
         , v.config #>> '{destination,hybrid,language}');
     get diagnostics added = row_count;
@@ -7692,7 +7693,7 @@ declare
 begin
     select t.* into target from ai._text_target(v) t;
     execute format('delete from %I.%I x where not exists (select from %s t where %s and %s = x._chunk_seq)'
-        , v.queue_schema, ai._text_table(v.id), target.relation, ai._vectorizer_key_equals(target.source, 't', 'x')
+        , v.queue_schema, ai._text_table(v), target.relation, ai._vectorizer_key_equals(target.source, 't', 'x')
         , format(target.seq, 't'));
 end
 $$;
@@ -7707,8 +7708,8 @@ set search_path = pg_catalog, pg_temp
 set enable_seqscan = on set enable_hashjoin = on set enable_mergejoin = on set enable_material = on
 as $$
 declare
-    words text = format('%I.%I', v.queue_schema, ai._text_table(v.id));
-    counts text = format('%I.%I', v.queue_schema, ai._text_count_table(v.id));
+    words text = format('%I.%I', v.queue_schema, ai._text_table(v));
+    counts text = format('%I.%I', v.queue_schema, ai._text_count_table(v));
     is_secret boolean = (
         select c.relrowsecurity from pg_class c where c.oid = ai._vectorizer_relation(v.source_schema, v.source_table));
     chunks bigint;
@@ -7748,7 +7749,7 @@ language sql volatile
 set search_path = pg_catalog, pg_temp
 begin atomic
     select pg_stat_get_tuples_inserted(x.oid) + pg_stat_get_tuples_updated(x.oid) + pg_stat_get_tuples_deleted(x.oid)
-    from (select ai._vectorizer_relation(v.queue_schema, ai._text_table(v.id))) x(oid);
+    from (select ai._vectorizer_relation(v.queue_schema, ai._text_table(v))) x(oid);
 end;
 
 -- Fills and counts, in short transactions. (A procedure that commits cannot have settings of its own.)
@@ -7761,7 +7762,7 @@ declare
     first bigint;
     pages bigint;
 begin
-    select x.* into v from ai.vectorizer x where x.id operator(pg_catalog.=) _text_keep.vectorizer_id;
+    select x.* into v from ai._vectorizers() x where x.id operator(pg_catalog.=) _text_keep.vectorizer_id;
     perform ai._text_remove_orphans(v);
     commit;
     for part, pages in select p.part, p.pages from ai._text_parts(v) p loop
@@ -7795,7 +7796,7 @@ language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    words regclass = ai._vectorizer_relation(v.queue_schema, ai._text_table(v.id));
+    words regclass = ai._vectorizer_relation(v.queue_schema, ai._text_table(v));
     counted record;
     index record;
     changes bigint;
@@ -7808,13 +7809,17 @@ begin
         return;
     end if;
     select x.* into counted from ai.vectorizer_text x where x.vectorizer_id = v.id;
-    if counted.filled_at is null or counted.counted_at is null then
+    -- (A new generation serves only with the counts of all its chunks.)
+    if counted.filled_at is null or counted.counted_at is null or exists (
+            select from ai.vectorizer_generation g
+            where g.id = v.id and g.state = 'indexing' and counted.counted_at <= g.filled_at)
+    then
         statement = format('call ai._text_keep(%s)', v.id);
         return;
     end if;
     select x.indisvalid into index
     from pg_index x join pg_class c on c.oid = x.indexrelid
-    where x.indrelid = words and c.relname = ai._text_gin(v.id);
+    where x.indrelid = words and c.relname = ai._text_gin(v);
     if not coalesce(index.indisvalid, false) then
         if not (select pg_has_role(c.relowner, 'USAGE') from pg_class c where c.oid = words)
             or not has_schema_privilege(v.queue_schema, 'CREATE')
@@ -7822,7 +7827,7 @@ begin
             problem = format('only the owner of %s can index it: let the worker''s role be a member of it, or run as the owner: %s'
                 , words, ai._text_gin_sql(v));
         elsif index is not null then
-            statement = format('drop index concurrently if exists %I.%I', v.queue_schema, ai._text_gin(v.id));
+            statement = format('drop index concurrently if exists %I.%I', v.queue_schema, ai._text_gin(v));
         else
             statement = ai._text_gin_sql(v);
         end if;
@@ -7840,7 +7845,21 @@ language sql immutable
 set search_path = pg_catalog, pg_temp
 begin atomic
     select format('create index concurrently if not exists %I on %I.%I using gin (_words) with (fastupdate = off)'
-        , ai._text_gin(v.id), v.queue_schema, ai._text_table(v.id));
+        , ai._text_gin(v), v.queue_schema, ai._text_table(v));
+end;
+
+-- Whether searches can use the text index.
+create or replace function ai._text_is_ready(v ai.vectorizer) returns boolean
+language sql stable
+set search_path = pg_catalog, pg_temp
+begin atomic
+    select case when not ai._text_is_own(v.config -> 'destination') then coalesce((select x.is_ready from ai._textsearch_index(v) x), false)
+        else exists (
+            select from ai.vectorizer_text t
+            join pg_index x on x.indrelid = ai._vectorizer_relation(v.queue_schema, ai._text_table(v)) and x.indisvalid
+            join pg_class c on c.oid = x.indexrelid and c.relname = ai._text_gin(v)
+            where t.vectorizer_id = v.id and t.filled_at is not null)
+        end;
 end;
 
 -- Whether what a statement of ai._text_step was to do is done.
@@ -7853,13 +7872,34 @@ begin atomic
         when not ai._text_is_own(v.config -> 'destination') then (select x.is_ready from ai._textsearch_index(v) x)
         else exists (
             select from pg_index x join pg_class c on c.oid = x.indexrelid
-            where x.indrelid = ai._vectorizer_relation(v.queue_schema, ai._text_table(v.id))
-            and c.relname = ai._text_gin(v.id) and x.indisvalid)
+            where x.indrelid = ai._vectorizer_relation(v.queue_schema, ai._text_table(v))
+            and c.relname = ai._text_gin(v) and x.indisvalid)
         end;
 end;
 -- ai.enable_hybrid and ai.disable_hybrid: search by words beside search by vectors.
 
--- One attempt. The text index of a small store is filled at once; otherwise a worker fills it.
+-- Writes into the configuration of a vectorizer or a generation what its text index is; null: it has none. (The guard of
+-- the row checks the privileges.)
+create or replace function ai._text_configure(v ai.vectorizer, entry jsonb) returns ai.vectorizer
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    path text[] = '{destination,hybrid}';
+begin
+    update ai.vectorizer x
+    set config = case when entry is null then x.config #- path else jsonb_set(x.config, path, entry) end
+    where x.id = v.id;
+    update ai.vectorizer_generation x
+    set config = case when entry is null then x.config #- path else jsonb_set(x.config, path, entry) end
+    where x.id = v.id;
+    select x.* into strict v from ai._vectorizers() x where x.id = v.id;
+    return v;
+end
+$$;
+
+-- One attempt, for a vectorizer or a generation. The text index of a small store is filled at once; otherwise a worker
+-- fills it.
 drop function if exists ai._text_enable(int, text, float8, float8);
 
 create or replace function ai._text_enable(vectorizer_id int, language text, k1 float8, b float8, method text) returns void
@@ -7874,7 +7914,7 @@ declare
     present jsonb;
     entry jsonb;
 begin
-    select x.* into strict v from ai.vectorizer x where x.id = vectorizer_id;
+    select x.* into strict v from ai._vectorizers() x where x.id = vectorizer_id;
     select t.* into target from ai._text_target(v) t;
     present = v.config #> '{destination,hybrid}';
     method = ai._text_method(v, method, k1);
@@ -7890,9 +7930,7 @@ begin
     end if;
     if present is not null then
         if ai._text_is_own(v.config -> 'destination') and present ->> 'language' = language then
-            update ai.vectorizer x
-            set config = jsonb_set(x.config, '{destination,hybrid}', entry)
-            where x.id = v.id;
+            v = ai._text_configure(v, entry);
             perform ai._text_grant(v.id);
             return;
         end if;
@@ -7901,23 +7939,20 @@ begin
     perform ai._lock_tables(array[target.relation::text], 'share row exclusive');
     perform ai._vectorizer_check_creator(target.source, array[v.queue_schema]);
     execute format('create table %I.%I (%s, _chunk_seq int not null, _words int[] not null, _counts int2[] not null, '
-        '_length int not null, primary key (%s, _chunk_seq))', v.queue_schema, ai._text_table(v.id)
+        '_length int not null, primary key (%s, _chunk_seq))', v.queue_schema, ai._text_table(v)
         , (select string_agg(format('%I %s not null', k.name, k.definition), ', ' order by k.pknum)
            from ai._vectorizer_key(target.source) k)
         , ai._vectorizer_key_list(target.source));
-    execute format('create table %I.%I (word int primary key, chunks bigint not null)', v.queue_schema, ai._text_count_table(v.id));
-    made = array[ai._vectorizer_relation(v.queue_schema, ai._text_table(v.id))
-        , ai._vectorizer_relation(v.queue_schema, ai._text_count_table(v.id))];
+    execute format('create table %I.%I (word int primary key, chunks bigint not null)', v.queue_schema, ai._text_count_table(v));
+    made = array[ai._vectorizer_relation(v.queue_schema, ai._text_table(v))
+        , ai._vectorizer_relation(v.queue_schema, ai._text_count_table(v))];
     execute format('select count(*) <= 10000 from (select from %s limit 10001) x', target.relation) into is_small;
     if is_small then
         execute replace(ai._text_gin_sql(v), ' concurrently', '');
     end if;
     perform ai._vectorizer_revoke_defaults(target.source, made);
     perform ai._vectorizer_hand_over(target.source, made);
-    update ai.vectorizer x
-    set config = jsonb_set(x.config, '{destination,hybrid}', entry)
-    where x.id = v.id
-    returning x.* into v;
+    v = ai._text_configure(v, entry);
     perform ai._text_create_trigger(target.source, v.id, v.trigger_name, v.queue_schema, v.config -> 'destination'
         , (select pg_get_userbyid(c.relowner) from pg_class c where c.oid = target.source));
     insert into ai.vectorizer_text (vectorizer_id) values (v.id) on conflict do nothing;
@@ -7941,15 +7976,15 @@ declare
     relation regclass;
     function_name text;
 begin
-    select x.* into strict v from ai.vectorizer x where x.id = vectorizer_id;
+    select x.* into strict v from ai._vectorizers() x where x.id = vectorizer_id;
     if not (v.config -> 'destination') ? 'hybrid' then
         return;
     end if;
     select t.* into target from ai._text_target(v) t;
     owner = (select c.relowner from pg_class c where c.oid = target.source);
-    relation = ai._vectorizer_relation(v.queue_schema, ai._text_table(v.id));
+    relation = ai._vectorizer_relation(v.queue_schema, ai._text_table(v));
     -- The row first: its guard checks the privileges.
-    update ai.vectorizer x set config = x.config #- '{destination,hybrid}' where x.id = v.id;
+    perform ai._text_configure(v, null);
     delete from ai.vectorizer_text x where x.vectorizer_id = v.id;
     if not ai._text_is_own(v.config -> 'destination') then
         perform ai._lock_tables(array[target.relation::text], 'access exclusive');
@@ -7963,8 +7998,28 @@ begin
         execute format('drop trigger if exists %I on %s', v.trigger_name || '_text_truncate', target.relation);
         execute format('drop function %s', function_name);
     end if;
-    perform ai._vectorizer_drop_part('text index', 'r', v.queue_schema, ai._text_table(v.id), owner);
-    perform ai._vectorizer_drop_part('text index', 'r', v.queue_schema, ai._text_count_table(v.id), owner);
+    perform ai._vectorizer_drop_part('text index', 'r', v.queue_schema, ai._text_table(v), owner);
+    perform ai._vectorizer_drop_part('text index', 'r', v.queue_schema, ai._text_count_table(v), owner);
+end
+$$;
+
+-- Gives text indexes to a vectorizer and, while it changes to another model, to its other generation; or drops them if
+-- there is no language. (The lock: a switch exchanges the two.)
+create or replace function ai._text_set(vectorizer_id int, language text, k1 float8, b float8, method text) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    one int;
+begin
+    perform from ai.vectorizer x where x.id = vectorizer_id for no key update;
+    for one in select x.id from ai._vectorizers() x where ai._vectorizer_whole(x.id) = vectorizer_id order by x.id loop
+        if language is null then
+            perform ai._text_disable(one);
+        else
+            perform ai._text_enable(one, language, k1, b, method);
+        end if;
+    end loop;
 end
 $$;
 
@@ -8024,7 +8079,7 @@ begin
                 , hint = 'auto, own or pg_textsearch; without one, a text index stays what it is, and a new one is own.';
     end if;
     perform ai._with_locks(
-        format('select ai._text_enable(%s, %L, %L, %L, %L)', v.id, (
+        format('select ai._text_set(%s, %L, %L, %L, %L)', v.id, (
             select format('%I.%I', n.nspname, c.cfgname)
             from pg_ts_config c join pg_namespace n on n.oid = c.cfgnamespace
             where c.oid = language), k1, b, method)
@@ -8041,11 +8096,14 @@ as $$
 declare
     v ai.vectorizer = ai._searched(ai._vectorizer_named(name));
 begin
-    perform ai._with_locks(format('select ai._text_disable(%s)', v.id)
+    perform ai._with_locks(format('select ai._text_set(%s, null, null, null, null)', v.id)
         , format('cannot drop the text index of the vectorizer %s', name));
 end
 $$;
 comment on function ai.disable_hybrid is 'Drops the text index of a vectorizer.';
+
+-- (Older versions named them by the id.)
+drop function if exists ai._text_table(int), ai._text_count_table(int), ai._text_gin(int);
 -- How much a vectorizer has to do. Rows are counted up to a bound, and estimated above it, so that the answer comes soon
 -- from a queue of any length.
 
@@ -8578,17 +8636,20 @@ begin
 end
 $$;
 
--- Drops a function of an older version, whose result lacks the column `location`.
-create or replace function ai._search_drop(signature text) returns void
+-- (Older versions had one parameter.)
+drop function if exists ai._search_drop(text);
+
+-- Drops a function of an older version, which lacks this parameter or column.
+create or replace function ai._search_drop(signature text, lacking name) returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    if exists (select from pg_proc p where p.oid = to_regprocedure(signature) and not 'location' = any (p.proargnames)) then
+    if exists (select from pg_proc p where p.oid = to_regprocedure(signature) and not lacking = any (p.proargnames)) then
         execute format('drop function %s', signature);
     end if;
 exception when dependent_objects_still_exist then
-    raise exception '% has a new column in its result, and something of yours depends on the function', signature
+    raise exception '% has a new parameter or column, %, and something of yours depends on the function', signature, lacking
         using errcode = 'dependent_objects_still_exist'
             , hint = 'Drop your views and functions that use it, execute this again, and create them again.';
 end
@@ -8611,7 +8672,7 @@ begin
         execute format('drop function if exists ai.search(%s, %s, int, jsonb, text, boolean, int, name[])'
             , split_part(one.parameter, ' ', 2), vector_type);
         perform ai._search_drop(format('ai.search(%s, %s, int, jsonb, text, boolean, int, name[], int)'
-            , split_part(one.parameter, ' ', 2), vector_type));
+            , split_part(one.parameter, ' ', 2), vector_type), 'location');
         execute format($f$
 create or replace function ai.search
 ( %1$s
@@ -8677,7 +8738,7 @@ set client_min_messages = warning
 as $$
 declare
     total bigint;
-    counts text = format('%I.%I', v.queue_schema, ai._text_count_table(v.id));
+    counts text = format('%I.%I', v.queue_schema, ai._text_count_table(v));
     is_secret boolean = (
         select c.relrowsecurity from pg_class c where c.oid = ai._vectorizer_relation(v.source_schema, v.source_table));
     budget bigint = candidates;
@@ -8751,7 +8812,7 @@ begin
   ) _found
   order by _score desc, %1$s, _seq limit %10$s'
         , ai._vectorizer_key_list(source), words.score, k1, 1 - b, b / average
-        , format('%I.%I', v.queue_schema, ai._text_table(v.id)), matching, passes, candidates, depth);
+        , format('%I.%I', v.queue_schema, ai._text_table(v)), matching, passes, candidates, depth);
 end
 $$;
 
@@ -8851,12 +8912,7 @@ begin
         perform ai._textsearch_check(v);
         return;
     end if;
-    if not exists (
-        select from ai.vectorizer_text t
-        join pg_index x on x.indrelid = ai._vectorizer_relation(v.queue_schema, ai._text_table(v.id)) and x.indisvalid
-        join pg_class c on c.oid = x.indexrelid and c.relname = ai._text_gin(v.id)
-        where t.vectorizer_id = v.id and t.filled_at is not null)
-    then
+    if not ai._text_is_ready(v) then
         raise exception 'the text index of the vectorizer "%" is not ready', v.name
             using errcode = 'object_not_in_prerequisite_state'
                 , hint = 'A worker fills it: see ai.vectorizer_index and ai.vectorizer_text.';
@@ -8873,11 +8929,11 @@ declare
     one record;
 begin
     for one in select * from (values
-        ('vectorizer_id int', 'ai._searched(hybrid_search.vectorizer_id)'),
-        ('name text', 'ai._searched(ai._vectorizer_named(hybrid_search.name))')) x(parameter, of)
+        ('vectorizer_id int', 'ai._searched(hybrid_search.vectorizer_id, hybrid_search.generation)'),
+        ('name text', 'ai._searched(ai._vectorizer_named(hybrid_search.name), hybrid_search.generation)')) x(parameter, of)
     loop
         perform ai._search_drop(format('ai.hybrid_search(%s, text, %s, int, jsonb, text, boolean, int, name[], float8, float8, float8, int)'
-            , split_part(one.parameter, ' ', 2), vector_type));
+            , split_part(one.parameter, ' ', 2), vector_type), 'generation');
         execute format($f$
 create or replace function ai.hybrid_search
 ( %1$s
@@ -8893,6 +8949,7 @@ create or replace function ai.hybrid_search
 , text_weight float8 default 1
 , rank_constant float8 default 60
 , candidates int default 2000
+, generation int default null
 ) returns table
 ( key jsonb
 , chunk_seq int
@@ -8927,9 +8984,9 @@ begin
 end
 $$ $f$, one.parameter, vector_type, one.of);
     end loop;
-    execute format('comment on function ai.hybrid_search(text, text, %s, int, jsonb, text, boolean, int, name[], float8, float8, float8, int) is %L'
+    execute format('comment on function ai.hybrid_search(text, text, %s, int, jsonb, text, boolean, int, name[], float8, float8, float8, int, int) is %L'
         , vector_type, 'The chunks of a vectorizer that are best by their words and their vectors, as far as the caller may see them.');
-    execute format('comment on function ai.hybrid_search(int, text, %s, int, jsonb, text, boolean, int, name[], float8, float8, float8, int) is %L'
+    execute format('comment on function ai.hybrid_search(int, text, %s, int, jsonb, text, boolean, int, name[], float8, float8, float8, int, int) is %L'
         , vector_type, 'The same, by id.');
 end
 $do$;
@@ -9037,7 +9094,7 @@ begin atomic
         union
         select format('the trigger %I on %s', t.tgname, t.tgrelid::regclass)
         from ours o join pg_trigger t on t.tgrelid = o.oid and not t.tgisinternal
-        where o.place < 3
+        where o.place < 3 and t.tgname not in (v.trigger_name || '_text', v.trigger_name || '_text_truncate')
     )
     select string_agg(f.what, ', ' order by f.what) from found f;
 end;
@@ -9092,11 +9149,6 @@ begin
                   hint = format('Change ai.vectorizer.config and call ai.reembed_vectorizer(%L), which clears the column first; '
                       'or create a second vectorizer with ai.destination_table.', v.name);
     end if;
-    if d ? 'hybrid' then
-        raise exception 'the vectorizer % has a text index, which cannot change together with the model', v.name
-            using errcode = 'feature_not_supported',
-                  hint = format('Drop it with ai.disable_hybrid(%L), and enable it again after ai.finish_change.', v.name);
-    end if;
     dependants = ai._change_dependants(v);
     if dependants is not null then
         raise exception 'these objects would go on reading the old vectors of the vectorizer %: %', v.name, dependants
@@ -9126,7 +9178,8 @@ declare
     old_number int = ai._vectorizer_number(v.id, v.queue_failed_table);
     number int = nextval('ai.vectorizer_id_seq');
     d jsonb = v.config -> 'destination';
-    fresh jsonb = d || jsonb_build_object
+    hybrid jsonb = d -> 'hybrid';
+    fresh jsonb = d - 'hybrid' || jsonb_build_object
     ( 'target_table', ai._generation_name((d ->> 'target_table')::name, old_number, number)
     , 'view_name', ai._generation_view(d ->> 'view_name', number));
     old_view jsonb = d || jsonb_build_object('view_name', ai._generation_view(d ->> 'view_name', old_number));
@@ -9175,6 +9228,10 @@ begin
     insert into ai.vectorizer_generation select g.*;
     insert into ai.vectorizer_made_by (vectorizer_id, vectors, texts, embedding, assumed)
     select number, m.vectors, m.texts, ai._made_by_embedding(g.config), false from ai._made_by(g.config) m;
+    if hybrid is not null then
+        perform ai._text_enable(number, hybrid ->> 'language', (hybrid ->> 'k1')::float8, (hybrid ->> 'b')::float8
+            , coalesce(hybrid ->> 'method', 'own'));
+    end if;
     perform ai._vectorizer_secure_rows(number);
     perform ai._change_create_step(v, source, number);
     perform ai._vectorizer_grant_to_worker(number, r.name) from ai._worker_roles() r(name);
@@ -9250,8 +9307,8 @@ declare
     dependants text;
     oldest timestamptz;
 begin
-    if (v.config -> 'destination') ? 'hybrid' then
-        return format('it has a text index: select ai.disable_hybrid(%L)', v.name);
+    if (v.config -> 'destination') ? 'hybrid' and not ai._text_is_ready(ai._generation_as_vectorizer(g, v)) then
+        return 'its text index is not ready';
     end if;
     dependants = ai._change_dependants(v);
     if dependants is not null then
@@ -9337,6 +9394,10 @@ begin
     set state = 'waiting', indexing = null, statement = null, progress = null, reason = null, failures = 0
       , _claim = 0, _until = '-infinity'
     where i.vectorizer_id in (one, other);
+    update ai.vectorizer_text t
+    set chunks = o.chunks, words = o.words, filled_at = o.filled_at, counted_at = o.counted_at, _changes = o._changes
+    from ai.vectorizer_text o
+    where t.vectorizer_id in (one, other) and o.vectorizer_id in (one, other) and o.vectorizer_id <> t.vectorizer_id;
     -- A comparison in progress begins again, for both.
     if exists (select from ai.vectorizer_resync r where r.vectorizer_id in (one, other) and r.state in ('waiting', 'running')) then
         perform ai._request_resync(one), ai._request_resync(other);
@@ -9380,7 +9441,14 @@ begin
             , v.config #>> '{destination,target_table}', coalesce((v.config #>> '{indexing,min_rows}')::bigint, 0)) into counted;
         indexed = counted < coalesce((v.config #>> '{indexing,min_rows}')::bigint, 0);
     end if;
-    if not indexed then
+    if indexed and (v.config -> 'destination') ? 'hybrid' then
+        select t.statement, t.problem into step.statement, step.problem from ai._text_step(v) t;
+        -- (One count after it was filled is enough: others may write all the time.)
+        indexed = ai._text_is_ready(v) and (step.statement is null or exists (
+            select from ai.vectorizer_text t join ai.vectorizer_generation g on g.id = t.vectorizer_id
+            where g.id = v.id and t.counted_at > g.filled_at));
+        reason = case when not indexed then coalesce(step.problem, 'its text index is built') end;
+    elsif not indexed then
         reason = coalesce(step.problem
             , (select format('%s: %s', i.reason, ai._vector_index_sql(v)) from ai.vectorizer_index i
                where i.vectorizer_id = v.id and i.state = 'failed')
@@ -10346,6 +10414,36 @@ begin
 end
 $$;
 
+-- Older versions named a text index by the id of its vectorizer, which is not the number of a generation that has come
+-- to serve by a change.
+create or replace function ai._text_rename(v ai.vectorizer) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    one record;
+begin
+    for one in
+        select c.oid::regclass as relation, case c.relkind when 'i' then 'index' else 'table' end as kind, x.name
+        from (values
+            ('_vectorizer_text_', ai._text_table(v)),
+            ('_vectorizer_words_', ai._text_count_table(v)),
+            ('_vectorizer_text_idx_', ai._text_gin(v))) x(stem, name)
+        join pg_class c on c.relname = x.stem || v.id
+        left join pg_index i on i.indexrelid = c.oid
+        where (v.config -> 'destination') ? 'hybrid' and c.relname <> x.name
+        and (c.relkind = 'r' and c.relnamespace = (select n.oid from pg_namespace n where n.nspname = v.queue_schema)
+            or i.indrelid in (
+                select ai._vectorizer_relation(v.queue_schema, ('_vectorizer_text_' || v.id)::name)
+                union all
+                select t.relation from ai._text_target(v) t))
+        order by c.relkind
+    loop
+        execute format('alter %s %s rename to %I', one.kind, one.relation, one.name);
+    end loop;
+end
+$$;
+
 -- Upgrades a vectorizer of an older version to this one. (Its columns may have been renamed: then its triggers
 -- stay as they are.)
 create or replace function ai._vectorizer_renew(vectorizer_id int) returns void
@@ -10366,6 +10464,7 @@ begin
     if ai._vectorizer_misfit(v, source) is not null then
         return;
     end if;
+    perform ai._text_rename(v);
     perform ai._vectorizer_exchange_triggers(v, source, ai._vectorizer_watched(v.config));
     -- (Records the version.)
     update ai.vectorizer x set trigger_name = x.trigger_name where x.id = v.id;

@@ -74,6 +74,11 @@ const AFTER: &str = "operator(pg_catalog.>)";
 const AT_MOST: &str = "operator(pg_catalog.<=)";
 
 impl Profile {
+    /// The id of the vectorizer, and the number of the generation whose model embeds: what `ai.search` takes.
+    pub(crate) fn searched(&self) -> (i64, i64) {
+        (self.id, self.plan.number)
+    }
+
     /// Parses a definition. The error says what is wrong and what to do.
     pub(crate) fn new(definition: &Definition, settings: &Settings) -> Result<Self, String> {
         let config = &definition.config;

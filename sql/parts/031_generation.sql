@@ -31,7 +31,7 @@ comment on column ai.vectorizer_generation.switches is 'Whether workers let it s
 comment on column ai.vectorizer_generation.reason is 'What the next step waits for.';
 grant select on ai.vectorizer_generation to public;
 
--- The number in the names of a vectorizer's queue, failed table, lease and bell: that of the generation that serves,
+-- The number in the names of a vectorizer's queue, failed table, lease, bell and text index: that of the generation that serves,
 -- which is not its id after a change.
 create or replace function ai._vectorizer_number(vectorizer_id int, queue_failed_table name) returns int
 language sql immutable
@@ -77,11 +77,13 @@ begin
         delete from ai.vectorizer_made_by;
         delete from ai.vectorizer_resync;
         delete from ai.vectorizer_index;
+        delete from ai.vectorizer_text;
         return null;
     end if;
     delete from ai.vectorizer_made_by x where x.vectorizer_id = old.id;
     delete from ai.vectorizer_resync x where x.vectorizer_id = old.id;
     delete from ai.vectorizer_index x where x.vectorizer_id = old.id;
+    delete from ai.vectorizer_text x where x.vectorizer_id = old.id;
     return null;
 end
 $$;
@@ -111,7 +113,8 @@ begin
         select c.conrelid::regclass as name, c.conname
         from pg_constraint c
         where c.contype = 'f' and c.confrelid = 'ai.vectorizer'::regclass
-        and c.conrelid in (to_regclass('ai.vectorizer_made_by'), to_regclass('ai.vectorizer_resync'), to_regclass('ai.vectorizer_index'))
+        and c.conrelid in (to_regclass('ai.vectorizer_made_by'), to_regclass('ai.vectorizer_resync'), to_regclass('ai.vectorizer_index')
+            , to_regclass('ai.vectorizer_text'))
     loop
         perform ai._with_locks(format('alter table %s drop constraint %I', old.name, old.conname)
             , format('%s cannot be changed', old.name));

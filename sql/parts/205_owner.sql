@@ -240,6 +240,15 @@ create or replace function ai._text_is_own(destination jsonb) returns boolean
 language sql immutable
 return destination ? 'hybrid' and coalesce(destination #>> '{hybrid,method}', 'own') = 'own';
 
+-- The tables of such a text index: the words of each chunk, and in how many chunks each word occurs.
+create or replace function ai._text_table(v ai.vectorizer) returns name
+language sql immutable
+return ('_vectorizer_text_' || ai._vectorizer_number(v.id, v.queue_failed_table))::name;
+
+create or replace function ai._text_count_table(v ai.vectorizer) returns name
+language sql immutable
+return ('_vectorizer_words_' || ai._vectorizer_number(v.id, v.queue_failed_table))::name;
+
 -- The relations of a vectorizer, except its source, with the allowed relation kinds of each.
 create or replace function ai._vectorizer_parts
 ( vectorizer_id int
@@ -262,7 +271,7 @@ begin atomic
         ) x(part, kinds, schema, name, is_always)
     where x.is_always or destination ->> 'implementation' is distinct from 'column'
     union all
-    select 'text index', 'r', queue_schema, (x.name || vectorizer_id)::name
+    select 'text index', 'r', queue_schema, (x.name || ai._vectorizer_number(vectorizer_id, queue_failed_table))::name
     from (values ('_vectorizer_text_'), ('_vectorizer_words_')) x(name)
     where ai._text_is_own(destination);
 end;

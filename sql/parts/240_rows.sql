@@ -119,7 +119,7 @@ begin atomic
         select
         from pg_class s, pg_class t
         where s.oid = ai._vectorizer_relation(v.source_schema, v.source_table) and s.relrowsecurity
-        and t.oid = ai._vectorizer_relation(v.queue_schema, ('_vectorizer_text_' || v.id)::name)
+        and t.oid = ai._vectorizer_relation(v.queue_schema, ai._text_table(v))
         and (v.config -> 'destination') ? 'hybrid'
         and (not t.relrowsecurity or s.relforcerowsecurity and not t.relforcerowsecurity));
 end;

@@ -71,8 +71,8 @@ begin
             ('table', v.queue_schema, v.queue_table, array['select', 'insert', 'update', 'delete']),
             ('table', v.queue_schema, v.queue_failed_table, array['select', 'insert', 'update', 'delete']),
             ('table', v.queue_schema, '_vectorizer_lease_' || ai._vectorizer_number(v.id, v.queue_failed_table), array['select', 'insert', 'update', 'delete']),
-            ('table', v.queue_schema, case when ai._text_is_own(d) then '_vectorizer_text_' || v.id end, array['select', 'insert', 'update', 'delete']),
-            ('table', v.queue_schema, case when ai._text_is_own(d) then '_vectorizer_words_' || v.id end, array['select', 'insert', 'update', 'delete']),
+            ('table', v.queue_schema, case when ai._text_is_own(d) then ai._text_table(v) end, array['select', 'insert', 'update', 'delete']),
+            ('table', v.queue_schema, case when ai._text_is_own(d) then ai._text_count_table(v) end, array['select', 'insert', 'update', 'delete']),
             ('sequence', v.queue_schema, '_vectorizer_bell_' || ai._vectorizer_number(v.id, v.queue_failed_table), array['select', 'usage', 'update']),
             ('table', d ->> 'target_schema', d ->> 'target_table', array['select', 'insert', 'update', 'delete'])
             ) g(kind, schema, name, rights)

@@ -305,7 +305,7 @@ begin
     select x.* into v from ai._vectorizers() x where x.id = _vector_index_end.vectorizer_id;
     select i.statement, i.started_at into ended
     from ai.vectorizer_index i where i.vectorizer_id = _vector_index_end.vectorizer_id and i._claim = claim;
-    is_text = position(ai._text_gin(v.id)::text in ended.statement) > 0 or ended.statement like 'call ai._text_keep(%';
+    is_text = position(ai._text_gin(v)::text in ended.statement) > 0 or ended.statement like 'call ai._text_keep(%';
     is_built = case when is_text then ai._text_is_done(v, ended.statement, ended.started_at) else exists (
         select from ai._vector_column(v) f
         where ai._vector_index(f.relation, f.attnum, v.config #>> '{indexing,implementation}') is not null) end;

@@ -14,9 +14,9 @@ create table if not exists ai.vectorizer_text
 , counted_at timestamptz
 , _changes bigint not null default 0
 , constraint vectorizer_text_pkey primary key (vectorizer_id)
-, constraint vectorizer_text_vectorizer_id_fkey foreign key (vectorizer_id) references ai.vectorizer (id) on delete cascade
 );
-comment on table ai.vectorizer_text is 'The text index of each vectorizer that has one (ai.enable_hybrid), as it was last counted.';
+comment on table ai.vectorizer_text is
+    'The text index of each vectorizer and generation that has one (ai.enable_hybrid), as it was last counted.';
 comment on column ai.vectorizer_text.chunks is 'The number of chunks in it.';
 comment on column ai.vectorizer_text.words is 'The number of words in all chunks.';
 comment on column ai.vectorizer_text.filled_at is 'When it was first complete; null: a worker is still to fill it.';
@@ -94,17 +94,9 @@ begin atomic
     from (select v.config -> 'destination', v.config #>> '{destination,implementation}' = 'column') d(of, is_column);
 end;
 
-create or replace function ai._text_table(vectorizer_id int) returns name
+create or replace function ai._text_gin(v ai.vectorizer) returns name
 language sql immutable
-return ('_vectorizer_text_' || vectorizer_id)::name;
-
-create or replace function ai._text_count_table(vectorizer_id int) returns name
-language sql immutable
-return ('_vectorizer_words_' || vectorizer_id)::name;
-
-create or replace function ai._text_gin(vectorizer_id int) returns name
-language sql immutable
-return ('_vectorizer_text_idx_' || vectorizer_id)::name;
+return ('_vectorizer_text_idx_' || ai._vectorizer_number(v.id, v.queue_failed_table))::name;
 
 -- The body of the trigger on the table that holds the vectors. It runs with the privileges of the owner of both. (A
 -- column may get a vector while its text is the same: the words of the text are those of the vector before.)
@@ -169,11 +161,11 @@ begin
     if not ai._text_is_own(destination) then
         return;
     end if;
-    select x.* into strict v from ai.vectorizer x where x.id = vectorizer_id;
+    select x.* into strict v from ai._vectorizers() x where x.id = vectorizer_id;
     select t.* into target from ai._text_target(v) t;
     perform ai._vectorizer_create_trigger_function
     ( format('%I.%I', queue_schema, trigger_name || '_text')
-    , ai._text_trigger_body(source, format('%I.%I', queue_schema, ai._text_table(vectorizer_id))
+    , ai._text_trigger_body(source, format('%I.%I', queue_schema, ai._text_table(v))
         , destination #>> '{hybrid,language}', target.body, target.seq, target.embedding)
     , 'set client_min_messages = warning'
     , owner
@@ -197,11 +189,11 @@ declare
     tables text;
     one record;
 begin
-    select x.* into strict v from ai.vectorizer x where x.id = vectorizer_id;
+    select x.* into strict v from ai._vectorizers() x where x.id = vectorizer_id;
     if not ai._text_is_own(v.config -> 'destination') then
         return;
     end if;
-    tables = format('%I.%I, %1$I.%3$I', v.queue_schema, ai._text_table(v.id), ai._text_count_table(v.id));
+    tables = format('%I.%I, %1$I.%3$I', v.queue_schema, ai._text_table(v), ai._text_count_table(v));
     for one in
         select distinct case a.grantee when 0 then 'public' else quote_ident(r.rolname) end as grantee
         from ai._text_target(v) t
@@ -230,7 +222,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     source regclass = ai._vectorizer_relation(v.source_schema, v.source_table);
-    words regclass = ai._vectorizer_relation(v.queue_schema, ai._text_table(v.id));
+    words regclass = ai._vectorizer_relation(v.queue_schema, ai._text_table(v));
     hybrid jsonb;
 begin
     if not (v.config -> 'destination') ? 'hybrid' or not (select c.relrowsecurity from pg_class c where c.oid = source) then
@@ -252,7 +244,7 @@ begin
         execute format('alter table %s force row level security', words);
     end if;
     -- Counted anew, so that the counts of rare words are not shown.
-    execute format('delete from %I.%I', v.queue_schema, ai._text_count_table(v.id));
+    execute format('delete from %I.%I', v.queue_schema, ai._text_count_table(v));
     update ai.vectorizer_text x set counted_at = null where x.vectorizer_id = v.id;
 end
 $$;

@@ -65,7 +65,7 @@ begin atomic
         join pg_class c on c.oid = x.indexrelid
         join pg_am m on m.oid = c.relam and m.amname = 'bm25'
         join pg_namespace n on n.oid = c.relnamespace
-    ) on x.indrelid = t.relation and c.relname = ai._text_gin(v.id);
+    ) on x.indrelid = t.relation and c.relname = ai._text_gin(v);
 end;
 
 create or replace function ai._textsearch_index_sql(v ai.vectorizer) returns text
@@ -73,7 +73,7 @@ language sql stable
 set search_path = pg_catalog, pg_temp
 begin atomic
     select format('create index concurrently if not exists %I on %s using bm25 (%I) with (text_config = %L, k1 = %s, b = %s)'
-        , ai._text_gin(v.id), t.relation, t.body, h.of ->> 'language', h.of ->> 'k1', h.of ->> 'b')
+        , ai._text_gin(v), t.relation, t.body, h.of ->> 'language', h.of ->> 'k1', h.of ->> 'b')
     from ai._text_target(v) t, (select v.config #> '{destination,hybrid}') h(of);
 end;
 
@@ -109,7 +109,7 @@ declare
 begin
     if present = entry then
         -- (The guard of the row checks the privileges.)
-        update ai.vectorizer x set config = x.config where x.id = v.id;
+        perform ai._text_configure(v, entry);
         return;
     end if;
     if present is not null then
@@ -117,10 +117,7 @@ begin
     end if;
     perform ai._lock_tables(array[target::text], 'share row exclusive');
     perform ai._vectorizer_check_creator(ai._vectorizer_relation(v.source_schema, v.source_table));
-    update ai.vectorizer x
-    set config = jsonb_set(x.config, '{destination,hybrid}', entry)
-    where x.id = v.id
-    returning x.* into v;
+    v = ai._text_configure(v, entry);
     execute format('select count(*) <= 10000 from (select from %s limit 10001) x', target) into is_small;
     if is_small then
         execute replace(ai._textsearch_index_sql(v), ' concurrently', '');
@@ -172,7 +169,7 @@ begin
             using errcode = 'object_not_in_prerequisite_state'
                 , hint = format('Install it, or: select ai.enable_hybrid(%L, method => ''own'')', v.name);
     end if;
-    if not coalesce((select x.is_ready from ai._textsearch_index(v) x), false) then
+    if not ai._text_is_ready(v) then
         raise exception 'the text index of the vectorizer "%" is not ready', v.name
             using errcode = 'object_not_in_prerequisite_state', hint = 'A worker builds it: see ai.vectorizer_index.';
     end if;

@@ -26,7 +26,7 @@ begin
          from missing m cross join lateral ai._text_words(%12$L, m.body) w
          on conflict (%10$s, _chunk_seq) do nothing'
         , part, ai._vectorizer_key_list(target.source, 't'), format(target.seq, 't'), target.body, target.embedding
-        , format('%I.%I', v.queue_schema, ai._text_table(v.id)), ai._vectorizer_key_equals(target.source, 't', 'x')
+        , format('%I.%I', v.queue_schema, ai._text_table(v)), ai._vectorizer_key_equals(target.source, 't', 'x')
         , first, after, ai._vectorizer_key_list(target.source), ai._vectorizer_key_list(target.source, 'm')
         , v.config #>> '{destination,hybrid,language}');
     get diagnostics added = row_count;
@@ -46,7 +46,7 @@ declare
 begin
     select t.* into target from ai._text_target(v) t;
     execute format('delete from %I.%I x where not exists (select from %s t where %s and %s = x._chunk_seq)'
-        , v.queue_schema, ai._text_table(v.id), target.relation, ai._vectorizer_key_equals(target.source, 't', 'x')
+        , v.queue_schema, ai._text_table(v), target.relation, ai._vectorizer_key_equals(target.source, 't', 'x')
         , format(target.seq, 't'));
 end
 $$;
@@ -61,8 +61,8 @@ set search_path = pg_catalog, pg_temp
 set enable_seqscan = on set enable_hashjoin = on set enable_mergejoin = on set enable_material = on
 as $$
 declare
-    words text = format('%I.%I', v.queue_schema, ai._text_table(v.id));
-    counts text = format('%I.%I', v.queue_schema, ai._text_count_table(v.id));
+    words text = format('%I.%I', v.queue_schema, ai._text_table(v));
+    counts text = format('%I.%I', v.queue_schema, ai._text_count_table(v));
     is_secret boolean = (
         select c.relrowsecurity from pg_class c where c.oid = ai._vectorizer_relation(v.source_schema, v.source_table));
     chunks bigint;
@@ -102,7 +102,7 @@ language sql volatile
 set search_path = pg_catalog, pg_temp
 begin atomic
     select pg_stat_get_tuples_inserted(x.oid) + pg_stat_get_tuples_updated(x.oid) + pg_stat_get_tuples_deleted(x.oid)
-    from (select ai._vectorizer_relation(v.queue_schema, ai._text_table(v.id))) x(oid);
+    from (select ai._vectorizer_relation(v.queue_schema, ai._text_table(v))) x(oid);
 end;
 
 -- Fills and counts, in short transactions. (A procedure that commits cannot have settings of its own.)
@@ -115,7 +115,7 @@ declare
     first bigint;
     pages bigint;
 begin
-    select x.* into v from ai.vectorizer x where x.id operator(pg_catalog.=) _text_keep.vectorizer_id;
+    select x.* into v from ai._vectorizers() x where x.id operator(pg_catalog.=) _text_keep.vectorizer_id;
     perform ai._text_remove_orphans(v);
     commit;
     for part, pages in select p.part, p.pages from ai._text_parts(v) p loop
@@ -149,7 +149,7 @@ language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    words regclass = ai._vectorizer_relation(v.queue_schema, ai._text_table(v.id));
+    words regclass = ai._vectorizer_relation(v.queue_schema, ai._text_table(v));
     counted record;
     index record;
     changes bigint;
@@ -162,13 +162,17 @@ begin
         return;
     end if;
     select x.* into counted from ai.vectorizer_text x where x.vectorizer_id = v.id;
-    if counted.filled_at is null or counted.counted_at is null then
+    -- (A new generation serves only with the counts of all its chunks.)
+    if counted.filled_at is null or counted.counted_at is null or exists (
+            select from ai.vectorizer_generation g
+            where g.id = v.id and g.state = 'indexing' and counted.counted_at <= g.filled_at)
+    then
         statement = format('call ai._text_keep(%s)', v.id);
         return;
     end if;
     select x.indisvalid into index
     from pg_index x join pg_class c on c.oid = x.indexrelid
-    where x.indrelid = words and c.relname = ai._text_gin(v.id);
+    where x.indrelid = words and c.relname = ai._text_gin(v);
     if not coalesce(index.indisvalid, false) then
         if not (select pg_has_role(c.relowner, 'USAGE') from pg_class c where c.oid = words)
             or not has_schema_privilege(v.queue_schema, 'CREATE')
@@ -176,7 +180,7 @@ begin
             problem = format('only the owner of %s can index it: let the worker''s role be a member of it, or run as the owner: %s'
                 , words, ai._text_gin_sql(v));
         elsif index is not null then
-            statement = format('drop index concurrently if exists %I.%I', v.queue_schema, ai._text_gin(v.id));
+            statement = format('drop index concurrently if exists %I.%I', v.queue_schema, ai._text_gin(v));
         else
             statement = ai._text_gin_sql(v);
         end if;
@@ -194,7 +198,21 @@ language sql immutable
 set search_path = pg_catalog, pg_temp
 begin atomic
     select format('create index concurrently if not exists %I on %I.%I using gin (_words) with (fastupdate = off)'
-        , ai._text_gin(v.id), v.queue_schema, ai._text_table(v.id));
+        , ai._text_gin(v), v.queue_schema, ai._text_table(v));
+end;
+
+-- Whether searches can use the text index.
+create or replace function ai._text_is_ready(v ai.vectorizer) returns boolean
+language sql stable
+set search_path = pg_catalog, pg_temp
+begin atomic
+    select case when not ai._text_is_own(v.config -> 'destination') then coalesce((select x.is_ready from ai._textsearch_index(v) x), false)
+        else exists (
+            select from ai.vectorizer_text t
+            join pg_index x on x.indrelid = ai._vectorizer_relation(v.queue_schema, ai._text_table(v)) and x.indisvalid
+            join pg_class c on c.oid = x.indexrelid and c.relname = ai._text_gin(v)
+            where t.vectorizer_id = v.id and t.filled_at is not null)
+        end;
 end;
 
 -- Whether what a statement of ai._text_step was to do is done.
@@ -207,7 +225,7 @@ begin atomic
         when not ai._text_is_own(v.config -> 'destination') then (select x.is_ready from ai._textsearch_index(v) x)
         else exists (
             select from pg_index x join pg_class c on c.oid = x.indexrelid
-            where x.indrelid = ai._vectorizer_relation(v.queue_schema, ai._text_table(v.id))
-            and c.relname = ai._text_gin(v.id) and x.indisvalid)
+            where x.indrelid = ai._vectorizer_relation(v.queue_schema, ai._text_table(v))
+            and c.relname = ai._text_gin(v) and x.indisvalid)
         end;
 end;

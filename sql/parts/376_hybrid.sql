@@ -1,6 +1,27 @@
 -- ai.enable_hybrid and ai.disable_hybrid: search by words beside search by vectors.
 
--- One attempt. The text index of a small store is filled at once; otherwise a worker fills it.
+-- Writes into the configuration of a vectorizer or a generation what its text index is; null: it has none. (The guard of
+-- the row checks the privileges.)
+create or replace function ai._text_configure(v ai.vectorizer, entry jsonb) returns ai.vectorizer
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    path text[] = '{destination,hybrid}';
+begin
+    update ai.vectorizer x
+    set config = case when entry is null then x.config #- path else jsonb_set(x.config, path, entry) end
+    where x.id = v.id;
+    update ai.vectorizer_generation x
+    set config = case when entry is null then x.config #- path else jsonb_set(x.config, path, entry) end
+    where x.id = v.id;
+    select x.* into strict v from ai._vectorizers() x where x.id = v.id;
+    return v;
+end
+$$;
+
+-- One attempt, for a vectorizer or a generation. The text index of a small store is filled at once; otherwise a worker
+-- fills it.
 drop function if exists ai._text_enable(int, text, float8, float8);
 
 create or replace function ai._text_enable(vectorizer_id int, language text, k1 float8, b float8, method text) returns void
@@ -15,7 +36,7 @@ declare
     present jsonb;
     entry jsonb;
 begin
-    select x.* into strict v from ai.vectorizer x where x.id = vectorizer_id;
+    select x.* into strict v from ai._vectorizers() x where x.id = vectorizer_id;
     select t.* into target from ai._text_target(v) t;
     present = v.config #> '{destination,hybrid}';
     method = ai._text_method(v, method, k1);
@@ -31,9 +52,7 @@ begin
     end if;
     if present is not null then
         if ai._text_is_own(v.config -> 'destination') and present ->> 'language' = language then
-            update ai.vectorizer x
-            set config = jsonb_set(x.config, '{destination,hybrid}', entry)
-            where x.id = v.id;
+            v = ai._text_configure(v, entry);
             perform ai._text_grant(v.id);
             return;
         end if;
@@ -42,23 +61,20 @@ begin
     perform ai._lock_tables(array[target.relation::text], 'share row exclusive');
     perform ai._vectorizer_check_creator(target.source, array[v.queue_schema]);
     execute format('create table %I.%I (%s, _chunk_seq int not null, _words int[] not null, _counts int2[] not null, '
-        '_length int not null, primary key (%s, _chunk_seq))', v.queue_schema, ai._text_table(v.id)
+        '_length int not null, primary key (%s, _chunk_seq))', v.queue_schema, ai._text_table(v)
         , (select string_agg(format('%I %s not null', k.name, k.definition), ', ' order by k.pknum)
            from ai._vectorizer_key(target.source) k)
         , ai._vectorizer_key_list(target.source));
-    execute format('create table %I.%I (word int primary key, chunks bigint not null)', v.queue_schema, ai._text_count_table(v.id));
-    made = array[ai._vectorizer_relation(v.queue_schema, ai._text_table(v.id))
-        , ai._vectorizer_relation(v.queue_schema, ai._text_count_table(v.id))];
+    execute format('create table %I.%I (word int primary key, chunks bigint not null)', v.queue_schema, ai._text_count_table(v));
+    made = array[ai._vectorizer_relation(v.queue_schema, ai._text_table(v))
+        , ai._vectorizer_relation(v.queue_schema, ai._text_count_table(v))];
     execute format('select count(*) <= 10000 from (select from %s limit 10001) x', target.relation) into is_small;
     if is_small then
         execute replace(ai._text_gin_sql(v), ' concurrently', '');
     end if;
     perform ai._vectorizer_revoke_defaults(target.source, made);
     perform ai._vectorizer_hand_over(target.source, made);
-    update ai.vectorizer x
-    set config = jsonb_set(x.config, '{destination,hybrid}', entry)
-    where x.id = v.id
-    returning x.* into v;
+    v = ai._text_configure(v, entry);
     perform ai._text_create_trigger(target.source, v.id, v.trigger_name, v.queue_schema, v.config -> 'destination'
         , (select pg_get_userbyid(c.relowner) from pg_class c where c.oid = target.source));
     insert into ai.vectorizer_text (vectorizer_id) values (v.id) on conflict do nothing;
@@ -82,15 +98,15 @@ declare
     relation regclass;
     function_name text;
 begin
-    select x.* into strict v from ai.vectorizer x where x.id = vectorizer_id;
+    select x.* into strict v from ai._vectorizers() x where x.id = vectorizer_id;
     if not (v.config -> 'destination') ? 'hybrid' then
         return;
     end if;
     select t.* into target from ai._text_target(v) t;
     owner = (select c.relowner from pg_class c where c.oid = target.source);
-    relation = ai._vectorizer_relation(v.queue_schema, ai._text_table(v.id));
+    relation = ai._vectorizer_relation(v.queue_schema, ai._text_table(v));
     -- The row first: its guard checks the privileges.
-    update ai.vectorizer x set config = x.config #- '{destination,hybrid}' where x.id = v.id;
+    perform ai._text_configure(v, null);
     delete from ai.vectorizer_text x where x.vectorizer_id = v.id;
     if not ai._text_is_own(v.config -> 'destination') then
         perform ai._lock_tables(array[target.relation::text], 'access exclusive');
@@ -104,8 +120,28 @@ begin
         execute format('drop trigger if exists %I on %s', v.trigger_name || '_text_truncate', target.relation);
         execute format('drop function %s', function_name);
     end if;
-    perform ai._vectorizer_drop_part('text index', 'r', v.queue_schema, ai._text_table(v.id), owner);
-    perform ai._vectorizer_drop_part('text index', 'r', v.queue_schema, ai._text_count_table(v.id), owner);
+    perform ai._vectorizer_drop_part('text index', 'r', v.queue_schema, ai._text_table(v), owner);
+    perform ai._vectorizer_drop_part('text index', 'r', v.queue_schema, ai._text_count_table(v), owner);
+end
+$$;
+
+-- Gives text indexes to a vectorizer and, while it changes to another model, to its other generation; or drops them if
+-- there is no language. (The lock: a switch exchanges the two.)
+create or replace function ai._text_set(vectorizer_id int, language text, k1 float8, b float8, method text) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    one int;
+begin
+    perform from ai.vectorizer x where x.id = vectorizer_id for no key update;
+    for one in select x.id from ai._vectorizers() x where ai._vectorizer_whole(x.id) = vectorizer_id order by x.id loop
+        if language is null then
+            perform ai._text_disable(one);
+        else
+            perform ai._text_enable(one, language, k1, b, method);
+        end if;
+    end loop;
 end
 $$;
 
@@ -165,7 +201,7 @@ begin
                 , hint = 'auto, own or pg_textsearch; without one, a text index stays what it is, and a new one is own.';
     end if;
     perform ai._with_locks(
-        format('select ai._text_enable(%s, %L, %L, %L, %L)', v.id, (
+        format('select ai._text_set(%s, %L, %L, %L, %L)', v.id, (
             select format('%I.%I', n.nspname, c.cfgname)
             from pg_ts_config c join pg_namespace n on n.oid = c.cfgnamespace
             where c.oid = language), k1, b, method)
@@ -182,8 +218,11 @@ as $$
 declare
     v ai.vectorizer = ai._searched(ai._vectorizer_named(name));
 begin
-    perform ai._with_locks(format('select ai._text_disable(%s)', v.id)
+    perform ai._with_locks(format('select ai._text_set(%s, null, null, null, null)', v.id)
         , format('cannot drop the text index of the vectorizer %s', name));
 end
 $$;
 comment on function ai.disable_hybrid is 'Drops the text index of a vectorizer.';
+
+-- (Older versions named them by the id.)
+drop function if exists ai._text_table(int), ai._text_count_table(int), ai._text_gin(int);

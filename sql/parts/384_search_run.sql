@@ -109,17 +109,20 @@ begin
 end
 $$;
 
--- Drops a function of an older version, whose result lacks the column `location`.
-create or replace function ai._search_drop(signature text) returns void
+-- (Older versions had one parameter.)
+drop function if exists ai._search_drop(text);
+
+-- Drops a function of an older version, which lacks this parameter or column.
+create or replace function ai._search_drop(signature text, lacking name) returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    if exists (select from pg_proc p where p.oid = to_regprocedure(signature) and not 'location' = any (p.proargnames)) then
+    if exists (select from pg_proc p where p.oid = to_regprocedure(signature) and not lacking = any (p.proargnames)) then
         execute format('drop function %s', signature);
     end if;
 exception when dependent_objects_still_exist then
-    raise exception '% has a new column in its result, and something of yours depends on the function', signature
+    raise exception '% has a new parameter or column, %, and something of yours depends on the function', signature, lacking
         using errcode = 'dependent_objects_still_exist'
             , hint = 'Drop your views and functions that use it, execute this again, and create them again.';
 end
@@ -142,7 +145,7 @@ begin
         execute format('drop function if exists ai.search(%s, %s, int, jsonb, text, boolean, int, name[])'
             , split_part(one.parameter, ' ', 2), vector_type);
         perform ai._search_drop(format('ai.search(%s, %s, int, jsonb, text, boolean, int, name[], int)'
-            , split_part(one.parameter, ' ', 2), vector_type));
+            , split_part(one.parameter, ' ', 2), vector_type), 'location');
         execute format($f$
 create or replace function ai.search
 ( %1$s

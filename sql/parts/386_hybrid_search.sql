@@ -19,7 +19,7 @@ set client_min_messages = warning
 as $$
 declare
     total bigint;
-    counts text = format('%I.%I', v.queue_schema, ai._text_count_table(v.id));
+    counts text = format('%I.%I', v.queue_schema, ai._text_count_table(v));
     is_secret boolean = (
         select c.relrowsecurity from pg_class c where c.oid = ai._vectorizer_relation(v.source_schema, v.source_table));
     budget bigint = candidates;
@@ -93,7 +93,7 @@ begin
   ) _found
   order by _score desc, %1$s, _seq limit %10$s'
         , ai._vectorizer_key_list(source), words.score, k1, 1 - b, b / average
-        , format('%I.%I', v.queue_schema, ai._text_table(v.id)), matching, passes, candidates, depth);
+        , format('%I.%I', v.queue_schema, ai._text_table(v)), matching, passes, candidates, depth);
 end
 $$;
 
@@ -193,12 +193,7 @@ begin
         perform ai._textsearch_check(v);
         return;
     end if;
-    if not exists (
-        select from ai.vectorizer_text t
-        join pg_index x on x.indrelid = ai._vectorizer_relation(v.queue_schema, ai._text_table(v.id)) and x.indisvalid
-        join pg_class c on c.oid = x.indexrelid and c.relname = ai._text_gin(v.id)
-        where t.vectorizer_id = v.id and t.filled_at is not null)
-    then
+    if not ai._text_is_ready(v) then
         raise exception 'the text index of the vectorizer "%" is not ready', v.name
             using errcode = 'object_not_in_prerequisite_state'
                 , hint = 'A worker fills it: see ai.vectorizer_index and ai.vectorizer_text.';
@@ -215,11 +210,11 @@ declare
     one record;
 begin
     for one in select * from (values
-        ('vectorizer_id int', 'ai._searched(hybrid_search.vectorizer_id)'),
-        ('name text', 'ai._searched(ai._vectorizer_named(hybrid_search.name))')) x(parameter, of)
+        ('vectorizer_id int', 'ai._searched(hybrid_search.vectorizer_id, hybrid_search.generation)'),
+        ('name text', 'ai._searched(ai._vectorizer_named(hybrid_search.name), hybrid_search.generation)')) x(parameter, of)
     loop
         perform ai._search_drop(format('ai.hybrid_search(%s, text, %s, int, jsonb, text, boolean, int, name[], float8, float8, float8, int)'
-            , split_part(one.parameter, ' ', 2), vector_type));
+            , split_part(one.parameter, ' ', 2), vector_type), 'generation');
         execute format($f$
 create or replace function ai.hybrid_search
 ( %1$s
@@ -235,6 +230,7 @@ create or replace function ai.hybrid_search
 , text_weight float8 default 1
 , rank_constant float8 default 60
 , candidates int default 2000
+, generation int default null
 ) returns table
 ( key jsonb
 , chunk_seq int
@@ -269,9 +265,9 @@ begin
 end
 $$ $f$, one.parameter, vector_type, one.of);
     end loop;
-    execute format('comment on function ai.hybrid_search(text, text, %s, int, jsonb, text, boolean, int, name[], float8, float8, float8, int) is %L'
+    execute format('comment on function ai.hybrid_search(text, text, %s, int, jsonb, text, boolean, int, name[], float8, float8, float8, int, int) is %L'
         , vector_type, 'The chunks of a vectorizer that are best by their words and their vectors, as far as the caller may see them.');
-    execute format('comment on function ai.hybrid_search(int, text, %s, int, jsonb, text, boolean, int, name[], float8, float8, float8, int) is %L'
+    execute format('comment on function ai.hybrid_search(int, text, %s, int, jsonb, text, boolean, int, name[], float8, float8, float8, int, int) is %L'
         , vector_type, 'The same, by id.');
 end
 $do$;

@@ -102,7 +102,7 @@ begin atomic
         union
         select format('the trigger %I on %s', t.tgname, t.tgrelid::regclass)
         from ours o join pg_trigger t on t.tgrelid = o.oid and not t.tgisinternal
-        where o.place < 3
+        where o.place < 3 and t.tgname not in (v.trigger_name || '_text', v.trigger_name || '_text_truncate')
     )
     select string_agg(f.what, ', ' order by f.what) from found f;
 end;
@@ -157,11 +157,6 @@ begin
                   hint = format('Change ai.vectorizer.config and call ai.reembed_vectorizer(%L), which clears the column first; '
                       'or create a second vectorizer with ai.destination_table.', v.name);
     end if;
-    if d ? 'hybrid' then
-        raise exception 'the vectorizer % has a text index, which cannot change together with the model', v.name
-            using errcode = 'feature_not_supported',
-                  hint = format('Drop it with ai.disable_hybrid(%L), and enable it again after ai.finish_change.', v.name);
-    end if;
     dependants = ai._change_dependants(v);
     if dependants is not null then
         raise exception 'these objects would go on reading the old vectors of the vectorizer %: %', v.name, dependants
@@ -191,7 +186,8 @@ declare
     old_number int = ai._vectorizer_number(v.id, v.queue_failed_table);
     number int = nextval('ai.vectorizer_id_seq');
     d jsonb = v.config -> 'destination';
-    fresh jsonb = d || jsonb_build_object
+    hybrid jsonb = d -> 'hybrid';
+    fresh jsonb = d - 'hybrid' || jsonb_build_object
     ( 'target_table', ai._generation_name((d ->> 'target_table')::name, old_number, number)
     , 'view_name', ai._generation_view(d ->> 'view_name', number));
     old_view jsonb = d || jsonb_build_object('view_name', ai._generation_view(d ->> 'view_name', old_number));
@@ -240,6 +236,10 @@ begin
     insert into ai.vectorizer_generation select g.*;
     insert into ai.vectorizer_made_by (vectorizer_id, vectors, texts, embedding, assumed)
     select number, m.vectors, m.texts, ai._made_by_embedding(g.config), false from ai._made_by(g.config) m;
+    if hybrid is not null then
+        perform ai._text_enable(number, hybrid ->> 'language', (hybrid ->> 'k1')::float8, (hybrid ->> 'b')::float8
+            , coalesce(hybrid ->> 'method', 'own'));
+    end if;
     perform ai._vectorizer_secure_rows(number);
     perform ai._change_create_step(v, source, number);
     perform ai._vectorizer_grant_to_worker(number, r.name) from ai._worker_roles() r(name);

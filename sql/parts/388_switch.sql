@@ -9,8 +9,8 @@ declare
     dependants text;
     oldest timestamptz;
 begin
-    if (v.config -> 'destination') ? 'hybrid' then
-        return format('it has a text index: select ai.disable_hybrid(%L)', v.name);
+    if (v.config -> 'destination') ? 'hybrid' and not ai._text_is_ready(ai._generation_as_vectorizer(g, v)) then
+        return 'its text index is not ready';
     end if;
     dependants = ai._change_dependants(v);
     if dependants is not null then
@@ -96,6 +96,10 @@ begin
     set state = 'waiting', indexing = null, statement = null, progress = null, reason = null, failures = 0
       , _claim = 0, _until = '-infinity'
     where i.vectorizer_id in (one, other);
+    update ai.vectorizer_text t
+    set chunks = o.chunks, words = o.words, filled_at = o.filled_at, counted_at = o.counted_at, _changes = o._changes
+    from ai.vectorizer_text o
+    where t.vectorizer_id in (one, other) and o.vectorizer_id in (one, other) and o.vectorizer_id <> t.vectorizer_id;
     -- A comparison in progress begins again, for both.
     if exists (select from ai.vectorizer_resync r where r.vectorizer_id in (one, other) and r.state in ('waiting', 'running')) then
         perform ai._request_resync(one), ai._request_resync(other);
@@ -139,7 +143,14 @@ begin
             , v.config #>> '{destination,target_table}', coalesce((v.config #>> '{indexing,min_rows}')::bigint, 0)) into counted;
         indexed = counted < coalesce((v.config #>> '{indexing,min_rows}')::bigint, 0);
     end if;
-    if not indexed then
+    if indexed and (v.config -> 'destination') ? 'hybrid' then
+        select t.statement, t.problem into step.statement, step.problem from ai._text_step(v) t;
+        -- (One count after it was filled is enough: others may write all the time.)
+        indexed = ai._text_is_ready(v) and (step.statement is null or exists (
+            select from ai.vectorizer_text t join ai.vectorizer_generation g on g.id = t.vectorizer_id
+            where g.id = v.id and t.counted_at > g.filled_at));
+        reason = case when not indexed then coalesce(step.problem, 'its text index is built') end;
+    elsif not indexed then
         reason = coalesce(step.problem
             , (select format('%s: %s', i.reason, ai._vector_index_sql(v)) from ai.vectorizer_index i
                where i.vectorizer_id = v.id and i.state = 'failed')

@@ -35,6 +35,36 @@ begin
 end
 $$;
 
+-- Older versions named a text index by the id of its vectorizer, which is not the number of a generation that has come
+-- to serve by a change.
+create or replace function ai._text_rename(v ai.vectorizer) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    one record;
+begin
+    for one in
+        select c.oid::regclass as relation, case c.relkind when 'i' then 'index' else 'table' end as kind, x.name
+        from (values
+            ('_vectorizer_text_', ai._text_table(v)),
+            ('_vectorizer_words_', ai._text_count_table(v)),
+            ('_vectorizer_text_idx_', ai._text_gin(v))) x(stem, name)
+        join pg_class c on c.relname = x.stem || v.id
+        left join pg_index i on i.indexrelid = c.oid
+        where (v.config -> 'destination') ? 'hybrid' and c.relname <> x.name
+        and (c.relkind = 'r' and c.relnamespace = (select n.oid from pg_namespace n where n.nspname = v.queue_schema)
+            or i.indrelid in (
+                select ai._vectorizer_relation(v.queue_schema, ('_vectorizer_text_' || v.id)::name)
+                union all
+                select t.relation from ai._text_target(v) t))
+        order by c.relkind
+    loop
+        execute format('alter %s %s rename to %I', one.kind, one.relation, one.name);
+    end loop;
+end
+$$;
+
 -- Upgrades a vectorizer of an older version to this one. (Its columns may have been renamed: then its triggers
 -- stay as they are.)
 create or replace function ai._vectorizer_renew(vectorizer_id int) returns void
@@ -55,6 +85,7 @@ begin
     if ai._vectorizer_misfit(v, source) is not null then
         return;
     end if;
+    perform ai._text_rename(v);
     perform ai._vectorizer_exchange_triggers(v, source, ai._vectorizer_watched(v.config));
     -- (Records the version.)
     update ai.vectorizer x set trigger_name = x.trigger_name where x.id = v.id;

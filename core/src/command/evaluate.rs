@@ -191,7 +191,7 @@ impl Evaluate {
             } else {
                 (self.args.k, "")
             };
-            let call = found::call(way.arm, profile.id, text, vector, k, &options);
+            let call = found::call(way.arm, profile.searched(), text, vector, k, &options);
             let order = if way.arm == Arm::Vector {
                 "distance"
             } else {

@@ -13,10 +13,11 @@ pub(crate) enum Arm {
     Vector,
 }
 
-/// The call of the function for an arm; `options` are further arguments, each with a comma before it.
+/// The call of the function for an arm, in the generation of this number; `options` are further arguments, each with a
+/// comma before it.
 pub(crate) fn call(
     arm: Arm,
-    vectorizer: i64,
+    (vectorizer, generation): (i64, i64),
     words: &str,
     vector: &[f32],
     k: u32,
@@ -25,9 +26,11 @@ pub(crate) fn call(
     let vector = format!("'{}'", self::vector(vector));
     let k = k.min(i32::MAX.unsigned_abs());
     match arm {
-        Arm::Vector => format!("ai.search({vectorizer}, {vector}, {k}{options})"),
+        Arm::Vector => {
+            format!("ai.search({vectorizer}, {vector}, {k}, generation => {generation}{options})")
+        }
         Arm::Hybrid | Arm::Text => format!(
-            "ai.hybrid_search({vectorizer}, {}, {}, {k}{options})",
+            "ai.hybrid_search({vectorizer}, {}, {}, {k}, generation => {generation}{options})",
             text(words),
             if arm == Arm::Text { "null" } else { &vector },
         ),
@@ -79,13 +82,30 @@ mod tests {
 
     #[test]
     fn words_stay_words() {
-        let call = call(Arm::Text, 7, "it's '); drop", &[1.0, 2.5], u32::MAX, "");
+        let call = call(
+            Arm::Text,
+            (7, 8),
+            "it's '); drop",
+            &[1.0, 2.5],
+            u32::MAX,
+            "",
+        );
         assert_eq!(
             call,
-            "ai.hybrid_search(7, 'it''s ''); drop', null, 2147483647)"
+            "ai.hybrid_search(7, 'it''s ''); drop', null, 2147483647, generation => 8)"
         );
-        let call = super::call(Arm::Vector, 7, "", &[1.0, 2.5], 3, ", best_per_row => true");
-        assert_eq!(call, "ai.search(7, '[1,2.5]', 3, best_per_row => true)");
+        let call = super::call(
+            Arm::Vector,
+            (7, 7),
+            "",
+            &[1.0, 2.5],
+            3,
+            ", best_per_row => true",
+        );
+        assert_eq!(
+            call,
+            "ai.search(7, '[1,2.5]', 3, generation => 7, best_per_row => true)"
+        );
         assert_eq!(key(&["a'b".to_owned()]), "found.key ->> 'a''b'");
     }
 }

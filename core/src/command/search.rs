@@ -173,20 +173,24 @@ impl Search {
     }
 
     fn look_up_by_function(&self, profile: &Profile, vector: &[f32]) -> Ask {
-        // The vectors of the generation whose model has embedded the question. (With a text index there is no other.)
-        let mut options = String::new();
         let (arm, numbers) = if self.args.hybrid {
             let numbers = "found.score::text, found.vector_rank::text, found.text_rank::text, \
                            found.text_score::text";
             (Arm::Hybrid, numbers)
         } else {
-            options = format!(", generation => {}", profile.plan.number);
             (Arm::Vector, "null, null, null, null")
         };
         let condition = self.args.condition.as_deref().unwrap_or_default();
-        options += &format!(", condition => {}", found::text(condition));
+        let options = format!(", condition => {}", found::text(condition));
         let words = self.args.words.join(" ");
-        let call = found::call(arm, profile.id, &words, vector, self.count(), &options);
+        let call = found::call(
+            arm,
+            profile.searched(),
+            &words,
+            vector,
+            self.count(),
+            &options,
+        );
         let statement = format!(
             "select array[{}, found.chunk_seq::text, found.distance::text, found.chunk, {numbers}, \
              (1000 * extract(epoch from clock_timestamp() - statement_timestamp()))::text, {LOCATION}] from {call} found",

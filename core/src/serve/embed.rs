@@ -137,7 +137,8 @@ impl Embed {
         match self.shape {
             Shape::Plain => {
                 let vectors: Vec<_> = vectors.map(|vector| numbers(vector)).collect();
-                json!({"model": model, "dimensions": profile.provider.dimensions, "embeddings": vectors})
+                json!({"model": model, "dimensions": profile.provider.dimensions,
+                    "generation": profile.plan.number, "embeddings": vectors})
             }
             Shape::OpenAi { encoding, .. } => {
                 let data = vectors.enumerate().map(|(index, vector)| {

@@ -29,6 +29,8 @@ pub struct Exchange {
     began: Time,
     frame: Frame,
     step: Step,
+    /// Whether the vectorizers were read for this request.
+    has_read: bool,
     trouble: Option<String>,
 }
 
@@ -137,6 +139,7 @@ impl Exchange {
             began,
             frame,
             step,
+            has_read: false,
             trouble: None,
         }
     }
@@ -173,10 +176,7 @@ impl Exchange {
             Step::Ready(answer) => Ok(Doing::Done(answer)),
             Step::Begin(wanted) => match self.caller.known(self.began) {
                 Some(known) => self.with_catalogue(&known, wanted),
-                None => {
-                    self.step = Step::Catalogue(wanted);
-                    Ok(Doing::Query(Query::LoadVectorizers { ids: vec![] }))
-                }
+                None => Ok(self.read(wanted)),
             },
             Step::Catalogue(wanted) => {
                 let catalogue = Catalogue::new(&rows(answer)?, &self.caller.settings);
@@ -185,6 +185,9 @@ impl Exchange {
             }
             Step::Question(wanted, question) => self.embedded(wanted, question, answer),
             Step::Search(search, profile) => {
+                if !self.has_read && search.generation.is_none() && is_gone(&answer) {
+                    return Ok(self.read(Wanted::Search(search)));
+                }
                 let found = search.found(&rows(answer)?);
                 Ok(self.found(search, profile, found))
             }
@@ -195,6 +198,13 @@ impl Exchange {
                 "the request was answered already",
             )),
         }
+    }
+
+    /// Reads the vectorizers, and begins with them.
+    fn read(&mut self, wanted: Wanted) -> Doing {
+        self.has_read = true;
+        self.step = Step::Catalogue(wanted);
+        Doing::Query(Query::LoadVectorizers { ids: vec![] })
     }
 
     fn with_catalogue(&mut self, known: &Catalogue, wanted: Wanted) -> Result<Doing, Refused> {
@@ -286,7 +296,7 @@ impl Exchange {
         let reranker = self.caller.reranker.clone();
         let reranker = reranker.filter(|_| search.rerank && !found.is_empty());
         let Some(reranker) = reranker else {
-            return self.done(&Search::answer(&profile, found));
+            return self.done(&search.answer(&profile, found));
         };
         let texts = found
             .iter()
@@ -313,7 +323,7 @@ impl Exchange {
             }
             After::Scores(scores) => {
                 let best = reranked.search.best(&reranked.found, &scores);
-                Ok(self.done(&Search::answer(&reranked.profile, best)))
+                Ok(self.done(&reranked.search.answer(&reranked.profile, best)))
             }
         }
     }
@@ -393,6 +403,11 @@ fn rows(answer: Answer) -> Result<Rows, Refused> {
         | Answer::Waited
         | Answer::Written(_) => Err(unexpected()),
     }
+}
+
+/// Whether a search failed because its vectorizer or its generation was dropped since the vectorizers were read.
+fn is_gone(answer: &Answer) -> bool {
+    matches!(answer, Answer::Rows(Err(error)) if error.sqlstate.as_deref() == Some(refused::NO_DATA_FOUND))
 }
 
 fn reply(answer: Answer) -> Result<Reply, Refused> {

@@ -7,6 +7,9 @@ use serde_json::json;
 use crate::query::DbError;
 use crate::request::Response;
 
+/// The SQLSTATE of `ai.search` for a vectorizer or a generation that does not exist.
+pub(super) const NO_DATA_FOUND: &str = "P0002";
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Refused {
@@ -53,6 +56,7 @@ impl From<DbError> for Refused {
         };
         let status = match code {
             "42501" => StatusCode::FORBIDDEN,
+            NO_DATA_FOUND => StatusCode::NOT_FOUND,
             // query_canceled
             "57014" => StatusCode::GATEWAY_TIMEOUT,
             // Values, names and the state of the vectorizer: its client can change the request.

@@ -39,6 +39,8 @@ pub(super) struct Search {
     pub(super) vectorizer: Name,
     pub(super) query: Option<String>,
     pub(super) embedding: Option<Vec<f32>>,
+    /// The generation whose model has made the embedding; without it, the one that serves.
+    pub(super) generation: Option<i32>,
     #[serde(default = "ten")]
     k: u32,
     #[serde(default)]
@@ -81,6 +83,12 @@ impl Search {
                 "give query, a text, or embedding, its vector".to_owned()
             });
         }
+        if self.generation.is_some() && self.embedding.is_none() {
+            return Err(
+                "generation belongs to embedding: a query is embedded by the model that serves"
+                    .to_owned(),
+            );
+        }
         if !(1..=limits.max_k).contains(&self.k) {
             return Err(format!("k is {}: give 1 to {}", self.k, limits.max_k));
         }
@@ -107,6 +115,9 @@ impl Search {
     /// Refuses a vector that is not one of this vectorizer's model.
     pub(super) fn check_vector(&self, profile: &Profile) -> Result<(), Refused> {
         let wanted = profile.provider.dimensions;
+        if self.generation(profile) != profile.plan.number {
+            return Ok(());
+        }
         match &self.embedding {
             Some(vector) if vector.len() != wanted => Err(Refused::request(format!(
                 "embedding has {} numbers, and the vectors of {} have {wanted}",
@@ -115,6 +126,11 @@ impl Search {
             ))),
             Some(_) | None => Ok(()),
         }
+    }
+
+    /// The generation to search: the one whose model has embedded the question.
+    fn generation(&self, profile: &Profile) -> i64 {
+        self.generation.map_or(profile.plan.number, i64::from)
     }
 
     /// The statement. Texts of the client are in a parameter only: so the database prepares a statement once for
@@ -126,7 +142,7 @@ impl Search {
         };
         let statement = format!(
             "select array[to_jsonb(found)::text] from {} found",
-            self.call(profile.id, &profile.plan.vector)
+            self.call(profile.id, self.generation(profile), &profile.plan.vector)
         );
         let params = [Param::Text(Some(self.asked(vector))), Param::Int(k.into())];
         found::query(&statement, 1, params)
@@ -149,14 +165,15 @@ impl Search {
     }
 
     /// The call of the function: `$1` is what the client has said, and `$2` the number of chunks.
-    fn call(&self, vectorizer: i64, vector_type: &str) -> String {
+    fn call(&self, vectorizer: i64, generation: i64, vector_type: &str) -> String {
         let (function, query) = match self.hybrid {
             true => ("hybrid_search", "$1::jsonb ->> 'query', "),
             false => ("search", ""),
         };
         let options = self.options();
         format!(
-            "ai.{function}({vectorizer}, {query}($1::jsonb ->> 'embedding')::{vector_type}, $2::int{options})"
+            "ai.{function}({vectorizer}, {query}($1::jsonb ->> 'embedding')::{vector_type}, $2::int, \
+             generation => {generation}{options})"
         )
     }
 
@@ -220,8 +237,8 @@ impl Search {
         best.collect()
     }
 
-    pub(super) fn answer(profile: &Profile, found: Vec<Map<String, Value>>) -> Value {
-        json!({"vectorizer": profile.name, "results": found})
+    pub(super) fn answer(&self, profile: &Profile, found: Vec<Map<String, Value>>) -> Value {
+        json!({"vectorizer": profile.name, "generation": self.generation(profile), "results": found})
     }
 }
 
@@ -239,6 +256,10 @@ mod tests {
         for (body, part) in [
             (r#"{"vectorizer": "a"}"#, "give query"),
             (r#"{"vectorizer": "a", "query": " "}"#, "query is empty"),
+            (
+                r#"{"vectorizer": "a", "query": "x", "generation": 2}"#,
+                "belongs to embedding",
+            ),
             (
                 r#"{"vectorizer": "a", "query": "x", "k": 0}"#,
                 "give 1 to 100",
@@ -300,8 +321,8 @@ mod tests {
             "hybrid": true, "neighbours": 2, "best_per_row": true, "text_weight": 0.5}"#;
         let search = parse(body).unwrap();
         assert_eq!(
-            search.call(7, "public.vector"),
-            "ai.hybrid_search(7, $1::jsonb ->> 'query', ($1::jsonb ->> 'embedding')::public.vector, $2::int, \
+            search.call(7, 9, "public.vector"),
+            "ai.hybrid_search(7, $1::jsonb ->> 'query', ($1::jsonb ->> 'embedding')::public.vector, $2::int, generation => 9, \
              filter => $1::jsonb -> 'filter', \
              columns => array(select jsonb_array_elements_text($1::jsonb -> 'columns'))::name[], \
              neighbours => ($1::jsonb -> 'neighbours')::int, best_per_row => true, \
@@ -313,8 +334,8 @@ mod tests {
         assert_eq!(asked, expected);
         let search = parse(r#"{"vectorizer": 1, "query": "x"}"#).unwrap();
         assert_eq!(
-            search.call(7, "v"),
-            "ai.search(7, ($1::jsonb ->> 'embedding')::v, $2::int)"
+            search.call(7, 7, "v"),
+            "ai.search(7, ($1::jsonb ->> 'embedding')::v, $2::int, generation => 7)"
         );
     }
 }

@@ -157,10 +157,6 @@ fn what_depends_on_the_old_vectors_is_named() {
         );
         stage.run(drop);
     }
-    stage.run("select ai.enable_hybrid('blog')");
-    let message = fails(&mut stage, BEGIN);
-    assert!(message.contains("ai.disable_hybrid('blog')"), "{message}");
-    stage.run("select ai.disable_hybrid('blog')");
     stage.run(BEGIN);
     let message = fails(&mut stage, BEGIN);
     assert!(message.contains("is changing already"), "{message}");

@@ -30,10 +30,12 @@ with things as (
   select format('resync %s', r.vectorizer_id) from ai.vectorizer_resync r
   union all
   select format('index %s', i.vectorizer_id) from ai.vectorizer_index i
+  union all
+  select format('text %s %s %s', t.vectorizer_id, t.chunks, t.words) from ai.vectorizer_text t
 )
 select coalesce(string_agg(thing, E'\n' order by thing), '') from things";
 
-/// A blog whose store, view and queue have readers, and a policy. (It is not in force: workers of another role could not
+/// A blog whose store, view and queue have readers, a policy and a text index. (It is not in force: workers of another role could not
 /// read the store.)
 fn guarded() -> Stage {
     let mut stage = stage(2);
@@ -41,7 +43,8 @@ fn guarded() -> Stage {
         "do $$ begin create role change_reader; exception when duplicate_object or unique_violation then null; end $$;
          grant select on blog_store, blog_embedding, ai._vectorizer_q_1 to change_reader;
          create policy mine on blog_store for select to change_reader using (id % 2 = 0);
-         alter view blog_embedding set (security_barrier = true)",
+         alter view blog_embedding set (security_barrier = true);
+         select ai.enable_hybrid('blog')",
     );
     stage
 }
@@ -86,7 +89,8 @@ fn a_change_that_is_reverted_leaves_nothing() {
         aclexplode(c.relacl) a where a.grantee = 'change_reader'::regrole and c.relname ~ '_2$'";
     assert_eq!(
         text(&mut stage, readers),
-        "ai._vectorizer_q_2 SELECT, blog_embedding_2 SELECT, blog_store_2 SELECT"
+        "ai._vectorizer_q_2 SELECT, ai._vectorizer_text_2 SELECT, ai._vectorizer_words_2 SELECT, \
+         blog_embedding_2 SELECT, blog_store_2 SELECT"
     );
     stage.once("worker");
     fails(&mut stage, "select ai.cancel_change('blog')");

@@ -10,6 +10,7 @@ mod faults;
 mod manual;
 mod mutants;
 mod rights;
+mod text_index;
 mod through;
 mod transfer;
 mod verified;

@@ -49,6 +49,48 @@ fn a_question_finds_the_nearest_chunks() {
 }
 
 #[test]
+fn a_search_is_of_the_generation_whose_model_embedded_the_question() {
+    let mut stage = docs();
+    stage.stub.add_model("other", DIMENSIONS);
+    let server = Server::of(&stage);
+    let question = json!({"vectorizer": "docs", "query": "knead the dough", "k": 1});
+    let words = json!({"vectorizer": "docs", "query": "dough", "k": 1, "hybrid": true});
+    stage.run("select ai.enable_hybrid('docs')");
+    let embed = json!({"vectorizer": "docs", "input": "knead the dough"});
+    let embedded = server.good("v1/embed", &embed);
+    assert_eq!(embedded["generation"], 1);
+    let change = format!(
+        "select ai.alter_vectorizer('docs', embedding => ai.embedding_ollama('other', {DIMENSIONS}))"
+    );
+    stage.run(&change);
+    stage.once("worker");
+    // The server does not know yet that another model serves.
+    for search in [&question, &words] {
+        let found = server.good("v1/search", search);
+        assert_eq!(found["generation"], 1, "{found}");
+        assert_eq!(ids(&found), [2]);
+    }
+    let asked = |stage: &tests::stage::Stage| {
+        let requests = stage.stub.requests();
+        requests.last().unwrap().model().to_owned()
+    };
+    assert_eq!(asked(&stage), "stub");
+    stage.run("select ai.finish_change('docs')");
+    // Now there is no such generation any more, and it reads the vectorizers anew.
+    for search in [&question, &words] {
+        let found = server.good("v1/search", search);
+        assert_eq!(found["generation"], 2, "{found}");
+        assert_eq!(ids(&found), [2]);
+        assert_eq!(asked(&stage), "other");
+    }
+    // A client with a vector of the old one is told.
+    let old = json!({"vectorizer": "docs", "embedding": embedded["embeddings"][0], "generation": embedded["generation"]});
+    let (status, said) = server.site.post("v1/search", &old.to_string());
+    assert_eq!(status, 404, "{said}");
+    assert!(said.contains("has no generation 1"), "{said}");
+}
+
+#[test]
 fn texts_are_embedded_as_questions_or_as_documents() {
     let stage = docs();
     let server = Server::of(&stage);
