@@ -5998,7 +5998,7 @@ declare
     is_left boolean;
 begin
     if d ->> 'implementation' = 'column' then
-        perform set_config('ai.own_write', v.id::text, true);
+        perform set_config('ai.own_write', ai._vectorizer_number(v.id, v.queue_failed_table)::text, true);
         execute format('update %s s set %I = null where s.%2$I is not null', source, d ->> 'embedding_column');
         perform set_config('ai.own_write', '', true);
         execute format('select exists (select from %s s where s.%I is not null)', source, d ->> 'embedding_column')
@@ -6805,7 +6805,10 @@ begin
     if not exists (select from pg_am m where m.amname = v.config #>> '{indexing,implementation}') then
         return format('the database has no indexes of the kind %s', v.config #>> '{indexing,implementation}');
     end if;
-    by_hand = format(', or create the index by hand (select ai.vector_index_sql(%L))', v.name);
+    -- (That function knows the generation that serves.)
+    by_hand = case when exists (select from ai.vectorizer_generation g where g.id = v.id)
+        then format(', or create the index by hand: %s', ai._vector_index_sql(v))
+        else format(', or create the index by hand (select ai.vector_index_sql(%L))', v.name) end;
     if not pg_has_role(target.relowner, 'USAGE') then
         return format('%s belongs to %s, and only its owner can index it: let the worker''s role be a member of its owner '
             '(grant %2$s to %s)%s', target.name, target.relowner::regrole, quote_ident(current_user), by_hand);
@@ -7965,6 +7968,21 @@ begin
 end
 $$;
 
+create or replace function ai._text_drop_trigger(v ai.vectorizer, target regclass) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    function_name text = format('%I.%I()', v.queue_schema, v.trigger_name || '_text');
+begin
+    if to_regprocedure(function_name) is not null then
+        execute format('drop trigger if exists %I on %s', v.trigger_name || '_text', target);
+        execute format('drop trigger if exists %I on %s', v.trigger_name || '_text_truncate', target);
+        execute format('drop function %s', function_name);
+    end if;
+end
+$$;
+
 create or replace function ai._text_disable(vectorizer_id int) returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -7974,7 +7992,6 @@ declare
     target record;
     owner oid;
     relation regclass;
-    function_name text;
 begin
     select x.* into strict v from ai._vectorizers() x where x.id = vectorizer_id;
     if not (v.config -> 'destination') ? 'hybrid' then
@@ -7992,12 +8009,7 @@ begin
         return;
     end if;
     perform ai._lock_tables(array[target.relation::text], 'access exclusive', array[relation::text]);
-    function_name = format('%I.%I()', v.queue_schema, v.trigger_name || '_text');
-    if to_regprocedure(function_name) is not null then
-        execute format('drop trigger if exists %I on %s', v.trigger_name || '_text', target.relation);
-        execute format('drop trigger if exists %I on %s', v.trigger_name || '_text_truncate', target.relation);
-        execute format('drop function %s', function_name);
-    end if;
+    perform ai._text_drop_trigger(v, target.relation);
     perform ai._vectorizer_drop_part('text index', 'r', v.queue_schema, ai._text_table(v), owner);
     perform ai._vectorizer_drop_part('text index', 'r', v.queue_schema, ai._text_count_table(v), owner);
 end
@@ -9062,18 +9074,26 @@ begin atomic
     with number as (
         select ai._vectorizer_number(v.id, v.queue_failed_table) as n, v.config -> 'destination' as d
     ), ours as (
-        select r.oid, r.place
+        -- (`attnum`: the column, if it is not the whole relation.)
+        select r.oid, 0::int2 as attnum, r.place
         from number
         cross join lateral (values
             (ai._vectorizer_relation((d ->> 'target_schema')::name, (d ->> 'target_table')::name), 1),
             (ai._vectorizer_relation((d ->> 'view_schema')::name, (d ->> 'view_name')::name), 2),
             (ai._vectorizer_relation((d ->> 'view_schema')::name, ai._generation_view(d ->> 'view_name', n)), 3)
             ) r(oid, place)
-        where r.oid is not null
+        where r.oid is not null and d ->> 'implementation' is distinct from 'column'
+        union all
+        select a.attrelid, a.attnum, 1
+        from number
+        join pg_attribute a on a.attrelid = ai._vectorizer_relation(v.source_schema, v.source_table)
+            and a.attname = (d ->> 'embedding_column')::name and not a.attisdropped
+        where d ->> 'implementation' = 'column'
     ), found as (
         select format('the %s %s', case c.relkind when 'm' then 'materialized view' else 'view' end, c.oid::regclass) as what
         from ours o
         join pg_depend d on d.refclassid = 'pg_class'::regclass and d.refobjid = o.oid and d.classid = 'pg_rewrite'::regclass
+            and (o.attnum = 0 or d.refobjsubid = o.attnum)
         join pg_rewrite w on w.oid = d.objid
         join pg_class c on c.oid = w.ev_class
         where c.oid not in (select x.oid from ours x) and o.place < 3
@@ -9081,20 +9101,30 @@ begin atomic
         select format('the function %s', d.objid::regprocedure)
         from ours o
         join pg_depend d on d.refclassid = 'pg_class'::regclass and d.refobjid = o.oid and d.classid = 'pg_proc'::regclass
+            and (o.attnum = 0 or d.refobjsubid = o.attnum)
         where o.place < 3
         union
         select format('the policy %I on %s', p.polname, p.polrelid::regclass)
         from ours o
         join pg_depend d on d.refclassid = 'pg_class'::regclass and d.refobjid = o.oid and d.classid = 'pg_policy'::regclass
+            and (o.attnum = 0 or d.refobjsubid = o.attnum)
         join pg_policy p on p.oid = d.objid
-        where p.polrelid <> o.oid and o.place < 3
+        where (p.polrelid <> o.oid or o.attnum > 0) and o.place < 3
+        union
+        select format('the generated column %I', a.attname)
+        from ours o
+        join pg_depend d on d.refclassid = 'pg_class'::regclass and d.refobjid = o.oid and d.classid = 'pg_attrdef'::regclass
+            and d.refobjsubid = o.attnum
+        join pg_attrdef e on e.oid = d.objid and (e.adrelid, e.adnum) <> (o.oid, o.attnum)
+        join pg_attribute a on a.attrelid = e.adrelid and a.attnum = e.adnum
+        where o.attnum > 0
         union
         select format('the foreign key %I of %s', k.conname, k.conrelid::regclass)
-        from ours o join pg_constraint k on k.confrelid = o.oid and k.contype = 'f'
+        from ours o join pg_constraint k on k.confrelid = o.oid and k.contype = 'f' and o.attnum = 0
         union
         select format('the trigger %I on %s', t.tgname, t.tgrelid::regclass)
         from ours o join pg_trigger t on t.tgrelid = o.oid and not t.tgisinternal
-        where o.place < 3 and t.tgname not in (v.trigger_name || '_text', v.trigger_name || '_text_truncate')
+        where o.place < 3 and (o.attnum = 0 or o.attnum = any (t.tgattr::int2[])) and t.tgname not in (v.trigger_name || '_text', v.trigger_name || '_text_truncate')
     )
     select string_agg(f.what, ', ' order by f.what) from found f;
 end;
@@ -9143,18 +9173,12 @@ begin
         raise exception 'the vectorizer % cannot be changed: %', v.name, problem
             using errcode = 'object_not_in_prerequisite_state', hint = format('select ai.adopt_vectorizer(%L)', v.name);
     end if;
-    if d ->> 'implementation' <> 'table' then
-        raise exception 'the vectorizer % writes to a column: it has no place for vectors of a second model', v.name
-            using errcode = 'feature_not_supported',
-                  hint = format('Change ai.vectorizer.config and call ai.reembed_vectorizer(%L), which clears the column first; '
-                      'or create a second vectorizer with ai.destination_table.', v.name);
-    end if;
     dependants = ai._change_dependants(v);
     if dependants is not null then
         raise exception 'these objects would go on reading the old vectors of the vectorizer %: %', v.name, dependants
             using errcode = 'dependent_objects_still_exist', hint = 'Drop them, and make them again after the change.';
     end if;
-    if not has_schema_privilege(owner, d ->> 'view_schema', 'create') then
+    if d ->> 'implementation' <> 'column' and not has_schema_privilege(owner, d ->> 'view_schema', 'create') then
         raise exception 'the owner of the source table, %, may not create in the schema %', owner, d ->> 'view_schema'
             using errcode = 'insufficient_privilege',
                   hint = format('grant create on schema %I to %s: workers make the view anew at the switch', d ->> 'view_schema', owner);
@@ -9179,9 +9203,13 @@ declare
     number int = nextval('ai.vectorizer_id_seq');
     d jsonb = v.config -> 'destination';
     hybrid jsonb = d -> 'hybrid';
-    fresh jsonb = d - 'hybrid' || jsonb_build_object
-    ( 'target_table', ai._generation_name((d ->> 'target_table')::name, old_number, number)
-    , 'view_name', ai._generation_view(d ->> 'view_name', number));
+    is_column boolean = d ->> 'implementation' = 'column';
+    fresh jsonb = d - 'hybrid' || case when is_column
+        then jsonb_build_object('embedding_column', ai._generation_name((d ->> 'embedding_column')::name, null, number))
+        else jsonb_build_object
+            ( 'target_table', ai._generation_name((d ->> 'target_table')::name, old_number, number)
+            , 'view_name', ai._generation_view(d ->> 'view_name', number))
+        end;
     old_view jsonb = d || jsonb_build_object('view_name', ai._generation_view(d ->> 'view_name', old_number));
     g ai.vectorizer_generation;
     views regclass[];
@@ -9202,21 +9230,29 @@ begin
     g.switches = switches;
     g.started_at = now();
     g._build = ai._vectorizer_version();
-    perform ai._vectorizer_create_store(source, fresh, (config #>> '{embedding,dimensions}')::int);
-    perform ai._vectorizer_create_view(source, fresh);
-    perform ai._vectorizer_create_view(source, old_view);
+    if is_column then
+        perform ai._change_add_column(v, source, fresh, (config #>> '{embedding,dimensions}')::int, ai._vectorizer_watched(config));
+    else
+        perform ai._vectorizer_create_store(source, fresh, (config #>> '{embedding,dimensions}')::int);
+        perform ai._vectorizer_create_view(source, fresh);
+        perform ai._vectorizer_create_view(source, old_view);
+    end if;
     perform ai._vectorizer_create_queue(source, number, v.queue_schema, g.queue_table, g.queue_failed_table);
     store = ai._vectorizer_relation((fresh ->> 'target_schema')::name, (fresh ->> 'target_table')::name);
-    views = array
-        [ ai._vectorizer_relation((d ->> 'view_schema')::name, (fresh ->> 'view_name')::name)
-        , ai._vectorizer_relation((d ->> 'view_schema')::name, (old_view ->> 'view_name')::name)];
+    if not is_column then
+        views = array
+            [ ai._vectorizer_relation((d ->> 'view_schema')::name, (fresh ->> 'view_name')::name)
+            , ai._vectorizer_relation((d ->> 'view_schema')::name, (old_view ->> 'view_name')::name)];
+    end if;
     parts = views || array(
         select ai._vectorizer_relation(p.schema, p.name)
         from ai._vectorizer_parts(number, v.queue_schema, g.queue_table, g.queue_failed_table, fresh) p where p.part <> 'view');
     perform ai._vectorizer_revoke_defaults(source, parts);
     perform ai._vectorizer_hand_over(source, parts);
-    perform ai._copy_grants(old_store, store);
-    perform ai._copy_policies(old_store, store);
+    if not is_column then
+        perform ai._copy_grants(old_store, store);
+        perform ai._copy_policies(old_store, store);
+    end if;
     perform ai._copy_grants(coalesce(serving, old_store), x.name) from unnest(views) x(name);
     perform ai._copy_grants(ai._vectorizer_relation(v.queue_schema, v.queue_table), ai._vectorizer_relation(v.queue_schema, g.queue_table));
     perform ai._copy_grants(ai._vectorizer_relation(v.queue_schema, v.queue_failed_table)
@@ -9280,9 +9316,13 @@ begin
     -- The row first: its guard checks the privileges.
     delete from ai.vectorizer_generation x where x.id = generation;
     perform ai._vectorizer_drop_objects(other, owner, true);
-    -- The other view with a number: it shows the generation that stays.
-    perform ai._vectorizer_drop_part('view', 'v', (d ->> 'view_schema')::name
-        , ai._generation_view(d ->> 'view_name', ai._vectorizer_number(v.id, v.queue_failed_table)), owner);
+    if d ->> 'implementation' = 'column' then
+        perform ai._change_drop_column(other, owner);
+    else
+        -- The other view with a number: it shows the generation that stays.
+        perform ai._vectorizer_drop_part('view', 'v', (d ->> 'view_schema')::name
+            , ai._generation_view(d ->> 'view_name', ai._vectorizer_number(v.id, v.queue_failed_table)), owner);
+    end if;
     for function_name in
         select p.oid::regprocedure::text
         from pg_proc p join pg_namespace n on n.oid = p.pronamespace
@@ -9294,6 +9334,95 @@ begin
 exception when dependent_objects_still_exist then
     raise exception 'something depends on the views or stores of the change of %: %', v.name, sqlerrm
         using errcode = 'dependent_objects_still_exist', hint = 'Drop it first. See docs/changing-a-vectorizer.md.';
+end
+$$;
+-- Changing the model of a vectorizer whose vectors are in a column of the source: the new generation writes another
+-- column, `COLUMN_N`, and the switch exchanges the names.
+
+-- Adds the column of a new generation, with the privileges of the one that serves. The source is locked exclusively.
+create or replace function ai._change_add_column(v ai.vectorizer, source regclass, fresh jsonb, dimensions int, watched name[]) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    serving name = v.config #>> '{destination,embedding_column}';
+    added name = fresh ->> 'embedding_column';
+    spare name = ai._generation_name(serving, null, ai._vectorizer_number(v.id, v.queue_failed_table));
+    taken name = (
+        select a.attname from pg_attribute a
+        where a.attrelid = source and a.attname in (added, spare) and a.attnum > 0 and not a.attisdropped
+        limit 1);
+    command text;
+begin
+    if taken is not null then
+        raise exception 'the change needs the name % for a column of %, which has such a column', taken, source
+            using errcode = 'duplicate_column', hint = 'Rename that column, or drop it.';
+    end if;
+    perform ai._vectorizer_create_column(source, fresh, dimensions, watched);
+    for command in
+        select format('grant %s (%I) on %s to %s', string_agg(x.privilege_type, format(' (%I), ', added)), added, source
+            , case x.grantee when 0 then 'public' else quote_ident(r.rolname) end)
+        from pg_attribute a
+        cross join aclexplode(a.attacl) x
+        left join pg_roles r on r.oid = x.grantee
+        where a.attrelid = source and a.attname = serving and (x.grantee = 0 or r.oid is not null)
+        group by x.grantee, r.rolname
+    loop
+        execute command;
+    end loop;
+end
+$$;
+
+-- Gives the column of the generation that serves another name, and its name to that of the other one. Statements that
+-- workers have planned name the columns: without a lease they write nothing.
+create or replace function ai._change_exchange_columns(v ai.vectorizer, g ai.vectorizer_generation, source regclass, aside name) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    serving name = v.config #>> '{destination,embedding_column}';
+    lease text;
+begin
+    for lease in
+        select format('%I.%I', v.queue_schema, '_vectorizer_lease_' || ai._vectorizer_number(x.id, x.queue_failed_table))
+        from (values (v.id, v.queue_failed_table), (g.id, g.queue_failed_table)) x(id, queue_failed_table)
+    loop
+        execute format('lock table %s in exclusive mode', lease);
+        execute format('delete from %s', lease);
+    end loop;
+    execute format('alter table %s rename column %I to %I', source, serving, aside);
+    execute format('alter table %s rename column %I to %I', source, g.config #>> '{destination,embedding_column}', serving);
+end
+$$;
+
+-- After that: the triggers of text indexes name the columns, too.
+create or replace function ai._change_renew_text_triggers(vectorizer_id int, source regclass) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    owner name = (select pg_get_userbyid(c.relowner) from pg_class c where c.oid = source);
+    v ai.vectorizer;
+begin
+    for v in select x.* from ai._vectorizers() x where ai._vectorizer_whole(x.id) = vectorizer_id order by x.id loop
+        perform ai._text_drop_trigger(v, source);
+        perform ai._text_create_trigger(source, v.id, v.trigger_name, v.queue_schema, v.config -> 'destination', owner);
+    end loop;
+end
+$$;
+
+-- Drops the column of a generation that was dropped.
+create or replace function ai._change_drop_column(other ai.vectorizer, owner oid) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    source regclass = ai._vectorizer_relation(other.source_schema, other.source_table);
+begin
+    if source is null or not exists (select from pg_class c where c.oid = source and c.relowner = owner) then
+        return;
+    end if;
+    execute format('alter table %s drop column if exists %I', source, other.config #>> '{destination,embedding_column}');
 end
 $$;
 -- The steps of a change, and the functions with which a user directs it.
@@ -9331,8 +9460,8 @@ begin
 end
 $$;
 
--- One attempt to let the other generation serve. It waits 40 ms for the readers of the view, and holds it for some
--- milliseconds.
+-- One attempt to let the other generation serve. It waits 40 ms for the readers of the view (or of the source, if the
+-- vectors are in a column of it), and holds it for some milliseconds.
 create or replace function ai._change_switch(generation int) returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -9342,7 +9471,11 @@ declare
     g ai.vectorizer_generation;
     d jsonb;
     obstacle text;
-    view regclass;
+    is_column boolean;
+    source regclass;
+    locked regclass;
+    path text[];
+    aside name;
 begin
     perform set_config('lock_timeout', '40ms', true);
     select x.* into strict v from ai.vectorizer x
@@ -9358,23 +9491,34 @@ begin
             using errcode = 'object_not_in_prerequisite_state';
     end if;
     d = v.config -> 'destination';
-    view = ai._vectorizer_relation((d ->> 'view_schema')::name, (d ->> 'view_name')::name);
-    if view is not null then
-        execute ai._lock_command(view::text, 'access exclusive');
+    is_column = d ->> 'implementation' = 'column';
+    source = ai._vectorizer_relation(v.source_schema, v.source_table);
+    locked = case when is_column then source else ai._vectorizer_relation((d ->> 'view_schema')::name, (d ->> 'view_name')::name) end;
+    if locked is not null then
+        execute ai._lock_command(locked::text, 'access exclusive');
     end if;
     perform set_config('lock_timeout', '5ms', true);
+    -- What serves has the name without a number.
+    path = array['destination', case when is_column then 'embedding_column' else 'view_name' end];
+    aside = ai._generation_view(v.config #>> path, ai._vectorizer_number(v.id, v.queue_failed_table));
+    if is_column then
+        perform ai._change_exchange_columns(v, g, source, aside);
+    end if;
     update ai.vectorizer_generation x
     set state = 'kept', switched_at = now(), reason = null
-      , config = jsonb_set(v.config, '{destination,view_name}'
-            , to_jsonb(ai._generation_view(d ->> 'view_name', ai._vectorizer_number(v.id, v.queue_failed_table))))
+      , config = jsonb_set(v.config, path, to_jsonb(aside))
       , trigger_name = v.trigger_name, queue_table = v.queue_table, queue_failed_table = v.queue_failed_table
     where x.id = g.id;
     update ai.vectorizer x
-    set config = jsonb_set(g.config, '{destination,view_name}', d -> 'view_name')
+    set config = jsonb_set(g.config, path, v.config #> path)
       , trigger_name = g.trigger_name, queue_table = g.queue_table, queue_failed_table = g.queue_failed_table
     where x.id = v.id;
     perform ai._change_swap_records(v.id, g.id);
-    perform ai._vectorizer_recreate_view(v.id);
+    if is_column then
+        perform ai._change_renew_text_triggers(v.id, source);
+    else
+        perform ai._vectorizer_recreate_view(v.id);
+    end if;
 end
 $$;
 
@@ -9437,8 +9581,10 @@ begin
     select s.* into step from ai._vector_index_step(v) s;
     indexed = step.is_built;
     if not indexed then
-        execute format('select count(*) from (select from %I.%I limit %s) x', v.config #>> '{destination,target_schema}'
-            , v.config #>> '{destination,target_table}', coalesce((v.config #>> '{indexing,min_rows}')::bigint, 0)) into counted;
+        execute (
+            select format('select count(*) from (select from %s t where t.%I is not null limit %s) x', t.relation, t.embedding
+                , coalesce((v.config #>> '{indexing,min_rows}')::bigint, 0))
+            from ai._text_target(v) t) into counted;
         indexed = counted < coalesce((v.config #>> '{indexing,min_rows}')::bigint, 0);
     end if;
     if indexed and (v.config -> 'destination') ? 'hybrid' then
@@ -9660,8 +9806,8 @@ exception when insufficient_privilege then
 end
 $$;
 -- ai.alter_vectorizer: changes the configuration of a vectorizer. What makes neither other texts nor other vectors
--- changes at once. For other texts the rows are compared with their texts, in the same store. For another model a
--- second generation is made (387_change.sql).
+-- changes at once. For other texts the rows are compared with their texts, in the same store. For another model, and for
+-- other texts of vectors in a column, a second generation is made (387_change.sql).
 
 -- Checks the parts that are given, as ai.create_vectorizer does, and returns the new configuration.
 create or replace function ai._altered_config
@@ -9752,6 +9898,7 @@ declare
     old record;
     new record;
     recorded ai.vectorizer_made_by;
+    is_column boolean;
 begin
     select x.* into v from ai.vectorizer x where x.id = vectorizer_id;
     if not found then
@@ -9763,6 +9910,7 @@ begin
         raise exception 'the source table %.% of the vectorizer % is gone', v.source_schema, v.source_table, v.name
             using errcode = 'undefined_table', hint = 'Rename it back, or drop the vectorizer with ai.drop_vectorizer.';
     end if;
+    is_column = v.config #>> '{destination,implementation}' = 'column';
     c = ai._altered_config(v, given);
     old = ai._made_by(v.config);
     new = ai._made_by(c);
@@ -9781,7 +9929,7 @@ begin
         raise exception 'the vectorizer % is changing already', v.name
             using errcode = 'object_in_use',
                   hint = format('End that change with ai.finish_change(%L) or ai.cancel_change(%1$L) first.', v.name);
-    elsif new.vectors = coalesce(recorded.vectors, old.vectors) then
+    elsif new.vectors = coalesce(recorded.vectors, old.vectors) and not is_column then
         perform ai._alter_texts(v, source, c);
         return 'refilling';
     end if;
@@ -9791,7 +9939,8 @@ begin
         select distinct x.name::name
         from unnest(array[v.queue_schema, v.config #>> '{destination,target_schema}', v.config #>> '{destination,view_schema}']) x(name)));
     -- Changes that others have not committed yet are neither compared nor queued: the lock waits for them.
-    perform ai._with_locks(format('select ai._lock_tables(array[%L], %L)', source, 'share row exclusive')
+    perform ai._with_locks(format('select ai._lock_tables(array[%L], %L)', source
+            , case when is_column then 'access exclusive' else 'share row exclusive' end)
         , format('cannot change the vectorizer %s', v.name));
     -- What may have changed meanwhile.
     select x.* into strict v from ai.vectorizer x where x.id = vectorizer_id for no key update;
@@ -9856,11 +10005,6 @@ as $$
 declare
     watched name[] = ai._vectorizer_watched(config);
 begin
-    if v.config #>> '{destination,implementation}' = 'column' then
-        raise exception 'the vectorizer % writes to a column, which keeps no texts to compare with', v.name
-            using errcode = 'feature_not_supported',
-                  hint = format('Change ai.vectorizer.config and call ai.reembed_vectorizer(%L), which clears the column first.', v.name);
-    end if;
     if array(select distinct w from unnest(watched) w order by w)
         <> array(select distinct w from unnest(ai._vectorizer_watched(v.config)) w order by w)
     then

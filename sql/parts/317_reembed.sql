@@ -33,7 +33,7 @@ declare
     is_left boolean;
 begin
     if d ->> 'implementation' = 'column' then
-        perform set_config('ai.own_write', v.id::text, true);
+        perform set_config('ai.own_write', ai._vectorizer_number(v.id, v.queue_failed_table)::text, true);
         execute format('update %s s set %I = null where s.%2$I is not null', source, d ->> 'embedding_column');
         perform set_config('ai.own_write', '', true);
         execute format('select exists (select from %s s where s.%I is not null)', source, d ->> 'embedding_column')

@@ -58,7 +58,10 @@ begin
     if not exists (select from pg_am m where m.amname = v.config #>> '{indexing,implementation}') then
         return format('the database has no indexes of the kind %s', v.config #>> '{indexing,implementation}');
     end if;
-    by_hand = format(', or create the index by hand (select ai.vector_index_sql(%L))', v.name);
+    -- (That function knows the generation that serves.)
+    by_hand = case when exists (select from ai.vectorizer_generation g where g.id = v.id)
+        then format(', or create the index by hand: %s', ai._vector_index_sql(v))
+        else format(', or create the index by hand (select ai.vector_index_sql(%L))', v.name) end;
     if not pg_has_role(target.relowner, 'USAGE') then
         return format('%s belongs to %s, and only its owner can index it: let the worker''s role be a member of its owner '
             '(grant %2$s to %s)%s', target.name, target.relowner::regrole, quote_ident(current_user), by_hand);

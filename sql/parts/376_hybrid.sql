@@ -87,6 +87,21 @@ begin
 end
 $$;
 
+create or replace function ai._text_drop_trigger(v ai.vectorizer, target regclass) returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    function_name text = format('%I.%I()', v.queue_schema, v.trigger_name || '_text');
+begin
+    if to_regprocedure(function_name) is not null then
+        execute format('drop trigger if exists %I on %s', v.trigger_name || '_text', target);
+        execute format('drop trigger if exists %I on %s', v.trigger_name || '_text_truncate', target);
+        execute format('drop function %s', function_name);
+    end if;
+end
+$$;
+
 create or replace function ai._text_disable(vectorizer_id int) returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -96,7 +111,6 @@ declare
     target record;
     owner oid;
     relation regclass;
-    function_name text;
 begin
     select x.* into strict v from ai._vectorizers() x where x.id = vectorizer_id;
     if not (v.config -> 'destination') ? 'hybrid' then
@@ -114,12 +128,7 @@ begin
         return;
     end if;
     perform ai._lock_tables(array[target.relation::text], 'access exclusive', array[relation::text]);
-    function_name = format('%I.%I()', v.queue_schema, v.trigger_name || '_text');
-    if to_regprocedure(function_name) is not null then
-        execute format('drop trigger if exists %I on %s', v.trigger_name || '_text', target.relation);
-        execute format('drop trigger if exists %I on %s', v.trigger_name || '_text_truncate', target.relation);
-        execute format('drop function %s', function_name);
-    end if;
+    perform ai._text_drop_trigger(v, target.relation);
     perform ai._vectorizer_drop_part('text index', 'r', v.queue_schema, ai._text_table(v), owner);
     perform ai._vectorizer_drop_part('text index', 'r', v.queue_schema, ai._text_count_table(v), owner);
 end

@@ -70,18 +70,26 @@ begin atomic
     with number as (
         select ai._vectorizer_number(v.id, v.queue_failed_table) as n, v.config -> 'destination' as d
     ), ours as (
-        select r.oid, r.place
+        -- (`attnum`: the column, if it is not the whole relation.)
+        select r.oid, 0::int2 as attnum, r.place
         from number
         cross join lateral (values
             (ai._vectorizer_relation((d ->> 'target_schema')::name, (d ->> 'target_table')::name), 1),
             (ai._vectorizer_relation((d ->> 'view_schema')::name, (d ->> 'view_name')::name), 2),
             (ai._vectorizer_relation((d ->> 'view_schema')::name, ai._generation_view(d ->> 'view_name', n)), 3)
             ) r(oid, place)
-        where r.oid is not null
+        where r.oid is not null and d ->> 'implementation' is distinct from 'column'
+        union all
+        select a.attrelid, a.attnum, 1
+        from number
+        join pg_attribute a on a.attrelid = ai._vectorizer_relation(v.source_schema, v.source_table)
+            and a.attname = (d ->> 'embedding_column')::name and not a.attisdropped
+        where d ->> 'implementation' = 'column'
     ), found as (
         select format('the %s %s', case c.relkind when 'm' then 'materialized view' else 'view' end, c.oid::regclass) as what
         from ours o
         join pg_depend d on d.refclassid = 'pg_class'::regclass and d.refobjid = o.oid and d.classid = 'pg_rewrite'::regclass
+            and (o.attnum = 0 or d.refobjsubid = o.attnum)
         join pg_rewrite w on w.oid = d.objid
         join pg_class c on c.oid = w.ev_class
         where c.oid not in (select x.oid from ours x) and o.place < 3
@@ -89,20 +97,30 @@ begin atomic
         select format('the function %s', d.objid::regprocedure)
         from ours o
         join pg_depend d on d.refclassid = 'pg_class'::regclass and d.refobjid = o.oid and d.classid = 'pg_proc'::regclass
+            and (o.attnum = 0 or d.refobjsubid = o.attnum)
         where o.place < 3
         union
         select format('the policy %I on %s', p.polname, p.polrelid::regclass)
         from ours o
         join pg_depend d on d.refclassid = 'pg_class'::regclass and d.refobjid = o.oid and d.classid = 'pg_policy'::regclass
+            and (o.attnum = 0 or d.refobjsubid = o.attnum)
         join pg_policy p on p.oid = d.objid
-        where p.polrelid <> o.oid and o.place < 3
+        where (p.polrelid <> o.oid or o.attnum > 0) and o.place < 3
+        union
+        select format('the generated column %I', a.attname)
+        from ours o
+        join pg_depend d on d.refclassid = 'pg_class'::regclass and d.refobjid = o.oid and d.classid = 'pg_attrdef'::regclass
+            and d.refobjsubid = o.attnum
+        join pg_attrdef e on e.oid = d.objid and (e.adrelid, e.adnum) <> (o.oid, o.attnum)
+        join pg_attribute a on a.attrelid = e.adrelid and a.attnum = e.adnum
+        where o.attnum > 0
         union
         select format('the foreign key %I of %s', k.conname, k.conrelid::regclass)
-        from ours o join pg_constraint k on k.confrelid = o.oid and k.contype = 'f'
+        from ours o join pg_constraint k on k.confrelid = o.oid and k.contype = 'f' and o.attnum = 0
         union
         select format('the trigger %I on %s', t.tgname, t.tgrelid::regclass)
         from ours o join pg_trigger t on t.tgrelid = o.oid and not t.tgisinternal
-        where o.place < 3 and t.tgname not in (v.trigger_name || '_text', v.trigger_name || '_text_truncate')
+        where o.place < 3 and (o.attnum = 0 or o.attnum = any (t.tgattr::int2[])) and t.tgname not in (v.trigger_name || '_text', v.trigger_name || '_text_truncate')
     )
     select string_agg(f.what, ', ' order by f.what) from found f;
 end;
@@ -151,18 +169,12 @@ begin
         raise exception 'the vectorizer % cannot be changed: %', v.name, problem
             using errcode = 'object_not_in_prerequisite_state', hint = format('select ai.adopt_vectorizer(%L)', v.name);
     end if;
-    if d ->> 'implementation' <> 'table' then
-        raise exception 'the vectorizer % writes to a column: it has no place for vectors of a second model', v.name
-            using errcode = 'feature_not_supported',
-                  hint = format('Change ai.vectorizer.config and call ai.reembed_vectorizer(%L), which clears the column first; '
-                      'or create a second vectorizer with ai.destination_table.', v.name);
-    end if;
     dependants = ai._change_dependants(v);
     if dependants is not null then
         raise exception 'these objects would go on reading the old vectors of the vectorizer %: %', v.name, dependants
             using errcode = 'dependent_objects_still_exist', hint = 'Drop them, and make them again after the change.';
     end if;
-    if not has_schema_privilege(owner, d ->> 'view_schema', 'create') then
+    if d ->> 'implementation' <> 'column' and not has_schema_privilege(owner, d ->> 'view_schema', 'create') then
         raise exception 'the owner of the source table, %, may not create in the schema %', owner, d ->> 'view_schema'
             using errcode = 'insufficient_privilege',
                   hint = format('grant create on schema %I to %s: workers make the view anew at the switch', d ->> 'view_schema', owner);
@@ -187,9 +199,13 @@ declare
     number int = nextval('ai.vectorizer_id_seq');
     d jsonb = v.config -> 'destination';
     hybrid jsonb = d -> 'hybrid';
-    fresh jsonb = d - 'hybrid' || jsonb_build_object
-    ( 'target_table', ai._generation_name((d ->> 'target_table')::name, old_number, number)
-    , 'view_name', ai._generation_view(d ->> 'view_name', number));
+    is_column boolean = d ->> 'implementation' = 'column';
+    fresh jsonb = d - 'hybrid' || case when is_column
+        then jsonb_build_object('embedding_column', ai._generation_name((d ->> 'embedding_column')::name, null, number))
+        else jsonb_build_object
+            ( 'target_table', ai._generation_name((d ->> 'target_table')::name, old_number, number)
+            , 'view_name', ai._generation_view(d ->> 'view_name', number))
+        end;
     old_view jsonb = d || jsonb_build_object('view_name', ai._generation_view(d ->> 'view_name', old_number));
     g ai.vectorizer_generation;
     views regclass[];
@@ -210,21 +226,29 @@ begin
     g.switches = switches;
     g.started_at = now();
     g._build = ai._vectorizer_version();
-    perform ai._vectorizer_create_store(source, fresh, (config #>> '{embedding,dimensions}')::int);
-    perform ai._vectorizer_create_view(source, fresh);
-    perform ai._vectorizer_create_view(source, old_view);
+    if is_column then
+        perform ai._change_add_column(v, source, fresh, (config #>> '{embedding,dimensions}')::int, ai._vectorizer_watched(config));
+    else
+        perform ai._vectorizer_create_store(source, fresh, (config #>> '{embedding,dimensions}')::int);
+        perform ai._vectorizer_create_view(source, fresh);
+        perform ai._vectorizer_create_view(source, old_view);
+    end if;
     perform ai._vectorizer_create_queue(source, number, v.queue_schema, g.queue_table, g.queue_failed_table);
     store = ai._vectorizer_relation((fresh ->> 'target_schema')::name, (fresh ->> 'target_table')::name);
-    views = array
-        [ ai._vectorizer_relation((d ->> 'view_schema')::name, (fresh ->> 'view_name')::name)
-        , ai._vectorizer_relation((d ->> 'view_schema')::name, (old_view ->> 'view_name')::name)];
+    if not is_column then
+        views = array
+            [ ai._vectorizer_relation((d ->> 'view_schema')::name, (fresh ->> 'view_name')::name)
+            , ai._vectorizer_relation((d ->> 'view_schema')::name, (old_view ->> 'view_name')::name)];
+    end if;
     parts = views || array(
         select ai._vectorizer_relation(p.schema, p.name)
         from ai._vectorizer_parts(number, v.queue_schema, g.queue_table, g.queue_failed_table, fresh) p where p.part <> 'view');
     perform ai._vectorizer_revoke_defaults(source, parts);
     perform ai._vectorizer_hand_over(source, parts);
-    perform ai._copy_grants(old_store, store);
-    perform ai._copy_policies(old_store, store);
+    if not is_column then
+        perform ai._copy_grants(old_store, store);
+        perform ai._copy_policies(old_store, store);
+    end if;
     perform ai._copy_grants(coalesce(serving, old_store), x.name) from unnest(views) x(name);
     perform ai._copy_grants(ai._vectorizer_relation(v.queue_schema, v.queue_table), ai._vectorizer_relation(v.queue_schema, g.queue_table));
     perform ai._copy_grants(ai._vectorizer_relation(v.queue_schema, v.queue_failed_table)
@@ -288,9 +312,13 @@ begin
     -- The row first: its guard checks the privileges.
     delete from ai.vectorizer_generation x where x.id = generation;
     perform ai._vectorizer_drop_objects(other, owner, true);
-    -- The other view with a number: it shows the generation that stays.
-    perform ai._vectorizer_drop_part('view', 'v', (d ->> 'view_schema')::name
-        , ai._generation_view(d ->> 'view_name', ai._vectorizer_number(v.id, v.queue_failed_table)), owner);
+    if d ->> 'implementation' = 'column' then
+        perform ai._change_drop_column(other, owner);
+    else
+        -- The other view with a number: it shows the generation that stays.
+        perform ai._vectorizer_drop_part('view', 'v', (d ->> 'view_schema')::name
+            , ai._generation_view(d ->> 'view_name', ai._vectorizer_number(v.id, v.queue_failed_table)), owner);
+    end if;
     for function_name in
         select p.oid::regprocedure::text
         from pg_proc p join pg_namespace n on n.oid = p.pronamespace

@@ -33,8 +33,8 @@ begin
 end
 $$;
 
--- One attempt to let the other generation serve. It waits 40 ms for the readers of the view, and holds it for some
--- milliseconds.
+-- One attempt to let the other generation serve. It waits 40 ms for the readers of the view (or of the source, if the
+-- vectors are in a column of it), and holds it for some milliseconds.
 create or replace function ai._change_switch(generation int) returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -44,7 +44,11 @@ declare
     g ai.vectorizer_generation;
     d jsonb;
     obstacle text;
-    view regclass;
+    is_column boolean;
+    source regclass;
+    locked regclass;
+    path text[];
+    aside name;
 begin
     perform set_config('lock_timeout', '40ms', true);
     select x.* into strict v from ai.vectorizer x
@@ -60,23 +64,34 @@ begin
             using errcode = 'object_not_in_prerequisite_state';
     end if;
     d = v.config -> 'destination';
-    view = ai._vectorizer_relation((d ->> 'view_schema')::name, (d ->> 'view_name')::name);
-    if view is not null then
-        execute ai._lock_command(view::text, 'access exclusive');
+    is_column = d ->> 'implementation' = 'column';
+    source = ai._vectorizer_relation(v.source_schema, v.source_table);
+    locked = case when is_column then source else ai._vectorizer_relation((d ->> 'view_schema')::name, (d ->> 'view_name')::name) end;
+    if locked is not null then
+        execute ai._lock_command(locked::text, 'access exclusive');
     end if;
     perform set_config('lock_timeout', '5ms', true);
+    -- What serves has the name without a number.
+    path = array['destination', case when is_column then 'embedding_column' else 'view_name' end];
+    aside = ai._generation_view(v.config #>> path, ai._vectorizer_number(v.id, v.queue_failed_table));
+    if is_column then
+        perform ai._change_exchange_columns(v, g, source, aside);
+    end if;
     update ai.vectorizer_generation x
     set state = 'kept', switched_at = now(), reason = null
-      , config = jsonb_set(v.config, '{destination,view_name}'
-            , to_jsonb(ai._generation_view(d ->> 'view_name', ai._vectorizer_number(v.id, v.queue_failed_table))))
+      , config = jsonb_set(v.config, path, to_jsonb(aside))
       , trigger_name = v.trigger_name, queue_table = v.queue_table, queue_failed_table = v.queue_failed_table
     where x.id = g.id;
     update ai.vectorizer x
-    set config = jsonb_set(g.config, '{destination,view_name}', d -> 'view_name')
+    set config = jsonb_set(g.config, path, v.config #> path)
       , trigger_name = g.trigger_name, queue_table = g.queue_table, queue_failed_table = g.queue_failed_table
     where x.id = v.id;
     perform ai._change_swap_records(v.id, g.id);
-    perform ai._vectorizer_recreate_view(v.id);
+    if is_column then
+        perform ai._change_renew_text_triggers(v.id, source);
+    else
+        perform ai._vectorizer_recreate_view(v.id);
+    end if;
 end
 $$;
 
@@ -139,8 +154,10 @@ begin
     select s.* into step from ai._vector_index_step(v) s;
     indexed = step.is_built;
     if not indexed then
-        execute format('select count(*) from (select from %I.%I limit %s) x', v.config #>> '{destination,target_schema}'
-            , v.config #>> '{destination,target_table}', coalesce((v.config #>> '{indexing,min_rows}')::bigint, 0)) into counted;
+        execute (
+            select format('select count(*) from (select from %s t where t.%I is not null limit %s) x', t.relation, t.embedding
+                , coalesce((v.config #>> '{indexing,min_rows}')::bigint, 0))
+            from ai._text_target(v) t) into counted;
         indexed = counted < coalesce((v.config #>> '{indexing,min_rows}')::bigint, 0);
     end if;
     if indexed and (v.config -> 'destination') ? 'hybrid' then

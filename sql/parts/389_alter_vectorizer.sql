@@ -1,6 +1,6 @@
 -- ai.alter_vectorizer: changes the configuration of a vectorizer. What makes neither other texts nor other vectors
--- changes at once. For other texts the rows are compared with their texts, in the same store. For another model a
--- second generation is made (387_change.sql).
+-- changes at once. For other texts the rows are compared with their texts, in the same store. For another model, and for
+-- other texts of vectors in a column, a second generation is made (387_change.sql).
 
 -- Checks the parts that are given, as ai.create_vectorizer does, and returns the new configuration.
 create or replace function ai._altered_config
@@ -91,6 +91,7 @@ declare
     old record;
     new record;
     recorded ai.vectorizer_made_by;
+    is_column boolean;
 begin
     select x.* into v from ai.vectorizer x where x.id = vectorizer_id;
     if not found then
@@ -102,6 +103,7 @@ begin
         raise exception 'the source table %.% of the vectorizer % is gone', v.source_schema, v.source_table, v.name
             using errcode = 'undefined_table', hint = 'Rename it back, or drop the vectorizer with ai.drop_vectorizer.';
     end if;
+    is_column = v.config #>> '{destination,implementation}' = 'column';
     c = ai._altered_config(v, given);
     old = ai._made_by(v.config);
     new = ai._made_by(c);
@@ -120,7 +122,7 @@ begin
         raise exception 'the vectorizer % is changing already', v.name
             using errcode = 'object_in_use',
                   hint = format('End that change with ai.finish_change(%L) or ai.cancel_change(%1$L) first.', v.name);
-    elsif new.vectors = coalesce(recorded.vectors, old.vectors) then
+    elsif new.vectors = coalesce(recorded.vectors, old.vectors) and not is_column then
         perform ai._alter_texts(v, source, c);
         return 'refilling';
     end if;
@@ -130,7 +132,8 @@ begin
         select distinct x.name::name
         from unnest(array[v.queue_schema, v.config #>> '{destination,target_schema}', v.config #>> '{destination,view_schema}']) x(name)));
     -- Changes that others have not committed yet are neither compared nor queued: the lock waits for them.
-    perform ai._with_locks(format('select ai._lock_tables(array[%L], %L)', source, 'share row exclusive')
+    perform ai._with_locks(format('select ai._lock_tables(array[%L], %L)', source
+            , case when is_column then 'access exclusive' else 'share row exclusive' end)
         , format('cannot change the vectorizer %s', v.name));
     -- What may have changed meanwhile.
     select x.* into strict v from ai.vectorizer x where x.id = vectorizer_id for no key update;
@@ -195,11 +198,6 @@ as $$
 declare
     watched name[] = ai._vectorizer_watched(config);
 begin
-    if v.config #>> '{destination,implementation}' = 'column' then
-        raise exception 'the vectorizer % writes to a column, which keeps no texts to compare with', v.name
-            using errcode = 'feature_not_supported',
-                  hint = format('Change ai.vectorizer.config and call ai.reembed_vectorizer(%L), which clears the column first.', v.name);
-    end if;
     if array(select distinct w from unnest(watched) w order by w)
         <> array(select distinct w from unnest(ai._vectorizer_watched(v.config)) w order by w)
     then

@@ -39,7 +39,7 @@ with own as materialized (
     union all
     select name, '' from pg_settings where name = 'restrict_nonsystem_relation_kind'
     union all
-    values ('ai.own_write', '{id}')) p(name, value)
+    values ('ai.own_write', '{number}')) p(name, value)
 ), input as materialized (
   select i.n, {i.keys typed}, i.generation, i.chunks, own.settings
   from unnest({key params 2}, ${generations}::bigint[], ${chunks}::bigint[])
@@ -109,7 +109,7 @@ own as materialized (
   select count(set_config(p.name, p.value, true)) as settings
   from (
     select name, reset_val from pg_settings where name in ('row_security', 'search_path')
-    union all values ('ai.own_write', '{id}')) p(name, value)
+    union all values ('ai.own_write', '{number}')) p(name, value)
 ), live as materialized (
   select i.n, q._generation = i.generation as same, true as found
   from own, input i join {source} s on {s=i} join {queue} q on {q=i}

@@ -252,6 +252,7 @@ impl Values {
         let queue = |table: &str| qualified(input.queue_schema, table);
 
         self.set("id", input.vectorizer.to_string());
+        self.set("number", input.number.to_string());
         self.set("source", qualified(input.source.0, input.source.1));
         match input.destination {
             Destination::Column(name) => self.set("column", quoted(name)),

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::batch::Batch;
-use super::session::MISSING_TABLE;
 use super::statements::{Asked, HOUSEKEEPING};
 use super::trouble::{Trouble, remedy};
 use super::vectorizers::Vectorizer;
@@ -319,10 +318,9 @@ impl Worker {
                 let at = self.now + wait;
                 vectorizer.pace.again(at);
             }
-            // Most likely it has just been dropped, which the list will show.
+            // Most likely it has just been dropped or changed, which the list will show.
             Trouble::Schema
-                if error.sqlstate.as_deref() == Some(MISSING_TABLE)
-                    && *vectorizer.missed.get_or_insert(self.now) >= self.session.listed_at =>
+                if vectorizer.may_be_outdated(error, self.now, self.session.listed_at) =>
             {
                 vectorizer.pace.again(self.now + 2 * HOUSEKEEPING);
                 self.session.reload_soon(self.now);

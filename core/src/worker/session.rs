@@ -340,7 +340,9 @@ impl Worker {
         }
         match error.sqlstate.as_deref() {
             // The check has found the schema, so what is missing is what this version has added.
-            Some("42P01" | "42883" | "42703") => self.not_installed(self.outdated_schema()),
+            Some(MISSING_TABLE | "42883" | MISSING_COLUMN) => {
+                self.not_installed(self.outdated_schema())
+            }
             _ => self.schema_missing(trouble, error),
         }
     }
@@ -383,3 +385,5 @@ impl Worker {
 
 /// SQLSTATE `undefined_table`.
 pub(super) const MISSING_TABLE: &str = "42P01";
+/// SQLSTATE `undefined_column`.
+pub(super) const MISSING_COLUMN: &str = "42703";

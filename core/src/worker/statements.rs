@@ -10,7 +10,7 @@ use super::connections;
 use super::failure;
 use super::indexes;
 use super::resync;
-use super::trouble::{Trouble, remedy};
+use super::trouble::Trouble;
 use crate::call::Reply;
 use crate::compute::{Done, Made, Work};
 use crate::document::FileError;
@@ -414,7 +414,7 @@ impl Worker {
                 } else {
                     batch.give_back();
                 }
-                self.vectorizer_broke(vectorizer, &remedy(error));
+                self.vectorizer_broke(vectorizer, error);
             }
         }
     }

@@ -11,10 +11,11 @@ use super::doubt::Doubt;
 use super::made_by::Record;
 use super::pace::Pace;
 use super::refresh::Refresh;
+use super::session::{MISSING_COLUMN, MISSING_TABLE};
 use super::{Worker, failure};
 use crate::cut::cut;
 use crate::event::Event;
-use crate::query::{ClaimId, LoadedVectorizer};
+use crate::query::{ClaimId, DbError, LoadedVectorizer};
 use crate::settings::Settings;
 use crate::standing;
 use crate::time::Time;
@@ -50,8 +51,8 @@ pub(super) struct Vectorizer {
     pub(super) claim_overtaken: bool,
     /// A claim whose answer was lost: it is asked again under its name.
     pub(super) claim_again: Option<ClaimId>,
-    /// When a table of it was missing at a claim for the first time. If the list that is loaded after that
-    /// still has it, it was not dropped, and that is an error.
+    /// When a table or a column of it was missing for the first time. If the list that is loaded after that still
+    /// defines it in this way, it was neither dropped nor changed, and that is an error.
     pub(super) missed: Option<Time>,
     /// The low-water mark: claims start there, not at the head of the queue.
     pub(super) since: Option<String>,
@@ -157,6 +158,15 @@ impl Vectorizer {
     /// Whether only suspects can be left on the queue, which no claim has asked for.
     pub(super) const fn has_suspects_left(&self) -> bool {
         self.quiet && !self.exhausted
+    }
+
+    /// Whether a statement missed a table or a column that its definition may have lost since it was loaded.
+    pub(super) fn may_be_outdated(&mut self, error: &DbError, now: Time, listed_at: Time) -> bool {
+        let is_missing = matches!(
+            error.sqlstate.as_deref(),
+            Some(MISSING_COLUMN | MISSING_TABLE)
+        );
+        is_missing && *self.missed.get_or_insert(now) >= listed_at
     }
 
     /// Something may have come to the queue.

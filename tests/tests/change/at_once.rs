@@ -1,6 +1,6 @@
 //! What needs no second generation, and what is refused.
 
-use tests::stage::{DIMENSIONS, Stage};
+use tests::stage::Stage;
 
 use super::{BEGIN, fails, stage, text};
 
@@ -169,26 +169,4 @@ fn what_depends_on_the_old_vectors_is_named() {
     let sizes =
         "select string_agg(config #>> '{processing,batch_size}', ' ') from ai._vectorizers()";
     assert_eq!(text(&mut stage, sizes), "3 3");
-}
-
-#[test]
-fn a_column_has_no_place_for_a_second_model() {
-    let mut stage = Stage::new();
-    stage.run(&format!(
-        "create table blog (id int primary key, title text, body text);
-         select ai.create_vectorizer('blog', name => 'blog', loading => ai.loading_column('body'),
-           embedding => ai.embedding_ollama('stub', {DIMENSIONS}), chunking => ai.chunking_none(),
-           destination => ai.destination_column('v'))"
-    ));
-    for arguments in [
-        "embedding => ai.embedding_ollama('other', 12)",
-        "loading => ai.loading_column('title')",
-    ] {
-        let sql = format!("select ai.alter_vectorizer('blog', {arguments})");
-        let message = fails(&mut stage, &sql);
-        assert!(
-            message.contains("ai.reembed_vectorizer('blog')"),
-            "{message}"
-        );
-    }
 }

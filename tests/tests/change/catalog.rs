@@ -5,7 +5,7 @@ use tests::stage::Stage;
 use super::{BEGIN, fails, stage, text};
 
 /// Everything in the schemas `ai` and `public`, in words, and the rows about vectorizers. (The oids of views differ.)
-const CATALOG: &str = "
+pub(super) const CATALOG: &str = "
 with things as (
   select format('relation %s %s %s %s %s %s', c.oid::regclass, c.relkind, c.relowner::regrole, c.relacl, c.reloptions,
     c.relrowsecurity) as thing
@@ -20,6 +20,10 @@ with things as (
   select format('trigger %s %s %s', t.tgname, t.tgrelid::regclass, t.tgenabled) from pg_trigger t where not t.tgisinternal
   union all
   select format('policy %s %s %s', p.polname, p.polrelid::regclass, pg_get_expr(p.polqual, p.polrelid)) from pg_policy p
+  union all
+  select format('column %s %s %s %s', a.attrelid::regclass, a.attname, format_type(a.atttypid, a.atttypmod), a.attacl)
+  from pg_attribute a join pg_class c on c.oid = a.attrelid
+  where c.relnamespace = 'public'::regnamespace and a.attnum > 0 and not a.attisdropped
   union all
   select format('vectorizer %s', v) from ai.vectorizer v
   union all
@@ -51,7 +55,7 @@ fn guarded() -> Stage {
 
 /// The same as before, line by line.
 #[track_caller]
-fn assert_same(stage: &mut Stage, before: &str, of: &str) {
+pub(super) fn assert_same(stage: &mut Stage, before: &str, of: &str) {
     let after = text(stage, CATALOG);
     let only = |one: &str, other: &str| -> Vec<String> {
         let other: Vec<&str> = other.lines().collect();

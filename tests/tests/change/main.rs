@@ -5,6 +5,7 @@
 mod adopted;
 mod at_once;
 mod catalog;
+mod columns;
 mod copied;
 mod faults;
 mod manual;

@@ -1,8 +1,11 @@
 //! Vectorizers that are left alone for a while, because something is wrong with them as a whole.
 
 use crate::event::Event;
+use crate::query::DbError;
 use crate::retry;
 use crate::worker::doubt::Doubt;
+use crate::worker::statements::HOUSEKEEPING;
+use crate::worker::trouble::remedy;
 use crate::worker::{Worker, failure};
 
 use super::Proof;
@@ -70,9 +73,17 @@ impl Worker {
         }
     }
 
-    /// A statement of a vectorizer met a missing table, column or right.
-    pub(in crate::worker) fn vectorizer_broke(&mut self, id: i64, reason: &str) {
-        self.pause_vectorizer(id, failure::UNEXPECTED, reason);
+    /// A statement of a batch met a missing table, column or right.
+    pub(in crate::worker) fn vectorizer_broke(&mut self, id: i64, error: &DbError) {
+        let listed_at = self.session.listed_at;
+        if let Some(vectorizer) = self.vectorizers.get_mut(&id)
+            && vectorizer.may_be_outdated(error, self.now, listed_at)
+        {
+            vectorizer.pace.again(self.now + 2 * HOUSEKEEPING);
+            self.session.reload_soon(self.now);
+            return;
+        }
+        self.pause_vectorizer(id, failure::UNEXPECTED, &remedy(error));
         self.session.reload_at(self.now);
     }
 
