@@ -169,7 +169,8 @@ begin
         reason = case when not indexed then coalesce(step.problem, 'its text index is built') end;
     elsif not indexed then
         reason = coalesce(step.problem
-            , (select format('%s: %s', i.reason, ai._vector_index_sql(v)) from ai.vectorizer_index i
+            , (select concat_ws(': ', i.reason, nullif(ai._vector_index_sql(v), substring(i.reason from 'create index .*')))
+               from ai.vectorizer_index i
                where i.vectorizer_id = v.id and i.state = 'failed')
             , 'its vector index is built');
     end if;
