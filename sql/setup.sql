@@ -3756,8 +3756,8 @@ declare
     type_name text;
     is_taken boolean;
     other name = (
-        select v.name from ai.vectorizer v
-        where to_regclass(format('%I.%I', v.source_schema, v.source_table)) = source
+        select v.name from ai._vectorizers() v
+        where ai._vectorizer_relation(v.source_schema, v.source_table) = source
         and v.config #>> '{destination,embedding_column}' = wanted
         limit 1);
 begin
@@ -7701,6 +7701,12 @@ begin
 end
 $$;
 
+-- Whether the id is still that of the generation that was read: a switch exchanges the ids of two.
+create or replace function ai._text_is_of(v ai.vectorizer) returns boolean
+language sql volatile
+set search_path = pg_catalog, pg_temp
+return exists (select from ai._vectorizers() x where x.id = v.id and x.queue_failed_table = v.queue_failed_table);
+
 -- Counts in how many chunks each word occurs, in a sample of about 200,000 chunks. With row-level security readers must
 -- not learn from the counts whether rows of others contain a word: then counts below 64 are not recorded, and the
 -- others are rounded up to a power of two.
@@ -7738,6 +7744,11 @@ begin
          on conflict (word) do update set chunks = excluded.chunks where o.chunks <> excluded.chunks'
         , words, part, case when part < 1 then format('tablesample system (%s) repeatable (1)', 100 * part) end
         , is_secret, counts);
+    -- (A switch that exchanges the records of two generations waits for this lock, or has ended.)
+    perform from ai.vectorizer_text x where x.vectorizer_id = v.id for update;
+    if not ai._text_is_of(v) then
+        return;
+    end if;
     insert into ai.vectorizer_text as x (vectorizer_id, chunks, words, filled_at, counted_at, _changes)
     values (v.id, chunks, length, clock_timestamp(), clock_timestamp(), changes)
     on conflict (vectorizer_id) do update
@@ -7771,6 +7782,9 @@ begin
     for part, pages in select p.part, p.pages from ai._text_parts(v) p loop
         first = 0;
         while first operator(pg_catalog.<) pages loop
+            if not ai._text_is_of(v) then
+                return;
+            end if;
             perform ai._text_fill(v, part, first, first operator(pg_catalog.+) 64);
             commit;
             first = first operator(pg_catalog.+) 64;
@@ -8460,6 +8474,29 @@ begin
 end
 $$;
 
+-- The name that a column of the source has now. The configuration says which name it had when the caller's snapshot was
+-- taken, but statements resolve names by the newest state of the catalog, and a switch exchanges the names of two columns
+-- (ai._change_exchange_columns). The lock keeps that from happening until the search is over.
+create or replace function ai._column_now(source regclass, name name) returns name
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    place int2 = (
+        select a.attnum from pg_attribute a
+        where a.attrelid = source and a.attname = name and a.attnum > 0 and not a.attisdropped);
+    now_name name;
+begin
+    execute format('select from %s limit 0', source);
+    -- (It does not read the catalog with the snapshot of the caller.)
+    now_name = (pg_identify_object_as_address('pg_class'::regclass, source, place)).object_names[3];
+    if now_name is null then
+        raise exception 'the column % of % is gone', name, source using errcode = 'no_data_found';
+    end if;
+    return now_name;
+end
+$$;
+
 -- What the statements of both searches have in common. In them `_pgai` is the table that holds the vectors, and `_hit` a
 -- hit with the columns of the key and `_seq`.
 -- (Older versions had a column less.)
@@ -8514,6 +8551,9 @@ begin
         from ai._vectorizer_key(source) k);
     if key_columns is null then
         raise exception 'the source table % has no primary key any more', source using errcode = 'undefined_object';
+    end if;
+    if t.is_column then
+        t.embedding = ai._column_now(source, t.embedding);
     end if;
     seq = format(t.seq, '_pgai');
     body = format('_pgai.%I::pg_catalog.text', t.body);
@@ -9433,11 +9473,21 @@ language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+    d jsonb = v.config -> 'destination';
+    aside name = ai._generation_view(d ->> 'embedding_column', ai._vectorizer_number(v.id, v.queue_failed_table));
     dependants text;
     oldest timestamptz;
 begin
-    if (v.config -> 'destination') ? 'hybrid' and not ai._text_is_ready(ai._generation_as_vectorizer(g, v)) then
+    if d ? 'hybrid' and not (g.config -> 'destination') ? 'hybrid' then
+        return format('it has no text index: select ai.enable_hybrid(%L, %L)', v.name, d #>> '{hybrid,language}');
+    elsif d ? 'hybrid' and not ai._text_is_ready(ai._generation_as_vectorizer(g, v)) then
         return 'its text index is not ready';
+    end if;
+    if d ->> 'implementation' = 'column' and exists (
+        select from pg_attribute a
+        where a.attrelid = ai._vectorizer_relation(v.source_schema, v.source_table) and a.attname = aside and not a.attisdropped)
+    then
+        return format('its source has a column %s, and the vectors that serve now need that name', aside);
     end if;
     dependants = ai._change_dependants(v);
     if dependants is not null then
@@ -9593,13 +9643,15 @@ begin
         indexed = ai._text_is_ready(v) and (step.statement is null or exists (
             select from ai.vectorizer_text t join ai.vectorizer_generation g on g.id = t.vectorizer_id
             where g.id = v.id and t.counted_at > g.filled_at));
-        reason = case when not indexed then coalesce(step.problem, 'its text index is built') end;
+        reason = case when not indexed then coalesce(step.problem
+            , (select i.reason from ai.vectorizer_index i where i.vectorizer_id = v.id and i.state = 'failed')
+            , 'its text index is being built') end;
     elsif not indexed then
         reason = coalesce(step.problem
             , (select concat_ws(': ', i.reason, nullif(ai._vector_index_sql(v), substring(i.reason from 'create index .*')))
                from ai.vectorizer_index i
                where i.vectorizer_id = v.id and i.state = 'failed')
-            , 'its vector index is built');
+            , 'its vector index is being built');
     end if;
 end
 $$;
@@ -9633,7 +9685,7 @@ begin
             return 'kept';
         exception
             when lock_not_available or deadlock_detected then
-                why = 'others use the view';
+                why = 'others use what it replaces';
             when object_not_in_prerequisite_state or dependent_objects_still_exist then
                 why = sqlerrm;
         end;
@@ -10561,12 +10613,13 @@ $$;
 
 -- Older versions named a text index by the id of its vectorizer, which is not the number of a generation that has come
 -- to serve by a change.
-create or replace function ai._text_rename(v ai.vectorizer) returns void
+create or replace function ai._text_rename(v ai.vectorizer, source regclass) returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
     one record;
+    is_renamed boolean = false;
 begin
     for one in
         select c.oid::regclass as relation, case c.relkind when 'i' then 'index' else 'table' end as kind, x.name
@@ -10585,7 +10638,13 @@ begin
         order by c.relkind
     loop
         execute format('alter %s %s rename to %I', one.kind, one.relation, one.name);
+        is_renamed = true;
     end loop;
+    if is_renamed then
+        perform ai._text_drop_trigger(v, t.relation) from ai._text_target(v) t;
+        perform ai._text_create_trigger(source, v.id, v.trigger_name, v.queue_schema, v.config -> 'destination'
+            , (select pg_get_userbyid(c.relowner) from pg_class c where c.oid = source));
+    end if;
 end
 $$;
 
@@ -10606,10 +10665,10 @@ begin
     end if;
     perform ai._lock_tables(array[source::text], 'share row exclusive', ai._vectorizer_to_lock(v));
     perform ai._vectorizer_renew_tables(v);
+    perform ai._text_rename(v, source);
     if ai._vectorizer_misfit(v, source) is not null then
         return;
     end if;
-    perform ai._text_rename(v);
     perform ai._vectorizer_exchange_triggers(v, source, ai._vectorizer_watched(v.config));
     -- (Records the version.)
     update ai.vectorizer x set trigger_name = x.trigger_name where x.id = v.id;

@@ -95,8 +95,8 @@ declare
     type_name text;
     is_taken boolean;
     other name = (
-        select v.name from ai.vectorizer v
-        where to_regclass(format('%I.%I', v.source_schema, v.source_table)) = source
+        select v.name from ai._vectorizers() v
+        where ai._vectorizer_relation(v.source_schema, v.source_table) = source
         and v.config #>> '{destination,embedding_column}' = wanted
         limit 1);
 begin

@@ -51,6 +51,12 @@ begin
 end
 $$;
 
+-- Whether the id is still that of the generation that was read: a switch exchanges the ids of two.
+create or replace function ai._text_is_of(v ai.vectorizer) returns boolean
+language sql volatile
+set search_path = pg_catalog, pg_temp
+return exists (select from ai._vectorizers() x where x.id = v.id and x.queue_failed_table = v.queue_failed_table);
+
 -- Counts in how many chunks each word occurs, in a sample of about 200,000 chunks. With row-level security readers must
 -- not learn from the counts whether rows of others contain a word: then counts below 64 are not recorded, and the
 -- others are rounded up to a power of two.
@@ -88,6 +94,11 @@ begin
          on conflict (word) do update set chunks = excluded.chunks where o.chunks <> excluded.chunks'
         , words, part, case when part < 1 then format('tablesample system (%s) repeatable (1)', 100 * part) end
         , is_secret, counts);
+    -- (A switch that exchanges the records of two generations waits for this lock, or has ended.)
+    perform from ai.vectorizer_text x where x.vectorizer_id = v.id for update;
+    if not ai._text_is_of(v) then
+        return;
+    end if;
     insert into ai.vectorizer_text as x (vectorizer_id, chunks, words, filled_at, counted_at, _changes)
     values (v.id, chunks, length, clock_timestamp(), clock_timestamp(), changes)
     on conflict (vectorizer_id) do update
@@ -121,6 +132,9 @@ begin
     for part, pages in select p.part, p.pages from ai._text_parts(v) p loop
         first = 0;
         while first operator(pg_catalog.<) pages loop
+            if not ai._text_is_of(v) then
+                return;
+            end if;
             perform ai._text_fill(v, part, first, first operator(pg_catalog.+) 64);
             commit;
             first = first operator(pg_catalog.+) 64;

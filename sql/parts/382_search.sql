@@ -194,6 +194,29 @@ begin
 end
 $$;
 
+-- The name that a column of the source has now. The configuration says which name it had when the caller's snapshot was
+-- taken, but statements resolve names by the newest state of the catalog, and a switch exchanges the names of two columns
+-- (ai._change_exchange_columns). The lock keeps that from happening until the search is over.
+create or replace function ai._column_now(source regclass, name name) returns name
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    place int2 = (
+        select a.attnum from pg_attribute a
+        where a.attrelid = source and a.attname = name and a.attnum > 0 and not a.attisdropped);
+    now_name name;
+begin
+    execute format('select from %s limit 0', source);
+    -- (It does not read the catalog with the snapshot of the caller.)
+    now_name = (pg_identify_object_as_address('pg_class'::regclass, source, place)).object_names[3];
+    if now_name is null then
+        raise exception 'the column % of % is gone', name, source using errcode = 'no_data_found';
+    end if;
+    return now_name;
+end
+$$;
+
 -- What the statements of both searches have in common. In them `_pgai` is the table that holds the vectors, and `_hit` a
 -- hit with the columns of the key and `_seq`.
 -- (Older versions had a column less.)
@@ -248,6 +271,9 @@ begin
         from ai._vectorizer_key(source) k);
     if key_columns is null then
         raise exception 'the source table % has no primary key any more', source using errcode = 'undefined_object';
+    end if;
+    if t.is_column then
+        t.embedding = ai._column_now(source, t.embedding);
     end if;
     seq = format(t.seq, '_pgai');
     body = format('_pgai.%I::pg_catalog.text', t.body);

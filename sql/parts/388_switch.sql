@@ -6,11 +6,21 @@ language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+    d jsonb = v.config -> 'destination';
+    aside name = ai._generation_view(d ->> 'embedding_column', ai._vectorizer_number(v.id, v.queue_failed_table));
     dependants text;
     oldest timestamptz;
 begin
-    if (v.config -> 'destination') ? 'hybrid' and not ai._text_is_ready(ai._generation_as_vectorizer(g, v)) then
+    if d ? 'hybrid' and not (g.config -> 'destination') ? 'hybrid' then
+        return format('it has no text index: select ai.enable_hybrid(%L, %L)', v.name, d #>> '{hybrid,language}');
+    elsif d ? 'hybrid' and not ai._text_is_ready(ai._generation_as_vectorizer(g, v)) then
         return 'its text index is not ready';
+    end if;
+    if d ->> 'implementation' = 'column' and exists (
+        select from pg_attribute a
+        where a.attrelid = ai._vectorizer_relation(v.source_schema, v.source_table) and a.attname = aside and not a.attisdropped)
+    then
+        return format('its source has a column %s, and the vectors that serve now need that name', aside);
     end if;
     dependants = ai._change_dependants(v);
     if dependants is not null then
@@ -166,13 +176,15 @@ begin
         indexed = ai._text_is_ready(v) and (step.statement is null or exists (
             select from ai.vectorizer_text t join ai.vectorizer_generation g on g.id = t.vectorizer_id
             where g.id = v.id and t.counted_at > g.filled_at));
-        reason = case when not indexed then coalesce(step.problem, 'its text index is built') end;
+        reason = case when not indexed then coalesce(step.problem
+            , (select i.reason from ai.vectorizer_index i where i.vectorizer_id = v.id and i.state = 'failed')
+            , 'its text index is being built') end;
     elsif not indexed then
         reason = coalesce(step.problem
             , (select concat_ws(': ', i.reason, nullif(ai._vector_index_sql(v), substring(i.reason from 'create index .*')))
                from ai.vectorizer_index i
                where i.vectorizer_id = v.id and i.state = 'failed')
-            , 'its vector index is built');
+            , 'its vector index is being built');
     end if;
 end
 $$;
@@ -206,7 +218,7 @@ begin
             return 'kept';
         exception
             when lock_not_available or deadlock_detected then
-                why = 'others use the view';
+                why = 'others use what it replaces';
             when object_not_in_prerequisite_state or dependent_objects_still_exist then
                 why = sqlerrm;
         end;

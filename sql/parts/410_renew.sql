@@ -37,12 +37,13 @@ $$;
 
 -- Older versions named a text index by the id of its vectorizer, which is not the number of a generation that has come
 -- to serve by a change.
-create or replace function ai._text_rename(v ai.vectorizer) returns void
+create or replace function ai._text_rename(v ai.vectorizer, source regclass) returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
     one record;
+    is_renamed boolean = false;
 begin
     for one in
         select c.oid::regclass as relation, case c.relkind when 'i' then 'index' else 'table' end as kind, x.name
@@ -61,7 +62,13 @@ begin
         order by c.relkind
     loop
         execute format('alter %s %s rename to %I', one.kind, one.relation, one.name);
+        is_renamed = true;
     end loop;
+    if is_renamed then
+        perform ai._text_drop_trigger(v, t.relation) from ai._text_target(v) t;
+        perform ai._text_create_trigger(source, v.id, v.trigger_name, v.queue_schema, v.config -> 'destination'
+            , (select pg_get_userbyid(c.relowner) from pg_class c where c.oid = source));
+    end if;
 end
 $$;
 
@@ -82,10 +89,10 @@ begin
     end if;
     perform ai._lock_tables(array[source::text], 'share row exclusive', ai._vectorizer_to_lock(v));
     perform ai._vectorizer_renew_tables(v);
+    perform ai._text_rename(v, source);
     if ai._vectorizer_misfit(v, source) is not null then
         return;
     end if;
-    perform ai._text_rename(v);
     perform ai._vectorizer_exchange_triggers(v, source, ai._vectorizer_watched(v.config));
     -- (Records the version.)
     update ai.vectorizer x set trigger_name = x.trigger_name where x.id = v.id;

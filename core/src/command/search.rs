@@ -69,6 +69,9 @@ pub(super) struct Search {
     reranking: Option<(Reranking, Rows)>,
     /// The names of the key's columns.
     key: Vec<String>,
+    /// The statement of a plain search in a store. (It also works with an older schema.) Without it, the functions of
+    /// the schema are asked.
+    plain: Option<String>,
 }
 
 /// One chunk that was found.
@@ -94,12 +97,13 @@ impl Search {
             reranker: None,
             reranking: None,
             key: vec![],
+            plain: None,
         }
     }
 
-    /// Whether the functions of the schema are asked. (A plain search also works with an older schema.)
-    const fn asks_functions(&self) -> bool {
-        self.args.hybrid || self.args.explain || self.args.condition.is_some()
+    /// Whether more is wanted than a plain search gives.
+    const fn is_plain(&self) -> bool {
+        !self.args.hybrid && !self.args.explain && self.args.condition.is_none()
     }
 
     fn embed(&mut self, rows: &Rows) -> Result<Ask, String> {
@@ -114,6 +118,7 @@ impl Search {
             return Err("there are no words to look for".to_owned());
         }
         self.key = definition.key().map(str::to_owned).collect();
+        self.plain = profile.plan.search.clone().filter(|_| self.is_plain());
         let profile = Arc::new(profile);
         let question = Question::new(profile, &words, Purpose::Query, &self.settings);
         let ask = question.call().into();
@@ -163,13 +168,11 @@ impl Search {
     }
 
     fn look_up(&self, profile: &Profile, vector: &[f32]) -> Ask {
-        if self.asks_functions() {
+        let Some(plain) = &self.plain else {
             return self.look_up_by_function(profile, vector);
-        }
-        let numbers: Vec<String> = vector.iter().map(f32::to_string).collect();
-        let vector = Param::Text(Some(format!("[{}]", numbers.join(","))));
-        let sql = profile.plan.search.clone();
-        Ask::query(sql, vec![vector, Param::Int(self.count().into())])
+        };
+        let vector = Param::Text(Some(found::vector(vector)));
+        Ask::query(plain.clone(), vec![vector, Param::Int(self.count().into())])
     }
 
     fn look_up_by_function(&self, profile: &Profile, vector: &[f32]) -> Ask {
@@ -203,7 +206,7 @@ impl Search {
         let rows = rows.iter().enumerate().map(|(place, row)| {
             let number = |at: usize| field(row, columns + at).parse::<f64>().ok();
             // (Without the functions it stands where their numbers begin.)
-            let location = columns + if self.asks_functions() { 8 } else { 3 };
+            let location = columns + if self.plain.is_none() { 8 } else { 3 };
             Found {
                 key: (0..columns).map(|at| field(row, at).to_owned()).collect(),
                 chunk_seq: field(row, columns),

@@ -185,7 +185,7 @@ impl Exchange {
             }
             Step::Question(wanted, question) => self.embedded(wanted, question, answer),
             Step::Search(search, profile) => {
-                if !self.has_read && search.generation.is_none() && is_gone(&answer) {
+                if !self.has_read && search.embedding.is_none() && is_gone(&answer) {
                     return Ok(self.read(Wanted::Search(search)));
                 }
                 let found = search.found(&rows(answer)?);

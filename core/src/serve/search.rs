@@ -39,7 +39,7 @@ pub(super) struct Search {
     pub(super) vectorizer: Name,
     pub(super) query: Option<String>,
     pub(super) embedding: Option<Vec<f32>>,
-    /// The generation whose model has made the embedding; without it, the one that serves.
+    /// The generation whose model has made the embedding; without it, the one that served when the vectorizers were read.
     pub(super) generation: Option<i32>,
     #[serde(default = "ten")]
     k: u32,

@@ -131,12 +131,3 @@ cleared as (
   from held h join input i on i.n = h.n
   where h.same and h.found and {s=i} and s.{column} is not null
 ), ";
-
-/// Like the commands' `SEARCH`; the text is the loaded one.
-pub(super) const SEARCH: &str = "\
-select array[{s.keys as text}, '0',
-  (s.{column}{as compared} {distance} $1::text::{compared})::text, {s.loading as text}]
-from {source} s
-where s.{column} is not null
-order by s.{column}{as compared} {distance} $1::text::{compared}
-limit $2::bigint";

@@ -52,7 +52,8 @@ pub struct Plan {
     pub(crate) renew: String,
     pub(crate) resync: ResyncPlan,
     pub(crate) sample: String,
-    pub(crate) search: String,
+    /// Of a store: a switch to another model renames columns, so a column is searched with `ai.search`.
+    pub(crate) search: Option<String>,
     pub(crate) size: String,
     /// Of a store: a column keeps no chunks.
     pub(crate) transfer: Option<Transfer>,
@@ -153,8 +154,8 @@ impl Plan {
         let values = values(input);
         let fill = |template: &str| fill(template, &values);
         let (commit, read, search) = match input.destination {
-            Destination::Column(_) => (column::COMMIT, column::READ, column::SEARCH),
-            Destination::Table(..) => (protocol::COMMIT, protocol::READ, commands::SEARCH),
+            Destination::Column(_) => (column::COMMIT, column::READ, None),
+            Destination::Table(..) => (protocol::COMMIT, protocol::READ, Some(commands::SEARCH)),
         };
         let fail = |items: &str, cleared: &str| {
             let template = protocol::FAIL.replace("{items}", items);
@@ -186,10 +187,12 @@ impl Plan {
             renew: fill(resync::RENEW),
             resync: ResyncPlan::new(input),
             sample: fill(commands::SAMPLE),
-            search: with_row_security(
-                &fill(search),
-                input.key.len() + 3 + usize::from(input.has_location),
-            ),
+            search: search.map(|search| {
+                with_row_security(
+                    &fill(search),
+                    input.key.len() + 3 + usize::from(input.has_location),
+                )
+            }),
             size: fill(commands::SIZE),
             transfer: matches!(input.destination, Destination::Table(..))
                 .then(|| Transfer::new(&values, input.key.len())),

@@ -1,9 +1,12 @@
 //! A change where the vectors are in a column of the source: the new generation has another column, and the switch
 //! exchanges their names.
 
+use std::thread;
+
+use postgres::Client;
 use tests::process::Signal;
 use tests::stage::{DIMENSIONS, PATIENCE, Stage};
-use tests::stub::is_vector_of;
+use tests::stub::{is_vector_of, vector_of};
 
 use super::catalog::{CATALOG, assert_same};
 use super::{BEGIN, OTHER, SHELLS, fails, text, wait_for, wait_until_both_are_done};
@@ -95,7 +98,7 @@ fn rows_get_vectors_of_both_models_until_the_change_ends() {
         // Nothing goes on writing.
         let edits = "select sum(edits) from blog";
         let before = stage.number(edits);
-        std::thread::sleep(std::time::Duration::from_secs(3));
+        thread::sleep(std::time::Duration::from_secs(3));
         assert_eq!(stage.number(edits), before, "{shell}");
         assert_eq!(stage.stub.complaints(), Vec::<String>::new());
         drop(worker);
@@ -123,6 +126,52 @@ fn a_vector_that_is_on_its_way_at_the_switch_does_not_get_into_the_wrong_column(
         worker.wait(PATIENCE);
         assert_eq!(stage.number("select count(*) from ai.vectorizer_errors"), 0);
     }
+}
+
+/// The distance of the first row's vector in this generation to that of a text.
+fn distance(client: &mut Client, text: &str, generation: i32) -> f64 {
+    let vector = format!("{:?}", vector_of(text, DIMENSIONS));
+    let search = format!(
+        "select distance from ai.search('blog', '{vector}', 1, '{{\"id\": 1}}', generation => {generation})"
+    );
+    client.query_one(&search, &[]).unwrap().get(0)
+}
+
+#[test]
+fn a_search_from_before_the_switch_reads_the_vectors_of_its_generation() {
+    let mut stage = stage(5);
+    stage.run(HELD_BACK);
+    stage.once("worker");
+    let (old, new) = ("body 1", "new body 1");
+    // In a snapshot that is older than the switch.
+    let mut reader = stage.database.client();
+    reader
+        .batch_execute("begin isolation level repeatable read; select from pg_class limit 1")
+        .unwrap();
+    // And at the moment of the switch: it waits for the table.
+    let mut switching = stage.database.client();
+    switching
+        .batch_execute("begin; select ai.switch_change('blog')")
+        .unwrap();
+    let mut waiting = stage.database.client();
+    let search = thread::spawn(move || distance(&mut waiting, old, 1));
+    stage.database.wait_until(
+        "exists (select from pg_locks where not granted and relation = 'blog'::regclass)",
+        PATIENCE,
+    );
+    switching.batch_execute("commit").unwrap();
+    assert!(search.join().unwrap() < 1e-6);
+    assert!(distance(&mut reader, old, 1) < 1e-6);
+    assert!(distance(&mut reader, new, 2) < 1e-6);
+    assert!(distance(&mut reader, new, 1) > 1e-3);
+    reader.batch_execute("commit").unwrap();
+    let mut search = stage.worker("worker", &["search", "blog", "new body 3", "-k", "1"]);
+    assert!(search.wait(PATIENCE).success());
+    assert!(
+        search.lines()[0].ends_with("body 3"),
+        "{:?}",
+        search.lines()
+    );
 }
 
 #[test]
@@ -195,6 +244,21 @@ fn what_depends_on_the_column_is_named_and_names_must_be_free() {
         stage.run(drop);
     }
     assert_eq!(columns(&mut stage), "vector vector(8)");
+    stage.run(&BEGIN.replace("))", "), switches => false)"));
+    stage.once("worker");
+    stage.run("alter table blog add vector_1 int");
+    let message = fails(&mut stage, "select ai.switch_change('blog')");
+    assert!(message.contains("has a column vector_1"), "{message}");
+    stage.run("alter table blog drop vector_1; select ai.switch_change('blog')");
+    // The column of either generation is taken.
+    let other = format!(
+        "select ai.create_vectorizer('blog', name => 'mine', loading => ai.loading_column('body'),
+           embedding => ai.embedding_ollama('stub', {DIMENSIONS}), chunking => ai.chunking_none(),
+           destination => ai.destination_column('vector_1'))"
+    );
+    let message = fails(&mut stage, &other);
+    assert!(message.contains("writes to the column"), "{message}");
+    stage.run("select ai.revert_change('blog'); select ai.finish_change('blog')");
     // What does not touch the column is in nobody's way.
     stage.run(
         "create view mine as select id, body from blog; create policy p on blog using (id > 0)",

@@ -55,6 +55,25 @@ fn a_worker_that_is_not_the_owner_carries_out_what_the_owner_began() {
 }
 
 #[test]
+fn a_text_index_that_the_worker_cannot_build_is_built_by_hand() {
+    let (mut stage, mut owner) = scene();
+    stage.run("select ai.enable_hybrid('blog')");
+    owner.may(BEGIN);
+    // That of a large store is built by a worker.
+    stage.run("drop index public._vectorizer_text_idx_2");
+    stage.once("worker");
+    let state = "select change_state from ai.vectorizer_status";
+    assert_eq!(text(&mut stage, state), "indexing");
+    let reason = text(&mut stage, "select change_reason from ai.vectorizer_status");
+    let at = reason
+        .find("create index concurrently")
+        .unwrap_or_else(|| panic!("{reason}"));
+    stage.run(&reason[at..]);
+    stage.once("worker");
+    assert_eq!(text(&mut stage, state), "kept");
+}
+
+#[test]
 fn an_index_that_the_worker_cannot_build_is_built_by_hand() {
     let (mut stage, mut owner) = scene();
     owner.may(&BEGIN.replace("))", "), indexing => ai.indexing_hnsw(min_rows => 1))"));

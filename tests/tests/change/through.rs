@@ -181,7 +181,7 @@ fn a_reader_of_the_view_postpones_the_switch() {
     stage.run(BEGIN);
     let worker = stage.worker("worker", &["--poll-interval", "1s"]);
     stage.database.wait_until(
-        "exists (select from ai.vectorizer_status where change_reason = 'others use the view')",
+        "exists (select from ai.vectorizer_status where change_reason = 'others use what it replaces')",
         PATIENCE,
     );
     open.commit().unwrap();

@@ -76,6 +76,10 @@ fn a_search_is_of_the_generation_whose_model_embedded_the_question() {
     };
     assert_eq!(asked(&stage), "stub");
     stage.run("select ai.finish_change('docs')");
+    // A vector of the old model is compared with no other.
+    let vector = json!({"vectorizer": "docs", "embedding": embedded["embeddings"][0]});
+    let (status, said) = server.site.post("v1/search", &vector.to_string());
+    assert_eq!(status, 404, "{said}");
     // Now there is no such generation any more, and it reads the vectorizers anew.
     for search in [&question, &words] {
         let found = server.good("v1/search", search);

@@ -219,7 +219,7 @@ impl Standing<'_> {
         let known = self.known;
         let state = match known.change_state.as_deref()? {
             "filling" => "rows are embedded with it",
-            "indexing" => "its vector index is built",
+            "indexing" => "its indexes are being built",
             "ready" => "it is ready",
             "kept" => "it serves, and the old one is kept (ai.finish_change)",
             other => other,

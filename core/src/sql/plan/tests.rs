@@ -73,7 +73,7 @@ fn every_name_in_every_statement_is_filled_in() {
             &plan.release,
             &plan.renew,
             &plan.sample,
-            &plan.search,
+            plan.search.as_ref().unwrap_or(&plan.size),
             &plan.size,
             &plan.waiting,
         ]
