@@ -142,6 +142,8 @@ enum Stage {
     Bound,
     Compare,
     Read,
+    /// Whether a resync will find what differs.
+    Requested,
 }
 
 impl Sample {
@@ -201,7 +203,11 @@ impl Sample {
             Stage::Read => {
                 let columns = self.profile.format.columns().len();
                 let rows = ReadRow::all(rows, columns).map_err(unreadable)?;
-                Err(self.judge(rows))
+                self.judge(rows)
+            }
+            Stage::Requested => {
+                let requested = rows.first().and_then(|row| row.first()?.as_deref());
+                Err(self.report(requested != Some("0")))
             }
         }
     }
@@ -216,7 +222,7 @@ impl Sample {
         }
         let keys = self.missing();
         if keys.is_empty() {
-            return Err(self.report());
+            return self.end();
         }
         self.stage = Stage::Read;
         Ok(Ask::Query(Query::Read {
@@ -271,7 +277,7 @@ impl Sample {
     }
 
     /// Ignores rows whose text makes no chunks.
-    fn judge(&mut self, rows: Vec<ReadRow>) -> Option<Finding> {
+    fn judge(&mut self, rows: Vec<ReadRow>) -> Result<Ask, Option<Finding>> {
         let keys = self.missing();
         for row in rows {
             let key = row.number.checked_sub(1).and_then(|at| keys.get(at));
@@ -281,10 +287,24 @@ impl Sample {
                 self.differing.remove(key);
             }
         }
-        self.report()
+        self.end()
     }
 
-    fn report(&self) -> Option<Finding> {
+    /// If something differs, the question whether workers know it: a new generation is filled by a resync.
+    fn end(&mut self) -> Result<Ask, Option<Finding>> {
+        if self.differing.is_empty() {
+            return Err(None);
+        }
+        self.stage = Stage::Requested;
+        let sql = format!(
+            "select count(*)::text from ai.vectorizer_resync r \
+             where r.vectorizer_id = {} and r.state in ('waiting', 'running')",
+            self.profile.id
+        );
+        Ok(Ask::query(sql, vec![]))
+    }
+
+    fn report(&self, is_requested: bool) -> Option<Finding> {
         let name = &self.profile.name;
         let (first, _) = self.differing.first_key_value()?;
         let count = |wanted: &[Different]| {
@@ -300,9 +320,12 @@ impl Sample {
             count(&[Different::Orphan, Different::Stale]),
             key::text(&first.0)
         );
-        Some(Finding::wrong(
-            what,
-            format!("{} resync {name}", self.program),
-        ))
+        let program = &self.program;
+        Some(if is_requested {
+            let known = format!("{what}; a resync is in progress, or waits for a worker");
+            Finding::note(known, format!("{program} status shows how far it is"))
+        } else {
+            Finding::wrong(what, format!("{program} resync {name}"))
+        })
     }
 }

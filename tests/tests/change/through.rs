@@ -194,6 +194,11 @@ fn a_reader_of_the_view_postpones_the_switch() {
 fn commands_know_both_generations() {
     let mut stage = stage(3);
     stage.run(&BEGIN.replace("))", "), switches => false)"));
+    let mut doctor = stage.worker("worker", &["doctor"]);
+    doctor.wait(PATIENCE);
+    let lines = doctor.lines().join("\n");
+    let known = "3 lack chunks, and chunks of 0 keys are left over, such as of the key 1; a resync is in progress, or waits";
+    assert!(lines.contains(known), "{lines}");
     stage.once("worker");
     for turn in ["before", "after"] {
         for arguments in [
@@ -214,7 +219,12 @@ fn commands_know_both_generations() {
         let mut doctor = stage.worker("worker", &["doctor"]);
         doctor.wait(PATIENCE);
         let lines = doctor.lines().join("\n");
-        for said in ["belongs to no vectorizer", "is gone", "may not"] {
+        for said in [
+            "belongs to no vectorizer",
+            "is gone",
+            "may not",
+            "lack chunks",
+        ] {
             assert!(!lines.contains(said), "{turn}: {lines}");
         }
         // Each generation can be asked for by its number, before the switch and after it.
