@@ -186,11 +186,7 @@ fn partitions_that_come_with_rows_and_without_triggers_are_found() {
     stage.assert_true();
     assert_finds_nothing(&stage);
     stage.run("alter table blog detach partition p1");
-    assert_finds(
-        &stage,
-        "chunks of 100 keys are left over",
-        "worker resync blog",
-    );
+    assert_finds(&stage, "chunks of 100 keys are left over", "worker status");
     resync(&mut stage, "worker", false);
     stage.assert_true();
 }
