@@ -110,6 +110,11 @@ pub(super) fn triggers(rows: &Rows) -> Vec<Finding> {
     findings
 }
 
+/// Parameter: a vectorizer. Returns 1 if its rows are being compared with what is stored, or will be, and 0 otherwise.
+const REQUESTED: &str = "\
+select count(*)::text from ai.vectorizer_resync r
+where r.vectorizer_id = $1::bigint and r.state in ('waiting', 'running')";
+
 /// Rows in one piece of a sample.
 const PIECE: usize = 1_000;
 /// Pieces that are compared after each start.
@@ -296,12 +301,7 @@ impl Sample {
             return Err(None);
         }
         self.stage = Stage::Requested;
-        let sql = format!(
-            "select count(*)::text from ai.vectorizer_resync r \
-             where r.vectorizer_id = {} and r.state in ('waiting', 'running')",
-            self.profile.id
-        );
-        Ok(Ask::query(sql, vec![]))
+        Ok(Ask::query(REQUESTED, vec![Param::Int(self.profile.id)]))
     }
 
     fn report(&self, is_requested: bool) -> Option<Finding> {

@@ -54,14 +54,6 @@ fn columns(stage: &mut Stage) -> String {
 fn rows_get_vectors_of_both_models_until_the_change_ends() {
     for shell in SHELLS {
         let mut stage = stage(40);
-        // A trigger of the application changes each row that is written: a vector that is written changes nothing else.
-        stage.run(
-            "create function touch() returns trigger language plpgsql as $$
-               begin new.edits = new.edits + 1; return new; end $$;
-             create trigger touch before update on blog for each row execute function touch();
-             select ai.alter_vectorizer('blog', formatting => ai.formatting_python_template('$edits $chunk'),
-               switches => false); select ai.cancel_change('blog')",
-        );
         let worker = stage.worker(shell, &["--poll-interval", "1s"]);
         let change =
             "select ai.alter_vectorizer('blog', embedding => ai.embedding_ollama('other', 12),
@@ -77,7 +69,7 @@ fn rows_get_vectors_of_both_models_until_the_change_ends() {
         wait_until_both_are_done(&stage);
         assert_true(&mut stage, "vector", OTHER, "");
         assert_true(&mut stage, "vector_1", DIMENSIONS, "");
-        for (generation, dimensions) in [(1, DIMENSIONS), (3, OTHER)] {
+        for (generation, dimensions) in [(1, DIMENSIONS), (2, OTHER)] {
             let vector = vec!["0.5"; dimensions].join(",");
             let found = format!(
                 "select count(*) from ai.search('blog', '[{vector}]', 4, generation => {generation})"
@@ -85,23 +77,42 @@ fn rows_get_vectors_of_both_models_until_the_change_ends() {
             assert_eq!(stage.number(&found), 4);
         }
         stage.run("select ai.revert_change('blog'); update blog set body = 'back ' || id");
-        assert_eq!(columns(&mut stage), "vector vector(8), vector_3 vector(12)");
+        assert_eq!(columns(&mut stage), "vector vector(8), vector_2 vector(12)");
         wait_until_both_are_done(&stage);
         assert_true(&mut stage, "vector", DIMENSIONS, "");
-        assert_true(&mut stage, "vector_3", OTHER, "");
+        assert_true(&mut stage, "vector_2", OTHER, "");
         stage.run("select ai.revert_change('blog')");
         stage.run("select ai.finish_change('blog')");
         assert_eq!(columns(&mut stage), "vector vector(12)");
         stage.run("update blog set body = 'after ' || id");
         stage.wait_until_done();
         assert_true(&mut stage, "vector", OTHER, "");
-        // Nothing goes on writing.
-        let edits = "select sum(edits) from blog";
-        let before = stage.number(edits);
-        thread::sleep(std::time::Duration::from_secs(3));
-        assert_eq!(stage.number(edits), before, "{shell}");
         assert_eq!(stage.stub.complaints(), Vec::<String>::new());
         drop(worker);
+    }
+}
+
+#[test]
+fn a_vector_that_is_written_after_a_change_queues_nothing() {
+    for shell in SHELLS {
+        let mut stage = stage(3);
+        stage.run(&HELD_BACK.replace("'new $chunk'", "'$edits $chunk'"));
+        stage.once(shell);
+        stage.run("select ai.switch_change('blog')");
+        stage.run("select ai.finish_change('blog')");
+        // A trigger of the application changes a column of the template whenever the row is written.
+        stage.run(
+            "create function touch() returns trigger language plpgsql as $$
+               begin new.edits = new.edits + 1; return new; end $$;
+             create trigger touch before update on blog for each row execute function touch();
+             update blog set body = 'changed' where id = 1",
+        );
+        stage.once(shell);
+        assert_eq!(stage.number("select count(*) from ai._vectorizer_q_2"), 0);
+        assert_eq!(
+            stage.number("select edits::bigint from blog where id = 1"),
+            2
+        );
     }
 }
 
